@@ -1,0 +1,64 @@
+# Every target makes its own environment first, so `make demo` or `make test` is all one types.
+# Settings: PYTHON=python3.12  TORCH="torch==2.13.0 --index-url URL"  DEMO_RUN=runs/other
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEMO_RECIPE ?= recipes/smollm2-demo.toml
+DEMO_RUN ?= runs/demo
+DEMO_PROMPT ?= The history of the country begins
+
+BIN := .venv/bin
+READY := .venv/.ready
+GOOSE := $(BIN)/asnn-goose
+
+.PHONY: help setup demo test check format bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    distil SmolLM2-135M into a Goose student and measure both (about an hour on two cores)"
+	@echo "make test    the whole test suite"
+	@echo "make check   ruff, mypy and the architecture test"
+	@echo "make bench   one script per speed claim"
+	@echo "make format  let ruff rewrite the sources"
+	@echo "make clean   remove the environment and build products (runs/ stays)"
+
+setup: $(READY)
+
+# Rebuilt when the packaging or the native sources change. Debian's python3 may come without
+# ensurepip; its pip can still install into an environment from outside.
+$(READY): pyproject.toml CMakeLists.txt $(wildcard cmake/* csrc/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) -V 2>&1 || true)." \
+	       "Try: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { $(PYTHON) -m venv --clear --without-pip .venv \
+	  && $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install -e ".[dev]"
+	@touch $@
+
+# A second call continues an interrupted run; a finished one is only measured again.
+demo: $(READY)
+	$(GOOSE) distill $(DEMO_RECIPE) --out $(DEMO_RUN) --resume
+	@echo
+	$(GOOSE) generate $(DEMO_RUN) "$(DEMO_PROMPT)" --tokens 100 --temperature 0.7 --seed 0
+	@echo
+	$(GOOSE) eval $(DEMO_RUN) --on in-domain --on out-of-domain --json $(DEMO_RUN)/eval.json
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,39 @@
+"""The command `asnn-goose`: one file per verb, heavy imports inside the functions."""
+
+from __future__ import annotations
+
+import typer
+
+from asnn_goose import __version__
+from asnn_goose.cli import data, distill, doctor, evaluate, generate, teacher
+
+app = typer.Typer(
+    name="asnn-goose",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"asnn-goose {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", callback=_version, is_eager=True
+    ),
+) -> None:
+    """From a pretrained transformer to a spiking, ternary, recurrent language model."""
+
+
+app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
+app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
+app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
+app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

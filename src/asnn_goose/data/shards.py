@@ -1,0 +1,223 @@
+"""Tokenise a text once and keep it as a memory-mapped shard.
+
+A shard is a folder in the cache: `tokens.bin` (uint16, or uint32 for a vocabulary of 65536 and
+more), `documents.npy` (where each document starts) and `meta.json`. Its name holds a hash of the
+text, the split and the tokenizer, so a change of any of them makes another shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asnn_goose.data.corpora import documents, find_corpus
+from asnn_goose.data.document import DataError, Document, Split
+from asnn_goose.data.own_text import content_hash
+from asnn_goose.sources import cache_dir, new_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerBase
+
+FORMAT = 1
+"""Goes into the key of every shard: raise it when readers or layout change."""
+
+DOCUMENT_SEPARATOR = "<|endoftext|>"
+
+_LOG = logging.getLogger(__name__)
+_BATCH_DOCUMENTS = 64
+
+Progress = Callable[[int, int], None]
+"""Called with the documents and the tokens that are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardMeta:
+    """What a shard was made of.
+
+    name, version  corpus and version of its package, or file name and hash of its content
+    split          the part of the text
+    tokenizer      fingerprint of the tokenizer
+    separator      id of the token that ends every document
+    dtype          of tokens.bin
+    documents, tokens   how many; tokens include one separator per document
+    bytes          UTF-8 length of all documents, for bits per byte
+    """
+
+    name: str
+    version: str
+    split: str
+    tokenizer: str
+    separator: int
+    dtype: str
+    documents: int
+    tokens: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One tokenised split of one text.
+
+    tokens_N  all documents one after the other, each with a separator at its end (memory-mapped)
+    starts    index in tokens_N of the first token of each document (int64)
+    meta      what it was made of
+    """
+
+    tokens_N: NDArray[Any]
+    starts: NDArray[np.int64]
+    meta: ShardMeta
+
+
+def shard(
+    name_or_path: str | Path,
+    split: Split,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    key: str = "text",
+    progress: Progress | None = None,
+) -> Shard:
+    """The tokenised split of a corpus or of the user's file, made on first use.
+
+    An interrupted run leaves nothing behind that could be taken for a shard; a damaged shard is
+    made again, with a warning in the log. Raises DataError where the split is empty or the
+    tokenizer has no token to end a document with.
+    """
+    identity = _identity(name_or_path, split, tokenizer, key=key)
+    folder = cache_dir() / "shards" / _folder_name(identity)
+    damaged = folder.exists()
+    if damaged:
+        try:
+            return _open(folder)
+        except (OSError, ValueError, TypeError) as error:
+            _LOG.warning("shard %s is damaged (%s): tokenising again", folder, error)
+    texts = documents(name_or_path, split, key=key)
+    with new_folder(folder, replace=damaged) as fresh:
+        _write(fresh, texts, tokenizer, identity, progress or (lambda _documents, _tokens: None))
+    return _open(folder)
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash of all that decides how a text is cut into ids; the same in every process."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        rules: Any = [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())]
+    else:
+        rules = json.loads(backend.to_str())
+        # A call with padding or truncation leaves these behind in the tokenizer.
+        rules.pop("padding", None)
+        rules.pop("truncation", None)
+    return hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
+
+
+def separator_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that ends a document: <|endoftext|>, else eos, else bos.
+
+    Raises DataError where the tokenizer has none of them.
+    """
+    vocabulary = tokenizer.get_vocab()
+    for token in (DOCUMENT_SEPARATOR, tokenizer.eos_token, tokenizer.bos_token):
+        if token in vocabulary:
+            return int(vocabulary[token])
+    raise DataError(
+        f"the tokenizer has no token to end a document with: wanted {DOCUMENT_SEPARATOR}, "
+        f"an eos token or a bos token"
+    )
+
+
+def _identity(
+    name_or_path: str | Path, split: Split, tokenizer: PreTrainedTokenizerBase, *, key: str
+) -> dict[str, str]:
+    corpus = find_corpus(name_or_path)
+    if corpus is not None:
+        name, version = corpus.name, corpus.version
+    else:
+        file = Path(name_or_path).expanduser()
+        version = content_hash(file)
+        name = file.name
+        if file.suffix == ".jsonl":
+            version += f"/{key}"
+    return {
+        "name": name,
+        "version": version,
+        "split": split,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+    }
+
+
+def _folder_name(identity: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps([FORMAT, identity]).encode()).hexdigest()[:16]
+    readable = re.sub(r"[^\w.-]", "_", f"{identity['name']}-{identity['split']}")
+    return f"{readable}-{digest}"
+
+
+def _write(
+    folder: Path,
+    texts: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    identity: dict[str, str],
+    progress: Progress,
+) -> None:
+    dtype = np.dtype(np.uint16 if len(tokenizer) < 65536 else np.uint32)
+    separator = separator_id(tokenizer)
+    starts, tokens, bytes_ = [], 0, 0
+    with (folder / "tokens.bin").open("wb") as stream:
+        for ids, size in _tokenised(texts, tokenizer):
+            starts.append(tokens)
+            stream.write(np.array([*ids, separator], dtype).tobytes())
+            tokens += len(ids) + 1
+            bytes_ += size
+            progress(len(starts), tokens)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if not starts:
+        raise DataError(
+            f"{identity['name']} has no text in its split {identity['split']!r}: give a longer "
+            f'text, or take the split "all"'
+        )
+    np.save(folder / "documents.npy", np.array(starts, np.int64))
+    meta = ShardMeta(
+        **identity,
+        separator=separator,
+        dtype=dtype.name,
+        documents=len(starts),
+        tokens=tokens,
+        bytes=bytes_,
+    )
+    (folder / "meta.json").write_text(json.dumps(asdict(meta), indent=1), "utf-8")
+
+
+def _tokenised(
+    texts: Iterable[Document], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[list[int], int]]:
+    """Ids and UTF-8 length of every document; those without a token are left out."""
+    remaining = (document.text for document in texts)
+    while batch := list(islice(remaining, _BATCH_DOCUMENTS)):
+        encoded = tokenizer(
+            batch, add_special_tokens=False, return_attention_mask=False, verbose=False
+        )
+        for text, ids in zip(batch, encoded["input_ids"], strict=True):
+            if ids:
+                yield ids, len(text.encode())
+
+
+def _open(folder: Path) -> Shard:
+    meta = ShardMeta(**json.loads((folder / "meta.json").read_text("utf-8")))
+    file, dtype = folder / "tokens.bin", np.dtype(meta.dtype)
+    wanted, found = meta.tokens * dtype.itemsize, file.stat().st_size
+    if found != wanted:
+        raise ValueError(f"{file.name} has {found} bytes, wanted {wanted}")
+    starts = np.load(folder / "documents.npy")
+    if starts.shape != (meta.documents,):
+        raise ValueError(f"documents.npy has shape {starts.shape}, wanted ({meta.documents},)")
+    return Shard(tokens_N=np.memmap(file, dtype, mode="r"), starts=starts, meta=meta)

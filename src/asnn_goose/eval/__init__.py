@@ -1,0 +1,1 @@
+"""Measuring models: nothing here knows how a model was trained."""

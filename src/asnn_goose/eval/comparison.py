@@ -1,0 +1,122 @@
+"""Teacher and student on identical windows, with everything needed to repeat the number."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asnn_goose import __version__
+from asnn_goose.eval.meter import measured
+from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
+
+PACKAGES = ("torch", "transformers", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How a text was scored.
+
+    window  tokens of context at most; each window starts from an empty context
+    limit   tokens scored per text at most, in windows evenly spaced over it; None: all
+    batch   windows per forward pass (no influence on the scores)
+    seed    seed of the run that made the student; scoring itself draws no random numbers
+    """
+
+    window: int = 512
+    limit: int | None = None
+    batch: int = 8
+    seed: int | None = None
+
+    def describe(self) -> str:
+        """One line for a human reader."""
+        spread = (
+            "all tokens" if self.limit is None else f"up to {self.limit:,} tokens, evenly spaced"
+        )
+        return (
+            f"window {self.window}, empty context at its start, each token scored once,"
+            f" {spread}, the same windows for every model; {torch.get_num_threads()} threads"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The protocol with versions, threads and machine, for a JSON file."""
+        return asdict(self) | {
+            "tokens_scored": "each once",
+            "identical_windows": True,
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "versions": {"asnn-goose": __version__} | {name: version(name) for name in PACKAGES},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One model on one text."""
+
+    text: str
+    model: str
+    score: Score
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens scored per second, all windows of the text together."""
+        return self.score.tokens / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """Raw sums and what follows from them; None for what is not a finite number."""
+        derived = {
+            "perplexity": self.score.perplexity,
+            "bits_per_byte": self.score.bits_per_byte,
+            "tokens_per_s": self.tokens_per_s,
+        }
+        return asdict(self) | {k: v if math.isfinite(v) else None for k, v in derived.items()}
+
+
+def measure(
+    trace: TraceFn,
+    texts: Mapping[str, Sequence[Window]],
+    *,
+    model: str,
+    protocol: Protocol,
+    bytes_V: Tensor | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Measurement]:
+    """Score one model on every text; peak memory is the process's, model included."""
+    found = []
+    for text, windows in texts.items():
+        with measured() as reading:
+            score = perplexity(
+                trace, windows, bytes_V=bytes_V, batch=protocol.batch, progress=progress
+            )
+        found.append(
+            Measurement(
+                text=text,
+                model=model,
+                score=score,
+                seconds=reading.seconds,
+                peak_bytes=reading.peak_bytes,
+            )
+        )
+    return found
+
+
+def ratio(student: Measurement, teacher: Measurement) -> float:
+    """Student's perplexity over the teacher's.
+
+    Raises ValueError unless both scored the same number of tokens of the same text.
+    """
+    if (student.text, student.score.tokens) != (teacher.text, teacher.score.tokens):
+        raise ValueError(
+            f"no ratio between {student.score.tokens} tokens of {student.text!r} and"
+            f" {teacher.score.tokens} tokens of {teacher.text!r}: score identical windows"
+        )
+    return student.score.perplexity / teacher.score.perplexity

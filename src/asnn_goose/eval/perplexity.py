@@ -1,0 +1,123 @@
+"""Perplexity and bits per byte of anything that leaves a Trace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asnn_goose.trace import IGNORED_LABEL, Trace
+
+TraceFn = Callable[[Tensor, frozenset[str]], Trace]
+"""(tokens_BT, needs) -> Trace: a teacher's or a student's `trace`."""
+
+Window = tuple[Tensor, Tensor]
+"""(tokens_1T, labels_1T): inputs, and the next token of each position."""
+
+NEEDS = frozenset({"vocab"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a model made of a text.
+
+    nll_sum  negative log-likelihood, summed over the scored tokens, in nats
+    tokens   tokens scored
+    bytes    UTF-8 bytes of text that these tokens stand for (0 where unknown)
+    """
+
+    nll_sum: float
+    tokens: int
+    bytes: int = 0
+
+    def __add__(self, other: Score) -> Score:
+        return Score(
+            nll_sum=self.nll_sum + other.nll_sum,
+            tokens=self.tokens + other.tokens,
+            bytes=self.bytes + other.bytes,
+        )
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean negative log-likelihood in nats."""
+        mean = self.nll_sum / self.tokens if self.tokens else math.nan
+        return math.exp(mean) if not mean > 709 else math.inf
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Negative log-likelihood in bits per byte of text: comparable across tokenizers."""
+        return self.nll_sum / math.log(2) / self.bytes if self.bytes else math.nan
+
+
+def perplexity(
+    trace: TraceFn,
+    windows: Iterable[Window],
+    *,
+    bytes_V: Tensor | None = None,
+    batch: int = 8,
+    chunk: int = 256,
+    progress: Callable[[int], None] | None = None,
+) -> Score:
+    """Score every labelled position of the windows; each window starts from an empty context.
+
+    Windows of one length run `batch` at a time, a ragged last one on its own. The head is
+    applied to `chunk` tokens at a time, in fp32, so (B,T,V) never exists. `bytes_V` is
+    `text_bytes(tokenizer)`; `progress` is told how many tokens were just scored.
+    Raises ValueError where no window holds a labelled token.
+    """
+    total = Score(nll_sum=0.0, tokens=0)
+    for tokens_BT, labels_BT in batches(windows, batch=batch):
+        scored = score_batch(trace, tokens_BT, labels_BT, bytes_V=bytes_V, chunk=chunk)
+        total += scored
+        if progress:
+            progress(scored.tokens)
+    if not total.tokens:
+        raise ValueError("nothing to score: the text holds fewer than two tokens")
+    return total
+
+
+def batches(windows: Iterable[Window], *, batch: int) -> Iterator[Window]:
+    """Stack neighbouring windows of equal length, at most `batch` of them."""
+    for _, same in groupby(windows, key=lambda window: window[0].shape[-1]):
+        held: list[Window] = []
+        for window in same:
+            held.append(window)
+            if len(held) == batch:
+                yield _stack(held)
+                held = []
+        if held:
+            yield _stack(held)
+
+
+def _stack(windows: list[Window]) -> Window:
+    tokens, labels = zip(*windows, strict=True)
+    return torch.cat(tokens), torch.cat(labels)
+
+
+@torch.no_grad()
+def score_batch(
+    trace: TraceFn,
+    tokens_BT: Tensor,
+    labels_BT: Tensor,
+    *,
+    bytes_V: Tensor | None,
+    chunk: int,
+) -> Score:
+    """Score of one batch of windows."""
+    left = trace(tokens_BT, NEEDS)
+    labels_n = labels_BT.flatten()
+    nll = torch.zeros((), dtype=torch.float64)
+    for start in range(0, labels_n.numel(), chunk):
+        part = slice(start, start + chunk)
+        logits_nV = left.vocab(part)
+        labels = labels_n[part].to(logits_nV.device)
+        losses_n = F.cross_entropy(logits_nV, labels, ignore_index=IGNORED_LABEL, reduction="none")
+        nll += losses_n.double().sum().cpu()
+    counted_n = labels_n[labels_n != IGNORED_LABEL]
+    text = 0 if bytes_V is None else int(bytes_V[counted_n].sum())
+    return Score(nll_sum=float(nll), tokens=counted_n.numel(), bytes=text)

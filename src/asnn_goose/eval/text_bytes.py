@@ -1,0 +1,43 @@
+"""How many bytes of text every token of a vocabulary stands for."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
+"""How SentencePiece vocabularies write a space."""
+
+
+def text_bytes(tokenizer: PreTrainedTokenizerBase, vocabulary: int = 0) -> Tensor:
+    """UTF-8 bytes of every token (int64); special tokens count 0.
+
+    Summed over the ids of a text this is the length of that text in bytes, exactly, even where
+    a window cuts a character in two; decoding each window would count such a character twice.
+    `vocabulary` extends the table, with zeros, to the rows of a larger (padded) model.
+    """
+    size = max(len(tokenizer), vocabulary)
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    special = set(tokenizer.all_special_ids)
+    added = set(tokenizer.get_added_vocab().values())
+    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
+    byte_level = "ByteLevel" in str(decoder)
+    counts = [0] * size
+    for number, piece in enumerate(pieces):
+        if piece is not None and number not in special:
+            literal = number in added
+            counts[number] = piece_bytes(piece, byte_level=byte_level and not literal)
+    return torch.tensor(counts)
+
+
+def piece_bytes(piece: str, *, byte_level: bool) -> int:
+    """Bytes of one vocabulary entry; a byte-level entry writes every byte as one character."""
+    if byte_level:
+        return len(piece)
+    if BYTE_PIECE.fullmatch(piece):
+        return 1
+    return len(piece.replace(WORD_START, " ").encode())

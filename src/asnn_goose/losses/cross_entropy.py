@@ -1,0 +1,21 @@
+"""Cross-entropy with the text itself."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from asnn_goose.losses.kinds import Chunk, VocabLoss
+from asnn_goose.trace import IGNORED_LABEL
+
+
+class CrossEntropy(VocabLoss):
+    """-log p_student(label) per token. It looks at no teacher, so say in results when it is on."""
+
+    uses_teacher = False
+
+    def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
+        """(n,) in nats; 0 where there is no label."""
+        return F.cross_entropy(
+            z_student_nV.float(), chunk.labels_n, ignore_index=IGNORED_LABEL, reduction="none"
+        )

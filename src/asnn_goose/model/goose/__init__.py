@@ -1,0 +1,1 @@
+"""The student: configuration, block, causal language model, recurrent state."""

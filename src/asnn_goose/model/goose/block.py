@@ -1,0 +1,63 @@
+"""One block of a student: token mixer and MLP, each behind a norm and a residual."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from asnn_goose.model.goose.config import GooseConfig
+from asnn_goose.model.goose.state import BlockState
+from asnn_goose.model.mixers import MIXERS
+from asnn_goose.model.mixers.rwkv7 import MixerOutput
+from asnn_goose.model.mlps import MLPS
+
+
+def make_norm(config: GooseConfig) -> nn.Module:
+    """The norm that the configuration names, over the residual width."""
+    kind = nn.RMSNorm if config.norm == "rms" else nn.LayerNorm
+    return kind(config.hidden_size, eps=config.norm_eps)
+
+
+class BlockOutput(NamedTuple):
+    """Residual stream after the block, what the mixer saw and gave, and the new state."""
+
+    x_BTD: Tensor
+    mixer_in_BTD: Tensor
+    mixer: MixerOutput
+    state: BlockState
+
+
+class GooseBlock(nn.Module):
+    """x += mixer(norm(x)); x += mlp(norm(x))."""
+
+    def __init__(self, config: GooseConfig, *, layer: int) -> None:
+        super().__init__()
+        self.mixer_norm = make_norm(config)
+        self.mixer = MIXERS[config.mixer](config, layer=layer)
+        self.mlp_norm = make_norm(config)
+        self.mlp = MLPS[config.mlp](config)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        v_first_BTD: Tensor | None = None,
+        state: BlockState | None = None,
+        mask_BT: Tensor | None = None,
+        position_BT: Tensor | None = None,
+    ) -> BlockOutput:
+        """One block over (B,T,D); the arguments are those of the mixer."""
+        mixer_in_BTD = self.mixer_norm(x_BTD)
+        mixed = self.mixer(
+            mixer_in_BTD,
+            v_first_BTD,
+            None if state is None else state.mixer,
+            mask_BT,
+            position_BT,
+        )
+        x_BTD = x_BTD + mixed.out_BTD
+        mlp_in_BTD = self.mlp_norm(x_BTD)
+        if mask_BT is not None:
+            mlp_in_BTD = mlp_in_BTD * mask_BT.unsqueeze(-1)
+        out_BTD, channel_BD = self.mlp(mlp_in_BTD, None if state is None else state.channel_shift_BD)
+        return BlockOutput(x_BTD + out_BTD, mixer_in_BTD, mixed, BlockState(mixed.state, channel_BD))

@@ -1,0 +1,68 @@
+"""The recurrent state as the cache object that Transformers' `generate` hands around."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+from asnn_goose.model.goose.state import BlockState
+
+
+class GooseCache(Cache):
+    """State of a batch of sequences; its size does not depend on how many tokens were seen.
+
+    blocks       one BlockState per block, or empty before the first token
+    position_B   real tokens seen by each sequence (padding not counted)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(layers=[])
+        self.blocks: tuple[BlockState, ...] = ()
+        self.position_B: Tensor | None = None
+        self._seen = 0
+
+    def advance(self, blocks: tuple[BlockState, ...], position_B: Tensor, length: int) -> None:
+        """Store the state after `length` further positions (padding counted)."""
+        self.blocks, self.position_B = blocks, position_B
+        self._seen += length
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Positions seen so far, padding counted; the same for every layer."""
+        return self._seen
+
+    def get_max_length(self, layer_idx: int | None = None) -> int:
+        """-1: a recurrent state has no maximum length."""
+        return -1
+
+    @property
+    def is_compileable(self) -> bool:
+        """False: the state is replaced, not written in place."""
+        return False
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Select the sequences `beam_idx` (beam search)."""
+        self.batch_select_indices(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the given sequences, in the given order, repeats allowed."""
+        self.blocks = tuple(b.apply(lambda t: t.index_select(0, indices)) for b in self.blocks)
+        if self.position_B is not None:
+            self.position_B = self.position_B.index_select(0, indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every sequence `repeats` times."""
+        if self.position_B is not None:
+            count = self.position_B.shape[0]
+            indices = torch.arange(count, device=self.position_B.device)
+            self.batch_select_indices(indices.repeat_interleave(repeats))
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.blocks, self.position_B, self._seen = (), None, 0
+
+    def crop(self, max_length: int) -> None:
+        """A recurrence cannot be rolled back: raises NotImplementedError."""
+        raise NotImplementedError(
+            "a recurrent state cannot be cropped: keep a copy of the cache to return to"
+        )

@@ -1,0 +1,39 @@
+"""Which parameters belong together: for learning rates, weight decay and freezing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+MIXER_MATRICES = frozenset({"receptance", "key", "value", "output"})
+TRAINABLE = ("all", "mixers")
+
+
+def parameter_group(name: str) -> str:
+    """Group of a student parameter by its dotted name.
+
+    "embedding"  token embedding and head
+    "norm"       norms of the residual stream
+    "matrix"     the large matrices of mixers and MLPs: what weight decay is for
+    "vector"     everything else in a mixer or MLP: low-rank factors, shifts, biases, decays
+    """
+    parts = name.split(".")
+    if parts[0] in ("embedding", "lm_head"):
+        return "embedding"
+    if parts[0] in ("embedding_norm", "final_norm") or parts[2:3] in (["mixer_norm"], ["mlp_norm"]):
+        return "norm"
+    if parts[-1] == "weight" and (parts[2] == "mlp" or parts[-2] in MIXER_MATRICES):
+        return "matrix"
+    return "vector"
+
+
+def trainable(model: nn.Module, what: str) -> set[str]:
+    """Names of the parameters that a stage with `train = what` changes.
+
+    "all" is everything; "mixers" the token mixers alone. Raises ValueError for another word.
+    """
+    names = {name for name, _ in model.named_parameters()}
+    if what == "all":
+        return names
+    if what == "mixers":
+        return {name for name in names if name.split(".")[2:3] == ["mixer"]}
+    raise ValueError(f"train = {what!r}: choose one of {', '.join(TRAINABLE)}")

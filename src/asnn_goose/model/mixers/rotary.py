@@ -1,0 +1,19 @@
+"""Rotary positions on r and k, for conversions that keep the teacher's (RADLADS)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rotate(x_BTHN: Tensor, position_BT: Tensor, *, theta: float) -> Tensor:
+    """Rotate pairs (n, n + N/2) by position * theta^(-2n/N), as Llama does.
+
+    Su et al. 2021, arXiv 2104.09864. x (B,T,H,N) with N even; position (B,T) integer.
+    """
+    half = x_BTHN.shape[-1] // 2
+    exponent = torch.arange(half, device=x_BTHN.device, dtype=torch.float32) / half
+    angle = position_BT[..., None, None].float() * theta**-exponent
+    cos, sin = angle.cos().to(x_BTHN.dtype), angle.sin().to(x_BTHN.dtype)
+    left, right = x_BTHN[..., :half], x_BTHN[..., half:]
+    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)

@@ -1,0 +1,49 @@
+"""Whether the compiled kernels can be used here, and if not, why.
+
+The extension module `asnn_goose._native` is absent where the package was installed without a
+working C++ compiler. Everything then still runs on PyTorch alone, only slower.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+SWITCH = "ASNN_GOOSE_NATIVE"
+"""Environment variable, read when this module is imported; 0 turns the compiled kernels off."""
+
+
+def _obstacle() -> str | None:
+    """Why the compiled kernels cannot be used, or None where they can."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return f"turned off by {SWITCH}=0"
+    try:
+        importlib.import_module("asnn_goose._native")
+    except ModuleNotFoundError:
+        return (
+            "not built: the package was installed without a working C++20 compiler (GCC or Clang); "
+            "install one and reinstall the package to make training several times faster"
+        )
+    except ImportError as error:
+        return f"built, but cannot be loaded: {error}"
+    return None
+
+
+_OBSTACLE = _obstacle()
+
+
+def native_available() -> bool:
+    """True where the compiled kernels are built, loadable and not turned off."""
+    return _OBSTACLE is None
+
+
+def native_status() -> str:
+    """One line for a person: the instruction set in use, or why there are no compiled kernels."""
+    if _OBSTACLE is not None:
+        return _OBSTACLE
+    from asnn_goose import _native
+
+    try:
+        return f"in use, instruction set {_native.isa()} of {', '.join(_native.isas())}"
+    except ValueError as error:
+        return f"built, but cannot run: {error}"

@@ -1,0 +1,17 @@
+"""Recipes: TOML in, objects out. The only place where a name becomes an object."""
+
+from asnn_goose.recipe.build import build_run
+from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.estimate import Estimate, StageEstimate, estimate
+from asnn_goose.recipe.load import load_recipe
+from asnn_goose.recipe.schema import Recipe
+
+__all__ = [
+    "Estimate",
+    "Recipe",
+    "RecipeError",
+    "StageEstimate",
+    "build_run",
+    "estimate",
+    "load_recipe",
+]

@@ -1,0 +1,177 @@
+"""What a run will cost, before it starts: parameters, memory, time. Estimates, not promises."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from asnn_goose.model import GooseForCausalLM, Teacher, load_teacher
+from asnn_goose.model.goose.groups import parameter_group, trainable
+from asnn_goose.recipe.build import DTYPES, student_config_of
+from asnn_goose.recipe.schema import Recipe, StageTable
+
+MATRIX_SHARE = 0.7
+"""Share of the speed of bare matrix products that a training step reaches."""
+
+BASE_BYTES = 500_000_000
+"""Interpreter, libraries and their buffers."""
+
+SAVED_BY_MIXER, SAVED_BY_MLP, SAVED_BY_BLOCK = 40, 3, 6
+"""Values kept for the backward pass, per token: multiples of the mixer's width, of the MLP's
+inner width, and of the residual width. Counted on the RWKV-7 mixer and the gated MLP."""
+
+LOGIT_COPIES = 6
+"""Arrays (chunk, V) that a vocabulary loss holds at one time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEstimate:
+    """One stage: steps, tokens, parameters that train, seconds, peak memory in bytes."""
+
+    name: str
+    steps: int
+    tokens: int
+    trained: int
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A whole run on one process of this machine.
+
+    teacher, student   parameters, tied ones once
+    matrix_flops       measured speed of fp32 matrix products of the student's shapes, flop/s
+    """
+
+    teacher: int
+    student: int
+    matrix_flops: float
+    stages: tuple[StageEstimate, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens."""
+        return sum(stage.tokens for stage in self.stages)
+
+    @property
+    def seconds(self) -> float:
+        """Time of training, without loading and evaluation."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak over the stages."""
+        return max(stage.memory_bytes for stage in self.stages)
+
+
+def estimate(recipe: Recipe) -> Estimate:
+    """Parameters, memory and time of a run on this machine with the recipe's threads.
+
+    The time is what timed matrix products of the same shapes say, over MATRIX_SHARE; the memory
+    is that of CPU training. The teacher is loaded for its shape.
+    """
+    if recipe.train.threads is not None:
+        torch.set_num_threads(recipe.train.threads)
+    teacher = load_teacher(recipe.teacher[0].model, dtype=DTYPES[recipe.teacher[0].dtype])
+    with torch.device("meta"):
+        student = GooseForCausalLM(student_config_of(recipe, teacher))
+    speed = matrix_flops(student, tokens=recipe.stage[0].window * recipe.stage[0].batch)
+    sizes = _Sizes(student, teacher)
+    return Estimate(
+        teacher=_count(teacher.model),
+        student=_count(student),
+        matrix_flops=speed,
+        stages=tuple(
+            _stage(recipe, index, sizes=sizes, speed=speed) for index in range(len(recipe.stage))
+        ),
+    )
+
+
+def _count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+class _Sizes:
+    """Numbers of values: what is multiplied per token, and what is held."""
+
+    def __init__(self, student: GooseForCausalLM, teacher: Teacher) -> None:
+        config = student.config
+        matrices = {
+            name: p.numel()
+            for name, p in student.named_parameters()
+            if parameter_group(name) == "matrix"
+        }
+        self.student = student
+        self.mixers = sum(n for name, n in matrices.items() if ".mixer." in name)
+        self.blocks = sum(matrices.values())
+        self.head: int = config.vocab_size * config.hidden_size
+        self.teacher_blocks = sum(p.numel() for p in teacher.layers.parameters())
+        self.teacher_bytes = sum(p.numel() * p.element_size() for p in teacher.model.parameters())
+        self.layers: int = config.num_hidden_layers
+        self.width: int = config.hidden_size
+        self.vocabulary: int = config.vocab_size
+        self.mixer_values: int = SAVED_BY_MIXER * config.mixer_size
+        self.mlp_values: int = SAVED_BY_MLP * config.intermediate_size + SAVED_BY_BLOCK * self.width
+
+
+def _stage(recipe: Recipe, index: int, *, sizes: _Sizes, speed: float) -> StageEstimate:
+    table = recipe.stage[index]
+    names = trainable(sizes.student, table.train)
+    trained = sum(p.numel() for name, p in sizes.student.named_parameters() if name in names)
+    tokens = table.steps(1) * table.tokens_per_step(1)
+    again = recipe.train.checkpointing
+    flops = 2 * _products(table, sizes, again=again)
+    return StageEstimate(
+        name=recipe.stage_name(index),
+        steps=table.steps(1),
+        tokens=tokens,
+        trained=trained,
+        seconds=tokens * flops / (speed * MATRIX_SHARE),
+        memory_bytes=_memory(table, sizes, trained=trained, again=again),
+    )
+
+
+def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
+    """Multiply-adds per token: forward once, backward twice, blocks once more if recomputed."""
+    passes = 4 if again else 3
+    objective = table.objective()
+    teacher = sizes.teacher_blocks if objective.teacher_needs else 0
+    if table.kind == "align":
+        return teacher + passes * sizes.mixers
+    heads = 3 * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
+    return teacher + passes * sizes.blocks + heads * sizes.head
+
+
+def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
+    """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
+    weights = sizes.teacher_bytes + 4 * _count(sizes.student)
+    training = 3 * 4 * trained
+    align = table.kind == "align"
+    per_layer = sizes.mixer_values + (0 if align else sizes.mlp_values)
+    kept = 2 * sizes.width if align else sizes.width
+    values = sizes.layers * kept + per_layer if again else sizes.layers * (kept + per_layer)
+    activations = 4 * table.window * table.batch * values
+    logits = 0 if align else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary
+    return BASE_BYTES + weights + training + activations + logits
+
+
+def matrix_flops(student: GooseForCausalLM, *, tokens: int) -> float:
+    """Speed in flop/s of fp32 products of `tokens` rows with the matrices of a block."""
+    shapes = [
+        tuple(p.shape)
+        for name, p in student.blocks[0].named_parameters(prefix="blocks.0")
+        if parameter_group(name) == "matrix"
+    ]
+    products = [(torch.randn(tokens, i), torch.randn(i, o)) for o, i in shapes]
+    flops = sum(2 * a.shape[0] * b.shape[0] * b.shape[1] for a, b in products)
+    best = float("inf")
+    for _ in range(4):  # the first one warms up
+        start = time.perf_counter()
+        for a, b in products:
+            a @ b
+        best = min(best, time.perf_counter() - start)
+    return flops / best

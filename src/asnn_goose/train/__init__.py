@@ -1,0 +1,1 @@
+"""Training: stages of a run, carried out so that no work is lost."""

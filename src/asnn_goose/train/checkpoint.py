@@ -1,0 +1,160 @@
+"""Checkpoints on the disk: written whole or not at all, verified when read.
+
+A checkpoint is the folder checkpoints/step-00000120 with
+
+- model.safetensors: trained weights and buffers
+- optimiser.safetensors: moments, step counts, random number generators
+- state.json: position in the run
+- manifest.json: size and sha256 of the three
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asnn_goose.train import durable
+from asnn_goose.train.errors import CheckpointError
+
+_NAME = re.compile(r"step-(\d{8,})")
+_MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+_FILES = (_MODEL, _OPTIMISER, _STATE)
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a run continues from: named tensors, and plain values that JSON can hold."""
+
+    model: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def steps(folder: Path) -> list[Path]:
+    """Complete checkpoints in `folder`, newest first."""
+    found = (path for path in folder.glob("step-*") if _NAME.fullmatch(path.name))
+    return sorted(found, key=_number, reverse=True)
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def path_of(folder: Path, run_step: int) -> Path:
+    """Where the checkpoint of a step is kept."""
+    return folder / f"step-{run_step:08d}"
+
+
+def write(folder: Path, *, run_step: int, snapshot: Snapshot) -> Path:
+    """Write `folder`/step-<run_step>; a crash or a full disk leaves earlier ones untouched.
+
+    Raises CheckpointError that says how much room is needed and left.
+    """
+    path = path_of(folder, run_step)
+    try:
+        with durable.new_folder(path) as temporary:
+            save_file(snapshot.model, temporary / _MODEL)
+            save_file(snapshot.optimiser, temporary / _OPTIMISER)
+            (temporary / _STATE).write_text(json.dumps(snapshot.state))
+            (temporary / _MANIFEST).write_text(json.dumps(_manifest(temporary), indent=1))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(_write_failure(path, snapshot, error)) from error
+    return path
+
+
+def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+        for name in _FILES
+    }
+
+
+def _write_failure(path: Path, snapshot: Snapshot, error: Exception) -> str:
+    tensors = [*snapshot.model.values(), *snapshot.optimiser.values()]
+    needed = sum(t.numel() * t.element_size() for t in tensors) / 1e6
+    try:
+        free = f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free"
+    except OSError:
+        free = "the folder cannot be reached"
+    kept = steps(path.parent)
+    survivor = f"{kept[0].name} is still good" if kept else "there is no earlier one"
+    return (
+        f"checkpoint {path.name} could not be written ({error}): it needs {needed:.0f} MB and "
+        f"{free} in {path.parent}; {survivor}"
+    )
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None where every byte is as it was written."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text())
+        for name in _FILES:
+            size = (path / name).stat().st_size
+            if size != manifest[name]["bytes"]:
+                return f"{name} has {size} bytes instead of {manifest[name]['bytes']}"
+            if sha256(path / name) != manifest[name]["sha256"]:
+                return f"the sha256 of {name} differs from the manifest"
+    except OSError as error:
+        return f"{Path(str(error.filename)).name}: {error.strerror}"
+    except (ValueError, KeyError, TypeError):
+        return f"{_MANIFEST} cannot be read"
+    return None
+
+
+def newest(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
+    """Newest undamaged checkpoint, or None where none was ever written.
+
+    A damaged one is reported, renamed to `*.damaged` and passed over.
+    Raises CheckpointError where all are damaged.
+    """
+    found = steps(folder)
+    for path in found:
+        fault = damage(path)
+        if fault is None:
+            return path
+        _set_aside(path)
+        tell(f"checkpoint {path.name} is damaged ({fault}): falling back to the one before")
+    if found:
+        raise CheckpointError(
+            f"all {len(found)} checkpoints in {folder} are damaged: start again with another --out"
+        )
+    return None
+
+
+def _set_aside(path: Path) -> None:
+    target = path.with_name(f"{path.name}.damaged")
+    if target.exists():
+        shutil.rmtree(target)
+    path.rename(target)
+
+
+def read(path: Path) -> Snapshot:
+    """Load a checkpoint that `newest` found to be whole."""
+    return Snapshot(
+        model=load_file(path / _MODEL),
+        optimiser=load_file(path / _OPTIMISER),
+        state=json.loads((path / _STATE).read_text()),
+    )
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints."""
+    for path in steps(folder)[keep:]:
+        shutil.rmtree(path)

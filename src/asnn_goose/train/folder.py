@@ -1,0 +1,96 @@
+"""The folder of a run: recipe.toml, metrics.jsonl, checkpoints/ and, at the end, model/."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asnn_goose.train import durable
+from asnn_goose.train.errors import RunFolderError
+from asnn_goose.train.metrics import MetricsLog
+from asnn_goose.train.plan import Saveable
+
+_LOCK = ".lock"
+
+
+class RunFolder:
+    """Paths of a run, and what is written to them once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.toml"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+        self.metrics = MetricsLog(path / "metrics.jsonl")
+
+    def check(self, *, resume: bool) -> None:
+        """Raise RunFolderError unless the folder is free, or with `resume` holds a run."""
+        if resume and not self.recipe.exists():
+            raise RunFolderError(f"there is no run to resume in {self.path}: it has no recipe.toml")
+        if not resume and self._is_used():
+            raise RunFolderError(
+                f"{self.path} is not empty: continue its run with --resume, or choose another --out"
+            )
+
+    def begin(self, recipe_toml: str) -> None:
+        """Clear up after a crash and, for a new run, write the recipe."""
+        with _reported(self.path):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            durable.remove_leftovers(self.path)
+            durable.remove_leftovers(self.checkpoints)
+            if not self.recipe.exists():
+                durable.write_text(self.recipe, recipe_toml)
+
+    def rewind_metrics(self, run_step: int) -> None:
+        """Drop the lines of metrics.jsonl past a step."""
+        with _reported(self.path):
+            self.metrics.drop_after(run_step)
+
+    def _is_used(self) -> bool:
+        """True where the folder holds anything but our lock."""
+        return self.path.exists() and any(e.name != _LOCK for e in self.path.iterdir())
+
+    def write_model(self, student: Saveable, tokenizer: Saveable) -> None:
+        """Write model/ in the layout of Transformers, all of it or nothing.
+
+        Raises RunFolderError where the disk does not take it.
+        """
+        try:
+            with durable.new_folder(self.model) as temporary:
+                student.save_pretrained(temporary)
+                tokenizer.save_pretrained(temporary)
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.model} could not be written ({error}); the last checkpoint is good: "
+                "make room and continue with --resume"
+            ) from error
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a RunFolderError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def locked(path: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the folder against a second process; the lock falls with the process that holds it.
+
+    Raises RunFolderError where another process trains there.
+    """
+    with _reported(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / _LOCK).open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunFolderError(f"another process is training in {path}") from error
+        except OSError as error:
+            tell(f"{path} cannot be locked ({error.strerror}): take care to train there only once")
+        yield

@@ -1,0 +1,234 @@
+"""Carries out a run: stages, steps, checkpoints, resumption."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from asnn_goose.train import checkpoint, guard, state
+from asnn_goose.train.checkpoint import Snapshot
+from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
+from asnn_goose.train.folder import RunFolder, locked
+from asnn_goose.train.memory import peak_memory
+from asnn_goose.train.pace import Pace
+from asnn_goose.train.plan import RunPlan, Saveable
+from asnn_goose.train.progress import Progress, StepInfo
+from asnn_goose.train.signals import StopSignals
+from asnn_goose.train.state import Position
+from asnn_goose.train.trainer import NotFiniteError, StageTrainer, StepResult, agree
+
+
+def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
+    """Train all stages and return the folder of the finished student, `out`/model.
+
+    A new run needs an empty or missing `out`; with `resume` it continues the run in `out`, bit
+    for bit as it would have gone on, from the newest checkpoint that is whole (from the start if
+    there is none).
+
+    Raises:
+        RunFolderError: `out` is taken, in use, or holds nothing to resume.
+        CheckpointError: no checkpoint can be read, the last one cannot be written, or the recipe
+            is not that of the run.
+        TrainingDiverged: a loss, gradient or parameter is not finite.
+        RunInterrupted: SIGINT or SIGTERM came; a checkpoint was written.
+    """
+    if plan.settings.threads is not None:
+        torch.set_num_threads(plan.settings.threads)
+    accelerator = plan.accelerator
+    tell = progress.on_message if accelerator.is_main_process else _silent
+    folder = RunFolder(out)
+    with ExitStack() as stack:
+        if accelerator.is_main_process:
+            folder.check(resume=resume)
+            stack.enter_context(locked(out, tell=tell))
+        signals = stack.enter_context(StopSignals(tell))
+        return _Loop(plan, folder, progress, signals).carry_out(resume=resume)
+
+
+def _silent(text: str) -> None:
+    """Only the main process speaks."""
+
+
+class _Loop:
+    """One run under way."""
+
+    def __init__(
+        self, plan: RunPlan, folder: RunFolder, progress: Progress, signals: StopSignals
+    ) -> None:
+        self.plan, self.folder, self.progress, self.signals = plan, folder, progress, signals
+        self.accelerator = plan.accelerator
+        self.main = plan.accelerator.is_main_process
+        self.position = Position()
+        self.pace = Pace()
+        self.saved: Path | None = None
+        self.saved_at = time.monotonic()
+
+    def carry_out(self, *, resume: bool) -> Path:
+        """All that is left of the run."""
+        if self.main:
+            self.folder.begin(self.plan.recipe_toml)
+        self.accelerator.wait_for_everyone()
+        snapshot = self._find_start() if resume else None
+        for index in range(self.position.stage, len(self.plan.stages)):
+            self._stage(index, snapshot)
+            snapshot = None
+        return self._finish()
+
+    def _tell(self, text: str) -> None:
+        if self.main:
+            self.progress.on_message(text)
+
+    def _find_start(self) -> Snapshot | None:
+        """Go to the newest good checkpoint; gives its snapshot where a stage is under way."""
+        with self.accelerator.main_process_first():
+            self.saved = checkpoint.newest(self.folder.checkpoints, tell=self._tell)
+        if self.saved is None:
+            self._tell("no checkpoint yet: starting again from the beginning")
+            self._rewind_metrics()
+            return None
+        snapshot = checkpoint.read(self.saved)
+        self.position = state.check(self.plan, snapshot.state, tell=self._tell)
+        self.pace = Pace(seconds=self.position.seconds)
+        state.restore_weights(self.plan.student, snapshot)
+        self._rewind_metrics()
+        self._tell(f"resumed from {self.saved}")
+        return snapshot if self.position.step else None
+
+    def _rewind_metrics(self) -> None:
+        if self.main:
+            self.folder.rewind_metrics(self.position.run_step)
+
+    def _stage(self, index: int, snapshot: Snapshot | None) -> None:
+        stage = self.plan.stages[index]
+        trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
+        if snapshot is not None:
+            state.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
+        self.pace.forget()
+        for number in range(self.position.step, stage.steps):
+            self._step(trainer, number)
+            if number + 1 < stage.steps:
+                self._pause(trainer)
+        trainer.close()
+        self.position = replace(self.position, stage=index + 1, step=0)
+        self._pause(None)
+
+    def _step(self, trainer: StageTrainer, number: int) -> None:
+        tokens = trainer.plan.tokens_per_step
+        with self._located(trainer.plan.name, number), self.pace.measure(tokens):
+            result = trainer.step(number)
+        self.position = replace(
+            self.position,
+            step=number + 1,
+            run_step=self.position.run_step + 1,
+            tokens=self.position.tokens + tokens,
+            seconds=self.pace.seconds,
+        )
+        if self.main:
+            self._report(self._info(trainer, result))
+
+    @contextmanager
+    def _located(self, stage: str, number: int) -> Iterator[None]:
+        """Say where in the run something was not finite."""
+        try:
+            yield
+        except NotFiniteError as error:
+            raise TrainingDiverged(
+                step=number + 1, stage=stage, tensor=str(error), checkpoint=self.saved
+            ) from None
+
+    def _info(self, trainer: StageTrainer, result: StepResult) -> StepInfo:
+        return StepInfo(
+            stage=trainer.plan.name,
+            stage_index=self.position.stage,
+            stages=len(self.plan.stages),
+            step=self.position.step,
+            steps=trainer.plan.steps,
+            run_step=self.position.run_step,
+            tokens_seen=self.position.tokens,
+            tokens_total=self.plan.tokens,
+            loss=sum(result.terms.values()),
+            terms=result.terms,
+            lr=result.lr,
+            grad_norm=result.grad_norm,
+            tokens_per_s=self.pace.tokens_per_s,
+            eta_s=self.pace.eta_s(self.plan.tokens - self.position.tokens),
+            memory_bytes=peak_memory(self.accelerator.device),
+            seconds=self.pace.seconds,
+        )
+
+    def _report(self, info: StepInfo) -> None:
+        self.progress.on_step(info)
+        if info.step % self.plan.settings.log_every == 0 or info.step == info.steps:
+            trouble = self.folder.metrics.append(info)
+            if trouble:
+                self._tell(trouble)
+
+    def _pause(self, trainer: StageTrainer | None) -> None:
+        """Between two steps: write a checkpoint where one is due, stop where a signal came.
+
+        `trainer` is None at the end of a stage, where one is always due.
+        """
+        stop = agree(self.accelerator, self.signals.received is not None)
+        minutes = (time.monotonic() - self.saved_at) / 60
+        late = agree(self.accelerator, minutes >= self.plan.settings.checkpoint_minutes)
+        if stop or late or trainer is None:
+            last = trainer is None and self.position.stage == len(self.plan.stages)
+            self._save(trainer, must=stop or last)
+        if stop:
+            received = self.signals.received or signal.SIGTERM  # another process got it
+            raise RunInterrupted(
+                signal=received, name=received.name, checkpoint=cast(Path, self.saved)
+            )
+
+    def _save(self, trainer: StageTrainer | None, *, must: bool) -> None:
+        """Write a checkpoint; one that fails is reported, and tried again when the next is due.
+
+        Raises CheckpointError where it `must` succeed, TrainingDiverged before saving weights
+        that are not finite.
+        """
+        self._check_weights()
+        snapshot = state.capture(self.plan, self.position, trainer)
+        self.saved_at = time.monotonic()
+        if not self.main:
+            self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)
+            return
+        self.folder.metrics.flush()
+        self.folder.metrics.sync()
+        folder = self.folder.checkpoints
+        try:
+            self.saved = checkpoint.write(
+                folder, run_step=self.position.run_step, snapshot=snapshot
+            )
+        except CheckpointError as error:
+            if must:
+                raise
+            self._tell(f"{error}; training goes on")
+            return
+        checkpoint.prune(folder, keep=self.plan.settings.keep)
+        self._tell(f"saved {self.saved}")
+
+    def _check_weights(self) -> None:
+        tensor = guard.bad_parameter(self.plan.student)
+        if tensor is not None:
+            before = self.plan.stages[max(0, self.position.stage - (self.position.step == 0))]
+            raise TrainingDiverged(
+                step=self.position.step or before.steps,
+                stage=before.name,
+                tensor=tensor,
+                checkpoint=self.saved,
+            )
+
+    def _finish(self) -> Path:
+        """Write model/ and say so."""
+        if self.main and not self.folder.model.exists():
+            self.folder.write_model(cast(Saveable, self.plan.student), self.plan.tokenizer)
+            self._tell(f"the student is in {self.folder.model}")
+        self.accelerator.wait_for_everyone()
+        return self.folder.model

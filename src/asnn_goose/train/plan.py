@@ -1,0 +1,119 @@
+"""What a run is made of: plain objects, no names that still have to be looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from accelerate import Accelerator
+from torch import nn
+
+from asnn_goose.trace import Batch
+from asnn_goose.train.schedule import Schedule
+from asnn_goose.train.stages import Stage
+
+
+class Loader(Protocol):
+    """Endless source of batches whose position can be saved; alike on every process."""
+
+    def next(self, progress: float) -> Batch:
+        """The next micro-batch."""
+
+    def state(self) -> dict[str, int]:
+        """Position in the data."""
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go to a position that `state` gave."""
+
+
+class Saveable(Protocol):
+    """A model or tokenizer of Transformers."""
+
+    def save_pretrained(self, save_directory: Path) -> object:
+        """Write itself into a folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """One stage of a run.
+
+    name             unique within the run
+    stage            student, teacher and objective: batch -> named loss terms
+    loader           where the batches come from
+    trained          names of the student's parameters that train -> their optimiser group
+    accumulate       micro-batches in an optimiser step, on each process
+    tokens_per_step  over all processes and micro-batches
+    lr, lr_scale     peak rate, and factors on it by optimiser group
+    schedule         rate over the steps; it also says how many steps there are
+    seed             of everything random in this stage but the data order
+    """
+
+    name: str
+    stage: Stage
+    loader: Loader
+    trained: Mapping[str, str]
+    accumulate: int
+    tokens_per_step: int
+    lr: float
+    lr_scale: Mapping[str, float]
+    schedule: Schedule
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return self.schedule.steps
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens, all processes."""
+        return self.steps * self.tokens_per_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What holds for every stage.
+
+    threads             of torch on a CPU; None leaves torch's own choice
+    precision           "fp32", or "bf16" for autocast around the forward pass
+    clip                largest 2-norm of the gradient; infinite for none
+    betas, weight_decay AdamW; the decay falls on weight matrices only
+    checkpoint_minutes  time between checkpoints; every stage end has one anyway
+    keep                checkpoints that stay on the disk, at least 2
+    log_every           optimiser steps between lines of metrics.jsonl
+    """
+
+    threads: int | None = None
+    precision: str = "fp32"
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.0
+    checkpoint_minutes: float = 5.0
+    keep: int = 2
+    log_every: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """A whole run.
+
+    student      the model that all stages train
+    tokenizer    goes into the run's model/ folder beside the student
+    identity     settings that a resumed run must share with the one it continues
+    recipe_toml  the resolved recipe, kept in the run folder
+    """
+
+    student: nn.Module
+    tokenizer: Saveable
+    stages: tuple[StagePlan, ...]
+    settings: RunSettings
+    identity: Mapping[str, str]
+    accelerator: Accelerator
+    recipe_toml: str
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens of all stages."""
+        return sum(stage.tokens for stage in self.stages)

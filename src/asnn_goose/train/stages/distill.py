@@ -1,0 +1,28 @@
+"""Distillation: the student runs on its own and is held against the teacher on the same tokens."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+from torch import Tensor
+
+from asnn_goose.trace import NEEDS, Batch, Trace
+from asnn_goose.train.stages.stage import Stage, Tracing
+
+
+class Distill(Stage):
+    """Both models read the batch; the objective multiplies the heads in chunks of tokens.
+
+    Where no loss looks at the teacher, the teacher does not run.
+    """
+
+    gives: ClassVar = NEEDS
+    trains: ClassVar = frozenset({"mixers", "all"})
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted loss terms by name."""
+        tokens_BT, needs = batch.tokens_BT, self.objective.teacher_needs
+        teacher = self.teacher.trace(tokens_BT, needs) if needs else Trace()
+        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs)
+        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
+        return terms

@@ -1,0 +1,56 @@
+"""What every stage is: a student and an objective behind one forward pass."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from asnn_goose.losses import Objective
+from asnn_goose.trace import Batch, Trace
+
+
+class Tracing(Protocol):
+    """A model whose forward pass can be looked into."""
+
+    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
+        """Run on tokens (B,T) and keep what `needs` names."""
+
+
+class Stage(nn.Module, ABC):
+    """Turns a batch into named loss terms; this module is what accelerate wraps.
+
+    Its parameters are those of the student and of the objective. The teacher stays outside the
+    module tree: it is neither trained, saved nor synchronised.
+
+    gives    what a student's pass can hold in this kind of stage (trace.NEEDS)
+    trains   values of a recipe's `train` that make sense in it
+
+    Raises ValueError where the objective needs more than the stage gives.
+    """
+
+    gives: ClassVar[frozenset[str]]
+    trains: ClassVar[frozenset[str]]
+    teacher: Tracing
+
+    def __init__(self, *, student: nn.Module, teacher: Tracing, objective: Objective) -> None:
+        super().__init__()
+        self.check(objective)
+        self.student = student
+        self.objective = objective
+        object.__setattr__(self, "teacher", teacher)
+
+    @classmethod
+    def check(cls, objective: Objective) -> None:
+        """Raise ValueError where the objective needs more than the stage gives."""
+        beyond = sorted(objective.needs - cls.gives)
+        if beyond:
+            raise ValueError(
+                f"{cls.__name__.lower()} cannot give {', '.join(beyond)} to its losses: "
+                f"use losses that need only {', '.join(sorted(cls.gives))}"
+            )
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted loss terms by name; their sum is the loss."""

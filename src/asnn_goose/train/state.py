@@ -1,0 +1,167 @@
+"""Between a run in memory and a snapshot of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from asnn_goose.train import optimiser, rng
+from asnn_goose.train.checkpoint import Snapshot
+from asnn_goose.train.errors import CheckpointError
+from asnn_goose.train.plan import RunPlan
+from asnn_goose.train.trainer import StageTrainer
+
+_RNG = "rng/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where a run stands.
+
+    stage     number of the stage that is next, or under way
+    step      steps of that stage that are done
+    run_step  steps of the run that are done
+    tokens    training tokens seen, all processes
+    seconds   time spent training
+    """
+
+    stage: int = 0
+    step: int = 0
+    run_step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """What decides the order of floating-point sums, and so the last bits of every weight."""
+    return {
+        "threads": torch.get_num_threads(),
+        "processes": accelerator.num_processes,
+        "device": accelerator.device.type,
+        "torch": torch.__version__,
+    }
+
+
+def stored_names(plan: RunPlan, position: Position) -> set[str]:
+    """Student parameters that were trained before `position`: the rest is still the teacher's."""
+    begun = position.stage + (position.step > 0)
+    return {name for stage in plan.stages[:begun] for name in stage.trained}
+
+
+def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> Snapshot:
+    """Everything needed to go on from `position`; `trainer` is None between stages.
+
+    Called on every process, for each adds its random number generators.
+    """
+    generators = gather_object([rng.tensors(plan.accelerator.device)])
+    stored = stored_names(plan, position)
+    tensors = {f"{_RNG}{rank}/{k}": v for rank, g in enumerate(generators) for k, v in g.items()}
+    state: dict[str, Any] = {
+        "position": asdict(position),
+        "identity": dict(plan.identity),
+        "environment": environment(plan.accelerator),
+        "frozen_sha256": frozen_digest(plan.student, stored),
+        "generators": gather_object([rng.plain()]),
+    }
+    model = _weights(plan.student, "student.", stored)
+    if trainer is not None:
+        state["loader"] = trainer.plan.loader.state()
+        objective = trainer.plan.stage.objective
+        own = {name for name, _ in objective.named_parameters()}
+        model |= _weights(objective, "objective.", own)
+        tensors |= optimiser.state_tensors(trainer.optimiser, trainer.trained)
+    return Snapshot(model=_movable(model), optimiser=_movable(tensors), state=state)
+
+
+def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tensor]:
+    """Parameters in `names`, and buffers that are part of the module's state."""
+    saved = module.state_dict().keys()
+    kept: dict[str, Tensor] = {n: p for n, p in module.named_parameters() if n in names}
+    kept |= {name: b for name, b in module.named_buffers() if name in saved}
+    return {prefix + name: tensor for name, tensor in kept.items()}
+
+
+def _movable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def frozen_digest(student: nn.Module, stored: set[str]) -> str:
+    """sha256 of the student's parameters that are not in `stored`."""
+    digest = hashlib.sha256()
+    for name, parameter in student.named_parameters():
+        if name not in stored:
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check(plan: RunPlan, state: Mapping[str, Any], *, tell: Callable[[str], None]) -> Position:
+    """Whether this run may continue from a snapshot with that `state`; returns where it stands.
+
+    Raises CheckpointError where the recipe, the number of processes or the frozen weights
+    differ. Another thread count, device or torch is allowed and reported.
+    """
+    _check_identity(state["identity"], plan.identity)
+    then, now = state["environment"], environment(plan.accelerator)
+    if then["processes"] != now["processes"]:
+        raise CheckpointError(
+            f"this run was started on {then['processes']} processes and is resumed on "
+            f"{now['processes']}: every process reads its own share of the data"
+        )
+    for key in now:
+        if then[key] != now[key]:
+            tell(
+                f"{key} was {then[key]} and is {now[key]}: the run continues, but not bit for bit "
+                "as it would have"
+            )
+    position = Position(**state["position"])
+    stored = stored_names(plan, position)
+    if state["frozen_sha256"] != frozen_digest(plan.student, stored):
+        raise CheckpointError(
+            "the weights that the student took over from its teacher differ from those at the "
+            "start of this run: the teacher has changed"
+        )
+    return position
+
+
+def _check_identity(then: Mapping[str, str], now: Mapping[str, str]) -> None:
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            raise CheckpointError(
+                f"{key} was {then.get(key, 'not set')} when this run began and is "
+                f"{now.get(key, 'not set')} now: resume with the recipe.toml of the run folder, "
+                "or start a new run with another --out"
+            )
+
+
+def restore_weights(student: nn.Module, snapshot: Snapshot) -> None:
+    """Put the student's weights and buffers back."""
+    _copy_into(student, snapshot.model, "student.")
+
+
+def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> None:
+    """Put back what belongs to a stage under way: optimiser, objective, data, generators."""
+    moments = {k: v for k, v in snapshot.optimiser.items() if not k.startswith(_RNG)}
+    optimiser.restore_state(trainer.optimiser, trainer.trained, moments)
+    _copy_into(trainer.plan.stage.objective, snapshot.model, "objective.")
+    trainer.plan.loader.restore(snapshot.state["loader"])
+    prefix = f"{_RNG}{rank}/"
+    own = {k.removeprefix(prefix): v for k, v in snapshot.optimiser.items() if k.startswith(prefix)}
+    rng.restore_tensors(own, next(trainer.plan.stage.student.parameters()).device)
+    rng.restore_plain(snapshot.state["generators"][rank])
+
+
+@torch.no_grad()
+def _copy_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    targets = dict(module.named_parameters()) | dict(module.named_buffers())
+    for key, tensor in tensors.items():
+        if key.startswith(prefix):
+            # Into the existing memory: its alignment decides how products are computed.
+            targets[key.removeprefix(prefix)].copy_(tensor)

@@ -1,0 +1,83 @@
+"""Expected errors are one message and exit code 2; bugs keep their traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from asnn_goose.cli import app
+from asnn_goose.cli.errors import expected_errors, message
+from asnn_goose.data.document import DataError
+from asnn_goose.sources import SourceError
+from asnn_goose.train.errors import RunInterrupted, TrainingDiverged
+
+
+def exit_of(error: BaseException) -> int:
+    """Exit code of a verb that raises `error`."""
+    with pytest.raises(typer.Exit) as end, expected_errors():
+        raise error
+    return end.value.exit_code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SourceError("no network"),
+        DataError("no such corpus"),
+        TrainingDiverged(step=3, stage="align", tensor="loss", checkpoint=None),
+        FileNotFoundError(2, "No such file or directory", "recipe.toml"),
+    ],
+)
+def test_expected(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of(error) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: {message(error)}\n"
+
+
+def test_file_errors_name_the_file() -> None:
+    assert message(FileNotFoundError(2, "No such file", "a.toml")) == "a.toml: No such file"
+    assert message(OSError("the Hub does not know x")) == "the Hub does not know x"
+
+
+def test_interruption_has_the_code_of_its_signal() -> None:
+    assert exit_of(RunInterrupted(signal=15, name="SIGTERM", checkpoint=Path("c"))) == 143
+    assert exit_of(KeyboardInterrupt()) == 130
+
+
+def test_our_own_value_errors_are_expected_and_others_are_not() -> None:
+    from asnn_goose.cli.numbers import count
+
+    with pytest.raises(typer.Exit), expected_errors():
+        count("many")
+    with pytest.raises(ValueError, match="not ours"), expected_errors():
+        raise ValueError("not ours")
+    with pytest.raises(RuntimeError, match="a bug"), expected_errors():
+        raise RuntimeError("a bug")
+
+
+def test_a_missing_model_is_one_message(runner: CliRunner, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["generate", str(tmp_path / "nowhere"), "Hi"])
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_closed_pipe_ends_quietly(student_dir: Path) -> None:
+    script = "from asnn_goose.cli import app; app()"
+    verb = ["generate", str(student_dir), "Hi", "--tokens", "2k", "--keep-going", "--seed", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *verb], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(3)
+        process.stdout.close()
+        errors = process.stderr.read().decode()
+        assert process.wait(timeout=60) == 0
+    assert errors == ""

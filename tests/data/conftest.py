@@ -1,0 +1,67 @@
+"""A cache of its own for every test, and a tokenizer with one token per byte."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from asnn_goose.data.shards import Shard, ShardMeta
+
+MakeShard = Callable[..., Shard]
+
+
+@pytest.fixture(autouse=True)
+def cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path | None:
+    """A new cache, but for tests of the real corpora, which are to be fetched once."""
+    if request.node.get_closest_marker("network"):
+        return None
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def byte_tokenizer(**special: str) -> PreTrainedTokenizerFast:
+    """Ids 0 to 255 are bytes in the order of the byte-level alphabet; specials come after."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {character: number for number, character in enumerate(alphabet)}
+    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+
+
+@pytest.fixture
+def make_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
+    return byte_tokenizer
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    return byte_tokenizer(eos_token="<|endoftext|>")
+
+
+@pytest.fixture
+def make_shard() -> MakeShard:
+    """A shard in memory whose tokens count up from `first`, with documents of `length` tokens."""
+
+    def make(tokens: int, *, first: int = 0, length: int = 10) -> Shard:
+        starts = np.arange(0, tokens, length)
+        meta = ShardMeta(
+            name="counting",
+            version="0",
+            split="train",
+            tokenizer="none",
+            separator=0,
+            dtype="uint16",
+            documents=len(starts),
+            tokens=tokens,
+            bytes=tokens,
+        )
+        ids = np.arange(first, first + tokens, dtype=np.uint16)
+        return Shard(tokens_N=ids, starts=starts, meta=meta)
+
+    return make

@@ -1,0 +1,93 @@
+"""Teacher and student on the same windows, and what is kept beside the numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
+from asnn_goose.eval.meter import measured
+from asnn_goose.eval.perplexity import TraceFn, Window
+from asnn_goose.trace import Trace
+
+V = 16
+
+
+def sharpened(amount: float) -> TraceFn:
+    """A model that favours repeating the token it sees, by `amount` nats."""
+
+    def trace(tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
+        return Trace(
+            final_BTD=torch.nn.functional.one_hot(tokens_BT, V).float() * amount,
+            head_VD=torch.eye(V),
+        )
+
+    return trace
+
+
+@pytest.fixture
+def texts() -> dict[str, list[Window]]:
+    ids = torch.arange(41).div(2, rounding_mode="floor").remainder(V)[None]
+    return {"a": [(ids[:, :-1], ids[:, 1:])], "b": [(ids[:, :10], ids[:, 1:11])]}
+
+
+def both(texts: dict[str, list[Window]]) -> tuple[list[Measurement], list[Measurement]]:
+    teacher = measure(sharpened(1.0), texts, model="teacher", protocol=Protocol())
+    student = measure(sharpened(0.0), texts, model="student", protocol=Protocol())
+    return teacher, student
+
+
+def test_one_measurement_per_text(texts: dict[str, list[Window]]) -> None:
+    teacher, student = both(texts)
+    assert [(m.text, m.model, m.score.tokens) for m in teacher] == [
+        ("a", "teacher", 40),
+        ("b", "teacher", 10),
+    ]
+    assert student[0].score.perplexity == pytest.approx(V)
+    assert student[0].tokens_per_s > 0
+    assert student[0].peak_bytes > 50e6
+
+
+def test_ratio_is_student_over_teacher(texts: dict[str, list[Window]]) -> None:
+    teacher, student = both(texts)
+    expected = student[0].score.perplexity / teacher[0].score.perplexity
+    assert ratio(student[0], teacher[0]) == pytest.approx(expected)
+    assert expected > 1
+
+
+def test_no_ratio_between_different_windows(texts: dict[str, list[Window]]) -> None:
+    teacher, student = both(texts)
+    with pytest.raises(ValueError, match="identical windows"):
+        ratio(student[0], teacher[1])
+    with pytest.raises(ValueError, match="identical windows"):
+        ratio(student[0], replace(teacher[0], text="b"))
+
+
+def test_everything_goes_into_json(texts: dict[str, list[Window]]) -> None:
+    protocol = Protocol(window=128, limit=1000, seed=7).as_dict()
+    assert (protocol["window"], protocol["limit"], protocol["seed"]) == (128, 1000, 7)
+    assert protocol["threads"] == torch.get_num_threads()
+    assert protocol["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    row = json.loads(json.dumps(both(texts)[0][0].as_dict()))
+    assert row["score"]["tokens"] == 40
+    assert row["perplexity"] == pytest.approx(both(texts)[0][0].score.perplexity)
+
+
+def test_protocol_in_words() -> None:
+    assert "window 256" in Protocol(window=256).describe()
+    assert "all of" in Protocol(limit=None).describe()
+    assert "32,000 of them" in Protocol(limit=32_000).describe()
+
+
+def test_meter_sees_a_peak_that_is_gone_again() -> None:
+    with measured() as idle:
+        pass
+    with measured() as busy:
+        block = torch.zeros(40_000_000)
+        del block
+    assert busy.peak_bytes - idle.peak_bytes > 100e6
+    assert busy.seconds > idle.seconds >= 0

@@ -1,0 +1,192 @@
+"""The floors of the house: who may import whom, and how long a file or a function may be.
+
+Sources are parsed, not run, so imports inside functions, under TYPE_CHECKING and by name
+(`importlib.import_module("asnn_goose.train")`) count like any other.
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "asnn_goose"
+SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
+
+TRAIN_MAY = {"ops", "format", "model", "data", "losses", "trace", "sources"}
+RECIPE_MAY = {"data", "model", "losses", "train", "eval"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "trace": set(),
+    "sources": set(),
+    "ops": {"_native"},
+    "format": set(),
+    "model": {"ops", "trace", "sources"},
+    "data": {"format", "trace", "sources"},
+    "losses": {"ops", "trace"},
+    "train": TRAIN_MAY,
+    "eval": {"ops", "model", "data", "trace", "format", "infer"},
+    "export": {"ops", "model", "format"},
+    "infer": {"format", "_native"},
+    "report": set(),
+    "recipe": RECIPE_MAY,
+    "study": RECIPE_MAY | TRAIN_MAY | {"recipe"},
+    "cli": RECIPE_MAY | TRAIN_MAY | {"recipe", "study", "report", "export", "infer"},
+}
+TORCHLESS = {"format", "infer"}
+TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
+
+FILE_LINES = 300
+FUNCTION_MEDIAN = 10
+FUNCTION_P90 = 40
+
+
+def room_of(module: str) -> str:
+    """`asnn_goose.ops.wkv7` lives in `ops`; the package itself in no room."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = (PACKAGE, *path.relative_to(root).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(source: str, module: str, *, package: bool) -> Iterator[str]:
+    """Full dotted name of every import in a source text; `module` is that text's own name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                kept = len(module.split(".")) - node.level + package
+                base = ".".join(filter(None, [*module.split(".")[:kept], base]))
+            # `from asnn_goose import train` names a room, not an attribute
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (str(arg.value) for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def violations(root: Path) -> list[str]:
+    """Every import under `root` that the floors forbid, as `module imports name`."""
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        module = module_name(path, root)
+        source = path.read_text(encoding="utf-8")
+        names = set(imported(source, module, package=path.name == "__init__.py"))
+        found += [f"{module} imports {name}" for name in sorted(names) if forbidden(module, name)]
+    return found
+
+
+def forbidden(module: str, name: str) -> bool:
+    room, top = room_of(module), name.split(".")[0]
+    if not room:
+        return top != "__future__"
+    if top in TORCH or name.startswith("safetensors.torch"):
+        return room in TORCHLESS
+    if top != PACKAGE or room_of(name) in {room, "__version__"}:
+        return False
+    return room_of(name) not in MAY_IMPORT.get(room, set())
+
+
+def functions(root: Path) -> list[tuple[int, str]]:
+    """(lines, name) of every function under `root`: signature, docstring and body."""
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                found.append((lines, f"{path.relative_to(root)}:{node.name}"))
+    return sorted(found)
+
+
+def plant(root: Path, path: str, source: str) -> list[str]:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(source, encoding="utf-8")
+    return violations(root)
+
+
+def test_imports_point_down_only() -> None:
+    assert violations(SOURCE) == []
+
+
+def test_every_room_is_on_the_plan() -> None:
+    rooms = {room_of(module_name(path, SOURCE)) for path in SOURCE.rglob("*.py")} - {""}
+    assert rooms <= set(MAY_IMPORT), f"rooms without a floor: {rooms - set(MAY_IMPORT)}"
+
+
+def test_measuring_never_reaches_training() -> None:
+    for room in ("eval", "export", "infer"):
+        reachable, queue = set(), [room]
+        while queue:
+            reachable.add(here := queue.pop())
+            queue += MAY_IMPORT.get(here, set()) - reachable
+        assert "train" not in reachable
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("losses/kl.py", "from asnn_goose.model import goose"),
+        ("losses/kl.py", "import asnn_goose.train.loop as loop"),
+        ("losses/kl.py", "from ..model.goose import config"),
+        ("losses/__init__.py", "from .. import model"),
+        ("eval/perplexity.py", "def lazy():\n    from asnn_goose import train\n    return train"),
+        ("eval/perplexity.py", "import importlib\nimportlib.import_module('asnn_goose.train')"),
+        (
+            "infer/engine.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from torch import Tensor",
+        ),
+        ("format/packed.py", "from safetensors.torch import load_file"),
+        ("__init__.py", "from asnn_goose.ops import wkv7"),
+        ("__init__.py", "import torch"),
+        ("cellar/wine.py", "from asnn_goose.ops import wkv7"),
+    ],
+)
+def test_checker_sees_a_planted_violation(tmp_path: Path, path: str, source: str) -> None:
+    assert len(plant(tmp_path, path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("eval/perplexity.py", "from asnn_goose.trace import Trace\nfrom .bytes import count"),
+        ("cli/eval.py", "def run():\n    from asnn_goose.train import loop\n    return loop"),
+        ("ops/wkv7/__init__.py", "from .chunked import wkv7\nfrom asnn_goose import _native"),
+        ("recipe.py", "from asnn_goose import __version__\nimport torch"),
+        ("__init__.py", "from __future__ import annotations"),
+    ],
+)
+def test_checker_lets_the_rest_pass(tmp_path: Path, path: str, source: str) -> None:
+    assert plant(tmp_path, path, source) == []
+
+
+def test_files_stay_short() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
+    too_long = {str(path): lines for path, lines in lengths.items() if lines > FILE_LINES}
+    assert too_long == {}
+
+
+def test_functions_stay_short() -> None:
+    measured = functions(SOURCE)
+    lines = [length for length, _ in measured]
+    longest = "\n".join(f"{length} {name}" for length, name in measured[-20:])
+    assert statistics.median(lines) <= FUNCTION_MEDIAN, longest
+    if len(lines) > 1:
+        assert statistics.quantiles(lines, n=10)[-1] <= FUNCTION_P90, longest
+
+
+def test_function_lengths_are_counted(tmp_path: Path) -> None:
+    plant(tmp_path, "ops/a.py", 'def f():\n    """Doc."""\n    def g(): pass\n    return g\n')
+    assert functions(tmp_path) == [(1, "ops/a.py:g"), (4, "ops/a.py:f")]
+
+
+def test_importing_the_package_is_free() -> None:
+    script = (
+        f"import sys, {PACKAGE}; assert 'torch' not in sys.modules; print({PACKAGE}.__version__)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
