@@ -32,13 +32,14 @@ $(READY): pyproject.toml CMakeLists.txt $(wildcard cmake/* csrc/*)
 	       "Try: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { $(PYTHON) -m venv --clear --without-pip .venv \
 	  && $(PYTHON) -m pip --python $(BIN)/python install pip; }
-	$(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install -e ".[dev]"
+	@echo "Installing torch, then everything else: a few minutes, once"
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	@touch $@
 
 # A second call continues an interrupted run; a finished one is only measured again.
 demo: $(READY)
-	$(GOOSE) distill $(DEMO_RECIPE) --out $(DEMO_RUN) --resume
+	$(GOOSE) distill $(DEMO_RECIPE) --out $(DEMO_RUN) $(if $(wildcard $(DEMO_RUN)/recipe.toml),--resume)
 	@echo
 	$(GOOSE) generate $(DEMO_RUN) "$(DEMO_PROMPT)" --tokens 100 --temperature 0.7 --seed 0
 	@echo
@@ -58,7 +59,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(sort $(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

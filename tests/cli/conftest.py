@@ -81,3 +81,47 @@ def text_file(tmp_path: Path) -> Path:
     file = tmp_path / "words.txt"
     file.write_text("A goose flew north, and naïve it was. " * 30, encoding="utf-8")
     return file
+
+
+@pytest.fixture
+def long_text_file(tmp_path: Path) -> Path:
+    """Enough paragraphs for all three splits."""
+    file = tmp_path / "long.txt"
+    paragraphs = (f"Paragraph {n} tells of {n * n} geese over the lake. " * 12 for n in range(400))
+    file.write_text("\n\n".join(paragraphs), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, teacher_dir: Path, long_text_file: Path, text_file: Path) -> Path:
+    """Two short stages on a text of one's own."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(
+        f"""
+        name = "tiny"
+        seed = 3
+        teacher = [{{ model = "{teacher_dir}" }}]
+        data = {{ train = ["{long_text_file}"], out_of_domain = ["{text_file}"] }}
+        eval = {{ window = 64, tokens = "1k" }}
+
+        [[stage]]
+        kind = "align"
+        train = "mixers"
+        tokens = 512
+        window = 32
+        batch = 4
+        lr = 1e-3
+        losses = [{{ name = "attention_output" }}]
+
+        [[stage]]
+        kind = "distill"
+        train = "all"
+        tokens = 512
+        window = 64
+        batch = 2
+        lr = 1e-4
+        losses = [{{ name = "kl" }}]
+        """,
+        encoding="utf-8",
+    )
+    return file

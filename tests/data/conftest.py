@@ -13,6 +13,10 @@ from asnn_goose.data.shards import Shard, ShardMeta
 MakeShard = Callable[..., Shard]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "network: may fetch a package on its first run")
+
+
 @pytest.fixture(autouse=True)
 def cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

@@ -167,6 +167,15 @@ def test_damaged_shard_is_made_again_and_says_so(
     assert len(list((cache / "shards").iterdir())) == 1
 
 
+def test_lost_document_starts_are_noticed(
+    file: Path, cache: Path, tokenizer: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = shard(file, "all", tokenizer)
+    np.save(only_folder(cache) / "documents.npy", first.starts[:-1])
+    assert np.array_equal(shard(file, "all", tokenizer).starts, first.starts)
+    assert "documents.npy has shape (2,), wanted (3,)" in caplog.text
+
+
 def test_wide_vocabulary_takes_four_bytes(
     file: Path, cache: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:

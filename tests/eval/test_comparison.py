@@ -79,8 +79,8 @@ def test_everything_goes_into_json(texts: dict[str, list[Window]]) -> None:
 
 def test_protocol_in_words() -> None:
     assert "window 256" in Protocol(window=256).describe()
-    assert "all of" in Protocol(limit=None).describe()
-    assert "32,000 of them" in Protocol(limit=32_000).describe()
+    assert "all tokens" in Protocol(limit=None).describe()
+    assert "32,000 tokens" in Protocol(limit=32_000).describe()
 
 
 def test_meter_sees_a_peak_that_is_gone_again() -> None:

@@ -86,7 +86,7 @@ def test_every_element_owned_is_written_and_no_other(T, N, operands):
 
 
 def test_number_of_threads_does_not_change_the_bits(operands):
-    sample = operands(B=2, T=100, H=5, N=64).to(torch.float32)
+    sample = operands(B=4, T=250, H=9, N=64).to(torch.float32)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

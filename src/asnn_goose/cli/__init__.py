@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
 from asnn_goose import __version__
@@ -29,6 +32,9 @@ def _main(
     ),
 ) -> None:
     """From a pretrained transformer to a spiking, ternary, recurrent language model."""
+    if not sys.stderr.isatty():
+        # Other packages' bars fill a log; they read this when they are first imported.
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)

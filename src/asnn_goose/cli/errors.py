@@ -25,6 +25,7 @@ def expected_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise typer.Exit(0) from None  # the reader has seen enough, as with `| head`
     except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
         if not is_expected(error):

@@ -36,8 +36,8 @@ class Subject:
 
 def hush() -> None:
     """Keep bars and warnings of Transformers out of our output."""
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def run_recipe(name_or_path: str) -> Path | None:

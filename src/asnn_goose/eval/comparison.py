@@ -41,7 +41,7 @@ class Protocol:
         )
         return (
             f"window {self.window}, empty context at its start, each token scored once,"
-            f" {spread}, the same windows for every model; {torch.get_num_threads()} threads"
+            f" {spread}, the same windows for every model; threads {torch.get_num_threads()}"
         )
 
     def as_dict(self) -> dict[str, Any]:

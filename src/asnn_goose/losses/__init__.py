@@ -7,10 +7,21 @@ objective runs all of them on one chunk of tokens at a time, so the head is mult
 
 from asnn_goose.losses.attention_output import AttentionOutput
 from asnn_goose.losses.cross_entropy import CrossEntropy
+from asnn_goose.losses.kinds import TraceLoss, VocabLoss
 from asnn_goose.losses.kl import KL
-from asnn_goose.losses.objective import Objective, Term, TraceLoss, VocabLoss
+from asnn_goose.losses.objective import Objective, Term
 
 LOSSES: dict[str, type[TraceLoss]] = {"attention_output": AttentionOutput}
 VOCAB_LOSSES: dict[str, type[VocabLoss]] = {"kl": KL, "ce": CrossEntropy}
 
-__all__ = ["LOSSES", "VOCAB_LOSSES", "Objective", "Term", "TraceLoss", "VocabLoss"]
+__all__ = [
+    "KL",
+    "LOSSES",
+    "VOCAB_LOSSES",
+    "AttentionOutput",
+    "CrossEntropy",
+    "Objective",
+    "Term",
+    "TraceLoss",
+    "VocabLoss",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import MappingProxyType
 
@@ -22,7 +23,7 @@ def _relative(difference_nD: Tensor, target_nD: Tensor) -> Tensor:
 def _l2(difference_nD: Tensor, target_nD: Tensor) -> Tensor:
     """Mean over tokens of the Euclidean distance / sqrt(D), as in ARWKV."""
     width = difference_nD.shape[-1]
-    return difference_nD.square().sum(-1).clamp_min(TINY**2).sqrt().mean() * width**-0.5
+    return difference_nD.square().sum(-1).clamp_min(TINY**2).sqrt().mean() / math.sqrt(width)
 
 
 def _mse(difference_nD: Tensor, target_nD: Tensor) -> Tensor:

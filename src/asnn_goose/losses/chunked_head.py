@@ -8,7 +8,7 @@ so nothing is recomputed in the backward pass and nothing of size V outlives the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -30,8 +30,8 @@ def head_terms(
     The gradient is that of the terms' sum: a backward pass that weighs them differently raises
     RuntimeError, so weights belong into `compute`. `parameters` are those of the losses.
     """
-    terms: Tensor = _HeadTerms.apply(compute, chunk, hidden_nD, head_VD, *parameters)
-    return terms
+    inputs = (hidden_nD, head_VD, *parameters)
+    return cast(Tensor, _HeadTerms.apply(compute, chunk, *inputs))  # type: ignore[no-untyped-call]
 
 
 class _HeadTerms(torch.autograd.Function):
@@ -46,7 +46,9 @@ class _HeadTerms(torch.autograd.Function):
     ) -> Tensor:
         wanted = ctx.needs_input_grad[2:]
         inputs = (hidden_nD, head_VD, *parameters)
-        grads = [torch.zeros_like(x) if want else None for x, want in zip(inputs, wanted, strict=True)]
+        grads = [
+            torch.zeros_like(x) if want else None for x, want in zip(inputs, wanted, strict=True)
+        ]
         total = torch.zeros(())
         for start in range(0, hidden_nD.shape[0], chunk):
             tokens = slice(start, min(start + chunk, hidden_nD.shape[0]))
@@ -84,8 +86,16 @@ def _one_chunk(
     if grads[0] is not None:
         grads[0][tokens] = d_logits_nV @ head_VD
     if grads[1] is not None:
-        grads[1].addmm_(d_logits_nV.T, rows_nD)
+        _add_product(grads[1], d_logits_nV.T, rows_nD)
     for grad, part in zip((g for g in grads[2:] if g is not None), d_parameters, strict=True):
         if part is not None:
             grad.add_(part)
     return terms_k.detach()
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to `total`, in place where the types allow it (autocast mixes them)."""
+    if left.dtype == right.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,6 @@ from torch import Tensor, nn
 from asnn_goose.losses.chunked_head import head_terms
 from asnn_goose.losses.kinds import Chunk, TraceLoss, VocabLoss
 from asnn_goose.trace import Batch, Trace
-
-Kind = TypeVar("Kind", bound=nn.Module)
-
-__all__ = ["Objective", "Term", "TraceLoss", "VocabLoss"]
 
 
 class Term(NamedTuple):
@@ -46,31 +42,36 @@ class Objective(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the student's Trace must hold."""
-        vocab = frozenset({"vocab"}) if self._of(VocabLoss) else frozenset()
+        vocab = frozenset({"vocab"}) if self._vocab_losses else frozenset()
         return self._trace_needs() | vocab
 
     @property
     def teacher_needs(self) -> frozenset[str]:
         """What the teacher's Trace must hold."""
-        looks = any(loss.uses_teacher for loss in self._of(VocabLoss).values())
+        looks = any(loss.uses_teacher for loss in self._vocab_losses.values())
         return self._trace_needs() | (frozenset({"vocab"}) if looks else frozenset())
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
         """Every term, already weighted: differentiate their plain sum."""
         terms = {
             name: self.weights[name] * loss(student, teacher, batch)
-            for name, loss in self._of(TraceLoss).items()
+            for name, loss in self._trace_losses.items()
         }
-        vocab = self._of(VocabLoss)
+        vocab = self._vocab_losses
         if vocab:
             terms.update(self._vocab_terms(vocab, student, teacher, batch))
         return terms
 
-    def _of(self, kind: type[Kind]) -> dict[str, Kind]:
-        return {name: loss for name, loss in self.losses.items() if isinstance(loss, kind)}
+    @property
+    def _trace_losses(self) -> dict[str, TraceLoss]:
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, TraceLoss)}
+
+    @property
+    def _vocab_losses(self) -> dict[str, VocabLoss]:
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, VocabLoss)}
 
     def _trace_needs(self) -> frozenset[str]:
-        return frozenset().union(*(loss.needs for loss in self._of(TraceLoss).values()))
+        return frozenset().union(*(loss.needs for loss in self._trace_losses.values()))
 
     def _vocab_terms(
         self, losses: dict[str, VocabLoss], student: Trace, teacher: Trace, batch: Batch
@@ -82,9 +83,7 @@ class Objective(nn.Module):
         looks = any(loss.uses_teacher for loss in losses.values())
 
         def compute(tokens: slice, z_student_nV: Tensor) -> Tensor:
-            chunk = Chunk(
-                labels_n=labels_n[tokens], mask_n=mask_n[tokens], progress=batch.progress
-            )
+            chunk = Chunk(labels_n=labels_n[tokens], mask_n=mask_n[tokens], progress=batch.progress)
             with torch.no_grad():
                 z_teacher_nV = teacher.vocab(tokens) if looks else None
             values = [

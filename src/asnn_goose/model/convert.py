@@ -97,7 +97,8 @@ def convert(teacher: Teacher, *, variant: str = "goose", **overrides: Any) -> Go
             _copy_linear(getattr(block.mlp, ours), getattr(source.mlp, theirs))
         _inherit_attention(block.mixer, teacher, index)
         _start_neutral(block.mixer)
-    return student.eval()
+    student.train(False)
+    return student
 
 
 def _bare_student(config: GooseConfig) -> GooseForCausalLM:
@@ -134,7 +135,7 @@ def _copy_linear(ours: nn.Linear, theirs: nn.Linear, *, heads: int = 0, size: in
 
 
 def _repeat_heads(rows: Tensor, heads: int, size: int) -> Tensor:
-    by_head = rows.unflatten(0, (-1, size))
+    by_head = rows.view(-1, size, *rows.shape[1:])
     if heads % by_head.shape[0]:
         raise TeacherError(f"{by_head.shape[0]} key-value heads do not divide {heads} heads")
     return by_head.repeat_interleave(heads // by_head.shape[0], dim=0).flatten(0, 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from asnn_goose.sources import teacher_folder
+from asnn_goose.sources import cache_dir, new_folder, teacher_folder
 from asnn_goose.trace import NEEDS, Trace
 
 
@@ -72,7 +73,7 @@ class Teacher:
     @property
     def config(self) -> PreTrainedConfig:
         """The model's own configuration."""
-        return self.model.config
+        return cast(PreTrainedConfig, self.model.config)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -173,19 +174,39 @@ def family_of(config: PreTrainedConfig, *, name: str) -> Family:
 def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Teacher:
     """A teacher by built-in name ("smollm2-135m"), local folder or Hub id.
 
-    A folder may hold a `save_pretrained` layout or a single GGUF file. The family is checked
-    before any weight is read. Raises TeacherError or sources.SourceError.
+    A folder may hold a `save_pretrained` layout or a single GGUF file, which is dequantised into
+    the cache on first use. The family is checked before any weight is read. Raises TeacherError
+    or sources.SourceError.
     """
     folder = teacher_folder(name_or_path)
-    options = gguf_option(folder)
     try:
-        config = AutoConfig.from_pretrained(folder, **options)
-        family_of(config, name=name_or_path)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
+        if gguf := gguf_option(folder):
+            folder = _dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
+        family_of(AutoConfig.from_pretrained(folder), name=name_or_path)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     except (OSError, KeyError) as error:
         raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
     return Teacher(model, tokenizer, name=name_or_path)
+
+
+def _dequantised(file: Path, *, name: str) -> Path:
+    """The model in a GGUF file as an fp32 `save_pretrained` folder in the cache.
+
+    Reading a GGUF takes some 15 seconds every time, reading the folder under one.
+    """
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    kept = cache_dir() / "dequantised" / f"{file.stem}-{digest}"
+    if not kept.is_dir():
+        gguf: dict[str, Any] = {"gguf_file": file.name}
+        family_of(AutoConfig.from_pretrained(file.parent, **gguf), name=name)
+        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **gguf)
+        del model.config.quantization_config, model.hf_quantizer  # it is not quantised any more
+        with new_folder(kept) as folder:
+            model.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(file.parent, **gguf).save_pretrained(folder)
+    return kept
 
 
 def gguf_option(folder: str | Path) -> dict[str, str]:

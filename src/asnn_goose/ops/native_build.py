@@ -22,7 +22,8 @@ def _obstacle() -> str | None:
     except ModuleNotFoundError:
         return (
             "not built: the package was installed without a working C++20 compiler (GCC or Clang); "
-            "install one and reinstall the package to make training several times faster"
+            "with one, reinstalling makes training several times faster (pip install -v shows why "
+            "a build fails)"
         )
     except ImportError as error:
         return f"built, but cannot be loaded: {error}"

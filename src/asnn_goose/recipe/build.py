@@ -80,7 +80,9 @@ def build_student(recipe: Recipe, teacher: Teacher) -> GooseForCausalLM:
     with _about_student():
         student = convert(teacher, variant=recipe.student.variant, **recipe.student.overrides())
     if recipe.train.checkpointing:
-        enable: Callable[[dict[str, bool]], None] = student.gradient_checkpointing_enable
+        # The new name came within Transformers 5, the old one warns where both exist.
+        old = "gradient_checkpointing_enable"
+        enable = getattr(student, "activation_checkpointing_enable", None) or getattr(student, old)
         enable({"use_reentrant": False})
     return student
 

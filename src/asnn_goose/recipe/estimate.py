@@ -109,8 +109,10 @@ class _Sizes:
         self.mixers = sum(n for name, n in matrices.items() if ".mixer." in name)
         self.blocks = sum(matrices.values())
         self.head: int = config.vocab_size * config.hidden_size
-        self.teacher_blocks = sum(p.numel() for p in teacher.layers.parameters())
-        self.teacher_bytes = sum(p.numel() * p.element_size() for p in teacher.model.parameters())
+        self.teacher_blocks: int = sum(p.numel() for p in teacher.layers.parameters())
+        self.teacher_bytes: int = sum(
+            p.numel() * p.element_size() for p in teacher.model.parameters()
+        )
         self.layers: int = config.num_hidden_layers
         self.width: int = config.hidden_size
         self.vocabulary: int = config.vocab_size

@@ -35,7 +35,12 @@ def parse_count(value: Any) -> Any:
 
 
 def _parse_count_or_all(value: Any) -> Any:
-    return ALL if value in ("all", ALL) else parse_count(value)
+    if value in ("all", ALL):
+        return ALL
+    count = parse_count(value)
+    if count == 0:
+        raise ValueError('write a whole number of at least 1, or "all"')
+    return count
 
 
 def _write_count_or_all(value: int) -> int | str:

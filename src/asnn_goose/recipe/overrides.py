@@ -18,29 +18,27 @@ def override(raw: dict[str, Any], text: str) -> None:
     keys = place.strip().split(".")
     if not equals or not all(keys):
         raise RecipeError(f"--set {text}: write it as place=value, such as stage.0.tokens=200k")
-    table: Any = raw
-    for index, key in enumerate(keys[:-1]):
-        inside = ".".join(keys[:index])
-        table = _entry(table, key, inside) if isinstance(table, list) else _table(table, key, text)
-    if isinstance(table, list):
-        _entry(table, keys[-1], ".".join(keys[:-1]))
-        table[int(keys[-1])] = parse_value(value)
+    target: Any = raw
+    for key in keys[:-1]:
+        if isinstance(target, dict):
+            target = target.setdefault(key, {})
+        else:
+            target = target[_number(target, key, text)]
+    if isinstance(target, dict):
+        target[keys[-1]] = parse_value(value)
     else:
-        table[keys[-1]] = parse_value(value)
+        target[_number(target, keys[-1], text)] = parse_value(value)
 
 
-def _table(table: Any, key: str, text: str) -> Any:
-    if not isinstance(table, dict):
-        raise RecipeError(f"--set {text}: there is no table before {key!r}")
-    return table.setdefault(key, {})
-
-
-def _entry(entries: list[Any], key: str, place: str) -> Any:
-    if not key.isdecimal() or int(key) >= len(entries):
+def _number(target: Any, key: str, text: str) -> int:
+    """Which entry of a list a key means."""
+    if not isinstance(target, list):
+        raise RecipeError(f"--set {text}: there is no table that could hold {key!r}")
+    if not key.isdecimal() or int(key) >= len(target):
         raise RecipeError(
-            f"--set {place}.{key}: {place} has {len(entries)} entries, numbered from 0"
+            f"--set {text}: {key!r} is no entry of a list of {len(target)}, counted from 0"
         )
-    return entries[int(key)]
+    return int(key)
 
 
 def parse_value(text: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
@@ -72,8 +72,6 @@ class _Student(Table):
         return self
 
 
-_CONFIG_FIELDS = {name: get_type_hints(GooseConfig)[name] for name in GooseConfig.__annotations__}
-
 if TYPE_CHECKING:
 
     class StudentTable(_Student):
@@ -83,7 +81,8 @@ else:
     StudentTable = create_model(
         "StudentTable",
         __base__=_Student,
-        **{name: (kind | None, None) for name, kind in _CONFIG_FIELDS.items()},
+        # The annotations are strings of builtin types, which pydantic evaluates.
+        **{name: (f"{kind} | None", None) for name, kind in GooseConfig.__annotations__.items()},
     )
 
 

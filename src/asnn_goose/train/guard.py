@@ -44,12 +44,12 @@ def bad_parameter(stage: nn.Module) -> str | None:
 
 @torch.no_grad()
 def _bad_output(stage: nn.Module, batches: Iterable[Batch]) -> str | None:
-    """The innermost module that first gave a bad output when the step's batches run again."""
+    """The student's innermost module that first gives a bad output when the step runs again."""
     found: list[str] = []
     handles = [
         module.register_forward_hook(partial(_note_bad_output, found, name))
         for name, module in stage.named_modules()
-        if name
+        if name.startswith("student.")
     ]
     for batch in batches:
         stage(batch)

@@ -12,6 +12,7 @@ from typing import cast
 
 import torch
 
+from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.train import checkpoint, guard, state
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
@@ -41,6 +42,7 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
     """
     if plan.settings.threads is not None:
         torch.set_num_threads(plan.settings.threads)
+    keep_freed_memory()
     accelerator = plan.accelerator
     tell = progress.on_message if accelerator.is_main_process else _silent
     folder = RunFolder(out)

@@ -13,7 +13,7 @@ from asnn_goose.model.mixers.rwkv7 import MixerOutput
 from asnn_goose.model.mlps import MLPS
 
 
-def make_norm(config: GooseConfig) -> nn.Module:
+def make_norm(config: GooseConfig) -> nn.RMSNorm | nn.LayerNorm:
     """The norm that the configuration names, over the residual width."""
     kind = nn.RMSNorm if config.norm == "rms" else nn.LayerNorm
     return kind(config.hidden_size, eps=config.norm_eps)
@@ -59,5 +59,9 @@ class GooseBlock(nn.Module):
         mlp_in_BTD = self.mlp_norm(x_BTD)
         if mask_BT is not None:
             mlp_in_BTD = mlp_in_BTD * mask_BT.unsqueeze(-1)
-        out_BTD, channel_BD = self.mlp(mlp_in_BTD, None if state is None else state.channel_shift_BD)
-        return BlockOutput(x_BTD + out_BTD, mixer_in_BTD, mixed, BlockState(mixed.state, channel_BD))
+        out_BTD, channel_BD = self.mlp(
+            mlp_in_BTD, None if state is None else state.channel_shift_BD
+        )
+        return BlockOutput(
+            x_BTD + out_BTD, mixer_in_BTD, mixed, BlockState(mixed.state, channel_BD)
+        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
 
     config: GooseConfig
     config_class = GooseConfig
+    blocks: Sequence[GooseBlock]
+    embedding: nn.Embedding
     base_model_prefix = ""
     supports_gradient_checkpointing = True
     _is_stateful = True
@@ -38,13 +40,12 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
         self.embedding_norm = make_norm(config) if config.embedding_norm else None
-        self.blocks = nn.ModuleList(
-            GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)
-        )
+        blocks = [GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)]
+        self.blocks = cast(Sequence[GooseBlock], nn.ModuleList(blocks))
         self.final_norm = make_norm(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.gradient_checkpointing = False
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
         if not self.embedding.weight.is_meta:
             initialise(self)
 
@@ -61,7 +62,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the token embedding."""
-        self.embedding = value
+        self.embedding = cast(nn.Embedding, value)
 
     def forward(
         self,
@@ -84,16 +85,19 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("pass exactly one of input_ids and inputs_embeds")
         x_BTD = self._embed(self.embedding(input_ids) if inputs_embeds is None else inputs_embeds)
-        use_cache = (self.config.use_cache and not self.training) if use_cache is None else use_cache
+        use_cache = (
+            (self.config.use_cache and not self.training) if use_cache is None else use_cache
+        )
         cache = past_key_values if past_key_values is not None else GooseCache()
         mask_BT = window_mask(attention_mask, x_BTD.shape[1])
         position_BT = positions(cache.position_B, mask_BT, x_BTD)
 
-        hidden, states = [x_BTD], []
+        hidden, states = [x_BTD], list[BlockState]()
         for output in self._blocks(x_BTD, cache.blocks, mask_BT, position_BT):
             x_BTD = output.x_BTD
             hidden = [*hidden, x_BTD] if output_hidden_states else [x_BTD]
-            states.append(output.state if use_cache else None)
+            if use_cache:
+                states.append(output.state)
         if use_cache:
             cache.advance(tuple(states), position_BT[:, -1] + 1, x_BTD.shape[1])
         logits = self.lm_head(self.final_norm(x_BTD[:, -logits_to_keep:]))

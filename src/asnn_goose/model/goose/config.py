@@ -84,7 +84,7 @@ class GooseConfig(PreTrainedConfig):
         self.rate_rank = self.rate_rank or published_rank(2.5, self.hidden_size)
         self.value_rank = self.value_rank or published_rank(1.7, self.hidden_size)
         self.gate_rank = self.gate_rank or published_rank(5.0, self.hidden_size)
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()
 
     @property

@@ -36,6 +36,5 @@ class LowRank(nn.Module):
             inner = self.activation(inner)
         if self.bias is None:
             return inner @ self.up
-        shape = inner.shape[:-1]
         flat = torch.addmm(self.bias, inner.flatten(0, -2), self.up)
-        return flat.unflatten(0, shape)
+        return flat.view(*inner.shape[:-1], -1)

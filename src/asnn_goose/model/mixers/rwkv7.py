@@ -70,9 +70,7 @@ class RWKV7Mixer(nn.Module):
 
         self.removal = nn.Parameter(torch.ones(inner)) if config.removal_key else None
         self.replacement = nn.Parameter(torch.ones(inner)) if config.key_replacement else None
-        self.bonus = (
-            nn.Parameter(torch.zeros(self.heads, self.head_size)) if config.bonus else None
-        )
+        self.bonus = nn.Parameter(torch.zeros(self.heads, self.head_size)) if config.bonus else None
         self.norm = (
             nn.GroupNorm(self.heads, inner, eps=self.head_size * 1e-5)
             if config.group_norm
@@ -122,7 +120,7 @@ class RWKV7Mixer(nn.Module):
         return tuple(self.shift(x_BTD, last_BD))
 
     def _by_head(self, x_BTC: Tensor) -> Tensor:
-        return x_BTC.unflatten(-1, (self.heads, self.head_size))
+        return x_BTC.view(*x_BTC.shape[:-1], self.heads, self.head_size)
 
     def _values(self, x_BTD: Tensor, v_first_BTC: Tensor | None) -> tuple[Tensor, Tensor]:
         """Values of this block and those of the first one."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def previous_token(x_BTD: Tensor, last_BD: Tensor | None) -> Tensor:
-    """x one position later: row t holds x_{t-1}; row 0 holds `last_BD`, or zeros."""
+    """X one position later: row t holds x_{t-1}; row 0 holds `last_BD`, or zeros."""
     first = torch.zeros_like(x_BTD[:, :1]) if last_BD is None else last_BD.unsqueeze(1)
     return torch.cat((first.to(x_BTD.dtype), x_BTD[:, :-1]), dim=1)
 

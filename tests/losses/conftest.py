@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from asnn_goose.trace import IGNORED_LABEL, Batch, Trace
+
+BATCH, TOKENS, WIDTH, VOCABULARY, LAYERS = 2, 11, 8, 23, 3
+
+
+@pytest.fixture(scope="session")
+def passing() -> Callable[[int], Trace]:
+    """Make what a forward pass would leave behind, from a seed; its tensors are leaves."""
+
+    def make(seed: int) -> Trace:
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(*shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=generator).requires_grad_()
+
+        wide = [
+            tuple(draw(BATCH, TOKENS, WIDTH) for _ in range(n))
+            for n in (LAYERS + 1, LAYERS, LAYERS)
+        ]
+        heads = [tuple(draw(BATCH, TOKENS, 2, 4) for _ in range(LAYERS)) for _ in range(3)]
+        return Trace(
+            final_BTD=draw(BATCH, TOKENS, WIDTH),
+            head_VD=draw(VOCABULARY, WIDTH),
+            hidden=wide[0],
+            mixer_in=wide[1],
+            mixer_out=wide[2],
+            queries=heads[0],
+            keys=heads[1],
+            values=heads[2],
+        )
+
+    return make
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Tokens with a few positions that do not count."""
+    generator = torch.Generator().manual_seed(5)
+    tokens_BT = torch.randint(0, VOCABULARY, (BATCH, TOKENS + 1), generator=generator)
+    labels_BT = tokens_BT[:, 1:].clone()
+    labels_BT[0, 3], labels_BT[1, 8:] = IGNORED_LABEL, IGNORED_LABEL
+    return Batch(
+        tokens_BT=tokens_BT[:, :-1],
+        labels_BT=labels_BT,
+        documents_BT=torch.zeros_like(labels_BT),
+        progress=0.5,
+    )

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from asnn_goose.losses.attention_output import AttentionOutput
+from asnn_goose.trace import Batch, Trace
+
+
+@pytest.mark.parametrize("distance", ["relative", "l2", "mse"])
+def test_distances(distance: str, passing: Callable[[int], Trace], batch: Batch) -> None:
+    student, teacher = passing(1), passing(2)
+    layers = []
+    for s, t in zip(student.mixer_out, teacher.mixer_out, strict=True):
+        s, t = s[batch.mask_BT].double(), t[batch.mask_BT].double()
+        layers.append(
+            {
+                "relative": ((s - t) ** 2).sum() / (t**2).sum(),
+                "l2": ((s - t) ** 2).sum(-1).sqrt().mean() / s.shape[-1] ** 0.5,
+                "mse": ((s - t) ** 2).mean(),
+            }[distance]
+        )
+    wanted = torch.stack(layers).mean()
+    found = AttentionOutput(distance=distance)(student, teacher, batch)
+    assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_relative_error_does_not_depend_on_a_layers_scale(
+    passing: Callable[[int], Trace], batch: Batch
+) -> None:
+    student, teacher = passing(1), passing(2)
+    loud = [
+        dataclasses.replace(t, mixer_out=(100 * t.mixer_out[0], *t.mixer_out[1:]))
+        for t in (student, teacher)
+    ]
+    quiet = AttentionOutput()(student, teacher, batch)
+    assert torch.allclose(AttentionOutput()(*loud, batch), quiet, rtol=1e-5)
+
+
+def test_an_exact_layer_has_a_finite_gradient(
+    passing: Callable[[int], Trace], batch: Batch
+) -> None:
+    student = passing(1)
+    AttentionOutput(distance="l2")(student, passing(1), batch).backward()
+    assert all(t.grad is not None and t.grad.isfinite().all() for t in student.mixer_out)
+
+
+def test_an_unknown_distance_is_named() -> None:
+    with pytest.raises(ValueError, match="distance = 'cosine'"):
+        AttentionOutput(distance="cosine")

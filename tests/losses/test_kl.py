@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from asnn_goose.losses.cross_entropy import CrossEntropy
+from asnn_goose.losses.kinds import Chunk
+from asnn_goose.losses.kl import KL
+from asnn_goose.trace import IGNORED_LABEL
+
+CHUNK = Chunk(
+    labels_n=torch.tensor([0, 2, IGNORED_LABEL]),
+    mask_n=torch.tensor([True, True, False]),
+    progress=0.0,
+)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_kl_is_the_sum_over_the_vocabulary(temperature: float) -> None:
+    z_student, z_teacher = torch.randn(2, 3, 5, dtype=torch.float64).unbind()
+    p = torch.softmax(z_teacher / temperature, -1)
+    q = torch.softmax(z_student / temperature, -1)
+    wanted = temperature**2 * (p * (p / q).log()).sum(-1)
+    found = KL(temperature=temperature)(z_student.float(), z_teacher.float(), CHUNK)
+    assert torch.allclose(found.double(), wanted, atol=1e-5)
+
+
+def test_kl_is_forward_not_reverse() -> None:
+    sure, unsure = torch.tensor([[9.0, 0.0]]), torch.tensor([[0.0, 0.0]])
+    assert float(KL()(sure, unsure, CHUNK)) > 3 * float(KL()(unsure, sure, CHUNK))
+
+
+def test_gradients_keep_their_size_at_high_temperature() -> None:
+    norms = []
+    for temperature in (5.0, 50.0):
+        z = torch.randn(4, 9, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        target = torch.randn(4, 9, generator=torch.Generator().manual_seed(1))
+        KL(temperature=temperature)(z, target, CHUNK).sum().backward()
+        assert z.grad is not None
+        norms.append(float(z.grad.norm()))
+    assert norms[1] == pytest.approx(norms[0], rel=0.2)
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="temperature = 0"):
+        KL(temperature=0.0)
+    with pytest.raises(ValueError, match="needs teacher logits"):
+        KL()(torch.zeros(3, 5), None, CHUNK)
+
+
+def test_cross_entropy_counts_labels_alone() -> None:
+    z = torch.randn(3, 5)
+    wanted = -torch.log_softmax(z, -1)
+    found = CrossEntropy()(z, None, CHUNK)
+    assert torch.allclose(found, torch.stack([wanted[0, 0], wanted[1, 2], torch.tensor(0.0)]))

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asnn_goose.losses import Objective, Term, VocabLoss
+from asnn_goose.losses.attention_output import AttentionOutput
+from asnn_goose.losses.cross_entropy import CrossEntropy
+from asnn_goose.losses.kinds import Chunk
+from asnn_goose.losses.kl import KL
+from asnn_goose.trace import Batch, Trace
+
+Passing = Callable[[int], Trace]
+
+
+class Scaled(VocabLoss):
+    """A loss with a parameter of its own, and a record of what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.shown: list[tuple[int, ...]] = []
+
+    def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
+        assert z_teacher_nV is not None
+        self.shown.append(tuple(z_student_nV.shape))
+        return self.scale * (z_student_nV - z_teacher_nV).square().mean(-1)
+
+
+def by_hand(student: Trace, teacher: Trace, batch: Batch, scale: Tensor) -> Tensor:
+    """The same objective over the whole (B*T, V) at once, by plain autograd."""
+    z, target = student.vocab(slice(None)), teacher.vocab(slice(None)).detach()
+    chunk = Chunk(labels_n=batch.labels_BT.flatten(), mask_n=batch.mask_BT.flatten(), progress=0.5)
+    per_token = (
+        0.7 * KL(temperature=2.0)(z, target, chunk)
+        + 0.3 * CrossEntropy()(z, None, chunk)
+        + 2.0 * scale * (z - target).square().mean(-1)
+    )
+    return per_token[chunk.mask_n].mean()
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 5, 22, 100])
+def test_chunks_give_the_values_and_gradients_of_the_whole(
+    chunk: int, passing: Passing, batch: Batch
+) -> None:
+    own, scale = Scaled(), torch.tensor(1.5, requires_grad=True)
+    objective = Objective(
+        [
+            Term("kl", 0.7, KL(temperature=2.0)),
+            Term("ce", 0.3, CrossEntropy()),
+            Term("own", 2.0, own),
+        ],
+        chunk=chunk,
+    )
+    student, reference, teacher = passing(1), passing(1), passing(2)
+    terms = objective(student, teacher, batch)
+    (3 * torch.stack(list(terms.values())).sum()).backward()
+    wanted = by_hand(reference, teacher, batch, scale)
+    (3 * wanted).backward()
+
+    assert float(sum(terms.values())) == pytest.approx(float(wanted), rel=1e-5)
+    for found, right in (
+        (student.final_BTD, reference.final_BTD),
+        (student.head_VD, reference.head_VD),
+        (own.scale, scale),
+    ):
+        assert found is not None
+        assert right is not None
+        assert found.grad is not None
+        assert torch.allclose(found.grad, right.grad, rtol=1e-4, atol=1e-6)
+    assert max(rows for rows, _ in own.shown) == min(chunk, 22)
+
+
+def test_terms_of_one_head_pass_cannot_be_weighed_apart(passing: Passing, batch: Batch) -> None:
+    objective = Objective([Term("kl", 1.0, KL()), Term("ce", 1.0, CrossEntropy())])
+    terms = objective(passing(1), passing(2), batch)
+    with pytest.raises(RuntimeError, match="share their gradient"):
+        (terms["kl"] + 2 * terms["ce"]).backward()
+
+
+def test_a_frozen_head_gets_no_gradient(passing: Passing, batch: Batch) -> None:
+    student = passing(1)
+    assert student.head_VD is not None
+    student.head_VD.requires_grad_(False)
+    Objective([Term("kl", 1.0, KL())])(student, passing(2), batch)["kl"].backward()
+    assert student.head_VD.grad is None
+    assert student.final_BTD is not None
+    assert student.final_BTD.grad is not None
+
+
+def test_nothing_is_differentiated_without_grad(passing: Passing, batch: Batch) -> None:
+    with torch.no_grad():
+        term = Objective([Term("kl", 1.0, KL())])(passing(1), passing(2), batch)["kl"]
+    assert not term.requires_grad
+    assert float(term) > 0
+
+
+def test_needs_are_those_of_the_losses() -> None:
+    both = Objective([Term("kl", 1.0, KL()), Term("mixers", 1.0, AttentionOutput())])
+    assert both.needs == both.teacher_needs == {"vocab", "mixer_out"}
+    blind = Objective([Term("ce", 1.0, CrossEntropy())])
+    assert (blind.needs, blind.teacher_needs) == ({"vocab"}, frozenset())
+
+
+def test_wrong_objectives_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Objective([])
+    with pytest.raises(ValueError, match="a name of its own"):
+        Objective([Term("kl", 1.0, KL()), Term("kl", 1.0, KL())])
+    with pytest.raises(ValueError, match="chunk = 0"):
+        Objective([Term("kl", 1.0, KL())], chunk=0)

@@ -1,0 +1,65 @@
+"""Two processes train what one trains with twice the accumulation; a signal to one stops both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from safetensors.torch import load_file
+
+from asnn_goose.train.loop import run
+
+SCRIPT = Path(__file__).with_name("tiny_run.py")
+
+
+def launch(out: Path, *options: str) -> list[subprocess.Popen[str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, str(SCRIPT), str(out), "--no-noise", "--accumulate=1", *options]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        subprocess.Popen(
+            command,
+            env={
+                **os.environ,
+                **shared,
+                "RANK": rank,
+                "LOCAL_RANK": rank,
+                "ACCELERATE_USE_CPU": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+
+
+def codes(processes: list[subprocess.Popen[str]]) -> list[int]:
+    for process in processes:
+        process.communicate(timeout=120)
+    return [process.returncode for process in processes]
+
+
+def test_two_processes_stop_together_and_equal_one(tiny: ModuleType, tmp_path: Path) -> None:
+    processes = launch(tmp_path / "two")
+    assert processes[0].stdout is not None
+    for line in processes[0].stdout:
+        if line == "step 3\n":
+            processes[1].send_signal(signal.SIGTERM)
+            break
+    assert codes(processes) == [128 + signal.SIGTERM] * 2
+    assert codes(launch(tmp_path / "two", "--resume")) == [0, 0]
+
+    alone = tiny.plan(accumulate=2, noise=False)
+    run(alone, out=tmp_path / "one", resume=False, progress=tiny.Watcher())
+    two, one = (load_file(tmp_path / n / "model" / "model.safetensors") for n in ("two", "one"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from asnn_goose.train.signals import StopSignals
+
+
+def test_first_signal_is_noted_and_the_second_stops() -> None:
+    told: list[str] = []
+    noted = []
+
+    def twice() -> None:
+        with StopSignals(told.append) as signals:
+            for _ in range(2):
+                noted.append(signals.received)
+                os.kill(os.getpid(), signal.SIGINT)
+                noted.append(signals.received)
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
+    assert noted == [None, signal.SIGINT, signal.SIGINT]
+    assert len(told) == 1
+    assert "SIGINT: a checkpoint will be written" in told[0]
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignals(print):
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_works_outside_the_main_thread() -> None:
+    entered = []
+
+    def body() -> None:
+        with StopSignals(print) as signals:
+            entered.append(signals.received)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert entered == [None]

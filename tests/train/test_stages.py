@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
+from asnn_goose.train.stages import STAGES, Align, Distill
+
+
+class Recorder:
+    """A teacher that notes what is asked of it."""
+
+    def __init__(self, teacher: Any) -> None:
+        self.teacher = teacher
+        self.asked: list[frozenset[str]] = []
+
+    def trace(self, tokens_BT: torch.Tensor, needs: frozenset[str]) -> Any:
+        self.asked.append(needs)
+        return self.teacher.trace(tokens_BT, needs)
+
+
+def objective(*names: str) -> Objective:
+    return Objective([Term(n, 1.0, {**LOSSES, **VOCAB_LOSSES}[n]()) for n in names], chunk=8)
+
+
+@pytest.fixture
+def parts(tiny: ModuleType) -> Any:
+    plan = tiny.plan(noise=False)
+    batch = plan.stages[0].loader.next(0.0)
+    return plan.student, Recorder(plan.stages[0].stage.teacher), batch
+
+
+def test_align_asks_for_attention_and_never_for_logits(parts: Any) -> None:
+    student, teacher, batch = parts
+    terms = Align(student=student, teacher=teacher, objective=objective("attention_output"))(batch)
+    assert teacher.asked == [frozenset({"mixer_in", "mixer_out"})]
+    assert set(terms) == {"attention_output"}
+
+
+def test_align_reaches_every_mixer_and_nothing_else(parts: Any) -> None:
+    student, teacher, batch = parts
+    stage = Align(student=student, teacher=teacher, objective=objective("attention_output"))
+    stage(batch)["attention_output"].backward()
+    reached = {n for n, p in student.named_parameters() if p.grad is not None and p.grad.any()}
+    assert all(".mixer." in name for name in reached)
+    for block in (0, 1):
+        for matrix in ("receptance", "key", "value", "output"):
+            assert f"blocks.{block}.mixer.{matrix}.weight" in reached
+
+
+def test_align_refuses_losses_over_logits(parts: Any) -> None:
+    student, teacher, _ = parts
+    with pytest.raises(ValueError, match="align cannot give vocab"):
+        Align(student=student, teacher=teacher, objective=objective("kl"))
+
+
+def test_distill_runs_both_models_once(parts: Any) -> None:
+    student, teacher, batch = parts
+    terms = Distill(student=student, teacher=teacher, objective=objective("kl", "ce"))(batch)
+    assert teacher.asked == [frozenset({"vocab"})]
+    final = student.trace(batch.tokens_BT, frozenset({"vocab"})).vocab(slice(None))
+    expected = torch.nn.functional.cross_entropy(final, batch.labels_BT.flatten())
+    torch.testing.assert_close(terms["ce"], expected)
+
+
+def test_distill_without_a_loss_on_the_teacher_does_not_run_it(parts: Any) -> None:
+    student, teacher, batch = parts
+    Distill(student=student, teacher=teacher, objective=objective("ce"))(batch)
+    assert teacher.asked == []
+
+
+@pytest.mark.parametrize("kind", sorted(STAGES))
+def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
+    student, teacher, _ = parts
+    loss = "attention_output" if kind == "align" else "kl"
+    stage = STAGES[kind](student=student, teacher=teacher.teacher.model, objective=objective(loss))
+    assert {name.split(".")[0] for name, _ in stage.named_parameters()} == {"student"}
