@@ -15,7 +15,7 @@ GOOSE := $(BIN)/asnn-goose
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    distil SmolLM2-135M into a Goose student and measure both (about an hour on two cores)"
+	@echo "make demo    distil SmolLM2-135M into a Goose student and measure both (a quarter of an hour on two cores)"
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy and the architecture test"
 	@echo "make bench   one script per speed claim"
