@@ -21,7 +21,7 @@ from asnn_goose.cli.numbers import size
 EXAMPLES = examples("asnn-goose doctor")
 
 PACKAGES = ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "gguf", "numpy")
-ENOUGH_MEMORY = 4e9
+ENOUGH_MEMORY = 9e9
 ENOUGH_DISK = 5e9
 
 

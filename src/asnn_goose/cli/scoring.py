@@ -20,6 +20,7 @@ from asnn_goose.cli.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, win
 from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
 from asnn_goose.eval.perplexity import Window
 from asnn_goose.eval.text_bytes import text_bytes
+from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.recipe import Recipe, load_recipe
 from asnn_goose.recipe.numbers import ALL
 
@@ -41,6 +42,7 @@ class Request:
 
 def score(request: Request) -> None:
     """Score, print the table and the ratios, write the JSON file."""
+    keep_freed_memory()
     recipe_file = run_recipe(request.model)
     recipe = load_recipe(recipe_file) if recipe_file else None
     protocol, texts = protocol_of(request, recipe), texts_of(request, recipe)
