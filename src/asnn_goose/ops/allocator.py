@@ -1,8 +1,8 @@
 """Keep the C library from handing large tensors back to the system between steps.
 
 glibc serves blocks above 32 MB with fresh pages each time, and every page is then faulted in and
-zeroed again: over logits of a 49 152-word vocabulary, element-wise operations ran 4 to 10 times
-slower for it (`bench/allocator.py`).
+zeroed again: over logits of a 49 152-word vocabulary, a log-softmax ran 3.4 times slower for it
+(`bench/allocator.py`).
 """
 
 from __future__ import annotations
