@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/bindings.h"
 #include "isa.h"
 #include "wkv7/wkv7.h"
 
@@ -58,6 +59,7 @@ void wkv7_backward(const Shape& sizes, const Addresses<6>& inputs, std::uintptr_
 }  // namespace
 
 NB_MODULE(_native, m) {
+  goose::engine::bind(m);
   m.def("isas", &isas);
   m.def("isa", &isa);
   m.def("wkv7_forward", &wkv7_forward, nb::kw_only(), "sizes"_a, "inputs"_a, "state"_a,

@@ -69,7 +69,7 @@ def student_dir(
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
-        head_size=8,
+        head_size=16,
     )
     GooseForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,7 +1,10 @@
-"""Text from a tiny student: the same as from full forward passes, reproducible, bounded memory."""
+"""Text from a tiny student: engine and PyTorch, reproducible, streamed, bounded memory."""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,21 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.sampling import Sampling, stream
+from asnn_goose.cli.engine_model import is_fresh, load_engine
+from asnn_goose.cli.generate import stop_strings
+from asnn_goose.cli.sampling import TorchModel, stream
 from asnn_goose.cli.subject import load
-from asnn_goose.cli.writing import pieces, prompt_ids
+from asnn_goose.export.packed import PackSettings, export_packed
+from asnn_goose.infer.sampler import Drawer, Sampling
+
+GREEDY = Sampling(greedy=True)
+
+
+@pytest.fixture
+def student(student_dir: Path, tmp_path: Path) -> Path:
+    """A student's folder in which nothing was packed yet."""
+    fresh = shutil.ignore_patterns("packed")
+    return Path(shutil.copytree(student_dir, tmp_path / "student", ignore=fresh))
 
 
 @pytest.mark.parametrize("kind", ["student_dir", "teacher_dir"])
@@ -20,14 +35,15 @@ def test_greedy_text_is_that_of_full_forward_passes(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     subject = load(str(request.getfixturevalue(kind)))
-    ids_T = prompt_ids(subject.tokenizer, "A goose flew north")
-    drawn = list(stream(subject.model, ids_T, tokens=12, sampling=Sampling(greedy=True)))
-    expected = ids_T
+    model = TorchModel(subject=subject)
+    ids = model.vocabulary.prompt_ids("A goose flew north")
+    drawn = list(model.draw(ids, tokens=12, sampling=GREEDY, seed=None))
+    expected = torch.tensor(ids)
     with torch.no_grad():
         for _ in drawn:
             following = subject.model(input_ids=expected[None]).logits[0, -1].argmax()
             expected = torch.cat([expected, following[None]])
-    assert drawn == expected[len(ids_T) :].tolist()
+    assert drawn == expected[len(ids) :].tolist()
 
 
 def text(runner: CliRunner, *words: str, stdin: str | None = None) -> str:
@@ -36,12 +52,47 @@ def text(runner: CliRunner, *words: str, stdin: str | None = None) -> str:
     return result.stdout
 
 
-def test_a_seed_makes_it_repeatable(runner: CliRunner, student_dir: Path) -> None:
-    common = (str(student_dir), "Hello", "--tokens", "30", "--keep-going")
+def refusal(runner: CliRunner, *words: str) -> str:
+    result = runner.invoke(app, ["generate", *words])
+    assert result.exit_code == 2, result.output
+    return result.stderr
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_a_seed_makes_it_repeatable(runner: CliRunner, student_dir: Path, engine: str) -> None:
+    common = (str(student_dir), "Hello", "--tokens", "30", "--keep-going", "--engine", engine)
     one, again = (text(runner, *common, "--seed", "5") for _ in range(2))
     other = text(runner, *common, "--seed", "6")
     assert one.startswith("Hello")
     assert one == again != other
+
+
+def test_both_engines_draw_alike(student: Path) -> None:
+    torch_model = TorchModel(subject=load(str(student)))
+    with torch.no_grad():
+        for rows in (torch_model.subject.model.embedding, torch_model.subject.model.lm_head):
+            rows.weight.copy_(rows.weight.half())
+    lossless = PackSettings(dense="f32", low_rank="f32", head="f16")
+    export_packed(torch_model.subject.model, student / "p", settings=lossless, tokenizer=student)
+    ids, sampling = torch_model.vocabulary.prompt_ids("A goose flew"), Sampling(top_p=0.9)
+    drawn = [
+        list(model.draw(ids, tokens=25, sampling=sampling, seed=4))
+        for model in (load_engine(str(student / "p")), torch_model)
+    ]
+    assert drawn[0] == drawn[1]
+
+
+def test_both_read_the_same_vocabulary(student_dir: Path) -> None:
+    one = load_engine(str(student_dir)).vocabulary
+    other = TorchModel(subject=load(str(student_dir))).vocabulary
+    assert (one.separator, one.ends) == (other.separator, other.ends)
+    assert one.ids("naïve 雪<|endoftext|>") == other.ids("naïve 雪<|endoftext|>")
+
+
+def test_a_teacher_runs_on_pytorch(runner: CliRunner, teacher_dir: Path) -> None:
+    common = (str(teacher_dir), "Hello", "--tokens", "10", "--greedy", "--keep-going")
+    assert text(runner, *common) == text(runner, *common, "--engine", "torch")
+    assert "is no student: the engine runs" in refusal(runner, *common, "--engine", "native")
 
 
 def test_prompt_from_standard_input(runner: CliRunner, student_dir: Path) -> None:
@@ -51,35 +102,117 @@ def test_prompt_from_standard_input(runner: CliRunner, student_dir: Path) -> Non
     assert text(runner, str(student_dir), "-", *common, stdin="The sea") == typed
 
 
-def test_speed_and_memory_go_to_standard_error(runner: CliRunner, student_dir: Path) -> None:
-    result = runner.invoke(
-        app, ["generate", str(student_dir), "Hi", "--tokens", "7", "--seed", "0", "--keep-going"]
-    )
-    assert result.stderr.startswith("[7 tokens, ")
-    assert "peak memory" in result.stderr
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_speed_and_memory_go_to_standard_error(
+    runner: CliRunner, student_dir: Path, engine: str
+) -> None:
+    words = ("Hi", "--tokens", "7", "--seed", "0", "--keep-going", "--engine", engine)
+    result = runner.invoke(app, ["generate", str(student_dir), *words])
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("[7 tokens, ")
+    assert "peak memory" in last
     assert "tokens/s" not in result.stdout
 
 
-def test_an_empty_prompt_starts_a_document(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert prompt_ids(tokenizer, "").tolist() == [tokenizer.eos_token_id]
+def test_a_student_is_packed_once_and_again_when_its_weights_change(
+    runner: CliRunner, student: Path
+) -> None:
+    words = ["generate", str(student), "Hi", "--tokens", "3", "--greedy"]
+    first, second = (runner.invoke(app, words) for _ in range(2))
+    assert f"packing {student} into {student / 'packed'}" in first.stderr
+    assert "packing" not in second.stderr
+    assert first.stdout == second.stdout
+    packed = student / "packed"
+    assert is_fresh(packed, student)
+    later = (packed / "packed.safetensors").stat().st_mtime + 5
+    os.utime(student / "model.safetensors", (later, later))
+    assert not is_fresh(packed, student)
+    assert "packing" in runner.invoke(app, words).stderr
+
+
+def test_a_run_and_a_packed_folder_are_its_student(runner: CliRunner, student: Path) -> None:
+    run = student.parent / "run"
+    run.mkdir()
+    (run / "recipe.toml").write_text("")
+    words = ("Hi", "--tokens", "9", "--greedy", "--keep-going")
+    assert "has no model/ yet: finish it" in refusal(runner, str(run), *words)
+    shutil.copytree(student, run / "model")
+    found = {text(runner, str(place), *words) for place in (student, run, run / "packed")}
+    assert len(found) == 1
+    assert "which only the engine runs" in refusal(
+        runner, str(run / "packed"), *words, "--engine", "torch"
+    )
+
+
+def test_a_foreign_folder_named_packed_is_left_alone(runner: CliRunner, student: Path) -> None:
+    (student / "packed").mkdir()
+    (student / "packed" / "mine.txt").write_text("mine")
+    assert "exists and is no packed model" in refusal(runner, str(student), "Hi")
+    assert (student / "packed" / "mine.txt").read_text() == "mine"
+
+
+def test_a_student_without_its_tokenizer_is_named(runner: CliRunner, student: Path) -> None:
+    (student / "tokenizer.json").unlink()
+    assert "has no tokenizer.json" in refusal(runner, str(student), "Hi")
+
+
+def drawing(monkeypatch: pytest.MonkeyPatch, letters: str) -> None:
+    """Let the engine draw the separator for ~ and otherwise these letters."""
+
+    def ids(model: object, *_: object, **settings: int) -> Iterator[int]:
+        vocabulary = model.vocabulary  # type: ignore[attr-defined]
+        for letter in letters[: settings["tokens"]]:
+            yield vocabulary.separator if letter == "~" else vocabulary.ids(letter)[0]
+
+    monkeypatch.setattr("asnn_goose.cli.engine_model.EngineModel.draw", ids)
 
 
 def test_text_ends_where_the_model_ends_it(
     runner: CliRunner, student_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asnn_goose.cli.writing.stream", lambda *_, **__: iter([65, 66, 256, 67]))
-    stopped = text(runner, str(student_dir), "Hi")
-    going_on = text(runner, str(student_dir), "Hi", "--keep-going")
-    assert len(going_on) == len(stopped) + 1
+    drawing(monkeypatch, "ab~c")
+    assert text(runner, str(student_dir), "Hi") == "Hiab\n"
+    assert text(runner, str(student_dir), "Hi", "--keep-going") == "Hiabc\n"
+    assert text(runner, str(student_dir), "Hi", "--tokens", "1") == "Hia\n"
 
 
-def test_characters_of_several_tokens_come_whole(tokenizer: PreTrainedTokenizerFast) -> None:
-    ids = tokenizer("naïve 雪!", add_special_tokens=False)["input_ids"]
-    start_T = torch.tensor([tokenizer.eos_token_id])
-    found = list(pieces(tokenizer, start_T, ids))
-    assert len(found) == len(ids)
-    assert "".join(found) == "naïve 雪!"
-    assert all("\N{REPLACEMENT CHARACTER}" not in piece for piece in found)
+def test_text_ends_before_a_stop_string(
+    runner: CliRunner, student_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing(monkeypatch, "one\ntwo three")
+    common = (str(student_dir), "Hi ")
+    assert text(runner, *common, "--stop", "two", "--stop", "thr") == "Hi one\n\n"
+    assert text(runner, *common, "--stop", "\\ntwo") == "Hi one\n"
+    assert text(runner, *common, "--stop", "four") == "Hi one\ntwo three\n"
+    assert "--stop '': must not be empty" in refusal(runner, *common, "--stop", "")
+
+
+def test_stop_strings_as_typed() -> None:
+    assert stop_strings(["a\\nb", "\\t", "\n"]) == ["a\nb", "\t", "\n"]
+    assert stop_strings(None) == []
+
+
+def test_senseless_settings_are_named(runner: CliRunner, student_dir: Path) -> None:
+    for option, value in (("--min-p", "2"), ("--repetition-penalty", "0"), ("--top-p", "0")):
+        assert f"error: {option} {value}: must be" in refusal(
+            runner, str(student_dir), "Hi", option, value
+        )
+
+
+def test_the_penalty_keeps_text_from_repeating(runner: CliRunner, student_dir: Path) -> None:
+    common = (str(student_dir), "aa", "--greedy", "--keep-going", "--tokens", "40")
+    varied = load_engine(str(student_dir)).vocabulary.ids(
+        text(runner, *common, "--repetition-penalty", "1e9")[2:]
+    )
+    plain = load_engine(str(student_dir)).vocabulary.ids(text(runner, *common)[2:])
+    assert len(set(varied)) > len(set(plain))
+
+
+def test_an_empty_prompt_starts_a_document(
+    student_dir: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    vocabulary = load_engine(str(student_dir)).vocabulary
+    assert vocabulary.prompt_ids("") == [tokenizer.eos_token_id]
 
 
 def test_the_cache_of_a_student_does_not_grow(student_dir: Path) -> None:
@@ -95,7 +228,7 @@ def test_the_cache_of_a_student_does_not_grow(student_dir: Path) -> None:
         seen.append(output.past_key_values)
         return output
 
-    list(stream(watched, torch.tensor([1, 2, 3]), tokens=50, sampling=Sampling(greedy=True)))
+    list(stream(watched, torch.tensor([1, 2, 3]), tokens=50, drawer=Drawer(GREEDY)))
     assert len(seen) == 50
     assert len(sizes) == 1
 

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from asnn_goose import __version__
-from asnn_goose.cli import data, distill, doctor, evaluate, generate, teacher
+from asnn_goose.cli import bench, chat, data, distill, doctor, evaluate, export, generate, teacher
 
 app = typer.Typer(
     name="asnn-goose",
@@ -41,5 +41,8 @@ app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
+app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
+app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

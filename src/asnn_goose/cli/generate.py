@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,17 +12,53 @@ from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.numbers import count
 
+if TYPE_CHECKING:
+    from asnn_goose.cli.writing import Source
+
 EXAMPLES = examples(
     'asnn-goose generate runs/demo "The history of the country begins"',
     'asnn-goose generate runs/demo "Once" --tokens 1k --temperature 0.7 --top-p 0.9 --seed 1',
+    'asnn-goose generate goose.packed "A list:" --min-p 0.05 --repetition-penalty 1.1 --stop "\\n"',
     "asnn-goose generate smollm2-135m - --greedy < prompt.txt",
 )
+
+
+class EngineName(StrEnum):
+    """What runs the model."""
+
+    native = "native"
+    torch = "torch"
+
+
+Temperature = Annotated[float, typer.Option(help="Below 1 is sharper, above 1 wilder.")]
+TopP = Annotated[
+    float, typer.Option(help="Keep the fewest tokens that hold this much probability.")
+]
+TopK = Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all.")]
+MinP = Annotated[
+    float, typer.Option(help="Keep tokens at least this likely against the likeliest; 0 keeps all.")
+]
+RepetitionPenalty = Annotated[
+    float, typer.Option(help="Above 1 makes tokens that came before less likely.")
+]
+Greedy = Annotated[bool, typer.Option("--greedy", help="Always the most likely token.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the drawing; without one it differs every time.")
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="End before this text; may be repeated; \\n is a new line."),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the engine.  [default: all cores]")
+]
 
 
 @expected_errors()
 def generate(
     model: Annotated[
-        str, typer.Argument(help="A run folder, a student's folder, or a teacher's name.")
+        str,
+        typer.Argument(help="A packed folder, a run folder, a student's folder, or a teacher."),
     ],
     prompt: Annotated[
         str, typer.Argument(help="Text to continue; - reads it from standard input.")
@@ -29,28 +66,74 @@ def generate(
     tokens: Annotated[
         int, typer.Option(parser=count, metavar="N", help="Tokens to draw at most (1k = 1000).")
     ] = 200,
-    temperature: Annotated[float, typer.Option(help="Below 1 is sharper, above 1 wilder.")] = 0.8,
-    top_p: Annotated[
-        float, typer.Option(help="Keep the fewest tokens that hold this much probability.")
-    ] = 0.95,
-    top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all.")] = 0,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Always the most likely token.")] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the drawing; without one it differs every time.")
-    ] = None,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 0.95,
+    top_k: TopK = 0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
+    greedy: Greedy = False,
+    stop: Stop = None,
+    seed: Seed = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Do not stop where the model ends its text.")
     ] = False,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="What runs it.  [default: native for students, torch for teachers]"),
+    ] = None,
+    threads: Threads = None,
 ) -> None:
     """Continue a prompt, token by token.
 
-    A student needs the same memory however long the text becomes; a teacher's grows.
-    Speed and memory are printed on standard error at the end.
+    A student is packed on first use, beside its weights, and runs on the compiled engine; it
+    needs the same memory however long the text becomes. Speed and memory are printed on standard
+    error at the end.
     """
     text = sys.stdin.read() if prompt == "-" else prompt
-    from asnn_goose.cli.sampling import Sampling
-    from asnn_goose.cli.subject import load
     from asnn_goose.cli.writing import write
+    from asnn_goose.infer.sampler import Sampling
 
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy)
-    write(load(model), text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going)
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        greedy=greedy,
+    )
+    write(
+        source_of(model, engine, threads),
+        text,
+        tokens=tokens,
+        sampling=sampling,
+        seed=seed,
+        stop=not keep_going,
+        stops=stop_strings(stop),
+    )
+
+
+def source_of(model: str, engine: EngineName | None, threads: int | None) -> Source:
+    """The model on what runs it; PyTorch is imported only where it is needed."""
+    from asnn_goose.cli.places import student_folder
+
+    if engine is None:
+        engine = EngineName.torch if student_folder(model) is None else EngineName.native
+    if engine is EngineName.native:
+        from asnn_goose.cli.engine_model import load_engine
+
+        return load_engine(model, threads=threads)
+    from asnn_goose.cli.sampling import TorchModel
+    from asnn_goose.cli.subject import load
+
+    return TorchModel(subject=load(model))
+
+
+def stop_strings(given: list[str] | None) -> list[str]:
+    r"""Stop strings as typed, `\n` and `\t` turned into what they stand for.
+
+    Raises ValueError for an empty one.
+    """
+    stops = [stop.replace("\\n", "\n").replace("\\t", "\t") for stop in given or []]
+    if "" in stops:
+        raise ValueError("--stop '': must not be empty; leave it out to stop nowhere")
+    return stops

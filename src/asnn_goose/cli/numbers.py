@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+import re
+from decimal import Decimal
+
+_COUNT = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([kKMGB]?)")
+_FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
 
 def count(text: str | int) -> int:
     """A whole number of at least 1, written as in recipes: 500, 32_000, 200k, 1.5M.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else. Reads what `recipe.numbers.parse_count` reads, which
+    cannot be had without torch.
     """
-    from asnn_goose.recipe.numbers import parse_count
-
-    value = int(parse_count(str(text)))
+    found = _COUNT.fullmatch(str(text).strip())
+    if not found:
+        raise ValueError("write a whole number such as 5000, 200k or 1.5M")
+    value = Decimal(found[1].replace("_", "")) * _FACTORS[found[2]]
+    if value != int(value):
+        raise ValueError(f"is {value}, which is no whole number")
     if value < 1:
         raise ValueError(f"is {value}, must be at least 1")
-    return value
+    return int(value)
 
 
 def duration(seconds: float) -> str:

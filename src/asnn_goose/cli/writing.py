@@ -1,78 +1,75 @@
-"""Prompt in, text out: the part of `generate` that needs torch."""
+"""Prompt in, text out."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
+from typing import Protocol
 
-import torch
-from tokenizers.decoders import DecodeStream
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
-
-from asnn_goose.cli.sampling import Sampling, stream
-from asnn_goose.cli.subject import Subject
-from asnn_goose.data.shards import separator_id
 from asnn_goose.eval.meter import measured
+from asnn_goose.infer.sampler import Sampling
+from asnn_goose.infer.text import Vocabulary, until_stop
 
-CONTEXT = 8
-"""Prompt tokens that the decoder sees before the first drawn one."""
+
+class Source(Protocol):
+    """Whatever draws tokens: the engine, or a model in PyTorch."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Text to tokens and back."""
+        ...
+
+    def draw(
+        self, ids: Sequence[int], *, tokens: int, sampling: Sampling, seed: int | None
+    ) -> Iterator[int]:
+        """Up to `tokens` tokens that continue `ids`, which are at least one."""
+        ...
 
 
 def write(
-    subject: Subject,
+    source: Source,
     prompt: str,
     *,
     tokens: int,
     sampling: Sampling,
     seed: int | None = None,
     stop: bool = True,
+    stops: Sequence[str] = (),
 ) -> None:
     """Print prompt and continuation on stdout as they come, speed and memory on stderr.
 
     An empty prompt starts a new document. With `stop` the text ends where the model ends a
-    document.
+    document; it always ends before one of `stops`.
     """
-    generator = torch.Generator()
-    generator.seed() if seed is None else generator.manual_seed(seed)
-    ids_T = prompt_ids(subject.tokenizer, prompt)
-    drawn = stream(subject.model, ids_T, tokens=tokens, sampling=sampling, generator=generator)
+    vocabulary = source.vocabulary
+    ids = vocabulary.prompt_ids(prompt)
+    drawn = source.draw(ids, tokens=tokens, sampling=sampling, seed=seed)
     if stop:
-        ends = end_ids(subject.tokenizer)
-        drawn = takewhile(lambda token: token not in ends, drawn)
-    count = 0
+        drawn = takewhile(lambda token: token not in vocabulary.ends, drawn)
+    counted = Counted(drawn)
     print(prompt, end="", flush=True)
     with measured() as reading:
-        for piece in pieces(subject.tokenizer, ids_T, drawn):
-            count += 1
+        for piece in until_stop(vocabulary.pieces(ids, counted), stops):
             print(piece, end="", flush=True)
     print(flush=True)
     print(
-        f"[{count} tokens, {count / reading.seconds:.1f} tokens/s,"
+        f"[{counted.count} tokens, {counted.count / reading.seconds:.1f} tokens/s,"
         f" peak memory {reading.peak_bytes / 1e6:.0f} MB]",
         file=sys.stderr,
     )
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Tensor:
-    """Ids (T,) of a prompt; of an empty one the token that stands between two documents."""
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
-    return torch.tensor(ids or [separator_id(tokenizer)])
+class Counted:
+    """Passes tokens on and counts them."""
 
+    def __init__(self, tokens: Iterable[int]) -> None:
+        self._tokens, self.count = iter(tokens), 0
 
-def end_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Tokens after which a text is over."""
-    return {separator_id(tokenizer), tokenizer.eos_token_id} - {None}
+    def __iter__(self) -> Iterator[int]:
+        return self
 
-
-def pieces(
-    tokenizer: PreTrainedTokenizerBase, prompt_T: Tensor, drawn: Iterable[int]
-) -> Iterator[str]:
-    """One piece of text per token, empty while a character is incomplete.
-
-    The end of the prompt tells the decoder whether a space belongs before the first piece.
-    """
-    decoder = DecodeStream(ids=prompt_T[-CONTEXT:].tolist(), skip_special_tokens=True)
-    for token in drawn:
-        yield decoder.step(tokenizer.backend_tokenizer, token) or ""
+    def __next__(self) -> int:
+        token = next(self._tokens)
+        self.count += 1
+        return token

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise_vectors
+from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.mixers.rwkv7 import RWKV7Mixer
 from asnn_goose.model.teacher import Teacher, TeacherError, head_size
 
@@ -36,7 +37,7 @@ def student_config(teacher: Teacher, *, variant: str = "goose", **overrides: Any
     """Configuration of a student that can inherit `teacher`'s weights.
 
     `variant` is a row of VARIANTS; `overrides` are fields of GooseConfig and win over it.
-    Raises ValueError for an unknown variant or field.
+    Raises ValueError for an unknown variant or field, or a precision that does not fit.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant = {variant!r}: choose one of {', '.join(sorted(VARIANTS))}")
@@ -65,7 +66,9 @@ def student_config(teacher: Teacher, *, variant: str = "goose", **overrides: Any
         "eos_token_id": source.eos_token_id,
         "pad_token_id": source.pad_token_id,
     }
-    return GooseConfig(**{**settings, **VARIANTS[variant], **overrides})
+    config = GooseConfig(**{**settings, **VARIANTS[variant], **overrides})
+    config.check_precision()
+    return config
 
 
 @torch.no_grad()
@@ -126,12 +129,16 @@ def _inherit_attention(mixer: RWKV7Mixer, teacher: Teacher, layer: int) -> None:
         parameter.mul_(size**-0.5)
 
 
-def _copy_linear(ours: nn.Linear, theirs: nn.Linear, *, heads: int = 0, size: int = 0) -> None:
-    """Copy weight and bias; with `heads`, repeat the rows of each of theirs' fewer heads."""
+def _copy_linear(ours: Projection, theirs: nn.Linear, *, heads: int = 0, size: int = 0) -> None:
+    """Copy weight and bias; with `heads`, repeat the rows of each of theirs' fewer heads.
+
+    A matrix whose precision says `rotate` gets its weights in the rotated basis.
+    """
     for name in ("weight", "bias"):
         target, source = getattr(ours, name), getattr(theirs, name)
         if target is not None:
             target.copy_(_repeat_heads(source, heads, size) if heads else source)
+    ours.into_basis_()
 
 
 def _repeat_heads(rows: Tensor, heads: int, size: int) -> Tensor:

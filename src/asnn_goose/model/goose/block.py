@@ -36,7 +36,7 @@ class GooseBlock(nn.Module):
         self.mixer_norm = make_norm(config)
         self.mixer = MIXERS[config.mixer](config, layer=layer)
         self.mlp_norm = make_norm(config)
-        self.mlp = MLPS[config.mlp](config)
+        self.mlp = MLPS[config.mlp](config, layer=layer)
 
     def forward(
         self,

@@ -37,6 +37,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
     _tied_weights_keys = {"lm_head.weight": "embedding.weight"}  # noqa: RUF012 - likewise
 
     def __init__(self, config: GooseConfig) -> None:
+        config.check_precision()
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
         self.embedding_norm = make_norm(config) if config.embedding_norm else None

@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from asnn_goose.model.goose.precision import MIXER_NAMES, check_fit, check_words
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "gate": ("sigmoid", "one_plus", "none"),
     "v_first": ("mix", "detached", "none"),
@@ -36,6 +38,11 @@ class GooseConfig(PreTrainedConfig):
 
     Rest: mlp ("gated" as in Llama, "channel_mix" as in RWKV-7), hidden_act, norm, norm_eps,
     embedding_norm (an extra norm on the embedding, as in RWKV), biases, tie_word_embeddings.
+
+    Precision: a table from matrices to the fields of `asnn_goose.model.goose.precision.Precision`.
+    Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"
+    for every one of them, each with a layer in front where only that one is meant: "12.down",
+    "12.*". The most specific wins, field by field.
 
     Raises ValueError that names the setting, the value found and what would be right.
     """
@@ -73,6 +80,7 @@ class GooseConfig(PreTrainedConfig):
     norm_eps: float = 1e-5
     embedding_norm: bool = True
     tie_word_embeddings: bool = False
+    precision: dict[str, Any] | None = None
 
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -84,6 +92,7 @@ class GooseConfig(PreTrainedConfig):
         self.rate_rank = self.rate_rank or published_rank(2.5, self.hidden_size)
         self.value_rank = self.value_rank or published_rank(1.7, self.hidden_size)
         self.gate_rank = self.gate_rank or published_rank(5.0, self.hidden_size)
+        self.precision = {} if self.precision is None else self.precision
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()
 
@@ -92,7 +101,25 @@ class GooseConfig(PreTrainedConfig):
         """Width inside the mixer: heads times head size."""
         return self.num_attention_heads * self.head_size
 
+    @property
+    def matrix_columns(self) -> dict[str, int]:
+        """Columns of every matrix of a block, by the names that `precision` uses."""
+        mixer = dict.fromkeys(MIXER_NAMES, self.hidden_size) | {"output": self.mixer_size}
+        if self.mlp == "gated":
+            inner = {"gate": self.hidden_size, "up": self.hidden_size}
+            return mixer | inner | {"down": self.intermediate_size}
+        return mixer | {"mlp_key": self.hidden_size, "mlp_value": self.intermediate_size}
+
+    def check_precision(self) -> None:
+        """Raise ValueError where `precision` does not fit this very shape.
+
+        A student makes this check, not the configuration: the one in a recipe's [student] has
+        no shape before a teacher is known.
+        """
+        check_fit(self.precision or {}, columns=self.matrix_columns, layers=self.num_hidden_layers)
+
     def _check(self) -> None:
+        check_words(self.precision)
         for setting, allowed in CHOICES.items():
             found = getattr(self, setting)
             if found not in allowed:

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.goose.config import GooseConfig
+from asnn_goose.model.goose.precision import resolve
+from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.goose.state import MixerState
 from asnn_goose.model.mixers.low_rank import LowRank
 from asnn_goose.model.mixers.rotary import rotate
@@ -44,10 +46,14 @@ class RWKV7Mixer(nn.Module):
         self.gate_kind, self.rope_theta = config.gate, config.rope_theta if config.rope else None
         self.detach_v_first = config.v_first == "detached"
 
-        self.receptance = nn.Linear(width, inner, bias=config.qkv_bias)
-        self.key = nn.Linear(width, inner, bias=config.qkv_bias)
-        self.value = nn.Linear(width, inner, bias=config.qkv_bias)
-        self.output = nn.Linear(inner, width, bias=config.output_bias)
+        def matrix(name: str, columns: int, rows: int, *, bias: bool) -> Projection:
+            precision = resolve(config.precision, name, layer=layer)
+            return Projection(columns, rows, bias=bias, precision=precision)
+
+        self.receptance = matrix("receptance", width, inner, bias=config.qkv_bias)
+        self.key = matrix("key", width, inner, bias=config.qkv_bias)
+        self.value = matrix("value", width, inner, bias=config.qkv_bias)
+        self.output = matrix("output", inner, width, bias=config.output_bias)
 
         self.decay = LowRank(
             width=width, rank=config.decay_rank, out=inner, bias=True, activation=torch.tanh

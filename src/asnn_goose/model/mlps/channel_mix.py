@@ -6,17 +6,27 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.model.goose.config import GooseConfig
+from asnn_goose.model.goose.precision import resolve
+from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.mixers.token_shift import TokenShift
 
 
 class ChannelMix(nn.Module):
-    """value(relu(key(shift x))^2), without a receptance gate (arXiv 2503.14456)."""
+    """value(relu(key(shift x))^2), without a receptance gate (arXiv 2503.14456).
 
-    def __init__(self, config: GooseConfig) -> None:
+    `layer` is the block's index, on which the precision of its matrices may depend.
+    """
+
+    def __init__(self, config: GooseConfig, *, layer: int) -> None:
         super().__init__()
-        width, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
-        self.key = nn.Linear(width, inner, bias=bias)
-        self.value = nn.Linear(inner, width, bias=bias)
+
+        def matrix(name: str, columns: int, rows: int) -> Projection:
+            precision = resolve(config.precision, name, layer=layer)
+            return Projection(columns, rows, bias=config.mlp_bias, precision=precision)
+
+        width = config.hidden_size
+        self.key = matrix("mlp_key", width, config.intermediate_size)
+        self.value = matrix("mlp_value", config.intermediate_size, width)
         self.shift = TokenShift(width=width, consumers=1) if config.token_shift else None
 
     def forward(self, x_BTD: Tensor, last_BD: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -24,6 +34,6 @@ class ChannelMix(nn.Module):
         mixed = x_BTD if self.shift is None else self.shift(x_BTD, last_BD)[0]
         return self.value(torch.relu(self.key(mixed)).square()), x_BTD[:, -1]
 
-    def matrices(self) -> tuple[nn.Linear, ...]:
+    def matrices(self) -> tuple[Projection, ...]:
         """Its matrices in order; the last one writes to the residual stream."""
         return self.key, self.value

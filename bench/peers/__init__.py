@@ -1,0 +1,1 @@
+"""Other people's engines, measured on the same shapes beside ours."""

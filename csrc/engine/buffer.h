@@ -1,0 +1,93 @@
+// Memory of the engine: what grows and is used again, and what holds the weights.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace goose::engine {
+
+// Uninitialised elements of a plain type, aligned to 64 bytes. `at_least` keeps what is there where
+// the buffer is large enough, and otherwise drops it.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t size) { at_least(size); }
+
+  T* at_least(std::size_t size) {
+    if (size > size_) {
+      data_.reset();
+      const std::size_t bytes = (size * sizeof(T) + 63) / 64 * 64 + 64;
+      data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
+      if (data_ == nullptr) throw std::bad_alloc();
+      size_ = size;
+    }
+    return data_.get();
+  }
+  T* data() const { return data_.get(); }
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(T* data) const { std::free(data); }
+  };
+  std::unique_ptr<T, Free> data_;
+  std::size_t size_ = 0;
+};
+
+// Memory for all weights of a model, in large pages where the system gives them: with small ones a
+// product that reads megabytes waits for page tables more than for the weights.
+class Arena {
+ public:
+  // Zeroed, aligned to 64 bytes, and there as long as the arena.
+  template <class T>
+  T* take(std::size_t count) {
+    const std::size_t bytes = (count * sizeof(T) + 63) / 64 * 64;
+    if (bytes > left_) grow(bytes);
+    T* result = reinterpret_cast<T*>(next_);
+    next_ += bytes;
+    left_ -= bytes;
+    total_ += bytes;
+    return result;
+  }
+  template <class T>
+  const T* copy(const T* data, std::size_t count) {
+    T* to = take<T>(count);
+    std::memcpy(to, data, count * sizeof(T));
+    return to;
+  }
+  std::size_t total() const { return total_; }
+
+ private:
+  static constexpr std::size_t kPage = std::size_t{1} << 21, kBlock = 16 * kPage;
+
+  void grow(std::size_t bytes) {
+    const std::size_t size = ((bytes > kBlock ? bytes : kBlock) + kPage - 1) / kPage * kPage;
+    blocks_.emplace_back(static_cast<char*>(std::aligned_alloc(kPage, size)));
+    next_ = blocks_.back().get();
+    if (next_ == nullptr) throw std::bad_alloc();
+#ifdef __linux__
+    madvise(next_, size, MADV_HUGEPAGE);  // a wish: without it things are only slower
+#endif
+    std::memset(next_, 0, size);
+    left_ = size;
+  }
+
+  struct Free {
+    void operator()(char* data) const { std::free(data); }
+  };
+  std::vector<std::unique_ptr<char, Free>> blocks_;
+  char* next_ = nullptr;
+  std::size_t left_ = 0, total_ = 0;
+};
+
+}  // namespace goose::engine

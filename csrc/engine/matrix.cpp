@@ -1,0 +1,331 @@
+#include "engine/matrix.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "kernels/spikes/spikes.h"
+
+namespace goose::engine {
+namespace {
+
+constexpr std::int64_t kRowsPerItem = 256;  // of a dense matrix; a task of some microseconds
+constexpr std::int64_t kMaxWidth = 65536;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Heights of the segments for `units` times 64 rows. At most one narrow one: two cost as much as
+// one of 256 rows.
+std::vector<std::int32_t> heights(std::int64_t units, std::int32_t widest) {
+  std::vector<std::int32_t> result;
+  while (units > 1) {
+    const std::int32_t rows = widest == 512 && units >= 7 ? 512 : 256;
+    result.push_back(rows);
+    units -= rows / 64;
+  }
+  if (units == 1) result.push_back(64);
+  return result;
+}
+
+// Words of a segment with its empty column, such that the next one is aligned as well.
+std::int64_t segment_words(std::int64_t columns, std::int64_t rows) {
+  return divide_up((columns + 1) * rows / 32, 8) * 8;
+}
+
+// Bit i of a byte at the lowest bit of byte i.
+struct Spread {
+  std::uint64_t of[256];
+};
+constexpr Spread spread_bytes() {
+  Spread table{};
+  for (int byte = 0; byte < 256; ++byte) {
+    for (int bit = 0; bit < 8; ++bit) {
+      if (byte >> bit & 1) table.of[byte] |= std::uint64_t{1} << 8 * bit;
+    }
+  }
+  return table;
+}
+constexpr Spread kSpread = spread_bytes();
+
+// Row r of a segment stands at bit 8 * (r % eighth) + r / eighth (kernels.h): every byte of a word
+// of 64 rows is spread over the eight bytes of another word.
+void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std::uint64_t* to) {
+  const std::int64_t eighth = rows / 8;
+  for (int byte = 0; byte < 8; ++byte) {
+    const std::int64_t r = first_row + 8 * byte;
+    to[r % eighth / 8] |= kSpread.of[word >> 8 * byte & 255] << r / eighth;
+  }
+}
+
+// Rows in strips (kernels.h), from a function that gives w[m,k].
+template <class Weight, class Get>
+const Weight* strips(Arena& arena, std::int64_t M, std::int64_t K, const Get& get) {
+  constexpr std::int64_t kLine = 64 / sizeof(Weight);
+  const std::int64_t lines = divide_up(K, kLine);
+  const std::int64_t height = divide_up(M, kernels::kStrip) * kernels::kStrip;
+  auto* to = arena.take<Weight>(static_cast<std::size_t>(height * lines * kLine));
+  for (std::int64_t m = 0; m < M; ++m) {
+    Weight* strip = to + m / kernels::kStrip * kernels::kStrip * lines * kLine;
+    for (std::int64_t line = 0; line < lines; ++line) {
+      Weight* cell = strip + (line * kernels::kStrip + m % kernels::kStrip) * kLine;
+      const std::int64_t from = line * kLine, end = std::min(K, from + kLine);
+      for (std::int64_t k = from; k < end; ++k) cell[k - from] = get(m, k);
+    }
+  }
+  return to;
+}
+
+template <class Weight>
+const Weight* strips(Arena& arena, std::int64_t M, std::int64_t K, const Weight* w) {
+  return strips<Weight>(arena, M, K, [=](std::int64_t m, std::int64_t k) { return w[m * K + k]; });
+}
+
+kernels::Code code_of(const std::string& name, const std::string& matrix) {
+  if (name == "rate") return kernels::Code::rate;
+  if (name == "radix2") return kernels::Code::radix2;
+  if (name == "radix3") return kernels::Code::radix3;
+  throw std::invalid_argument("matrix '" + matrix + "' has code '" + name +
+                              "': choose one of rate, radix2, radix3");
+}
+
+}  // namespace
+
+Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
+                 std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena)
+    : planes_(P), M_(M), K_(K), groups_(groups), scale_(scale), table_(table) {
+  const std::int64_t units = divide_up(M, 64), padded = divide_up(K, 64) * 64;
+  std::int64_t from = 0;
+  for (const std::int32_t rows : heights(units, table.widest)) {
+    rows_.push_back({from, std::min<std::int64_t>(rows, M - from), {nullptr, rows}});
+    plane_words_ += segment_words(padded, rows);
+    from += rows;
+  }
+  auto* to = arena.take<std::uint64_t>(static_cast<std::size_t>(plane_words_ * P));
+  std::int64_t at = 0;
+  for (std::int64_t p = 0; p < P; ++p) {
+    for (Part& part : rows_) {
+      const std::int64_t words = part.segment.rows / 64;
+      if (p == 0) part.segment.columns = to + at;
+      for (std::int64_t u = 0; u < words && part.from / 64 + u < units; ++u) {
+        const std::uint64_t* source = planes + (p * units + part.from / 64 + u) * K * 2;
+        for (std::int64_t k = 0; k < K; ++k) {
+          std::uint64_t* column = to + at + k * 2 * words;
+          set_bits(source[2 * k], 64 * u, part.segment.rows, column);
+          set_bits(source[2 * k + 1], 64 * u, part.segment.rows, column + words);
+        }
+      }
+      at += segment_words(padded, part.segment.rows);
+    }
+  }
+}
+
+void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kernels::Spikes& spikes,
+                       float* y) const {
+  const Part& rows = rows_[static_cast<std::size_t>(part)];
+  std::int32_t worth[kernels::kMaxSteps];
+  for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
+  alignas(64) std::int32_t integers[512];
+  alignas(64) float sum[512];
+  bool first = true;
+  for (std::int64_t p = 0; p < planes_; ++p) {
+    const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows};
+    for (std::int64_t g = 0; g < groups_; ++g) {
+      table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
+                  integers);
+      const float* scale = scale_ + (p * groups_ + g) * M_ + rows.from;
+      for (std::int64_t r = 0; r < rows.rows; ++r) {
+        const float term = scale[r] * static_cast<float>(integers[r]);
+        sum[r] = first ? term : sum[r] + term;
+      }
+      first = false;
+    }
+  }
+  for (std::int64_t r = 0; r < rows.rows; ++r) y[rows.from + r] = spikes.amplitude * sum[r];
+}
+
+Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, std::int64_t K,
+               const kernels::Table& table, Arena& arena)
+    : name_(name), M_(M), K_(K), table_(&table), bias_(source.floats_or_none(name + ".bias", {M})) {
+  if (K < 1 || M < 1 || K > kMaxWidth) {
+    throw std::invalid_argument("matrix '" + name + "' is " + std::to_string(M) + " x " +
+                                std::to_string(K) + ": at most 65536 columns are possible");
+  }
+  if (source.has(name + ".planes")) {
+    read_ternary(source, table, arena);
+  } else {
+    read_dense(source, arena);
+  }
+}
+
+void Matrix::read_dense(const Source& source, Arena& arena) {
+  read_encoding(source, divide_up(K_, 64) * 64);
+  const std::string tensor = name_ + ".weight";
+  const std::string& dtype = source.get(tensor).dtype;
+  if (dtype == "I8") {
+    format_ = Format::i8;
+    weight_ = strips(arena, M_, K_, source.take<std::int8_t>(tensor, "I8", {M_, K_}));
+    scale_ = source.floats(name_ + ".scale", {M_});
+  } else if (dtype == "F32") {
+    format_ = Format::f32;
+    weight_ = strips(arena, M_, K_, source.floats(tensor, {M_, K_}));
+  } else {
+    format_ = Format::f16;
+    weight_ = strips(arena, M_, K_, source.take<std::uint16_t>(tensor, "F16", {M_, K_}));
+  }
+}
+
+void Matrix::read_ternary(const Source& source, const kernels::Table& table, Arena& arena) {
+  const Shape found = source.get(name_ + ".planes").shape;
+  const std::int64_t P = found.empty() ? 0 : found[0], units = divide_up(M_, 64);
+  const Shape scales = source.get(name_ + ".scale").shape;
+  const std::int64_t groups = scales.size() > 1 ? scales[1] : 0;
+  if (P < 1 || P > 2) {
+    throw std::invalid_argument("tensor '" + name_ + ".planes' holds " + std::to_string(P) +
+                                " planes: 1 or 2 are possible");
+  }
+  if (groups < 1 || (groups > 1 && (K_ % groups != 0 || K_ / groups % 64 != 0))) {
+    throw std::invalid_argument("tensor '" + name_ + ".scale' has " + std::to_string(groups) +
+                                " groups for " + std::to_string(K_) +
+                                " columns: a group holds a multiple of 64");
+  }
+  const auto* planes = source.take<std::uint64_t>(name_ + ".planes", "U64", {P, units, K_, 2});
+  scale_ = source.floats(name_ + ".scale", {P, groups, M_});
+  read_encoding(source, groups == 1 ? divide_up(K_, 64) * 64 : K_ / groups);
+  if (encoding_.spikes()) {
+    format_ = Format::ternary;
+    ternary_.emplace_back(planes, scale_, P, M_, K_, groups, table, arena);
+  } else {
+    format_ = Format::ternary_dense;
+    spread_planes(planes, P, groups, arena);
+  }
+}
+
+void Matrix::read_encoding(const Source& source, std::int64_t group) {
+  const auto found = source.matrices.find(name_);
+  if (found == source.matrices.end()) return;
+  const Spiking& spiking = found->second;
+  if (spiking.rotate && K_ % 64 != 0) {
+    throw std::invalid_argument("matrix '" + name_ + "' rotates " + std::to_string(K_) +
+                                " columns: a multiple of 64 is needed");
+  }
+  encoding_.rotate = spiking.rotate;
+  if (spiking.steps == 0) return;
+  const kernels::Code code = code_of(spiking.code, name_);
+  const int most = code == kernels::Code::rate ? 8 : code == kernels::Code::radix2 ? 6 : 4;
+  if (spiking.steps < 0 || spiking.steps > most) {
+    throw std::invalid_argument("matrix '" + name_ + "' has " + std::to_string(spiking.steps) +
+                                " steps of code " + spiking.code + ": 0 to " +
+                                std::to_string(most) + " are possible");
+  }
+  const float threshold = *source.floats(name_ + ".threshold", {1});
+  encoding_.encoder = {static_cast<std::int32_t>(divide_up(K_, 64) * 64),
+                       static_cast<std::int32_t>(K_), static_cast<std::int32_t>(group),
+                       spiking.steps, code, threshold};
+}
+
+void Matrix::spread_planes(const std::uint64_t* planes, std::int64_t P, std::int64_t groups,
+                           Arena& arena) {
+  const std::int64_t units = divide_up(M_, 64);
+  piece_width_ = K_ / groups;
+  for (std::int64_t p = 0; p < P; ++p) {
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const auto weight = [&](std::int64_t m, std::int64_t k) {
+        const std::uint64_t* word =
+            planes + ((p * units + m / 64) * K_ + g * piece_width_ + k) * 2;
+        const bool plus = word[0] >> (m % 64) & 1, set = word[1] >> (m % 64) & 1;
+        return static_cast<std::int8_t>(set ? (plus ? 1 : -1) : 0);
+      };
+      pieces_.push_back(strips<std::int8_t>(arena, M_, piece_width_, weight));
+    }
+  }
+}
+
+void Matrix::multiply(Inputs& x, float* y, Pool& pool) {
+  if (format_ == Format::ternary) {
+    multiply_spikes(x, y, pool);
+  } else if (format_ == Format::ternary_dense) {
+    multiply_spread(x, y, pool);
+  } else {
+    multiply_dense(x, y, pool);
+  }
+  counts.vectors += x.rows();
+  if (encoding_.spikes()) counts.active += x.active();
+  add_bias(x.rows(), y);
+}
+
+void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) {
+  const Ternary& ternary = ternary_.front();
+  const kernels::Spikes* spikes = x.spikes(encoding_, pool);
+  // Few items, so that a segment is read once for all rows where there are enough segments.
+  const std::int64_t split = ternary.parts() >= 2 * pool.threads() ? 1 : pool.threads();
+  const std::int64_t block = divide_up(x.rows(), std::min(split, x.rows()));
+  const std::int64_t blocks = divide_up(x.rows(), block);
+  pool.each(ternary.parts() * blocks, [&](int, std::int64_t item) {
+    const std::int64_t part = item / blocks, first = item % blocks * block;
+    for (std::int64_t row = first; row < std::min(first + block, x.rows()); ++row) {
+      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_);
+    }
+  });
+}
+
+void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
+  const std::int64_t stride = Inputs::stride(K_);
+  Inputs::Rounded rounded{};
+  const float* analogue = nullptr;
+  if (format_ == Format::i8) {
+    rounded = x.rounded(encoding_, pool);
+  } else {
+    analogue = x.analogue(encoding_, pool);
+  }
+  const std::int64_t line = format_ == Format::i8 ? 64 : format_ == Format::f16 ? 32 : 16;
+  const std::int64_t width = divide_up(K_, line) * line;
+  pool.each(divide_up(M_, kRowsPerItem), [&](int, std::int64_t item) {
+    // Small blocks of weights stay in the first cache for all vectors.
+    const std::int64_t end = std::min(M_, (item + 1) * kRowsPerItem);
+    const std::int64_t block = x.rows() == 1 ? kRowsPerItem : 8;
+    for (std::int64_t from = item * kRowsPerItem; from < end; from += block) {
+      const std::int64_t to = std::min(end, from + block);
+      for (std::int64_t row = 0; row < x.rows(); ++row) {
+        float* out = y + row * M_;
+        if (format_ == Format::i8) {
+          table_->dense_i8(static_cast<const std::int8_t*>(weight_), scale_,
+                           rounded.x + row * stride, rounded.amplitude[row], out, width, from, to);
+        } else if (format_ == Format::f16) {
+          table_->dense_f16(static_cast<const std::uint16_t*>(weight_), analogue + row * stride,
+                            out, width, from, to);
+        } else {
+          table_->dense_f32(static_cast<const float*>(weight_), analogue + row * stride, out,
+                            width, from, to);
+        }
+      }
+    }
+  });
+}
+
+void Matrix::multiply_spread(Inputs& x, float* y, Pool& pool) const {
+  const std::int64_t stride = Inputs::stride(K_), groups = K_ / piece_width_;
+  const Inputs::Rounded rounded = x.rounded(encoding_, pool);
+  pool.each(divide_up(M_, kRowsPerItem), [&](int, std::int64_t item) {
+    const std::int64_t from = item * kRowsPerItem, to = std::min(M_, from + kRowsPerItem);
+    Buffer<float> part(static_cast<std::size_t>(M_));
+    for (std::int64_t row = 0; row < x.rows(); ++row) {
+      std::fill(y + row * M_ + from, y + row * M_ + to, 0.0F);
+      for (std::int64_t i = 0; i < static_cast<std::int64_t>(pieces_.size()); ++i) {
+        const std::int16_t* columns = rounded.x + row * stride + i % groups * piece_width_;
+        table_->dense_i8(pieces_[static_cast<std::size_t>(i)], scale_ + i * M_, columns,
+                         rounded.amplitude[row], part.data(), divide_up(piece_width_, 64) * 64,
+                         from, to);
+        for (std::int64_t m = from; m < to; ++m) y[row * M_ + m] += part.data()[m];
+      }
+    }
+  });
+}
+
+void Matrix::add_bias(std::int64_t rows, float* y) const {
+  if (bias_ == nullptr) return;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t m = 0; m < M_; ++m) y[row * M_ + m] += bias_[m];
+  }
+}
+
+}  // namespace goose::engine

@@ -1,0 +1,89 @@
+// A matrix of the model in whatever format the packed file holds it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/buffer.h"
+#include "engine/inputs.h"
+#include "engine/pool.h"
+#include "engine/tensors.h"
+#include "kernels/kernels.h"
+
+namespace goose::engine {
+
+// Bit planes in the order of the instruction set: for every plane the segments of all rows.
+class Ternary {
+ public:
+  // planes [P, ceil(M/64), K, 2] and scale [P, G, M] as in the packed file (docs/engine.md).
+  Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
+          std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena);
+
+  struct Part {
+    std::int64_t from, rows;  // of the matrix; `rows` counts only real ones
+    kernels::Segment segment;
+  };
+  std::int64_t parts() const { return static_cast<std::int64_t>(rows_.size()); }
+  std::int64_t groups() const { return groups_; }
+
+  // Rows of part `part`: y = amplitude * sum over planes and groups of scale * integer.
+  void multiply(std::int64_t part, const kernels::Encoder&, const kernels::Spikes&, float* y) const;
+
+ private:
+  std::int64_t planes_, M_, K_, groups_;
+  const float* scale_;
+  const kernels::Table& table_;
+  std::vector<Part> rows_;            // of the first plane
+  std::int64_t plane_words_ = 0;
+};
+
+class Matrix {
+ public:
+  // Copies `name`.* of the source, M x K, into the arena. Throws std::invalid_argument.
+  Matrix(const Source& source, const std::string& name, std::int64_t M, std::int64_t K,
+         const kernels::Table& table, Arena& arena);
+  Matrix(Matrix&&) = default;
+
+  // y (rows, M), bias included.
+  void multiply(Inputs& x, float* y, Pool& pool);
+
+  const std::string& name() const { return name_; }
+  std::int64_t height() const { return M_; }
+  std::int64_t width() const { return K_; }
+  const Encoding& encoding() const { return encoding_; }
+
+  // Since the last reset: vectors multiplied, and spikes in them.
+  struct Counts {
+    std::int64_t vectors = 0, active = 0;
+  };
+  Counts counts;
+
+ private:
+  enum class Format { f32, f16, i8, ternary, ternary_dense };
+
+  void read_dense(const Source& source, Arena& arena);
+  void read_ternary(const Source& source, const kernels::Table& table, Arena& arena);
+  void read_encoding(const Source& source, std::int64_t group);
+  void spread_planes(const std::uint64_t* planes, std::int64_t P, std::int64_t groups,
+                     Arena& arena);
+  void multiply_dense(Inputs& x, float* y, Pool& pool) const;
+  void multiply_spread(Inputs& x, float* y, Pool& pool) const;
+  void multiply_spikes(Inputs& x, float* y, Pool& pool);
+  void add_bias(std::int64_t rows, float* y) const;
+
+  std::string name_;
+  std::int64_t M_, K_;
+  const kernels::Table* table_;
+  Format format_;
+  Encoding encoding_;
+  const void* weight_ = nullptr;
+  const float *scale_ = nullptr, *bias_ = nullptr;
+  std::vector<Ternary> ternary_;  // one, or none
+  // Ternary weights under analogue input: one int8 matrix per plane and group, side by side.
+  std::vector<const std::int8_t*> pieces_;
+  std::int64_t piece_width_ = 0;
+};
+
+}  // namespace goose::engine

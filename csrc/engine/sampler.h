@@ -1,0 +1,21 @@
+// Drawing a token from logits.
+#pragma once
+
+#include <cstdint>
+
+namespace goose::engine {
+
+struct Sampling {
+  float temperature;    // divides the logits; 0 takes the most likely token
+  std::int64_t top_k;   // keep this many most likely tokens; 0 keeps all
+  float top_p;          // keep a token while those before it hold less than this; 1 keeps all
+  float min_p;          // keep tokens at least this likely against the first; 0 keeps all
+};
+
+// The token at `uniform` in [0, 1) of the kept tokens' mass, most likely first and ties by id.
+// Exact without sorting the vocabulary: tokens fall into buckets of about equal likelihood, and
+// only buckets that can matter are sorted. Logits that are not a number count as impossible.
+std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& sampling,
+                    double uniform);
+
+}  // namespace goose::engine

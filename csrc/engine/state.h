@@ -1,0 +1,32 @@
+// What one sequence carries from token to token.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace goose::engine {
+
+// Per layer the matrices of all heads [H, key, value], the mixer's last input and, where the MLP
+// shifts, its last input. Its size does not depend on how many tokens were seen.
+class State {
+ public:
+  State(std::size_t layers, std::size_t heads, std::size_t head_size, std::size_t width,
+        bool channel_shift);
+
+  float* wkv(std::size_t layer) { return numbers_.data() + layer * stride_; }
+  float* shift(std::size_t layer) { return wkv(layer) + memory_; }
+  float* channel_shift(std::size_t layer) { return shift(layer) + width_; }
+
+  std::int64_t position = 0;  // tokens seen
+
+  // For saving: the numbers, layer by layer.
+  const std::vector<float>& numbers() const { return numbers_; }
+  std::vector<float>& numbers() { return numbers_; }
+
+ private:
+  std::size_t memory_, width_, stride_;
+  std::vector<float> numbers_;
+};
+
+}  // namespace goose::engine

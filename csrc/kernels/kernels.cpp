@@ -1,0 +1,42 @@
+#include "kernels/kernels.h"
+
+#include "isa.h"
+#include "kernels/dense/dense.h"
+#include "kernels/spikes/spikes.h"
+#include "kernels/ternary/ternary.h"
+#include "kernels/vectors/vectors.h"
+
+namespace goose::kernels {
+namespace {
+
+#define GOOSE_TABLE(isa)                                                                        \
+  {                                                                                             \
+    isa::widest_segment, isa::tile, isa::hadamard, isa::encode, isa::list, isa::dense_f32,      \
+        isa::dense_f16, isa::dense_i8, isa::round_i16, isa::rms_norm, isa::layer_norm,          \
+        isa::shift, isa::sigmoid, isa::tanh, isa::silu, isa::gelu, isa::gelu_tanh, isa::decay,  \
+        isa::exponential, isa::wkv                                                                                \
+  }
+
+const Table kReference = GOOSE_TABLE(reference);
+const Table kBaseline = GOOSE_TABLE(baseline);
+#ifdef GOOSE_X86
+const Table kAvx2 = GOOSE_TABLE(avx2);
+const Table kAvx512 = GOOSE_TABLE(avx512);
+#endif
+
+#undef GOOSE_TABLE
+
+}  // namespace
+
+const Table& selected_table() {
+  switch (selected_isa()) {
+    case Isa::reference: return kReference;
+#ifdef GOOSE_X86
+    case Isa::avx2: return kAvx2;
+    case Isa::avx512: return kAvx512;
+#endif
+    default: return kBaseline;
+  }
+}
+
+}  // namespace goose::kernels

@@ -1,0 +1,107 @@
+// Kernels of the engine, one table of functions per instruction set.
+//
+// Every function works on one token or on one tile; threads are the engine's matter. The table of
+// Isa::reference holds plain scalar loops and is the oracle of the others: all integers agree
+// exactly, floating-point results up to the order of summation.
+#pragma once
+
+#include <cstdint>
+
+namespace goose::kernels {
+
+// One step of ternary spikes over a range of columns: `plus` groups of eight columns that are +1,
+// then `minus` groups that are -1. An entry is the column times kEntry; groups are filled up with
+// the column past the last one, whose weights are zero.
+struct Span {
+  const std::uint32_t* columns;
+  std::int32_t plus, minus;
+};
+constexpr std::uint32_t kEntry = 16;
+constexpr int kGroup = 8;
+
+// `rows` rows (512, 256 or 64) of a ternary matrix, column after column, 64-byte aligned where
+// rows > 64. A column is rows / 64 words with a bit where the weight is +1, then as many with a bit
+// where it is not zero. Row r is bit 8 * (r % (rows / 8)) + r / (rows / 8) of these.
+struct Segment {
+  const std::uint64_t* columns;
+  std::int32_t rows;
+};
+
+enum class Code : std::int32_t { rate, radix2, radix3 };
+
+// How a vector becomes spikes (docs/engine.md): `steps` ternary steps of `code`, a threshold in
+// multiples of the mean magnitude of the first `count` numbers (the others are zero and make
+// `width` a multiple of 64), lists cut into ranges of `group` columns (a multiple of 64).
+struct Encoder {
+  std::int32_t width, count, group, steps;
+  Code code;
+  float threshold;
+};
+constexpr int kMaxSteps = 8;
+constexpr int kStrip = 4;
+
+// Spikes of one vector. `spans` has room for steps * (width / group) spans, step by step, `lists`
+// for list_capacity entries, `codes` for `width` integers.
+struct Spikes {
+  float amplitude;
+  std::int32_t active;  // spikes of all steps
+  Span* spans;
+  std::uint32_t* lists;
+  std::int16_t* codes;
+};
+
+constexpr std::int64_t list_capacity(const Encoder& e) {
+  const std::int64_t ranges = e.width / e.group;
+  return e.steps * (e.width + ranges * 2 * kGroup) + 64;
+}
+
+struct Table {
+  std::int32_t widest;  // rows of the widest segment that `tile` is written for
+
+  // out[r] = sum over steps of weights[step] * sum over columns of W[r, column] * spike, exactly.
+  void (*tile)(const Segment&, const Span* spans, const std::int32_t* weights, std::int32_t steps,
+               std::int32_t stride, std::int32_t* out);
+  // x = H x / 8 in blocks of 64: the orthonormal Hadamard transform, in place.
+  void (*hadamard)(float* x, std::int64_t width);
+  // Integers, amplitude and lists of x, which is 64-byte aligned.
+  void (*encode)(const Encoder&, const float* x, Spikes&);
+  // The same from integers that are given in `codes`.
+  void (*list)(const Encoder&, Spikes&);
+
+  // y[m] = sum_k w[m,k] x[k] for rows [from, to). Weights stand in strips of kStrip rows: of each
+  // row 64 bytes, then the next 64, so that memory is read in one go. `width` counts the columns
+  // with zeros that fill the last 64 bytes, which x holds too; from is a multiple of kStrip.
+  void (*dense_f32)(const float* w, const float* x, float* y, std::int64_t width,
+                    std::int64_t from, std::int64_t to);
+  void (*dense_f16)(const std::uint16_t* w, const float* x, float* y, std::int64_t width,
+                    std::int64_t from, std::int64_t to);
+  // The same with integers: y[m] = scale[m] * amplitude * (sum of w8 * x16), the sum exact.
+  void (*dense_i8)(const std::int8_t* w, const float* scale, const std::int16_t* x,
+                   float amplitude, float* y, std::int64_t width, std::int64_t from,
+                   std::int64_t to);
+  // x16 = rint(x / amplitude), |x16| <= limit; returns the amplitude.
+  float (*round_i16)(const float* x, std::int16_t* x16, std::int64_t width, std::int32_t limit);
+
+  // y = x / rms(x) * weight, and (x - mean) / std * weight + bias (weight and bias may be null).
+  void (*rms_norm)(const float* x, const float* weight, float eps, float* y, std::int64_t width);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, float* y,
+                     std::int64_t width);
+  // y = x + (last - x) * mix
+  void (*shift)(const float* x, const float* last, const float* mix, float* y, std::int64_t width);
+  // In place.
+  void (*sigmoid)(float* x, std::int64_t width);
+  void (*tanh)(float* x, std::int64_t width);
+  void (*silu)(float* x, std::int64_t width);
+  void (*gelu)(float* x, std::int64_t width);       // exact, by erf
+  void (*gelu_tanh)(float* x, std::int64_t width);  // its tanh form
+  void (*decay)(float* x, std::int64_t width);      // exp(-exp(-1/2) sigmoid(x))
+  void (*exponential)(float* x, std::int64_t width);
+  // One token of WKV-7 for one head: state is [key, value], updated in place; N a multiple of 16.
+  void (*wkv)(float* state, const float* r, const float* w, const float* k, const float* v,
+              const float* alpha, const float* beta, float* y, std::int64_t n);
+};
+
+// The table of the selected instruction set (isa.h), and of every one for tests.
+const Table& selected_table();
+
+}  // namespace goose::kernels

@@ -1,0 +1,202 @@
+// Event-driven ternary product: only the columns of spikes are read, and added bit by bit for all
+// rows of a segment at once.
+#include "kernels/ternary/ternary.h"
+
+#include "simd_bits.h"
+
+namespace goose::kernels::GOOSE_ISA {
+namespace {
+
+constexpr int kPlanes = 24;
+
+inline int planes_for(int columns) {
+  return columns == 0 ? 1 : 32 - __builtin_clz(2u * static_cast<unsigned>(columns));
+}
+
+// out[r] += weight * (count of row r - columns), where z holds the counts; `first` starts at zero.
+template <bool first, class V>
+void emit(const V* z, int planes, std::int32_t weight, std::int32_t columns, std::int32_t* out) {
+  constexpr int kBytes = sizeof(V);
+  V low[8], high[8];
+  for (int i = 0; i < 8; ++i) low[i] = i < planes ? z[i] : V{};
+  bytes_of_planes(low);
+  if (planes > 8) {
+    for (int i = 0; i < 8; ++i) high[i] = i + 8 < planes ? z[i + 8] : V{};
+    bytes_of_planes(high);
+  }
+  const auto* l = reinterpret_cast<const std::uint8_t*>(low);
+  const auto* h = reinterpret_cast<const std::uint8_t*>(high);
+  if (planes <= 8) {
+    for (int r = 0; r < 8 * kBytes; ++r) {
+      out[r] = (first ? 0 : out[r]) + weight * (l[r] - columns);
+    }
+  } else {
+    for (int r = 0; r < 8 * kBytes; ++r) {
+      out[r] = (first ? 0 : out[r]) + weight * (l[r] + 256 * h[r] - columns);
+    }
+  }
+}
+
+template <bool minus, class V>
+inline Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
+  constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
+  const auto* one = reinterpret_cast<const V*>(columns + std::uint64_t{entry[0]} * kScale);
+  const auto* two = reinterpret_cast<const V*>(columns + std::uint64_t{entry[1]} * kScale);
+  return add_columns<minus>(z, one[0], one[1], two[0], two[1]);
+}
+
+// Adds a group of columns to the counters z[0..2]; the pair is worth eight.
+template <bool minus, class V>
+inline Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
+  const Pair<V> a = two<minus>(z[0], columns, entries);
+  const Pair<V> b = two<minus>(z[0], columns, entries + 2);
+  const Pair<V> four = add_pairs(z[1], a, b);
+  const Pair<V> c = two<minus>(z[0], columns, entries + 4);
+  const Pair<V> d = two<minus>(z[0], columns, entries + 6);
+  return add_pairs(z[2], four, add_pairs(z[1], c, d));
+}
+
+template <class V>
+inline Pair<V> eight(bool minus, V* z, const char* columns, const std::uint32_t* entries) {
+  return minus ? eight<true>(z, columns, entries) : eight<false>(z, columns, entries);
+}
+
+// Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits.
+template <class V>
+inline void count(const char* columns, const Span& span, V* counters, int planes) {
+  const std::uint32_t* entries = span.columns;
+  const int groups = span.plus + span.minus;
+  V z[4] = {};
+  int g = 0;
+  for (; g + 2 <= groups; g += 2, entries += 2 * kGroup) {
+    const Pair<V> one = eight(g >= span.plus, z, columns, entries);
+    const Pair<V> two = eight(g + 1 >= span.plus, z, columns, entries + kGroup);
+    ripple(counters, 4, planes, add_pairs(z[3], one, two));
+  }
+  for (int i = 0; i < 4; ++i) counters[i] = z[i];
+  if (g < groups) ripple(counters, 3, planes, eight(g >= span.plus, counters, columns, entries));
+}
+
+template <bool first, class V>
+void wide(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+  const int columns = (span.plus + span.minus) * kGroup;
+  const int planes = planes_for(columns) < 5 ? 5 : planes_for(columns);
+  V counters[kPlanes];
+  for (int i = 4; i < planes; ++i) counters[i] = V{};
+  count(reinterpret_cast<const char*>(segment.columns), span, counters, planes);
+  emit<first>(counters, planes, weight, columns, out);
+}
+
+// A segment of 64 rows takes as many columns at once as words fit a vector.
+#if GOOSE_VECTOR_BYTES == 64
+typedef Bits512 Lanes;
+#else
+typedef Bits256 Lanes;
+#endif
+constexpr int kLanes = sizeof(Lanes) / 8;
+typedef std::uint64_t Column __attribute__((vector_size(16)));
+
+inline Column column_at(const char* columns, std::uint32_t entry) {
+  return *reinterpret_cast<const Column*>(columns + entry);
+}
+
+inline void gather(const char* columns, const std::uint32_t* e, Bits256& positive,
+                   Bits256& nonzero) {
+  const Bits256 x = __builtin_shufflevector(column_at(columns, e[0]), column_at(columns, e[1]), 0,
+                                            1, 2, 3);
+  const Bits256 y = __builtin_shufflevector(column_at(columns, e[2]), column_at(columns, e[3]), 0,
+                                            1, 2, 3);
+  positive = __builtin_shufflevector(x, y, 0, 4, 2, 6);
+  nonzero = __builtin_shufflevector(x, y, 1, 5, 3, 7);
+}
+
+#if GOOSE_VECTOR_BYTES == 64
+inline void gather(const char* columns, const std::uint32_t* e, Bits512& positive,
+                   Bits512& nonzero) {
+  Bits256 p0, n0, p1, n1;
+  gather(columns, e, p0, n0);
+  gather(columns, e + 4, p1, n1);
+  positive = __builtin_shufflevector(p0, p1, 0, 1, 2, 3, 4, 5, 6, 7);
+  nonzero = __builtin_shufflevector(n0, n1, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+#endif
+
+template <bool minus>
+inline Pair<Lanes> two_gathers(Lanes& z, const char* columns, const std::uint32_t* entries) {
+  Lanes a1, n1, a2, n2;
+  gather(columns, entries, a1, n1);
+  gather(columns, entries + kLanes, a2, n2);
+  return add_columns<minus>(z, a1, n1, a2, n2);
+}
+
+// One sign's groups: 2 * kLanes columns at a time, then what is left with empty columns.
+template <bool minus>
+inline int count_lanes(const char* columns, const std::uint32_t* entries, int groups,
+                       Lanes* counters, int planes) {
+  constexpr int kStep = 2 * kLanes;
+  const int total = groups * kGroup;
+  int c = 0;
+  for (; c + kStep <= total; c += kStep) {
+    ripple(counters, 1, planes, two_gathers<minus>(counters[0], columns, entries + c));
+  }
+  if (c < total) {  // only where a vector holds a whole group
+    Lanes a, n;
+    gather(columns, entries + c, a, n);
+    ripple(counters, 1, planes, add_columns<minus>(counters[0], a, n, Lanes{}, Lanes{}));
+    c += kStep;
+  }
+  return c / kLanes;
+}
+
+template <bool first>
+void narrow(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+  const auto* columns = reinterpret_cast<const char*>(segment.columns);
+  const int most = ((span.plus + span.minus) * kGroup + 4 * kLanes) / kLanes;
+  const int planes = planes_for(most) < 2 ? 2 : planes_for(most);
+  Lanes counters[kPlanes];
+  for (int i = 0; i < planes; ++i) counters[i] = Lanes{};
+  int taken = count_lanes<false>(columns, span.columns, span.plus, counters, planes);
+  taken += count_lanes<true>(columns, span.columns + span.plus * kGroup, span.minus, counters,
+                             planes);
+  std::int32_t lanes[64 * kLanes];
+  emit<true>(counters, planes, weight, taken, lanes);
+  // Byte i of vector b is row 8 b + i % 8 of lane i / 8.
+  for (int b = 0; b < 8; ++b) {
+    for (int i = 0; i < 8; ++i) {
+      std::int32_t sum = first ? 0 : out[8 * b + i];
+      for (int lane = 0; lane < kLanes; ++lane) sum += lanes[8 * (kLanes * b + lane) + i];
+      out[8 * b + i] = sum;
+    }
+  }
+}
+
+}  // namespace
+
+extern const std::int32_t widest_segment = GOOSE_VECTOR_BYTES == 64 ? 512 : 256;
+
+namespace {
+
+template <bool first>
+void one_step(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+  if (segment.rows == 64) {
+    narrow<first>(segment, span, weight, out);
+#if GOOSE_VECTOR_BYTES == 64
+  } else if (segment.rows == 512) {
+    wide<first, Bits512>(segment, span, weight, out);
+#endif
+  } else {
+    wide<first, Bits256>(segment, span, weight, out);
+  }
+}
+
+}  // namespace
+
+void tile(const Segment& segment, const Span* spans, const std::int32_t* weights,
+          std::int32_t steps, std::int32_t stride, std::int32_t* out) {
+  one_step<true>(segment, spans[0], weights[0], out);
+  for (int step = 1; step < steps; ++step) {
+    one_step<false>(segment, spans[step * stride], weights[step], out);
+  }
+}
+
+}  // namespace goose::kernels::GOOSE_ISA

@@ -1,0 +1,161 @@
+// Norms, activations and the WKV-7 step, a vector at a time.
+#include "kernels/vectors/vectors.h"
+#include "simd.h"
+
+namespace goose::kernels::GOOSE_ISA {
+namespace {
+
+constexpr float kDecayRate = 0.60653066F;  // exp(-1/2)
+
+inline Vec clamp(Vec x, float low, float high) {
+  x = x < low ? low + Vec{} : x;
+  return x > high ? high + Vec{} : x;
+}
+
+// e^x = 2^n e^f with |f| <= ln(2) / 2; relative error below 2e-7.
+inline Vec power_of_e(Vec x) {
+  constexpr float kRound = 12582912.0F;
+  x = clamp(x, -87.0F, 88.0F);
+  const Vec n = (x * 1.44269504F + kRound) - kRound;
+  const Vec f = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  Vec p = f * 1.9875691500e-4F + 1.3981999507e-3F;
+  p = p * f + 8.3334519073e-3F;
+  p = p * f + 4.1665795894e-2F;
+  p = p * f + 1.6666665459e-1F;
+  p = p * f + 5.0000001201e-1F;
+  p = p * f * f + f + 1.0F;
+  const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
+  return p * (Vec)exponent;
+}
+
+inline Vec logistic(Vec x) { return 1.0F / (1.0F + power_of_e(-x)); }
+
+inline Vec tangent(Vec x) {
+  const Vec e = power_of_e(clamp(2.0F * x, -30.0F, 30.0F));
+  const Vec large = (e - 1.0F) / (e + 1.0F);
+  // Near zero the difference above cancels; an odd polynomial takes over.
+  const Vec s = x * x;
+  const Vec small =
+      x + x * s * (-0.33333333F + s * (0.13333333F + s * (-0.053968254F + s * 0.021869489F)));
+  return s < 0.04F ? small : large;
+}
+
+// Error function by Abramowitz and Stegun 7.1.26, absolute error below 2e-7.
+inline Vec error_function(Vec x) {
+  const Vec size = (Vec)((IntVec)x & 0x7FFFFFFF);
+  const Vec t = 1.0F / (1.0F + 0.3275911F * size);
+  Vec p = t * 1.061405429F - 1.453152027F;
+  p = p * t + 1.421413741F;
+  p = p * t - 0.284496736F;
+  p = p * t + 0.254829592F;
+  const Vec y = 1.0F - p * t * power_of_e(-size * size);
+  return (Vec)((IntVec)y | ((IntVec)x & (std::int32_t)0x80000000));
+}
+
+// Applies `f` in place; what does not fill a vector goes through a padded one.
+template <class Function>
+inline void map(float* x, std::int64_t width, Function f) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) store(x + i, f(load(x + i)));
+  if (i == width) return;
+  float rest[kLanes] = {};
+  __builtin_memcpy(rest, x + i, sizeof(float) * static_cast<std::size_t>(width - i));
+  store(rest, f(load(rest)));
+  __builtin_memcpy(x + i, rest, sizeof(float) * static_cast<std::size_t>(width - i));
+}
+
+template <class Function>
+inline float sum(std::int64_t width, Function term, const float* x) {
+  Vec total = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) total += term(load(x + i));
+  float rest[kLanes] = {};
+  float result = sum_of(total);
+  if (i < width) {
+    __builtin_memcpy(rest, x + i, sizeof(float) * static_cast<std::size_t>(width - i));
+    const Vec last = term(load(rest));
+    for (std::int64_t j = 0; j < width - i; ++j) result += last[j];
+  }
+  return result;
+}
+
+}  // namespace
+
+void rms_norm(const float* x, const float* weight, float eps, float* y, std::int64_t width) {
+  const float squares = sum(width, [](Vec t) { return t * t; }, x);
+  const float factor = 1.0F / __builtin_sqrtf(squares / static_cast<float>(width) + eps);
+  for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] * factor * weight[i];
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, float* y,
+                std::int64_t width) {
+  const auto count = static_cast<float>(width);
+  const float mean = sum(width, [](Vec t) { return t; }, x) / count;
+  const float squares = sum(width, [mean](Vec t) { return (t - mean) * (t - mean); }, x);
+  const float factor = 1.0F / __builtin_sqrtf(squares / count + eps);
+  for (std::int64_t i = 0; i < width; ++i) {
+    const float normal = (x[i] - mean) * factor;
+    y[i] = (weight == nullptr ? normal : normal * weight[i]) + (bias == nullptr ? 0.0F : bias[i]);
+  }
+}
+
+void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width) {
+  for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] + (last[i] - x[i]) * mix[i];
+}
+
+void sigmoid(float* x, std::int64_t width) { map(x, width, logistic); }
+void tanh(float* x, std::int64_t width) { map(x, width, tangent); }
+void silu(float* x, std::int64_t width) {
+  map(x, width, [](Vec t) { return t * logistic(t); });
+}
+void gelu(float* x, std::int64_t width) {
+  map(x, width, [](Vec t) { return 0.5F * t * (1.0F + error_function(t * 0.70710678F)); });
+}
+void gelu_tanh(float* x, std::int64_t width) {
+  map(x, width, [](Vec t) {
+    return 0.5F * t * (1.0F + tangent(0.79788456F * (t + 0.044715F * t * t * t)));
+  });
+}
+void exponential(float* x, std::int64_t width) { map(x, width, power_of_e); }
+void decay(float* x, std::int64_t width) {
+  map(x, width, [](Vec t) { return power_of_e(-kDecayRate * logistic(t)); });
+}
+
+namespace {
+
+// A strip of `vectors` vectors of value channels through all keys, twice: what the state gives for
+// alpha, then the update together with what it gives for r.
+template <int vectors>
+inline void strip(float* state, const float* r, const float* w, const float* k, const float* v,
+                  const float* alpha, const float* beta, float* y, std::int64_t n) {
+  Vec removed[vectors] = {}, read[vectors] = {}, value[vectors];
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (int i = 0; i < vectors; ++i) removed[i] += load(state + j * n + i * kLanes) * alpha[j];
+  }
+  for (int i = 0; i < vectors; ++i) value[i] = load(v + i * kLanes);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (int i = 0; i < vectors; ++i) {
+      float* at = state + j * n + i * kLanes;
+      const Vec s = load(at) * w[j] + removed[i] * beta[j] + value[i] * k[j];
+      store(at, s);
+      read[i] += s * r[j];
+    }
+  }
+  for (int i = 0; i < vectors; ++i) store(y + i * kLanes, read[i]);
+}
+
+}  // namespace
+
+void wkv(float* state, const float* r, const float* w, const float* k, const float* v,
+         const float* alpha, const float* beta, float* y, std::int64_t n) {
+  constexpr int kStrip = 4;
+  std::int64_t i = 0;
+  for (; i + kStrip * kLanes <= n; i += kStrip * kLanes) {
+    strip<kStrip>(state + i, r, w, k, v + i, alpha, beta, y + i, n);
+  }
+  for (; i + kLanes <= n; i += kLanes) {
+    strip<1>(state + i, r, w, k, v + i, alpha, beta, y + i, n);
+  }
+}
+
+}  // namespace goose::kernels::GOOSE_ISA

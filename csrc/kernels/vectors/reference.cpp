@@ -1,0 +1,86 @@
+// Norms, activations and the WKV-7 step in plain loops.
+#include <cmath>
+
+#include "kernels/vectors/vectors.h"
+
+namespace goose::kernels::reference {
+namespace {
+
+constexpr float kDecayRate = 0.60653066F;  // exp(-1/2)
+
+template <class Function>
+void map(float* x, std::int64_t width, Function f) {
+  for (std::int64_t i = 0; i < width; ++i) x[i] = f(x[i]);
+}
+
+float logistic(float x) { return 1.0F / (1.0F + std::exp(-x)); }
+
+}  // namespace
+
+void rms_norm(const float* x, const float* weight, float eps, float* y, std::int64_t width) {
+  double squares = 0;
+  for (std::int64_t i = 0; i < width; ++i) squares += static_cast<double>(x[i]) * x[i];
+  const auto factor = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + eps));
+  for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] * factor * weight[i];
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, float* y,
+                std::int64_t width) {
+  double sum = 0, squares = 0;
+  for (std::int64_t i = 0; i < width; ++i) sum += x[i];
+  const double mean = sum / static_cast<double>(width);
+  for (std::int64_t i = 0; i < width; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const double factor = 1 / std::sqrt(squares / static_cast<double>(width) + eps);
+  for (std::int64_t i = 0; i < width; ++i) {
+    const auto normal = static_cast<float>((x[i] - mean) * factor);
+    y[i] = (weight == nullptr ? normal : normal * weight[i]) + (bias == nullptr ? 0 : bias[i]);
+  }
+}
+
+void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width) {
+  for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] + (last[i] - x[i]) * mix[i];
+}
+
+void sigmoid(float* x, std::int64_t width) { map(x, width, logistic); }
+
+void tanh(float* x, std::int64_t width) {
+  map(x, width, [](float t) { return std::tanh(t); });
+}
+
+void silu(float* x, std::int64_t width) {
+  map(x, width, [](float t) { return t * logistic(t); });
+}
+
+void gelu(float* x, std::int64_t width) {
+  map(x, width, [](float t) { return 0.5F * t * (1 + std::erf(t * 0.70710678F)); });
+}
+
+void gelu_tanh(float* x, std::int64_t width) {
+  map(x, width, [](float t) {
+    return 0.5F * t * (1 + std::tanh(0.79788456F * (t + 0.044715F * t * t * t)));
+  });
+}
+
+void decay(float* x, std::int64_t width) {
+  map(x, width, [](float t) { return std::exp(-kDecayRate * logistic(t)); });
+}
+
+void exponential(float* x, std::int64_t width) {
+  map(x, width, [](float t) { return std::exp(t); });
+}
+
+void wkv(float* state, const float* r, const float* w, const float* k, const float* v,
+         const float* alpha, const float* beta, float* y, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    float removed = 0, read = 0;
+    for (std::int64_t j = 0; j < n; ++j) removed += state[j * n + i] * alpha[j];
+    for (std::int64_t j = 0; j < n; ++j) {
+      float& s = state[j * n + i];
+      s = s * w[j] + removed * beta[j] + v[i] * k[j];
+      read += s * r[j];
+    }
+    y[i] = read;
+  }
+}
+
+}  // namespace goose::kernels::reference

@@ -1,0 +1,28 @@
+// Norms, activations and the WKV-7 step of every instruction set; kernels.h says what they do.
+#pragma once
+
+#include "kernels/kernels.h"
+
+#define GOOSE_VECTORS(isa)                                                                       \
+  namespace goose::kernels::isa {                                                                \
+  void rms_norm(const float* x, const float* weight, float eps, float* y, std::int64_t width);   \
+  void layer_norm(const float* x, const float* weight, const float* bias, float eps, float* y,   \
+                  std::int64_t width);                                                           \
+  void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width); \
+  void sigmoid(float* x, std::int64_t width);                                                    \
+  void tanh(float* x, std::int64_t width);                                                       \
+  void silu(float* x, std::int64_t width);                                                       \
+  void gelu(float* x, std::int64_t width);                                                       \
+  void gelu_tanh(float* x, std::int64_t width);                                                  \
+  void decay(float* x, std::int64_t width);                                                      \
+  void exponential(float* x, std::int64_t width);                                                \
+  void wkv(float* state, const float* r, const float* w, const float* k, const float* v,         \
+           const float* alpha, const float* beta, float* y, std::int64_t n);                     \
+  }
+
+GOOSE_VECTORS(reference)
+GOOSE_VECTORS(baseline)
+GOOSE_VECTORS(avx2)
+GOOSE_VECTORS(avx512)
+
+#undef GOOSE_VECTORS

@@ -1,0 +1,156 @@
+"""Arithmetic of one token of a packed student, and the energy that arithmetic would take.
+
+Energies per operation are those of 45 nm silicon at 0.9 V: M. Horowitz, "Computing's energy problem
+(and what we can do about it)", ISSCC 2014. They leave out memory, control and everything else that
+a processor spends: a bound for special hardware and a common measure, not what a CPU's plug sees.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, layout
+
+if TYPE_CHECKING:
+    from asnn_goose.format.packed import PackedModel
+
+PICOJOULES: dict[str, float] = {
+    "int8_add": 0.03,
+    "int32_add": 0.1,
+    "int8_mult": 0.2,
+    "fp16_add": 0.4,
+    "fp16_mult": 1.1,
+    "fp32_add": 0.9,
+    "fp32_mult": 3.7,
+    # Not in that table: a 16-bit number times an 8-bit one, taken as two 8-bit products.
+    "int8x16_mult": 0.4,
+}
+
+PRODUCTS: dict[str, tuple[str, str]] = {
+    "float32": ("fp32_add", "fp32_mult"),
+    "float16": ("fp32_add", "fp32_mult"),
+    "int8": ("int32_add", "int8x16_mult"),
+}
+"""What a dense product does, by the type of its weights: fp16 is widened, int8 meets int16."""
+
+BUTTERFLIES = 6
+"""Stages of a rotation of 64 numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Operations per token of one part of a model, by kind (keys of PICOJOULES)."""
+
+    part: str
+    operations: Mapping[str, float]
+
+    @property
+    def additions(self) -> float:
+        """All additions, subtractions and comparisons."""
+        return sum(n for kind, n in self.operations.items() if kind.endswith("_add"))
+
+    @property
+    def multiplications(self) -> float:
+        """All multiplications."""
+        return sum(n for kind, n in self.operations.items() if kind.endswith("_mult"))
+
+    @property
+    def picojoules(self) -> float:
+        """Their energy."""
+        return sum(n * PICOJOULES[kind] for kind, n in self.operations.items())
+
+
+def work_per_token(model: PackedModel, densities: Mapping[str, float]) -> list[Work]:
+    """Operations of the parts encoder, mixer, low-rank, mlp, head and recurrence.
+
+    densities  name of a spiking matrix -> share of its input that fires, as the engine counted
+
+    A spike costs one integer addition per weight that is not zero. Norms, gates and activations,
+    a few operations per channel, are left out, and so is the drawing of the token.
+    """
+    parts: dict[str, Counter[str]] = {}
+    for part, operations in _operations(model, densities):
+        parts.setdefault(part, Counter()).update(operations)
+    return [Work(part=part, operations=dict(found)) for part, found in parts.items()]
+
+
+def dense_picojoules(config: Mapping[str, Any], *, form: str) -> float:
+    """Energy per token of the same shapes with every matrix dense; form is "fp32" or "fp16".
+
+    The large matrices and the head alone. A dense transformer of these shapes does more, as its
+    attention grows with the context, and a dense student has low-rank factors besides.
+    """
+    products = sum(
+        slot.rows * slot.columns
+        for slot in layout(dict(config))
+        if isinstance(slot, Matrix) and slot.projection
+    )
+    return products * (PICOJOULES[f"{form}_add"] + PICOJOULES[f"{form}_mult"])
+
+
+def part_of(name: str) -> str:
+    """The part that a matrix belongs to."""
+    if name == HEAD:
+        return "head"
+    if ".mlp." in name:
+        return "mlp"
+    return "low-rank" if name.endswith((".down", ".up")) else "mixer"
+
+
+def _operations(
+    model: PackedModel, densities: Mapping[str, float]
+) -> Iterator[tuple[str, dict[str, float]]]:
+    for slot in layout(dict(model.config)):
+        if isinstance(slot, Matrix) and slot.name != EMBEDDING:
+            coding = model.matrices.get(slot.name, {})
+            yield "encoder", _encoder(slot.columns, coding)
+            spikes = coding.get("steps", 0) * densities.get(slot.name, 0.0)
+            yield part_of(slot.name), _product(model, slot, spikes if coding else None)
+    yield "recurrence", _recurrence(model.config)
+
+
+def _product(model: PackedModel, slot: Matrix, spikes: float | None) -> dict[str, float]:
+    """A matrix; `spikes` per input over all steps, None or 0 where the input is analogue."""
+    tensors = model.tensors
+    words = tensors.get(f"{slot.name}.planes")
+    if words is None:
+        weight = tensors.get(f"{slot.name}.weight", tensors[f"{EMBEDDING}.weight"])
+        addition, multiplication = PRODUCTS[weight.dtype.name]
+        return dict.fromkeys((addition, multiplication), float(slot.rows * slot.columns))
+    weights, scales = nonzero(words), tensors[f"{slot.name}.scale"].size
+    scaling = {"fp32_mult": float(scales + slot.rows)}
+    if spikes:
+        return {"int32_add": weights * spikes, "fp32_add": float(scales)} | scaling
+    return {"fp32_add": float(weights + scales)} | scaling
+
+
+def nonzero(words: NDArray[np.uint64]) -> int:
+    """Weights that are not zero, over all planes (P,U,K,2)."""
+    as_bytes = np.ascontiguousarray(words[..., 1]).view(np.uint8)
+    return int(np.unpackbits(as_bytes).sum(dtype=np.int64))
+
+
+def _encoder(columns: int, coding: Mapping[str, Any]) -> dict[str, float]:
+    """Rotation and thresholds of one input, as if no two matrices shared it."""
+    found: Counter[str] = Counter()
+    if coding.get("rotate"):
+        found.update({"fp32_add": BUTTERFLIES * columns, "fp32_mult": columns})
+    if steps := coding.get("steps", 0):  # the mean magnitude, then a comparison a step
+        scaled = columns if steps > 1 else 0
+        found.update({"fp32_add": (1 + steps) * columns, "fp32_mult": scaled})
+    return {kind: float(n) for kind, n in found.items()}
+
+
+def _recurrence(config: Mapping[str, Any]) -> dict[str, float]:
+    """On the N x N numbers of every head: decay, S alpha, its outer product, v k^T and S r."""
+    layers, heads, size = (
+        config[key] for key in ("num_hidden_layers", "num_attention_heads", "head_size")
+    )
+    cells = float(layers * heads * size * size)
+    return {"fp32_add": 4 * cells, "fp32_mult": 5 * cells}

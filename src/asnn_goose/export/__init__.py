@@ -1,0 +1,1 @@
+"""Students in the forms in which they leave the house."""

@@ -1,0 +1,173 @@
+"""From a trained student to a packed folder that the engine runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asnn_goose.export.forms import DENSE, Arrays, ExportError, dense, floats, projection
+from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Slot, layout
+from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
+from asnn_goose.model import GooseForCausalLM
+from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.goose.projection import Projection, rotated
+
+TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
+"""What `head = "ternary"` means; the embedding's rows stay int8."""
+
+HEADS = ("int8", "f16", "ternary")
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings:
+    """Number formats of a packed model.
+
+    dense     block matrices that `precision` leaves dense: "f16", "int8" (a scale per row), "f32"
+    low_rank  low-rank factors of the mixers, likewise
+    head      embedding and head: "int8", "f16", or "ternary" for a head of its own (TERNARY_HEAD)
+
+    Raises ExportError for another word.
+    """
+
+    dense: str = "f16"
+    low_rank: str = "int8"
+    head: str = "int8"
+
+    def __post_init__(self) -> None:
+        for setting, allowed in (("dense", DENSE), ("low_rank", DENSE), ("head", HEADS)):
+            found = getattr(self, setting)
+            if found not in allowed:
+                raise ExportError(f"{setting} = {found!r}: choose one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What was written: bytes by part of the model, and what all of it takes as fp32."""
+
+    bytes_by_part: dict[str, int]
+    fp32_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(self.bytes_by_part.values())
+
+
+def export_packed(
+    model: GooseForCausalLM,
+    folder: Path,
+    *,
+    settings: PackSettings | None = None,
+    tokenizer: Path | None = None,
+) -> Packed:
+    """Pack a student into `folder`, which appears whole or not at all.
+
+    tokenizer  a folder whose tokenizer files are copied beside the weights
+    Raises ExportError for what cannot be packed, PackedError where `folder` holds anything but an
+    older packed model.
+    """
+    with packed_folder(folder) as fresh:
+        arrays, matrices = pack(model, settings or PackSettings())
+        config = json.loads(model.config.to_json_string(use_diff=False))
+        write_packed(fresh, config, arrays, matrices)
+        for name in TOKENIZER_FILES:
+            if tokenizer is not None and (tokenizer / name).is_file():
+                shutil.copyfile(tokenizer / name, fresh / name)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Packed(bytes_by_part=_by_part(arrays), fp32_bytes=4 * parameters)
+
+
+@torch.no_grad()
+def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[str, Entry]]:
+    """Tensors and table of matrices, as `format.packed.write_packed` takes them."""
+    arrays: Arrays = {}
+    matrices: dict[str, Entry] = {}
+    for slot in layout(model.config.to_dict()):
+        precision = _precision(model, slot, settings)
+        if not isinstance(slot, Matrix):
+            arrays[slot.name] = floats(model.get_parameter(slot.name), name=slot.name)
+            continue
+        found = _matrix(model, slot, precision, settings)
+        arrays |= {f"{slot.name}.{end}": array for end, array in found.items()}
+        if precision.steps or precision.rotate:
+            matrices[slot.name] = {
+                "steps": precision.steps,
+                "code": precision.code,
+                "rotate": precision.rotate,
+            }
+    return arrays, matrices
+
+
+def _precision(model: GooseForCausalLM, slot: Slot, settings: PackSettings) -> Precision:
+    if not isinstance(slot, Matrix) or not slot.projection:
+        return Precision()
+    if slot.name == HEAD:
+        return TERNARY_HEAD if settings.head == "ternary" else Precision()
+    return _projection(model, slot.name).precision
+
+
+def _projection(model: GooseForCausalLM, name: str) -> Projection:
+    module = model.get_submodule(name)
+    assert isinstance(module, Projection)
+    return module
+
+
+def _matrix(
+    model: GooseForCausalLM, slot: Matrix, precision: Precision, settings: PackSettings
+) -> Arrays:
+    if slot.name == EMBEDDING:
+        form = "f16" if settings.head == "f16" else "int8"
+        return dense(model.embedding.weight, form, name=slot.name)
+    if slot.name == HEAD:
+        return _head(model, precision, settings)
+    if not slot.projection:  # a low-rank factor, which PyTorch keeps as [in, out]
+        return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name)
+    module = _projection(model, slot.name)
+    return projection(module.weight, module.bias, precision, settings.dense, name=slot.name)
+
+
+def _head(model: GooseForCausalLM, precision: Precision, settings: PackSettings) -> Arrays:
+    """The head's arrays; none where the embedding serves."""
+    weight = model.lm_head.weight
+    if precision.plain:
+        tied = model.config.tie_word_embeddings
+        return {} if tied else dense(weight, settings.head, name=HEAD)
+    try:
+        precision.check_columns(weight.shape[1])
+    except ValueError as error:
+        raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
+    return projection(rotated(weight.float()), None, precision, settings.dense, name=HEAD)
+
+
+PARTS = ("embedding", "head", "mixer", "low rank", "mlp", "rest")
+
+
+def _by_part(arrays: Arrays) -> dict[str, int]:
+    found = dict.fromkeys(PARTS, 0)
+    for name, array in arrays.items():
+        found[_part(name.split("."))] += array.nbytes
+    return {part: size for part, size in found.items() if size}
+
+
+def _part(names: Iterable[str]) -> str:
+    """Part of the model that a tensor belongs to, by the pieces of its name."""
+    match list(names):
+        case ["embedding", *_]:
+            return "embedding"
+        case ["lm_head", *_]:
+            return "head"
+        case ["blocks", _, "mixer", _, "down" | "up", *_]:
+            return "low rank"
+        case ["blocks", _, "mixer", "receptance" | "key" | "value" | "output", *_]:
+            return "mixer"
+        case ["blocks", _, "mlp", "gate" | "up" | "down" | "key" | "value", *_]:
+            return "mlp"
+    return "rest"

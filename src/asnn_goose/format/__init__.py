@@ -1,0 +1,1 @@
+"""Bytes on disk: what a student looks like once it is packed. Numpy only."""

@@ -1,0 +1,159 @@
+"""Whether the tensors of a packed model are those that its configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.format.errors import wrong
+from asnn_goose.format.json_file import is_size
+from asnn_goose.format.layout import EMBEDDING, Matrix, Slot
+from asnn_goose.format.mapped import code
+from asnn_goose.format.planes import ROWS
+
+MAX_STEPS = {"rate": 8, "radix2": 6, "radix3": 4}
+GROUP = 64
+"""Groups of columns with their own scale, and rotated inputs, come in multiples of this."""
+
+PIECE = 1 << 16
+"""Elements that are looked at together: few enough to stay in the cache."""
+
+ANALOGUE: dict[str, Any] = {"steps": 0, "code": "radix3", "rotate": False}
+"""The entry of a matrix that has none."""
+
+Tensors = Mapping[str, NDArray[Any]]
+Expected = Iterator[tuple[str, str, tuple[int, ...]]]
+
+
+def check_tensors(
+    file: Path, tensors: Tensors, matrices: Mapping[str, dict[str, Any]], slots: Iterable[Slot]
+) -> None:
+    """Names, types, shapes and values of all tensors. Raises PackedError."""
+    left, unknown = dict(tensors), dict(matrices)
+    for slot in slots:
+        if not isinstance(slot, Matrix):
+            expected: Expected = iter([(slot.name, "F32", slot.shape)])
+        elif slot.optional and not _given(slot, tensors):
+            continue
+        else:
+            entry = unknown.pop(slot.name, ANALOGUE) if slot.projection else ANALOGUE
+            _check_entry(file, slot, entry)
+            expected = _matrix(file, slot, tensors, steps=entry["steps"])
+        for name, dtype, shape in expected:
+            _check_tensor(file, name, left.pop(name, None), dtype, shape)
+    if unknown:
+        raise wrong(file, f"matrices: {min(unknown)!r}", "there", "a projection of this model")
+    if left:
+        raise wrong(file, f"tensor {min(left)!r}", "there", "left out for this configuration")
+
+
+def _given(slot: Matrix, tensors: Tensors) -> bool:
+    return f"{slot.name}.weight" in tensors or f"{slot.name}.planes" in tensors
+
+
+def _check_entry(file: Path, slot: Matrix, entry: object) -> None:
+    """How the input of a matrix is coded."""
+    what = f"matrices: {slot.name!r}"
+    if not isinstance(entry, dict) or set(entry) != {"steps", "code", "rotate"}:
+        raise wrong(file, what, entry, "a table of steps, code and rotate")
+    if not isinstance(entry["code"], str) or entry["code"] not in MAX_STEPS:
+        raise wrong(file, f"{what} code", entry["code"], f"one of {', '.join(MAX_STEPS)}")
+    steps, most = entry["steps"], MAX_STEPS[entry["code"]]
+    if not is_size(steps) or steps > most:
+        raise wrong(file, f"{what} steps", steps, f"0 to {most} for code {entry['code']!r}")
+    if not isinstance(entry["rotate"], bool):
+        raise wrong(file, f"{what} rotate", entry["rotate"], "true or false")
+    if entry["rotate"] and slot.columns % GROUP:
+        raise wrong(
+            file, f"{what} rotate", True, f"false: {slot.columns} columns are no multiple of 64"
+        )
+
+
+def _matrix(file: Path, slot: Matrix, tensors: Tensors, *, steps: int) -> Expected:
+    """Name, type and shape of every tensor of a matrix in the form in which it came."""
+    weight, planes = f"{slot.name}.weight", f"{slot.name}.planes"
+    if slot.projection and planes in tensors and weight not in tensors:
+        yield from _planes(file, slot, tensors)
+    elif weight in tensors:
+        allowed = ("F16", "I8") if slot.name == EMBEDDING else ("F16", "F32", "I8")
+        found = code(tensors[weight])
+        if found not in allowed:
+            raise wrong(file, f"dtype of tensor {weight!r}", found, " or ".join(allowed))
+        yield weight, found, (slot.rows, slot.columns)
+        if found == "I8":
+            yield f"{slot.name}.scale", "F32", (slot.rows,)
+    else:
+        raise wrong(file, f"tensor {weight!r}", None, "there, for this configuration")
+    if slot.bias:
+        yield f"{slot.name}.bias", "F32", (slot.rows,)
+    if steps:
+        yield f"{slot.name}.threshold", "F32", (1,)
+
+
+def _planes(file: Path, slot: Matrix, tensors: Tensors) -> Expected:
+    words, scale = tensors[f"{slot.name}.planes"], tensors.get(f"{slot.name}.scale")
+    planes = 2 if words.shape[:1] == (2,) else 1
+    yield f"{slot.name}.planes", "U64", (planes, -(-slot.rows // ROWS), slot.columns, 2)
+    _check_bits(file, f"{slot.name}.planes", words, rows=slot.rows)
+    groups = 1 if scale is None or scale.ndim != 3 else scale.shape[1]
+    if groups > 1 and slot.columns % (groups * GROUP):
+        raise wrong(
+            file, f"groups of {slot.name}.scale", groups, f"1 or parts of {slot.columns} by 64s"
+        )
+    yield f"{slot.name}.scale", "F32", (planes, groups, slot.rows)
+
+
+def _check_tensor(
+    file: Path, name: str, array: NDArray[Any] | None, dtype: str, shape: tuple[int, ...]
+) -> None:
+    if array is None:
+        raise wrong(file, f"tensor {name!r}", None, f"{dtype} {list(shape)}")
+    if code(array) != dtype:
+        raise wrong(file, f"dtype of tensor {name!r}", code(array), dtype)
+    if array.shape != shape:
+        raise wrong(file, f"shape of tensor {name!r}", list(array.shape), str(list(shape)))
+    if dtype in _LARGEST:
+        _check_numbers(file, name, array, dtype)
+    if name.endswith(".threshold") and not array[0] > 0:
+        raise wrong(file, f"tensor {name!r}", float(array[0]), "above 0")
+
+
+_LARGEST: dict[str, tuple[str, int, int]] = {
+    "F32": ("<u4", 0x7FFFFFFF, 0x7F7FFFFF),
+    "F16": ("<u2", 0x7FFF, 0x7BFF),
+    "I8": ("u1", 0xFF, 0xFF),
+}
+"""Bits of an element as a whole number: its type, all but the sign, and the largest finite one."""
+
+
+def _check_numbers(file: Path, name: str, array: NDArray[Any], dtype: str) -> None:
+    """No infinity, no NaN, and in int8 no -128, which has no positive counterpart."""
+    if dtype == "I8":
+        if array.min() == -128:
+            raise wrong(file, f"the smallest code of tensor {name!r}", -128, "at least -127")
+        return
+    kind, magnitude, largest = _LARGEST[dtype]
+    bits = array.reshape(-1).view(kind)
+    scratch = np.empty(min(PIECE, bits.size), bits.dtype)
+    for start in range(0, bits.size, PIECE):
+        piece = bits[start : start + PIECE]
+        np.bitwise_and(piece, bits.dtype.type(magnitude), out=scratch[: piece.size])
+        if int(scratch[: piece.size].max()) > largest:
+            raise wrong(file, f"a number in tensor {name!r}", "not finite", "finite")
+
+
+def _check_bits(file: Path, name: str, words: NDArray[Any], *, rows: int) -> None:
+    """+1 only where not zero, and nothing below the last row; a wrong shape is told elsewhere."""
+    if words.ndim != 4 or words.shape[-1] != 2 or code(words) != "U64":
+        return
+    pairs = words.reshape(-1, 2)
+    for start in range(0, len(pairs), PIECE):
+        piece = pairs[start : start + PIECE]
+        if (piece[:, 0] & ~piece[:, 1]).any():
+            raise wrong(file, f"a code in tensor {name!r}", "+1 and zero", "one or the other")
+    if rows % ROWS and (words[:, -1] >> np.uint64(rows % ROWS)).any():
+        raise wrong(file, f"a code past row {rows} of tensor {name!r}", "set", "zero")

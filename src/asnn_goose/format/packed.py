@@ -1,0 +1,196 @@
+"""A packed student: a folder with packed.safetensors, config.json and the tokenizer's files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.format.checks import check_tensors
+from asnn_goose.format.errors import PackedError, wrong
+from asnn_goose.format.json_file import parse_object, read_object
+from asnn_goose.format.layout import layout
+from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
+from asnn_goose.format.planes import unpack_planes
+from asnn_goose.format.settings import checked_settings
+
+WEIGHTS, CONFIG = "packed.safetensors", "config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+"""Files that may lie beside the two."""
+
+FORMAT, VERSION = "asnn_goose_packed", "1"
+
+__all__ = [
+    "CONFIG",
+    "TOKENIZER_FILES",
+    "WEIGHTS",
+    "PackedError",
+    "PackedModel",
+    "is_packed",
+    "packed_folder",
+    "read_packed",
+    "write_packed",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedModel:
+    """A packed student that was found sound.
+
+    folder    where it lies
+    config    the settings that decide what it computes, and its special tokens
+    tensors   read-only arrays that share the file's memory
+    matrices  matrix -> {"steps", "code", "rotate"} where its input is coded or rotated
+    crc32     checksum of all tensors, 8 hex digits
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: dict[str, NDArray[Any]]
+    matrices: dict[str, dict[str, Any]]
+    crc32: str
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """The matrix `name` as fp32 numbers (rows, columns), in its own basis."""
+        scale = self.tensors.get(f"{name}.scale")
+        if (words := self.tensors.get(f"{name}.planes")) is None:
+            weight = self.tensors[f"{name}.weight"].astype(np.float32)
+            return weight if scale is None else weight * scale[:, None]
+        assert scale is not None  # read_packed has checked
+        codes_PMK = unpack_planes(words, rows=scale.shape[2])
+        planes, rows, columns = codes_PMK.shape
+        by_group = codes_PMK.reshape(planes, rows, scale.shape[1], -1)
+        terms = by_group * scale.swapaxes(1, 2)[..., None]
+        total: NDArray[np.float32] = terms.sum(0, dtype=np.float32).reshape(rows, columns)
+        return total
+
+
+def is_packed(folder: Path) -> bool:
+    """True where the two files of a packed model lie, sound or not."""
+    return (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
+
+
+def read_packed(folder: Path) -> PackedModel:
+    """Open a packed student without copying its weights, and check every part of it.
+
+    Raises PackedError, which names file, tensor, what was found and what would be right, for
+    whatever is missing, damaged, foreign or of another version.
+    """
+    config = checked_settings(read_object(folder / CONFIG), file=folder / CONFIG)
+    mapped = open_mapped(folder / WEIGHTS)
+    matrices = _check_metadata(mapped)
+    check_tensors(mapped.file, mapped.tensors, matrices, layout(config))
+    return PackedModel(
+        folder=folder,
+        config=config,
+        tensors=mapped.tensors,
+        matrices=matrices,
+        crc32=mapped.metadata["crc32"],
+    )
+
+
+def _check_metadata(mapped: Mapped) -> dict[str, dict[str, Any]]:
+    """The table of matrices, after format, version and checksum were found right."""
+    file, said = mapped.file, mapped.metadata
+    for key, right in (("format", FORMAT), ("version", VERSION)):
+        if said.get(key) != right:
+            raise wrong(file, f"metadata {key!r}", said.get(key), repr(right))
+    found = checksum(mapped.data)
+    if said.get("crc32") != found:
+        raise wrong(file, "metadata 'crc32'", said.get("crc32"), f"{found!r}: damaged data")
+    if "matrices" not in said:
+        raise wrong(file, "metadata 'matrices'", None, "a JSON object")
+    return parse_object(said["matrices"], file=file, what="metadata 'matrices'")
+
+
+def checksum(data: NDArray[np.uint8]) -> str:
+    """CRC-32 of a data section as 8 hex digits."""
+    return f"{zlib.crc32(data.data):08x}"
+
+
+def write_packed(
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+    matrices: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write the two files of a packed model into an existing folder (see `packed_folder`).
+
+    Raises PackedError where the tensors are not those that `config` asks for.
+    """
+    file, coded = folder / WEIGHTS, {name: dict(entry) for name, entry in matrices.items()}
+    settings = checked_settings(dict(config), file=folder / CONFIG)
+    check_tensors(file, tensors, coded, layout(settings))
+    crc = 0
+    for name in in_order(tensors):
+        crc = zlib.crc32(np.ascontiguousarray(tensors[name]).data, crc)
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "crc32": f"{crc:08x}",
+        "matrices": json.dumps(coded, separators=(",", ":")),
+    }
+    write_mapped(file, tensors, metadata)
+    text = json.dumps(dict(config), indent=2, sort_keys=True)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def packed_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `target` once the block has ended well.
+
+    A packed model that lies there is replaced; an error leaves it as it was. Raises PackedError
+    where `target` is anything else but an empty folder, or holds files of somebody else too.
+    """
+    _check_replaceable(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+        fresh, old = Path(scratch) / "fresh", Path(scratch) / "old"
+        fresh.mkdir()
+        yield fresh
+        for file in fresh.iterdir():
+            _sync(file)
+        if target.exists():
+            target.rename(old)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                shutil.move(old, target)
+            raise
+
+
+def _check_replaceable(target: Path) -> None:
+    if not target.exists():
+        return
+    names = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
+    if names and not is_packed(target):
+        raise PackedError(
+            f"{target} exists and is no packed model: choose another --out, or remove it first"
+        )
+    if foreign := sorted(names - {WEIGHTS, CONFIG, *TOKENIZER_FILES}):
+        raise PackedError(
+            f"{target} holds {foreign[0]!r} beside a packed model, which would be lost: choose "
+            f"another --out, or move it away first"
+        )
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,1 @@
+"""Running a packed student without torch: engine, numpy oracle, sampler, text."""

@@ -1,0 +1,152 @@
+"""What an engine runs on: compiled kernels, or the numpy oracle for tests and bare machines."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.infer.reference import Reference
+
+if TYPE_CHECKING:
+    from asnn_goose.format.packed import PackedModel
+
+BackendName = Literal["native", "reference"]
+DTYPES = {"float16": "F16", "float32": "F32", "int8": "I8", "uint64": "U64"}
+"""Names that the compiled engine gives to element types."""
+
+
+class EngineError(ValueError):
+    """The engine cannot do what it was asked; the message says what would be right."""
+
+
+class State(Protocol):
+    """What a sequence carries from token to token, in one piece."""
+
+    @property
+    def nbytes(self) -> int:
+        """Length of `to_bytes`."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Tokens read so far."""
+        ...
+
+    def copy(self) -> State:
+        """An independent state with the same contents."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """The contents, to be stored."""
+        ...
+
+    def load_bytes(self, data: bytes) -> None:
+        """Take over stored contents. Raises ValueError for another length."""
+        ...
+
+
+class Backend(Protocol):
+    """A model that advances states; `name` also tells apart the states of two backends."""
+
+    name: BackendName
+
+    def new_state(self) -> State:
+        """The state before the first token."""
+        ...
+
+    def forward(
+        self, states: Sequence[Any], tokens: Sequence[NDArray[np.int32]], *, every: bool
+    ) -> NDArray[np.float32]:
+        """Advance states; logits of every token, or of the last one of each state."""
+        ...
+
+    def counts(self) -> Mapping[str, tuple[int, int]]:
+        """Spikes counted since the last reset: name -> (came, could have come)."""
+        ...
+
+    def reset_counts(self) -> None:
+        """Count from zero."""
+        ...
+
+
+class _ReferenceBackend(Reference):
+    name: BackendName = "reference"
+
+
+class _NativeBackend:
+    """Hands the packed arrays to the compiled engine by address, and keeps them alive."""
+
+    name: BackendName = "native"
+
+    def __init__(self, model: PackedModel, *, threads: int) -> None:
+        self._threads, self._vocab = threads, int(model.config["vocab_size"])
+        self._arrays = {name: np.ascontiguousarray(a) for name, a in model.tensors.items()}
+        self._engine = native_module().Engine(
+            flat(model.config),
+            {name: described(array) for name, array in self._arrays.items()},
+            {
+                name: (int(m.get("steps", 0)), str(m.get("code", "")), bool(m.get("rotate", False)))
+                for name, m in model.matrices.items()
+            },
+        )
+
+    def new_state(self) -> State:
+        state: State = self._engine.new_state()
+        return state
+
+    def forward(
+        self, states: Sequence[Any], tokens: Sequence[NDArray[np.int32]], *, every: bool
+    ) -> NDArray[np.float32]:
+        rows = sum(map(len, tokens)) if every else len(states)
+        logits = np.empty((rows, self._vocab), np.float32)
+        self._engine.forward(list(states), list(tokens), logits.ctypes.data, every, self._threads)
+        return logits
+
+    def counts(self) -> Mapping[str, tuple[int, int]]:
+        found: Mapping[str, tuple[int, int]] = self._engine.counts()
+        return found
+
+    def reset_counts(self) -> None:
+        self._engine.reset_counts()
+
+
+def make_backend(name: BackendName, model: PackedModel, *, threads: int) -> Backend:
+    """The backend of that name. Raises EngineError where it is not there."""
+    if name == "reference":
+        return _ReferenceBackend(model)
+    if name == "native":
+        return _NativeBackend(model, threads=threads)
+    raise EngineError(f"backend = {name!r}: choose native or reference")
+
+
+def native_module() -> Any:
+    """The compiled module. Raises EngineError where the install has none with an engine in it."""
+    try:
+        module = importlib.import_module("asnn_goose._native")
+    except ImportError as error:
+        raise EngineError(_missing(f"cannot be loaded ({error})")) from error
+    if not hasattr(module, "Engine"):
+        raise EngineError(_missing("was built without the engine"))
+    return module
+
+
+def _missing(what: str) -> str:
+    return (
+        f"the compiled module asnn_goose._native {what}: install a C++20 compiler (g++ or clang++)"
+        " and then this package again (pip install -v shows why a build fails), or use"
+        ' --engine torch (from Python also backend="reference", which is slow)'
+    )
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
+    """The settings that are single numbers, words or switches."""
+    return {key: value for key, value in config.items() if isinstance(value, int | float | str)}
+
+
+def described(array: NDArray[Any]) -> tuple[int, str, tuple[int, ...]]:
+    """Address, element type and shape."""
+    return array.ctypes.data, DTYPES[array.dtype.name], array.shape

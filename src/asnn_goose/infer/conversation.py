@@ -1,0 +1,125 @@
+"""A chat that keeps its state: each turn reads only what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from asnn_goose.infer.backend import EngineError
+from asnn_goose.infer.chat_template import ChatTemplate
+from asnn_goose.infer.engine import Engine
+from asnn_goose.infer.sampler import Drawer
+from asnn_goose.infer.text import Vocabulary, until_stop
+
+
+class Conversation:
+    """Messages so far, and a state that has read them.
+
+    The template renders the whole conversation; where the result goes on from what was read,
+    only the rest is read, otherwise (a template that rewrites earlier turns, an answer cut at a
+    stop string) the state starts anew.
+
+    messages  {"role", "content"} in the order of the template
+    read      tokens read since the start, all turns together
+    drawn     tokens of the last answer
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        vocabulary: Vocabulary,
+        template: ChatTemplate,
+        *,
+        drawer: Drawer,
+        system: str | None = None,
+    ) -> None:
+        self._engine, self._vocabulary, self._template = engine, vocabulary, template
+        self._drawer, self._system = drawer, system
+        self._state, self._text, self._unread = engine.start(), "", list[int]()
+        self.messages: list[dict[str, str]] = []
+        self.read = self.drawn = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the system prompt."""
+        self.messages = []
+        if self._system is not None:
+            self.messages.append({"role": "system", "content": self._system})
+        self._restart()
+
+    def answer(
+        self,
+        said: str,
+        *,
+        limit: int,
+        stops: Sequence[str] = (),
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[str]:
+        """The model's answer, piece by piece.
+
+        It ends at an end token, a stop string, after `limit` tokens, or once `cancelled` is true;
+        what was said until then stays part of the conversation. Raises TextError where the
+        template refuses the messages, which are then as before.
+        """
+        messages = [*self.messages, {"role": "user", "content": said}]
+        whole = self._template.render(messages)
+        self.messages = messages
+        if not whole.startswith(self._text):
+            self._restart()
+        self._unread += self._vocabulary.ids(whole[len(self._text) :])
+        self._text, self.drawn = whole, 0
+        kept = ""
+        try:
+            for piece in until_stop(self._pieces(limit, cancelled), stops):
+                kept += piece
+                yield piece
+        finally:
+            self.messages.append({"role": "assistant", "content": kept})
+
+    def save(self, path: str | Path) -> None:
+        """Write the conversation to a file."""
+        self._engine.save(
+            self._state, path, messages=self.messages, text=self._text, unread=self._unread
+        )
+
+    def load(self, path: str | Path) -> None:
+        """Go on with a saved conversation. Raises EngineError; then nothing has changed."""
+        state, notes = self._engine.load_state(path)
+        messages, text, unread = (notes.get(key) for key in ("messages", "text", "unread"))
+        if not (
+            isinstance(messages, list)
+            and all(map(_is_message, messages))
+            and isinstance(text, str)
+            and isinstance(unread, list)
+        ):
+            raise EngineError(f"{path} holds a state without a conversation: load one of /save")
+        self._state, self._text, self._unread = state, text, [int(token) for token in unread]
+        self.messages = list(messages)
+
+    def _restart(self) -> None:
+        self._state = self._engine.start()
+        self._text, self._unread = "", list[int]()
+
+    def _pieces(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[str]:
+        drawn = self._draw(limit, cancelled)
+        for piece in self._vocabulary.pieces(self._unread, drawn):
+            self._text += piece
+            yield piece
+
+    def _draw(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[int]:
+        """Tokens until the answer is over; the last of them is left unread."""
+        while self.drawn < limit and not cancelled():
+            self._drawer.see(self._unread)
+            logits_V = self._engine.prefill(self._state, self._unread)
+            self.read += len(self._unread)
+            self._unread = []
+            token = self._drawer.draw(logits_V)
+            if token in self._vocabulary.ends:
+                return
+            self._unread, self.drawn = [token], self.drawn + 1
+            yield token
+
+
+def _is_message(found: Any) -> bool:
+    return isinstance(found, dict) and found.keys() == {"role", "content"}

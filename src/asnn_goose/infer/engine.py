@@ -1,0 +1,171 @@
+"""Running a packed model: the compiled engine, or the numpy oracle in its place.
+
+A state is everything that a sequence carries; the caller holds it and may fork, save and load it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from asnn_goose.infer.backend import BackendName, EngineError, State, make_backend
+from asnn_goose.infer.sampler import Drawer, Sampling
+from asnn_goose.infer.state_file import fingerprint, read_state, write_state
+
+if TYPE_CHECKING:
+    from asnn_goose.format.packed import PackedModel
+
+F32 = NDArray[np.float32]
+
+SCORED = 64
+"""Positions whose logits `score` holds at a time."""
+
+PREFILL = 256
+"""Tokens that are read in one call, between which Ctrl-C is heard."""
+
+
+class Engine:
+    """A packed model, ready to run.
+
+    threads   cores to use; None takes all that this process may use
+    backend   "native" (compiled) or "reference" (numpy: exact and slow)
+    Raises EngineError where the backend is missing.
+    """
+
+    def __init__(
+        self, model: PackedModel, *, threads: int | None = None, backend: BackendName = "native"
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise EngineError(f"threads = {threads}: must be at least 1")
+        self.model, self.threads = model, threads or usable_cores()
+        self.vocab_size = int(model.config["vocab_size"])
+        self._backend = make_backend(backend, model, threads=self.threads)
+
+    @classmethod
+    def load(
+        cls,
+        folder_or_packed: str | Path | PackedModel,
+        threads: int | None = None,
+        *,
+        backend: BackendName = "native",
+    ) -> Engine:
+        """An engine on a packed folder, or on a model that was read from one.
+
+        Raises PackedError for a folder that holds no sound packed model.
+        """
+        from asnn_goose.format.packed import read_packed
+
+        model = folder_or_packed
+        if isinstance(model, str | Path):
+            model = read_packed(Path(model).expanduser())
+        return cls(model, threads=threads, backend=backend)
+
+    @property
+    def backend(self) -> BackendName:
+        """What it runs on."""
+        return self._backend.name
+
+    def start(self) -> State:
+        """The state before the first token."""
+        return self._backend.new_state()
+
+    def step(self, states: Sequence[State], tokens: Sequence[int]) -> F32:
+        """Advance every state by its token; logits (number of states, V) of what comes next."""
+        if len(states) != len(tokens):
+            raise EngineError(f"{len(tokens)} tokens for {len(states)} states: give one each")
+        if not states:
+            raise EngineError("no states: give at least one")
+        return self._backend.forward(states, [self._ids([token]) for token in tokens], every=False)
+
+    def prefill(self, state: State, tokens: ArrayLike) -> F32:
+        """Read tokens (T,), at least one; logits (V,) after the last."""
+        logits = None
+        for ids in self._parts(tokens, PREFILL):
+            logits = self._backend.forward([state], [ids], every=False)
+        assert logits is not None
+        return np.asarray(logits[0])
+
+    def score(self, state: State, tokens: ArrayLike, *, chunk: int = SCORED) -> Iterator[F32]:
+        """Read tokens (T,); logits (t,V) after each of them, at most `chunk` rows at a time."""
+        for ids in self._parts(tokens, chunk):
+            yield self._backend.forward([state], [ids], every=True)
+
+    def generate(
+        self,
+        state: State,
+        tokens: ArrayLike,
+        *,
+        sampling: Sampling | None = None,
+        limit: int,
+        seed: int | None = None,
+        ends: Collection[int] = (),
+    ) -> Iterator[int]:
+        """Read tokens, then yield up to `limit` drawn ones, until one is in `ends` (not yielded).
+
+        The state has read all tokens before the last one drawn.
+        """
+        drawer = Drawer(sampling or Sampling(), seed=seed, native=self.backend == "native")
+        unread = np.asarray(tokens, np.int64).reshape(-1)
+        for _ in range(limit):
+            drawer.see(unread.tolist())
+            token = drawer.draw(self.prefill(state, unread))
+            if token in ends:
+                return
+            yield token
+            unread = np.array([token])
+
+    def fork(self, state: State) -> State:
+        """A copy that goes its own way."""
+        return state.copy()
+
+    def save(self, state: State, path: str | Path, **notes: Any) -> None:
+        """Write a state to a file, with notes (JSON) that `load_state` gives back."""
+        header = {"position": state.position, "notes": notes, **self._fits}
+        write_state(Path(path), state.to_bytes(), header)
+
+    def load_state(self, path: str | Path) -> tuple[State, dict[str, Any]]:
+        """A saved state and its notes. Raises EngineError for another model's, or a damaged one."""
+        data, header = read_state(Path(path), fits=self._fits)
+        state = self.start()
+        state.load_bytes(data)
+        return state, dict(header.get("notes", {}))
+
+    def counts(self) -> Mapping[str, tuple[int, int]]:
+        """Spikes by name since the last reset: (came, could have come)."""
+        return self._backend.counts()
+
+    def reset_counts(self) -> None:
+        """Count from zero."""
+        self._backend.reset_counts()
+
+    @cached_property
+    def _fits(self) -> dict[str, str]:
+        return {"backend": self.backend, "model": fingerprint(self.model)}
+
+    def _parts(self, tokens: ArrayLike, size: int) -> Iterator[NDArray[np.int32]]:
+        ids = self._ids(tokens)
+        if not len(ids):
+            raise EngineError("no tokens: give at least one")
+        return (ids[start : start + size] for start in range(0, len(ids), size))
+
+    def _ids(self, tokens: ArrayLike) -> NDArray[np.int32]:
+        ids = np.asarray(tokens).reshape(-1)
+        if len(ids) and not (ids.min() >= 0 and ids.max() < self.vocab_size):
+            raise EngineError(
+                f"token {ids.min() if ids.min() < 0 else ids.max()}: must be at least 0 and below"
+                f" the vocabulary's {self.vocab_size}"
+            )
+        return np.ascontiguousarray(ids, np.int32)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

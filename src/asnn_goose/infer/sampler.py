@@ -1,0 +1,155 @@
+"""Which token comes next.
+
+In this order: repetition penalty, temperature, top-k, top-p, min-p, and a draw by inverse
+transform. Tokens are ranked by logit, ties by id, so that one uniform number fixes the choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.infer.backend import EngineError, native_module
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen.
+
+    temperature         divides the logits; below 1 sharper
+    top_k               keep only this many most likely tokens; 0 keeps all
+    top_p               keep a token while those ranked before it hold less than this probability
+                        together (Holtzman et al. 2020, arXiv 1904.09751); the first always stays
+    min_p               keep tokens at least this many times as likely as the likeliest (Nguyen et
+                        al. 2024, arXiv 2407.01082); 0 keeps all
+    repetition_penalty  divides the positive and multiplies the negative logits of tokens seen
+                        before (Keskar et al. 2019, arXiv 1909.05858); 1 changes nothing
+    greedy              take the most likely token after the penalty, whatever the rest says
+    Raises ValueError for values that mean nothing.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    greedy: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(
+                f"--temperature {self.temperature:g}: must be above 0 and finite; --greedy takes"
+                " the most likely token"
+            )
+        if self.top_k < 0:
+            raise ValueError(f"--top-k {self.top_k}: must be 1 or more, or 0 for all tokens")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"--top-p {self.top_p:g}: must be above 0 and at most 1")
+        if not 0 <= self.min_p <= 1:
+            raise ValueError(f"--min-p {self.min_p:g}: must be at least 0 and at most 1")
+        if not 0 < self.repetition_penalty < float("inf"):
+            raise ValueError(
+                f"--repetition-penalty {self.repetition_penalty:g}: must be above 0 and finite; 1"
+                " is none"
+            )
+
+
+def choose(
+    logits_V: F32, sampling: Sampling, recent_ids: Iterable[int] = (), uniform: float = 0.0
+) -> int:
+    """One token id from logits (V,); `uniform` in [0, 1) decides.
+
+    It falls where the running sum of probability, most likely first, exceeds it.
+    Raises EngineError for logits that are no numbers.
+    """
+    logits_V = penalised(logits_V, recent_ids, penalty=sampling.repetition_penalty)
+    if sampling.greedy:
+        return int(logits_V.argmax())
+    ids, p = distribution(logits_V, sampling)
+    reached = np.cumsum(p)
+    place = np.searchsorted(reached, uniform * reached[-1], side="right")
+    return int(ids[min(int(place), len(ids) - 1)])
+
+
+def distribution(logits_V: F32, sampling: Sampling) -> tuple[I64, F64]:
+    """The tokens that stay, most likely first (ties by id), and their probabilities.
+
+    Does everything that comes after the repetition penalty.
+    """
+    ids = np.argsort(-logits_V, kind="stable")
+    scaled = logits_V[ids].astype(np.float64) / sampling.temperature
+    p = np.exp(scaled - scaled[0])
+    if sampling.top_k:
+        ids, p = ids[: sampling.top_k], p[: sampling.top_k]
+    p /= p.sum()
+    kept = (np.cumsum(p) - p < sampling.top_p) & (p >= sampling.min_p * p[0])
+    ids, p = ids[kept], p[kept]
+    return ids, p / p.sum()
+
+
+def penalised(logits_V: F32, recent_ids: Iterable[int], *, penalty: float) -> F32:
+    """Logits with those of the seen tokens made less likely (a copy, where anything changes).
+
+    Raises EngineError for NaN.
+    """
+    if np.isnan(logits_V).any():
+        raise EngineError("the model's logits are NaN: its weights, or its state, are damaged")
+    if penalty == 1:
+        return logits_V
+    seen = np.fromiter(recent_ids, np.int64)
+    changed_V = logits_V.copy()
+    values = changed_V[seen]
+    changed_V[seen] = np.where(values > 0, values / penalty, values * penalty)
+    return changed_V
+
+
+class Drawer:
+    """Draws one token after another; a seed makes them repeatable.
+
+    native  choose with the compiled sampler, which gives the same tokens faster
+    seen    ids that the repetition penalty is for
+    """
+
+    def __init__(
+        self, sampling: Sampling, *, seed: int | None = None, native: bool = False
+    ) -> None:
+        self.sampling, self.seen = sampling, set[int]()
+        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._native: Any = native_module() if native else None
+
+    def see(self, ids: Iterable[int]) -> None:
+        """Remember tokens, where there is a penalty to give them."""
+        if self.sampling.repetition_penalty != 1:
+            self.seen.update(ids)
+
+    def draw(self, logits_V: F32) -> int:
+        """One token id from logits (V,)."""
+        if self.sampling.greedy:
+            return choose(logits_V, self.sampling, self.seen)
+        uniform = float(self._random.random())
+        if self._native is None:
+            return choose(logits_V, self.sampling, self.seen, uniform)
+        return self._compiled(logits_V, uniform)
+
+    def _compiled(self, logits_V: F32, uniform: float) -> int:
+        sampling = self.sampling
+        logits_V = penalised(logits_V, self.seen, penalty=sampling.repetition_penalty)
+        logits_V = np.ascontiguousarray(logits_V, np.float32)
+        token: int = self._native.sample(
+            logits_V.ctypes.data,
+            len(logits_V),
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            uniform=uniform,
+        )
+        return token

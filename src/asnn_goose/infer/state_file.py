@@ -1,0 +1,56 @@
+"""A state on disk: one line that says whose it is, then its bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asnn_goose.infer.backend import EngineError
+
+if TYPE_CHECKING:
+    from asnn_goose.format.packed import PackedModel
+
+MAGIC = b"asnn_goose_state 1 "
+LONGEST_HEADER = 65536
+
+
+def fingerprint(model: PackedModel) -> str:
+    """Checksum of a model's configuration and weights: a state fits only its own model."""
+    text = json.dumps([model.config, model.matrices, model.crc32], sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def write_state(path: Path, data: bytes, header: dict[str, Any]) -> None:
+    """Write a state in one piece: a crash leaves the old file or the new one."""
+    content = MAGIC + json.dumps({**header, "crc32": f"{zlib.crc32(data):08x}"}).encode() + b"\n"
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content + data)
+    os.replace(part, path)
+
+
+def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """The bytes and header of a stored state.
+
+    Raises EngineError where the file is no state, is damaged, or its header differs from `fits`.
+    """
+    content = path.read_bytes()
+    end = content.find(b"\n", 0, LONGEST_HEADER)
+    if not content.startswith(MAGIC) or end < 0:
+        raise EngineError(f"{path} holds no state: wanted a file that was saved by this program")
+    try:
+        header = json.loads(content[len(MAGIC) : end])
+    except ValueError as error:
+        raise EngineError(f"{path}: the header is damaged ({error}): save it again") from error
+    data = content[end + 1 :]
+    for key, wanted in fits.items():
+        if header.get(key) != wanted:
+            raise EngineError(
+                f"{path} is a state of another model: its {key} is {header.get(key)!r},"
+                f" this one's is {wanted!r}; load it with the model that wrote it"
+            )
+    if header.get("crc32") != f"{zlib.crc32(data):08x}":
+        raise EngineError(f"{path} is damaged: its checksum does not fit; save it again")
+    return data, header

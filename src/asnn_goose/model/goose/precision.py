@@ -1,0 +1,193 @@
+"""Which matrices are ternary and which inputs are spikes: the setting `precision`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asnn_goose.ops.hadamard import BLOCK
+from asnn_goose.ops.spike_codes import MAX_STEPS
+
+MIXER_NAMES = ("receptance", "key", "value", "output")
+GATED_NAMES = ("gate", "up", "down")
+CHANNEL_MIX_NAMES = ("mlp_key", "mlp_value")
+BLOCK_NAMES = (*MIXER_NAMES, *GATED_NAMES, *CHANNEL_MIX_NAMES)
+HEAD = "head"
+EVERY = "*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """How one matrix and its input are coded; the default is neither.
+
+    planes     0: dense weights; 1 or 2: a sum of that many ternary planes
+    group      columns that share a weight scale; 0: a whole row
+    steps      0: analogue input; else spikes in that many ternary steps
+    code       how steps add up: "rate" (equal), "radix2" or "radix3" (powers of two or three)
+    threshold  in multiples of the token's mean magnitude: one step fires above it, more steps
+               reach up to it
+    rotate     the input goes through `ops.hadamard`, and the weights live in that basis
+
+    Raises ValueError for values that do not fit together.
+    """
+
+    planes: int = 0
+    group: int = 0
+    steps: int = 0
+    code: str = "radix3"
+    threshold: float = 0.7
+    rotate: bool = False
+
+    def __post_init__(self) -> None:
+        for setting, right in _TYPES.items():
+            _check_type(setting, getattr(self, setting), right)
+        if self.planes not in (0, 1, 2):
+            raise ValueError(f"planes = {self.planes}: must be 0, 1 or 2")
+        if self.group < 0 or self.group % BLOCK:
+            raise ValueError(f"group = {self.group}: must be 0 or a multiple of {BLOCK}")
+        if self.code not in MAX_STEPS:
+            raise ValueError(f"code = {self.code!r}: choose one of {', '.join(MAX_STEPS)}")
+        if not 0 <= self.steps <= MAX_STEPS[self.code]:
+            raise ValueError(
+                f"steps = {self.steps}: must be 0 to {MAX_STEPS[self.code]} for code {self.code!r}"
+            )
+        if not (math.isfinite(self.threshold) and self.threshold > 0):
+            raise ValueError(f"threshold = {self.threshold}: must be above 0")
+
+    @property
+    def plain(self) -> bool:
+        """True for a dense matrix with an analogue input in its own basis."""
+        return not (self.planes or self.steps or self.rotate)
+
+    def check_columns(self, columns: int) -> None:
+        """Raise ValueError where a matrix with so many columns cannot have this precision."""
+        if self.rotate and columns % BLOCK:
+            raise ValueError(
+                f"rotate = true: needs a multiple of {BLOCK} columns, and here are {columns}"
+            )
+        if self.planes and self.group and columns % self.group:
+            raise ValueError(f"group = {self.group}: must divide the {columns} columns")
+
+
+_TYPES: dict[str, type] = {
+    "planes": int,
+    "group": int,
+    "steps": int,
+    "code": str,
+    "threshold": float,
+    "rotate": bool,
+}
+
+
+def _check_type(setting: str, value: object, right: type) -> None:
+    fits = isinstance(value, int | float if right is float else right)
+    if not fits or (isinstance(value, bool) and right is not bool):
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+        raise ValueError(f"{setting} = {value!r}: must be {words[right]}")
+
+
+def resolve(
+    precision: Mapping[str, Mapping[str, Any]] | None, name: str, *, layer: int | None = None
+) -> Precision:
+    """Precision of the matrix `name` in block `layer`, field by field.
+
+    `*` < `name` < `layer.*` < `layer.name`; the head takes only what stands under `head`.
+
+    >>> table = {"*": {"planes": 2, "steps": 3}, "down": {"steps": 4}, "7.*": {"planes": 1}}
+    >>> found = resolve(table, "down", layer=7)
+    >>> found.planes, found.steps
+    (1, 4)
+    """
+    places = [HEAD] if name == HEAD else [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
+    found: dict[str, Any] = {}
+    for place in places:
+        found |= (precision or {}).get(place, {})
+    try:
+        return Precision(**found)
+    except ValueError as error:
+        where = name if layer is None else f"{layer}.{name}"
+        raise ValueError(f"precision of {where}: {error}") from error
+
+
+def check_words(precision: object) -> None:
+    """Raise ValueError for a table that is wrong in a model of any shape."""
+    if not isinstance(precision, Mapping):
+        raise ValueError(f"precision = {precision!r}: must be a table of matrix names")
+    for place, entry in precision.items():
+        _split(place)
+        _check_entry(place, entry)
+    layers: set[int | None] = {_split(place)[0] for place in precision} | {None}
+    for name in BLOCK_NAMES:
+        for layer in layers:
+            resolve(precision, name, layer=layer)
+    if not resolve(precision, HEAD).plain:
+        raise ValueError(
+            "precision.head: the head is trained dense; set its precision at export (--head)"
+        )
+
+
+def check_fit(
+    precision: Mapping[str, Mapping[str, Any]], *, columns: Mapping[str, int], layers: int
+) -> None:
+    """Raise ValueError where a table names a matrix or layer that the model lacks.
+
+    columns  matrix name -> its number of columns, for every matrix of a block
+    Sizes that rotation or groups do not divide are refused too.
+    """
+    for place in precision:
+        layer, name = _split(place)
+        if name in BLOCK_NAMES and name not in columns:
+            raise ValueError(f"precision.{place}: this model's blocks have {', '.join(columns)}")
+        if layer is not None and layer >= layers:
+            raise ValueError(f"precision.{place}: the last of {layers} layers is {layers - 1}")
+    for name, count in columns.items():
+        for layer in range(layers):
+            try:
+                resolve(precision, name, layer=layer).check_columns(count)
+            except ValueError as error:
+                raise ValueError(f"precision of {layer}.{name}: {error}") from error
+
+
+def _split(place: object) -> tuple[int | None, str]:
+    """Layer and matrix of a place such as `down`, `12.down` or `12.*`."""
+    layer, dot, name = str(place).rpartition(".")
+    if (
+        not isinstance(place, str)
+        or (name == HEAD and dot)
+        or name not in (*BLOCK_NAMES, EVERY, HEAD)
+    ):
+        raise ValueError(f"precision.{place}: no such matrix; {_hint(name, _PLACES)}")
+    if not dot:
+        return None, name
+    if not (layer.isascii() and layer.isdigit() and str(int(layer[:9])) == layer):
+        raise ValueError(f"precision.{place}: {layer!r} must be the number of a layer")
+    return int(layer), name
+
+
+def _check_entry(place: str, entry: object) -> None:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"precision.{place} = {entry!r}: must be a table of {', '.join(_TYPES)}")
+    for setting, value in entry.items():
+        if setting not in _TYPES:
+            raise ValueError(
+                f"precision.{place}.{setting}: no such setting; {_hint(setting, _TYPES)}"
+            )
+        try:
+            _check_type(setting, value, _TYPES[setting])
+        except ValueError as error:
+            raise ValueError(f"precision.{place}.{error}") from error
+
+
+_PLACES = (*BLOCK_NAMES, HEAD, EVERY)
+
+
+def _hint(word: object, valid: Iterable[str]) -> str:
+    names = list(valid)
+    near = difflib.get_close_matches(str(word), names, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    also = ' A layer goes in front, in quotes: "12.down"' if HEAD in names else ""
+    return f"choose among {', '.join(names)}.{also}"
