@@ -11,13 +11,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check native-check format bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    distil SmolLM2-135M into a Goose student and measure both (a quarter of an hour on two cores)"
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy and the architecture test"
+	@echo "make native-check  the compiled code under sanitizers, and clang-tidy where there is one"
 	@echo "make bench   one script per speed claim"
 	@echo "make format  let ruff rewrite the sources"
 	@echo "make clean   remove the environment and build products (runs/ stays)"
@@ -53,6 +54,18 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+# The sanitizers' runtime must be loaded before Python; leaks of the interpreter are not ours.
+native-check: $(READY)
+	cmake -S . -B build/check -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGOOSE_SANITIZE=ON \
+	  -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+	  -Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
+	cmake --build build/check
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python tests/native_check.py build/check
+	@if command -v clang-tidy >/dev/null; then \
+	  clang-tidy --quiet -p build/check $$(git ls-files 'csrc/engine/*.cpp' 'csrc/kernels/*.cpp'); \
+	else echo "clang-tidy is not installed: skipped"; fi
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

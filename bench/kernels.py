@@ -94,7 +94,8 @@ class Ours:
         """The spikes -1, 0, 1 (K,) of the input."""
         magnitude = np.abs(self.x)
         fires = magnitude > np.float32(threshold) * magnitude.mean(dtype=np.float64)
-        return (np.sign(self.x) * fires).astype(np.int16)
+        spikes: np.ndarray = (np.sign(self.x) * fires).astype(np.int16)
+        return spikes
 
     def check(self, threshold: float, codes_MK: np.ndarray) -> None:
         """Raise AssertionError where the product is not the one that numpy gives."""

@@ -80,7 +80,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--density", type=float, default=0.3)
     options = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     print(HEADINGS)
     with tempfile.TemporaryDirectory(prefix="asnn-goose-") as scratch:
         for peer in everyone(options, Path(scratch)):

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from bench.peers.peer import NotRunError, Peer, not_run, watched
+from bench.peers.peer import ROOT, NotRunError, Peer, not_run, watched
 from bench.peers.random_llama import TEACHER, write_random_llama
 
 NAME = "ik_llama.cpp, random IQ2_BN"
@@ -41,7 +41,7 @@ def random_iq2_bn(
         watched([package / "ik_llama_cpp" / "bin" / "llama-quantize", wide, small, "IQ2_BN", "1"])
         wide.unlink()
         command = [sys.executable, "-m", __name__, str(small), *numbers]
-        said, memory = watched(command, PYTHONPATH=f"{package}:{Path.cwd()}")
+        said, memory = watched(command, PYTHONPATH=f"{package}:{ROOT}")
     except NotRunError as reason:
         return not_run(NAME, reason)
     speeds = json.loads(said.splitlines()[-1])

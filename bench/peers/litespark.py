@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.peers.peer import NotRunError, Peer, not_run, watched
+from bench.peers.peer import ROOT, NotRunError, Peer, not_run, watched
 from bench.peers.random_llama import HEAD, TEACHER
 
 NAME = "litespark, block products alone"
-HOW = "pass --litespark FOLDER: pip download --no-deps --no-binary :all: litespark-inference, unpacked"
+HOW = "pass --litespark FOLDER, the source of litespark-inference (pip download), unpacked"
 
 
 def block_products(folder: Path | None, *, decode: int, threads: int) -> Peer:
@@ -33,7 +33,7 @@ def block_products(folder: Path | None, *, decode: int, threads: int) -> Peer:
             raise NotRunError(HOW)
         said, memory = watched(
             [sys.executable, "-m", __name__, str(decode)],
-            PYTHONPATH=f"{folder}:{Path.cwd()}",
+            PYTHONPATH=f"{folder}:{ROOT}",
             OMP_NUM_THREADS=str(threads),
             CXX=compiler,
         )

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+"""Where a process of its own finds the package `bench`."""
+
 WATCH = 0.02
 """Seconds between two looks at a program's memory."""
 

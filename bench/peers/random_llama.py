@@ -1,7 +1,7 @@
 """A GGUF of the Llama architecture with random ternary weights, for peers that need ternary ones.
 
-Shapes and tokenizer are the teacher's, the width as asked. Weights are fp16 codes times a scale, which
-the peers' own tools turn into their ternary types without loss.
+Tokenizer and shapes are the teacher's, the width as asked. Weights are fp16 codes times a scale,
+which the peers' own tools turn into their ternary types without loss.
 """
 
 from __future__ import annotations

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench.peers.compiled import compiled
 from bench.peers.peer import NotRunError
 from numpy.typing import NDArray
 
@@ -76,7 +74,8 @@ class Ggml:
     @cached_property
     def loop(self) -> Callable[..., None]:
         """The function of tq2_0.c, compiled once."""
-        return _compiled()
+        function: Callable[..., None] = compiled(SOURCE).tq2_0_multiply
+        return function
 
     def multiplier(self, weight_MK: F32, x_K: F32, y_M: F32) -> Callable[[int], None]:
         """A function that computes y = W x so many times. Raises NotRunError for odd widths."""
@@ -113,17 +112,3 @@ def _library(folder: Path, name: str) -> Any:
         return ctypes.CDLL(str(file))
     except OSError as error:
         raise NotRunError(error) from error
-
-
-def _compiled() -> Callable[..., None]:
-    compiler = next((found for c in ("cc", "gcc", "clang") if (found := shutil.which(c))), None)
-    if compiler is None:
-        raise NotRunError("no C compiler (cc, gcc or clang) for bench/peers/tq2_0.c")
-    with tempfile.TemporaryDirectory() as scratch:
-        library = Path(scratch) / "tq2_0.so"
-        command = [compiler, "-O3", "-shared", "-fPIC", str(SOURCE), "-o", str(library)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise NotRunError(f"{compiler} failed: {done.stderr.strip()}")
-        function: Callable[..., None] = ctypes.CDLL(str(library)).tq2_0_multiply
-    return function

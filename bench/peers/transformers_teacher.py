@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from bench.peers.peer import NotRunError, Peer, not_run, watched
+from bench.peers.peer import ROOT, NotRunError, Peer, not_run, watched
 
 NAME = "Transformers, fp32 teacher"
 
@@ -17,7 +17,9 @@ def teacher_fp32(model: str, *, decode: int, prefill: int, repeats: int, threads
     """Median tokens per second of a teacher by name or folder."""
     numbers = [str(n) for n in (decode, prefill, repeats, threads)]
     try:
-        said, memory = watched([sys.executable, "-m", __name__, model, *numbers])
+        said, memory = watched(
+            [sys.executable, "-m", __name__, model, *numbers], PYTHONPATH=str(ROOT)
+        )
     except NotRunError as reason:
         return not_run(NAME, reason)
     speeds = json.loads(said.splitlines()[-1])

@@ -12,7 +12,9 @@ namespace {
 
 inline Vec load(const std::uint16_t* half) {
 #if defined(__AVX512F__)
-  return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(half)));
+  return (Vec)_mm512_maskz_cvtph_ps(
+      static_cast<__mmask16>(0xFFFF),  // GCC 12 warns of the plain one
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(half)));
 #elif defined(__F16C__)
   return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(half)));
 #else
@@ -71,7 +73,7 @@ inline Shorts widened(const std::int8_t* w) {
   Bytes bytes;
   __builtin_memcpy(&bytes, w, sizeof bytes);
 #if defined(__AVX512BW__)
-  return (Shorts)_mm512_maskz_cvtepi8_epi16(~0u, (__m256i)bytes);  // GCC 12 warns of the plain one
+  return (Shorts)_mm512_maskz_cvtepi8_epi16(~0u, (__m256i)bytes);
 #elif defined(__AVX2__)
   return (Shorts)_mm256_cvtepi8_epi16((__m128i)bytes);
 #else

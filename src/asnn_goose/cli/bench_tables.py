@@ -43,12 +43,23 @@ def speeds(result: Result) -> Table:
 
 def densities(sites: Mapping[str, Mapping[int, float]]) -> Table:
     """Layers down, matrices across; the head on a line of its own."""
-    made = plain("layer", *sites)
+    made = plain("layer", *(short(name, sites) for name in sites))
     for layer in sorted({layer for by_layer in sites.values() for layer in by_layer}):
         cells = [by_layer.get(layer) for by_layer in sites.values()]
         shown = ("" if cell is None else f"{cell:.3f}" for cell in cells)
         made.add_row("head" if layer < 0 else str(layer), *shown)
     return made
+
+
+def short(name: str, among: Iterable[str]) -> str:
+    """A matrix without its half of the block, where no other one is called the same.
+
+    >>> short("mixer.key", ["mixer.key", "mixer.value", "mlp.value"])
+    'key'
+    """
+    last = name.rpartition(".")[2]
+    alone = sum(other.rpartition(".")[2] == last for other in among) == 1
+    return last if alone else name
 
 
 def operations(result: Result) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ CALIBRATION = 64
 class Random:
     """A random student: shape by name, precision of its block matrices, wanted density."""
 
-    shape: str | None
+    shape: str | None = None
     planes: int = 1
     steps: int = 1
     code: str = "radix3"
@@ -109,31 +109,37 @@ def folder_of(request: Request) -> Iterator[Path]:
 
 def write_random(folder: Path, wanted: Random, *, backend: BackendName = "native") -> None:
     """Write a packed student of random weights. Raises SubjectError for an unknown shape."""
-    from asnn_goose.eval.calibrate import gaussian_threshold, with_density
-    from asnn_goose.export.random_student import SHAPES, random_student
+    from asnn_goose.export.random_student import SHAPES
     from asnn_goose.format.packed import write_packed
-    from asnn_goose.model.goose.precision import Precision
 
     if wanted.shape not in SHAPES:
         raise SubjectError(f"--random {wanted.shape}: choose one of {', '.join(SHAPES)}")
-    spiking = wanted.steps > 0
+    model = random_model(SHAPES[wanted.shape], wanted, backend=backend)
+    write_packed(folder, model.config, model.tensors, model.matrices)
+
+
+def random_model(
+    sizes: Mapping[str, int], wanted: Random, *, backend: BackendName = "native"
+) -> PackedModel:
+    """Random weights in these sizes of a GooseConfig, firing as often as wanted; in memory."""
+    from asnn_goose.eval.calibrate import gaussian_threshold, with_density
+    from asnn_goose.export.random_student import random_student
+    from asnn_goose.model.goose.precision import Precision
+
     precision = Precision(
         planes=wanted.planes,
         group=wanted.group,
         steps=wanted.steps,
         code=wanted.code,
         threshold=gaussian_threshold(wanted.density),
-        rotate=spiking,
+        rotate=wanted.steps > 0,
     )
-    config, tensors, matrices = random_student(SHAPES[wanted.shape], precision)
-    if spiking:
-        model = PackedModel(
-            folder=folder, config=config, tensors=tensors, matrices=matrices, crc32=""
-        )
-        ids = speed.random_tokens(CALIBRATION, vocabulary=config["vocab_size"])
-        tuned = with_density(model, wanted.density, tokens=ids, backend=backend)
-        tensors = tuned.tensors
-    write_packed(folder, config, tensors, matrices)
+    config, tensors, matrices = random_student(sizes, precision)
+    model = PackedModel(folder=Path(), config=config, tensors=tensors, matrices=matrices, crc32="")
+    if not wanted.steps:
+        return model
+    ids = speed.random_tokens(CALIBRATION, vocabulary=config["vocab_size"])
+    return with_density(model, wanted.density, tokens=ids, backend=backend)
 
 
 def measure(folder: Path, request: Request) -> Result:

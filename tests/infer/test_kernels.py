@@ -1,0 +1,166 @@
+"""Every instruction set gives the integers that PyTorch and plain numpy give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from asnn_goose.format.planes import pack_planes
+from asnn_goose.ops.hadamard import hadamard
+from asnn_goose.ops.spike_codes import encode
+
+native: Any = pytest.importorskip("asnn_goose._native")
+
+
+class Case(NamedTuple):
+    M: int
+    K: int
+    planes: int
+    groups: int
+    steps: int
+    code: str
+    threshold: float
+    rotate: bool
+
+
+CASES = [
+    Case(576, 576, 1, 1, 1, "radix3", 1.3, False),
+    Case(576, 1536, 2, 1, 3, "radix3", 4.0, True),
+    Case(1000, 192, 2, 3, 4, "radix2", 3.0, True),
+    Case(70, 64, 1, 1, 5, "rate", 2.0, False),
+    Case(448, 128, 1, 2, 4, "radix3", 3.0, False),
+    Case(512, 4096, 1, 1, 1, "rate", 0.0, False),
+    Case(64, 64, 1, 1, 6, "radix2", 3.0, True),
+    Case(1, 128, 2, 1, 2, "rate", 1.5, False),
+]
+
+
+@pytest.fixture(params=native.isas())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("ASNN_GOOSE_ISA", request.param)
+    yield request.param
+
+
+class Ternary:
+    """A random matrix, packed, with its inputs."""
+
+    def __init__(self, case: Case, *, rows: int = 3, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.case, self.rows = case, rows
+        self.T = rng.integers(-1, 2, (case.planes, case.M, case.K)).astype(np.int8)
+        self.scale = rng.random((case.planes, case.groups, case.M)).astype(np.float32) + 0.1
+        self.x = rng.standard_normal((rows, case.K)).astype(np.float32)
+        self.x[1:2] *= 1e-3
+        self.x[2:3] = 0
+        self.packed = np.ascontiguousarray(pack_planes(self.T))
+        self.matrix = native.TernaryMatrix(
+            self.packed.ctypes.data, case.planes, case.M, case.K, case.groups, self.scale.ctypes.data
+        )
+
+    def settings(self) -> tuple[Any, ...]:
+        c = self.case
+        return self.rows, c.steps, c.code, c.threshold, c.rotate
+
+    def encoded(self) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        q = np.full((self.rows, self.case.K), 99, np.int16)
+        amplitude = np.full(self.rows, np.nan, np.float32)
+        self.matrix.encode(
+            self.x.ctypes.data, q.ctypes.data, amplitude.ctypes.data, *self.settings()
+        )
+        return q, amplitude
+
+    def multiplied(self) -> NDArray[np.float32]:
+        y = np.full((self.rows, self.case.M), np.nan, np.float32)
+        self.matrix.multiply(self.x.ctypes.data, y.ctypes.data, *self.settings())
+        return y
+
+    def expected(self, q: NDArray[np.int16], amplitude: NDArray[np.float32]) -> Any:
+        """fp32 in the engine's order on exact integers."""
+        total = np.zeros((self.rows, self.case.M), np.float32)
+        for plane in range(self.case.planes):
+            parts = zip(
+                np.split(q.astype(np.int64), self.case.groups, axis=1),
+                np.split(self.T[plane].astype(np.int64), self.case.groups, axis=1),
+                strict=True,
+            )
+            for group, (some_q, some_T) in enumerate(parts):
+                total += self.scale[plane, group] * (some_q @ some_T.T).astype(np.float32)
+        return amplitude[:, None] * total
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_encoder_agrees_with_pytorch_exactly(isa: str, case: Case) -> None:
+    ternary = Ternary(case)
+    q, amplitude = ternary.encoded()
+    x = torch.from_numpy(ternary.x)
+    h = hadamard(x) if case.rotate else x
+    wanted = encode(h, steps=case.steps, code=case.code, threshold=case.threshold)
+    np.testing.assert_array_equal(q, wanted.q_BK.numpy().astype(np.int16))
+    np.testing.assert_array_equal(amplitude, wanted.amplitude_B1.numpy()[:, 0])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_product_is_exact_in_integers(isa: str, case: Case) -> None:
+    ternary = Ternary(case)
+    y = ternary.multiplied()
+    assert np.isfinite(y).all()
+    np.testing.assert_allclose(y, ternary.expected(*ternary.encoded()), rtol=3e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_whole_numbers_stay_whole(isa: str, case: Case) -> None:
+    """With scales of one and given integers every result is an integer, bit for bit."""
+    ternary = Ternary(case)
+    ternary.scale[:] = 1
+    q, _ = ternary.encoded()
+    y = np.full((ternary.rows, case.M), np.nan, np.float32)
+    ternary.matrix.prepare(q.ctypes.data, ternary.rows, case.steps, case.code)
+    ternary.matrix.product(y.ctypes.data)
+    wanted = sum(q.astype(np.int64) @ plane.T.astype(np.int64) for plane in ternary.T)
+    np.testing.assert_array_equal(y, wanted)
+
+
+def test_extreme_counts_do_not_overflow(isa: str) -> None:
+    """All weights and all spikes one: the counters run to their ends."""
+    rows, columns = 576, 16384
+    packed = np.ascontiguousarray(pack_planes(np.ones((1, rows, columns), np.int8)))
+    scale = np.ones((1, 1, rows), np.float32)
+    matrix = native.TernaryMatrix(packed.ctypes.data, 1, rows, columns, 1, scale.ctypes.data)
+    for sign in (1, -1):
+        q = np.full((1, columns), sign, np.int16)
+        y = np.full((1, rows), np.nan, np.float32)
+        matrix.prepare(q.ctypes.data, 1, 1, "rate")
+        matrix.product(y.ctypes.data)
+        np.testing.assert_array_equal(y, sign * columns)
+
+
+def test_halves_round_to_even_everywhere(isa: str) -> None:
+    """Inputs on the border between two levels: mean 1, threshold 2, radix2 of two steps."""
+    case = Case(64, 64, 1, 1, 2, "radix2", 3.0, False)
+    ternary = Ternary(case, rows=1)
+    ternary.x = np.tile(np.array([0.5, 1.5, -0.5, -1.5], np.float32), 16)[None]
+    q, amplitude = ternary.encoded()
+    assert amplitude[0] == 1
+    np.testing.assert_array_equal(q[0, :4], [0, 2, 0, -2])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e-42])
+def test_strange_inputs_stay_within_the_lists(isa: str, value: float) -> None:
+    for case in CASES[:4]:
+        ternary = Ternary(case)
+        ternary.x[0, 5] = value
+        ternary.x[1] = value
+        q, _ = ternary.encoded()
+        assert abs(q.astype(int)).max() <= 40
+        ternary.multiplied()
+
+
+def test_no_instruction_set_is_an_error_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_ISA", "mmx")
+    with pytest.raises(ValueError, match="mmx.*reference"):
+        Ternary(CASES[0])

@@ -1,0 +1,181 @@
+"""The compiled engine against the numpy oracle, on every kind of student, and its own promises."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asnn_goose.export.packed import PackSettings, export_packed
+from asnn_goose.format.packed import PackedModel, read_packed
+from asnn_goose.infer.engine import Engine
+
+native: Any = pytest.importorskip("asnn_goose._native")
+
+Make = Callable[..., Any]
+
+TERNARY = {"planes": 1, "steps": 1, "threshold": 1.3, "rotate": True}
+PRECISIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "dense": {},
+    "ternary, one step": {"*": TERNARY},
+    "two planes, three steps": {"*": TERNARY | {"planes": 2, "steps": 3, "threshold": 4.0}},
+    "groups, radix2": {"*": TERNARY | {"group": 64, "steps": 4, "code": "radix2", "threshold": 3}},
+    "rate": {"*": TERNARY | {"steps": 3, "code": "rate", "threshold": 2.0, "rotate": False}},
+    "ternary, analogue inputs": {"*": {"planes": 2, "rotate": True}},
+    "ternary groups, analogue inputs": {"*": {"planes": 1, "group": 64}},
+    "spikes on dense weights": {"*": {"steps": 3, "threshold": 4.0}},
+    "by layer and name": {"1.*": TERNARY, "down": {"steps": 2, "threshold": 3.0}},
+}
+SWITCHES: list[dict[str, Any]] = [
+    {},
+    {"mlp": "gated", "norm": "rms", "embedding_norm": False, "tie_word_embeddings": True},
+    {"token_shift": False, "rope": True, "bonus": False},
+    {"gate": "one_plus", "v_first": "detached", "group_norm": False},
+    {"gate": "none", "v_first": "none", "removal_key": False, "key_replacement": False},
+    {"mlp": "gated", "hidden_act": "gelu", "mlp_bias": True, "qkv_bias": True, "output_bias": True},
+    {"mlp": "gated", "hidden_act": "gelu_new"},
+    {"mlp": "gated", "hidden_act": "relu", "head_size": 32, "num_attention_heads": 2},
+]
+
+
+@pytest.fixture
+def model(student: Make, packed: Make) -> Callable[..., PackedModel]:
+    return lambda **changes: packed(student(num_hidden_layers=2, **changes))
+
+
+def scores(engine: Engine, ids: np.ndarray) -> np.ndarray:
+    return np.concatenate(list(engine.score(engine.start(), ids)))
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=lambda s: ",".join(s) or "published")
+def test_every_switch_agrees_with_the_oracle(
+    model: Make, ids: np.ndarray, switches: dict[str, Any]
+) -> None:
+    packed = model(**switches)
+    wanted = scores(Engine(packed, backend="reference"), ids)
+    np.testing.assert_allclose(scores(Engine(packed, threads=1), ids), wanted, atol=2e-4)
+
+
+@pytest.mark.parametrize("isa", native.isas())
+@pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
+def test_every_precision_agrees_with_the_oracle(
+    model: Make,
+    ids: np.ndarray,
+    precision: dict[str, Any],
+    isa: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rounding apart may move a spike, so all but a few logits must agree closely."""
+    monkeypatch.setenv("ASNN_GOOSE_ISA", isa)
+    packed = model(precision=precision, mlp="gated")
+    wanted = scores(Engine(packed, backend="reference"), ids)
+    apart = np.abs(scores(Engine(packed, threads=1), ids) - wanted)
+    assert np.quantile(apart, 0.9) < 1e-3
+    assert apart.max() < 0.5
+
+
+@pytest.mark.parametrize("form", ["f16", "int8"])
+def test_stored_forms_agree_with_the_oracle(
+    student: Make, ids: np.ndarray, form: str, tmp_path: Any
+) -> None:
+    settings = PackSettings(dense=form, low_rank=form, head=form)
+    export_packed(student(num_hidden_layers=2), tmp_path / "packed", settings=settings)
+    packed = read_packed(tmp_path / "packed")
+    wanted = scores(Engine(packed, backend="reference"), ids)
+    np.testing.assert_allclose(scores(Engine(packed, threads=1), ids), wanted, atol=5e-3)
+
+
+@pytest.mark.parametrize("precision", [{}, {"*": TERNARY}], ids=["dense", "spiking"])
+def test_threads_and_company_change_nothing(
+    model: Make, ids: np.ndarray, precision: dict[str, Any]
+) -> None:
+    """Bit for bit: alone or in a batch, on one thread or three, in one call or in many."""
+    packed = model(precision=precision)
+    one, three = Engine(packed, threads=1), Engine(packed, threads=3)
+    np.testing.assert_array_equal(scores(one, ids), scores(three, ids))
+    texts = [ids[:1], ids[:9], ids]
+    alone = [one.prefill(one.start(), text) for text in texts]
+    states = [three.start() for _ in texts]
+    for state, text in zip(states, texts, strict=True):
+        if len(text) > 1:
+            three.prefill(state, text[:-1])
+    together = three.step(states, [int(text[-1]) for text in texts])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_many_sequences_of_different_length_in_one_call(model: Make, ids: np.ndarray) -> None:
+    """Longer than a chunk of rows, so that sequences are cut and end at different times."""
+    backend = Engine(model(), threads=2)._backend
+    long = np.tile(ids, 9).astype(np.int32)
+    texts = [long[:5], long[:150], long[:1], long[:64]]
+    alone = [backend.forward([backend.new_state()], [text], every=False)[0] for text in texts]
+    states = [backend.new_state() for _ in texts]
+    together = backend.forward(states, texts, every=False)
+    np.testing.assert_array_equal(together, alone)
+    assert [state.position for state in states] == [5, 150, 1, 64]
+    states = [backend.new_state() for _ in texts]
+    every = backend.forward(states, texts, every=True)
+    ends = np.cumsum([len(text) for text in texts]) - 1
+    np.testing.assert_array_equal(every[ends], alone)
+
+
+def test_threads_may_share_an_engine(model: Make, ids: np.ndarray) -> None:
+    engine = Engine(model(), threads=1)
+    wanted = engine.prefill(engine.start(), ids)
+    found: list[np.ndarray] = []
+
+    def work() -> None:
+        found.extend(engine.prefill(engine.start(), ids) for _ in range(5))
+
+    crew = [threading.Thread(target=work) for _ in range(4)]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+    assert len(found) == 20
+    for logits in found:
+        np.testing.assert_array_equal(logits, wanted)
+
+
+def test_wrong_calls_are_errors_and_leave_the_state_alone(model: Make) -> None:
+    engine = Engine(model(), threads=1)
+    backend, state = engine._backend, engine.start()
+    before = state.to_bytes()
+    for tokens in ([97], [-1], []):
+        with pytest.raises(ValueError, match=r"vocabulary|no tokens"):
+            backend.forward([state], [np.array(tokens, np.int32)], every=False)
+    with pytest.raises(ValueError, match="twice"):
+        backend.forward([state, state], [np.zeros(1, np.int32)] * 2, every=False)
+    other = Engine(model(head_size=32, num_attention_heads=2), threads=1)
+    with pytest.raises(ValueError, match="another model"):
+        other._backend.forward([state], [np.zeros(1, np.int32)], every=False)
+    assert state.to_bytes() == before
+
+
+def test_a_tensor_that_does_not_fit_is_named(model: Make) -> None:
+    packed = model()
+    missing = {k: v for k, v in packed.tensors.items() if k != "blocks.1.mixer.key.weight"}
+    with pytest.raises(ValueError, match=r"blocks\.1\.mixer\.key\.weight.*missing"):
+        Engine(replace(packed, tensors=missing))
+    wrong = packed.tensors | {"final_norm.weight": np.zeros(3, np.float32)}
+    with pytest.raises(ValueError, match=r"final_norm\.weight.*F32 \[3\].*F32 \[64\]"):
+        Engine(replace(packed, tensors=wrong))
+
+
+def test_spikes_are_counted(model: Make, ids: np.ndarray) -> None:
+    packed = model(precision={"*": TERNARY})
+    oracle, engine = Engine(packed, backend="reference"), Engine(packed, threads=1)
+    scores(oracle, ids), scores(engine, ids)
+    wanted, found = oracle.counts(), engine.counts()
+    assert set(found) == set(wanted)
+    assert {name: total for name, (_, total) in found.items()} == {
+        name: total for name, (_, total) in wanted.items()
+    }
+    active = np.array([[found[n][0], wanted[n][0]] for n in wanted])
+    np.testing.assert_allclose(active[:, 0], active[:, 1], rtol=0.02, atol=3)
+    engine.reset_counts()
+    assert all(active == 0 for active, _ in engine.counts().values())
