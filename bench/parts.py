@@ -77,7 +77,7 @@ class Chain:
                 words.ctypes.data, planes, rows, words.shape[2], groups, scale.ctypes.data
             )
             random = np.random.default_rng(len(self.runs))
-            x_K = random.standard_normal(words.shape[2], np.float32)
+            x_K = random.standard_normal(int(words.shape[2]), np.float32)
             y_M = np.empty(rows, np.float32)
             threshold = float(model.tensors[f"{name}.threshold"][0])
             given = (coding["steps"], coding["code"], threshold, coding["rotate"])

@@ -21,16 +21,36 @@ constexpr int kLanes = GOOSE_VECTOR_BYTES / sizeof(float);
 inline Vec load(const float* from) { return *reinterpret_cast<const UnalignedVec*>(from); }
 inline void store(float* to, Vec value) { *reinterpret_cast<UnalignedVec*>(to) = value; }
 
-// Sum of all lanes, by halves.
+typedef float Four __attribute__((vector_size(16)));
+typedef std::int32_t FourInts __attribute__((vector_size(16)));
+
+// Adds the quarters of a vector, which are what all instruction sets have.
+inline Four folded(Vec x) {
+  Four part[sizeof x / 16];
+  __builtin_memcpy(part, &x, sizeof x);
+  for (unsigned i = 1; i < sizeof x / 16; ++i) part[0] += part[i];
+  return part[0];
+}
+inline FourInts folded(IntVec x) {
+  FourInts part[sizeof x / 16];
+  __builtin_memcpy(part, &x, sizeof x);
+  for (unsigned i = 1; i < sizeof x / 16; ++i) part[0] += part[i];
+  return part[0];
+}
+
+// Sum of all lanes.
+inline float sum_of(Vec x) {
+  const Four four = folded(x);
+  return (four[0] + four[1]) + (four[2] + four[3]);
+}
+
+// Sums of four vectors, one in each lane.
 template <class V>
-inline auto sum_of(V x) {
-#pragma GCC unroll 4
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    IntVec other;
-    for (int i = 0; i < kLanes; ++i) other[i] = i ^ half;
-    x += __builtin_shuffle(x, other);
-  }
-  return x[0];
+inline auto sums_of(const V* x) {
+  const auto a = folded(x[0]), b = folded(x[1]), c = folded(x[2]), d = folded(x[3]);
+  const auto ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const auto cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
 }  // namespace

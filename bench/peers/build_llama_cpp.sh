@@ -14,9 +14,8 @@ python=${PYTHON:-python3}
 
 mkdir -p "$folder"
 if [ ! -d "$folder/llama_cpp_python-$version" ]; then
-  "$python" -m pip download --no-deps --no-binary :all: --no-build-isolation \
-    --dest "$folder" "llama-cpp-python==$version" || true
-  # pip asks the package's build backend for its name after the download and may stumble there
+  "$python" -m pip download --no-deps --no-binary llama-cpp-python --dest "$folder" \
+    "llama-cpp-python==$version"
   tar -xzf "$folder/llama_cpp_python-$version.tar.gz" -C "$folder"
 fi
 cmake -S "$folder/llama_cpp_python-$version/vendor/llama.cpp" -B "$folder/build" \

@@ -49,9 +49,8 @@ void forward(Engine& engine, const std::vector<State*>& states, const std::vecto
     throw std::invalid_argument("threads = " + std::to_string(threads) + ": must be 1 to 256");
   }
   std::vector<Engine::Sequence> sequences;
-  const std::size_t numbers = engine.new_state().numbers().size();
   for (std::size_t i = 0; i < states.size(); ++i) {
-    if (states[i] == nullptr || states[i]->numbers().size() != numbers) {
+    if (states[i] == nullptr || states[i]->size() != engine.state_size()) {
       throw std::invalid_argument("a state belongs to another model");
     }
     sequences.push_back({states[i], tokens[i].data(), static_cast<std::int64_t>(tokens[i].size())});
@@ -80,15 +79,15 @@ nb::dict counts(Engine& engine) {
 }
 
 nb::bytes state_bytes(const State& state) {
-  std::string bytes(sizeof(std::int64_t) + state.numbers().size() * sizeof(float), '\0');
+  std::string bytes(sizeof(std::int64_t) + state.size() * sizeof(float), '\0');
   std::memcpy(bytes.data(), &state.position, sizeof(std::int64_t));
-  std::memcpy(bytes.data() + sizeof(std::int64_t), state.numbers().data(),
-              state.numbers().size() * sizeof(float));
+  std::memcpy(bytes.data() + sizeof(std::int64_t), state.numbers(),
+              state.size() * sizeof(float));
   return nb::bytes(bytes.data(), bytes.size());
 }
 
 void load_state(State& state, const nb::bytes& data) {
-  const std::size_t wanted = sizeof(std::int64_t) + state.numbers().size() * sizeof(float);
+  const std::size_t wanted = sizeof(std::int64_t) + state.size() * sizeof(float);
   if (data.size() != wanted) {
     throw std::invalid_argument("a state of " + std::to_string(data.size()) +
                                 " bytes: this model's has " + std::to_string(wanted));
@@ -97,8 +96,8 @@ void load_state(State& state, const nb::bytes& data) {
   std::memcpy(&position, data.c_str(), sizeof position);
   if (position < 0) throw std::invalid_argument("a state at a negative position");
   state.position = position;
-  std::memcpy(state.numbers().data(), data.c_str() + sizeof(std::int64_t),
-              state.numbers().size() * sizeof(float));
+  std::memcpy(state.numbers(), data.c_str() + sizeof(std::int64_t),
+              state.size() * sizeof(float));
 }
 
 // One ternary matrix by itself, for benchmarks and tests.
@@ -217,7 +216,7 @@ void bind(nb::module_& m) {
       .def("copy", [](const State& state) { return State(state); })
       .def("to_bytes", &state_bytes)
       .def("load_bytes", &load_state, "data"_a)
-      .def_prop_ro("nbytes", [](const State& s) { return s.numbers().size() * sizeof(float); })
+      .def_prop_ro("nbytes", [](const State& s) { return s.size() * sizeof(float); })
       .def_prop_ro("position", [](const State& s) { return s.position; });
   nb::class_<Engine>(m, "Engine")
       .def("__init__",

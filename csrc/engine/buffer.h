@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdlib>
-#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -14,6 +13,21 @@
 #endif
 
 namespace goose::engine {
+
+constexpr std::size_t kLargePage = std::size_t{1} << 21;
+
+// Uninitialised memory, aligned to 64 bytes; in large pages where it fills one and the system gives
+// them: with small ones a product that reads megabytes waits for page tables more than for numbers.
+inline char* allocate(std::size_t bytes) {
+  const std::size_t page = bytes < kLargePage ? 64 : kLargePage;
+  const std::size_t size = (bytes + page - 1) / page * page + (page == 64 ? 64 : 0);
+  auto* data = static_cast<char*>(std::aligned_alloc(page, size));
+  if (data == nullptr) throw std::bad_alloc();
+#ifdef __linux__
+  if (page == kLargePage) madvise(data, size, MADV_HUGEPAGE);  // a wish
+#endif
+  return data;
+}
 
 // Uninitialised elements of a plain type, aligned to 64 bytes. `at_least` keeps what is there where
 // the buffer is large enough, and otherwise drops it.
@@ -26,9 +40,7 @@ class Buffer {
   T* at_least(std::size_t size) {
     if (size > size_) {
       data_.reset();
-      const std::size_t bytes = (size * sizeof(T) + 63) / 64 * 64 + 64;
-      data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
-      if (data_ == nullptr) throw std::bad_alloc();
+      data_.reset(reinterpret_cast<T*>(allocate(size * sizeof(T))));
       size_ = size;
     }
     return data_.get();
@@ -44,8 +56,7 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-// Memory for all weights of a model, in large pages where the system gives them: with small ones a
-// product that reads megabytes waits for page tables more than for the weights.
+// Memory for all weights of a model.
 class Arena {
  public:
   // Zeroed, aligned to 64 bytes, and there as long as the arena.
@@ -68,16 +79,13 @@ class Arena {
   std::size_t total() const { return total_; }
 
  private:
-  static constexpr std::size_t kPage = std::size_t{1} << 21, kBlock = 16 * kPage;
+  static constexpr std::size_t kBlock = 4 * kLargePage;
 
   void grow(std::size_t bytes) {
-    const std::size_t size = ((bytes > kBlock ? bytes : kBlock) + kPage - 1) / kPage * kPage;
-    blocks_.emplace_back(static_cast<char*>(std::aligned_alloc(kPage, size)));
+    const std::size_t size =
+        ((bytes > kBlock ? bytes : kBlock) + kLargePage - 1) / kLargePage * kLargePage;
+    blocks_.emplace_back(allocate(size));
     next_ = blocks_.back().get();
-    if (next_ == nullptr) throw std::bad_alloc();
-#ifdef __linux__
-    madvise(next_, size, MADV_HUGEPAGE);  // a wish: without it things are only slower
-#endif
     std::memset(next_, 0, size);
     left_ = size;
   }

@@ -123,6 +123,7 @@ Engine::Engine(const Settings& settings, const Source& source)
   const bool own = source.has("lm_head.weight") || source.has("lm_head.planes");
   if (!own && !c.tied) throw std::invalid_argument("tensor 'lm_head.weight' is missing");
   head_.emplace(build.matrix(own ? "lm_head" : "embedding", c.vocab, c.width));
+  state_size_ = new_state().size();
 }
 
 State Engine::new_state() const {

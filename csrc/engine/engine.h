@@ -58,6 +58,7 @@ class Engine {
   Engine(const Settings& settings, const Source& source);
 
   State new_state() const;
+  std::size_t state_size() const { return state_size_; }
   const Config& config() const { return config_; }
 
   struct Sequence {
@@ -106,6 +107,7 @@ class Engine {
   const void* embedding_ = nullptr;
   const float* embedding_scale_ = nullptr;  // with int8
   bool embedding_f16_ = false;
+  std::size_t state_size_ = 0;
 
   std::mutex busy_;
   std::unique_ptr<Pool> pool_;

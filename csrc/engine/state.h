@@ -3,7 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include "engine/buffer.h"
 
 namespace goose::engine {
 
@@ -20,13 +21,17 @@ class State {
 
   std::int64_t position = 0;  // tokens seen
 
+  State(const State& other);
+  State(State&&) = default;
+
   // For saving: the numbers, layer by layer.
-  const std::vector<float>& numbers() const { return numbers_; }
-  std::vector<float>& numbers() { return numbers_; }
+  const float* numbers() const { return numbers_.data(); }
+  float* numbers() { return numbers_.data(); }
+  std::size_t size() const { return size_; }
 
  private:
-  std::size_t memory_, width_, stride_;
-  std::vector<float> numbers_;
+  std::size_t memory_, width_, stride_, size_;
+  Buffer<float> numbers_;
 };
 
 }  // namespace goose::engine

@@ -79,7 +79,7 @@ struct Table {
   void (*dense_i8)(const std::int8_t* w, const float* scale, const std::int16_t* x,
                    float amplitude, float* y, std::int64_t width, std::int64_t from,
                    std::int64_t to);
-  // x16 = rint(x / amplitude), |x16| <= limit; returns the amplitude.
+  // x16 = rint(x / amplitude), |x16| <= limit; returns the amplitude. A multiple of 64 numbers.
   float (*round_i16)(const float* x, std::int16_t* x16, std::int64_t width, std::int32_t limit);
 
   // y = x / rms(x) * weight, and (x - mean) / std * weight + bias (weight and bias may be null).

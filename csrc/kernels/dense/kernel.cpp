@@ -27,7 +27,7 @@ using goose::load;
 
 // Sums of one strip.
 template <class Weight>
-inline void strip(const Weight* w, const float* x, float* sums, std::int64_t width) {
+inline Four strip(const Weight* w, const float* x, std::int64_t width) {
   constexpr int kLine = 64 / sizeof(Weight);
   Vec sum[kStrip] = {};
   for (std::int64_t k = 0; k < width; k += kLine, w += kStrip * kLine) {
@@ -38,17 +38,22 @@ inline void strip(const Weight* w, const float* x, float* sums, std::int64_t wid
       for (int r = 0; r < kStrip; ++r) sum[r] += load(w + r * kLine + i) * value;
     }
   }
-#pragma GCC unroll 4
-  for (int r = 0; r < kStrip; ++r) sums[r] = sum_of(sum[r]);
+  return sums_of(sum);
+}
+
+inline void put(Four sums, float* y, std::int64_t rows) {
+  if (rows >= kStrip) {
+    __builtin_memcpy(y, &sums, sizeof sums);
+  } else {
+    for (int r = 0; r < rows; ++r) y[r] = sums[r];
+  }
 }
 
 template <class Weight>
 inline void product(const Weight* w, const float* x, float* y, std::int64_t width,
                     std::int64_t from, std::int64_t to) {
   for (std::int64_t m = from; m < to; m += kStrip) {
-    float sums[kStrip];
-    strip(w + m * width, x, sums, width);
-    for (int r = 0; r < kStrip && m + r < to; ++r) y[m + r] = sums[r];
+    put(strip(w + m * width, x, width), y + m, to - m);
   }
 }
 
@@ -81,8 +86,7 @@ inline Shorts widened(const std::int8_t* w) {
 #endif
 }
 
-inline void strip(const std::int8_t* w, const std::int16_t* x, std::int32_t* sums,
-                  std::int64_t width) {
+inline FourInts strip(const std::int8_t* w, const std::int16_t* x, std::int64_t width) {
   IntVec sum[kStrip] = {};
   for (std::int64_t k = 0; k < width; k += 64, w += kStrip * 64) {
 #pragma GCC unroll 8
@@ -93,8 +97,7 @@ inline void strip(const std::int8_t* w, const std::int16_t* x, std::int32_t* sum
       for (int r = 0; r < kStrip; ++r) sum[r] += multiply_add(widened(w + r * 64 + i), value);
     }
   }
-#pragma GCC unroll 4
-  for (int r = 0; r < kStrip; ++r) sums[r] = sum_of(sum[r]);
+  return sums_of(sum);
 }
 
 }  // namespace
@@ -112,26 +115,29 @@ void dense_f16(const std::uint16_t* w, const float* x, float* y, std::int64_t wi
 void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, float amplitude,
               float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
   for (std::int64_t m = from; m < to; m += kStrip) {
-    std::int32_t sums[kStrip];
-    strip(w + m * width, x, sums, width);
-    for (int r = 0; r < kStrip && m + r < to; ++r) {
-      y[m + r] = scale[m + r] * amplitude * static_cast<float>(sums[r]);
-    }
+    const FourInts sums = strip(w + m * width, x, width);
+    Four scales = {};
+    __builtin_memcpy(&scales, scale + m, to - m >= kStrip ? sizeof scales : (to - m) * sizeof(float));
+    put(scales * amplitude * __builtin_convertvector(sums, Four), y + m, to - m);
   }
 }
 
 float round_i16(const float* x, std::int16_t* x16, std::int64_t width, std::int32_t limit) {
-  float most = 0;
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float size = __builtin_fabsf(x[i]);
-    most = size > most ? size : most;
+  Vec most_of = {};
+  for (std::int64_t i = 0; i < width; i += kLanes) {
+    const Vec size = (Vec)((IntVec)load(x + i) & 0x7FFFFFFF);
+    most_of = size > most_of ? size : most_of;
   }
+  float most = 0;
+  for (int i = 0; i < kLanes; ++i) most = most_of[i] > most ? most_of[i] : most;
   const float inverse =
       most > 0 && most < __builtin_inff() ? static_cast<float>(limit) / most : 0.0F;
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds halves to even
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float rounded = (x[i] * inverse + kRound) - kRound;
-    x16[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(rounded));
+  for (std::int64_t i = 0; i < width; i += kLanes) {
+    typedef std::int16_t Half __attribute__((vector_size(GOOSE_VECTOR_BYTES / 2)));
+    const Vec rounded = (load(x + i) * inverse + kRound) - kRound;
+    const Half codes = __builtin_convertvector(__builtin_convertvector(rounded, IntVec), Half);
+    __builtin_memcpy(x16 + i, &codes, sizeof codes);
   }
   return inverse > 0 ? most / static_cast<float>(limit) : 0.0F;
 }

@@ -18,9 +18,12 @@ EXAMPLES = examples(
 )
 
 
-def counts(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them. Raises ValueError."""
-    return tuple(count(part) for part in text.split(","))
+def counts(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them. Raises ValueError, which names the option."""
+    try:
+        return tuple(count(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option} {text}: {error}, more than one with commas") from error
 
 
 @expected_errors()
@@ -84,8 +87,8 @@ def bench(
             random=made if random else None,
             tokens=tokens,
             prompt=prompt,
-            concurrent=counts(concurrent),
-            threads=counts(threads),
+            concurrent=counts("--concurrent", concurrent),
+            threads=counts("--threads", threads),
             repeats=repeats,
             backend="reference" if reference else "native",
             json=json,

@@ -30,7 +30,14 @@ def gaussian_threshold(density: float) -> float:
     >>> round(gaussian_threshold(0.3), 3)
     1.299
     """
+    check_density(density)
     return _deviations(density) * math.sqrt(math.pi / 2)
+
+
+def check_density(density: float) -> None:
+    """Raise ValueError for a density that no threshold gives."""
+    if not 0 < density < 1:
+        raise ValueError(f"density = {density:g}: must be above 0 and below 1")
 
 
 def with_density(
@@ -45,8 +52,7 @@ def with_density(
     Every round runs the model, then scales each threshold as if its input were Gaussian, until all
     are near. Raises ValueError for a density outside 0 to 1.
     """
-    if not 0 < density < 1:
-        raise ValueError(f"density = {density:g}: must be above 0 and below 1")
+    check_density(density)
     for _ in range(ROUNDS):
         engine = Engine(model, threads=1, backend=backend)
         engine.prefill(engine.start(), tokens)
