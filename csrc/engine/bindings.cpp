@@ -40,7 +40,7 @@ Source source_of(const TensorMap& tensors, const SpikingMap& matrices) {
 }
 
 void forward(Engine& engine, const std::vector<State*>& states, const std::vector<Tokens>& tokens,
-             std::uintptr_t logits, bool every, int threads) {
+             std::uintptr_t logits, bool every, int threads, float missed) {
   if (states.size() != tokens.size()) {
     throw std::invalid_argument(std::to_string(states.size()) + " states for " +
                                 std::to_string(tokens.size()) + " token arrays: give one each");
@@ -56,7 +56,7 @@ void forward(Engine& engine, const std::vector<State*>& states, const std::vecto
     sequences.push_back({states[i], tokens[i].data(), static_cast<std::int64_t>(tokens[i].size())});
   }
   const nb::gil_scoped_release released;
-  engine.forward(sequences, reinterpret_cast<float*>(logits), every, threads);
+  engine.forward(sequences, reinterpret_cast<float*>(logits), every, missed, threads);
 }
 
 nb::list usage(Engine& engine) {
@@ -224,7 +224,8 @@ void bind(nb::module_& m) {
               const SpikingMap& matrices) { new (self) Engine(config, source_of(tensors, matrices)); },
            "config"_a, "tensors"_a, "matrices"_a)
       .def("new_state", &Engine::new_state)
-      .def("forward", &forward, "states"_a, "tokens"_a, "logits"_a, "every"_a, "threads"_a)
+      .def("forward", &forward, "states"_a, "tokens"_a, "logits"_a, "every"_a, "threads"_a,
+           "missed"_a = 0.0F)
       .def("usage", &usage)
       .def("counts", &counts)
       .def("reset_counts", &Engine::reset_usage);

@@ -122,7 +122,7 @@ Engine::Engine(const Settings& settings, const Source& source)
   }
   const bool own = source.has("lm_head.weight") || source.has("lm_head.planes");
   if (!own && !c.tied) throw std::invalid_argument("tensor 'lm_head.weight' is missing");
-  head_.emplace(build.matrix(own ? "lm_head" : "embedding", c.vocab, c.width));
+  head_.emplace(build.matrix(own ? "lm_head" : "embedding", c.vocab, c.width), table_, weights_);
   state_size_ = new_state().size();
 }
 
@@ -153,7 +153,7 @@ void Engine::check(const std::vector<Sequence>& sequences) const {
 }
 
 void Engine::forward(const std::vector<Sequence>& sequences, float* logits, bool every,
-                     int threads) {
+                     float missed, int threads) {
   check(sequences);
   const std::lock_guard<std::mutex> lock(busy_);
   if (threads != pool_->threads()) pool_ = std::make_unique<Pool>(threads);
@@ -184,7 +184,7 @@ void Engine::forward(const std::vector<Sequence>& sequences, float* logits, bool
     run(pieces, rows);
     if (every) {
       for (std::size_t p = 0; p < pieces.size(); ++p) {
-        head(x_.data() + pieces[p].row * D, pieces[p].count,
+        head(x_.data() + pieces[p].row * D, pieces[p].count, missed,
              logits + (offset[owner[p]] + done[owner[p]]) * V);
       }
     } else {
@@ -198,7 +198,7 @@ void Engine::forward(const std::vector<Sequence>& sequences, float* logits, bool
       }
       // Sequences end in order, since earlier ones are served first.
       if (!ended.empty()) {
-        head(last.data(), static_cast<std::int64_t>(ended.size()), logits + written * V);
+        head(last.data(), static_cast<std::int64_t>(ended.size()), missed, logits + written * V);
         written += static_cast<std::int64_t>(ended.size());
       }
     }
@@ -428,9 +428,10 @@ void Engine::mlp(Block& block, std::size_t layer, const std::vector<Piece>& piec
   inputs_of_ = nullptr;
 }
 
-void Engine::head(const float* x, std::int64_t rows, float* logits) {
+void Engine::head(const float* x, std::int64_t rows, float missed, float* logits) {
   norm(final_norm_, x, rows, normed_.data());
-  multiply(*head_, normed_.data(), rows, logits);
+  inputs_.set(normed_.data(), rows, config_.width);
+  head_->multiply(inputs_, logits, missed, *pool_);
   inputs_of_ = nullptr;
 }
 
@@ -447,7 +448,7 @@ void Engine::visit_matrices(const Visit& visit) {
     }
     for (Matrix& matrix : block.mlp.matrices) visit(matrix);
   }
-  visit(*head_);
+  visit(head_->matrix());
 }
 
 std::vector<Engine::Usage> Engine::usage() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/config.h"
+#include "engine/head.h"
 #include "engine/matrix.h"
 #include "engine/pool.h"
 #include "engine/state.h"
@@ -67,8 +68,10 @@ class Engine {
     std::int64_t count;
   };
   // Advances every state over its tokens. Logits (rows, V) of each sequence's last token, or of
-  // every token. Throws std::invalid_argument for a token outside the vocabulary.
-  void forward(const std::vector<Sequence>& sequences, float* logits, bool every, int threads);
+  // every token. `missed` is the probability that unlikely words with rough logits may hold
+  // (head.h); 0 makes all exact. Throws std::invalid_argument for a token outside the vocabulary.
+  void forward(const std::vector<Sequence>& sequences, float* logits, bool every, float missed,
+               int threads);
 
   struct Usage {
     std::string name;
@@ -95,7 +98,7 @@ class Engine {
   void multiply(Matrix& matrix, const float* x, std::int64_t rows, float* y);
   void each(std::int64_t rows, float* x, std::int64_t width,
             void (*function)(float*, std::int64_t));
-  void head(const float* x, std::int64_t rows, float* logits);
+  void head(const float* x, std::int64_t rows, float missed, float* logits);
 
   Config config_;
   const kernels::Table& table_;
@@ -103,7 +106,7 @@ class Engine {
   std::optional<Norm> embedding_norm_;
   Norm final_norm_{};
   std::vector<Block> blocks_;
-  std::optional<Matrix> head_;
+  std::optional<Head> head_;
   const void* embedding_ = nullptr;
   const float* embedding_scale_ = nullptr;  // with int8
   bool embedding_f16_ = false;

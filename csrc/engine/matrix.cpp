@@ -59,7 +59,7 @@ void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std
 
 // Rows in strips (kernels.h), from a function that gives w[m,k].
 template <class Weight, class Get>
-const Weight* strips(Arena& arena, std::int64_t M, std::int64_t K, const Get& get) {
+const Weight* in_strips(Arena& arena, std::int64_t M, std::int64_t K, const Get& get) {
   constexpr std::int64_t kLine = 64 / sizeof(Weight);
   const std::int64_t lines = divide_up(K, kLine);
   const std::int64_t height = divide_up(M, kernels::kStrip) * kernels::kStrip;
@@ -76,8 +76,8 @@ const Weight* strips(Arena& arena, std::int64_t M, std::int64_t K, const Get& ge
 }
 
 template <class Weight>
-const Weight* strips(Arena& arena, std::int64_t M, std::int64_t K, const Weight* w) {
-  return strips<Weight>(arena, M, K, [=](std::int64_t m, std::int64_t k) { return w[m * K + k]; });
+const Weight* in_strips(Arena& arena, std::int64_t M, std::int64_t K, const Weight* w) {
+  return in_strips<Weight>(arena, M, K, [=](std::int64_t m, std::int64_t k) { return w[m * K + k]; });
 }
 
 kernels::Code code_of(const std::string& name, const std::string& matrix) {
@@ -163,14 +163,14 @@ void Matrix::read_dense(const Source& source, Arena& arena) {
   const std::string& dtype = source.get(tensor).dtype;
   if (dtype == "I8") {
     format_ = Format::i8;
-    weight_ = strips(arena, M_, K_, source.take<std::int8_t>(tensor, "I8", {M_, K_}));
+    weight_ = in_strips(arena, M_, K_, source.take<std::int8_t>(tensor, "I8", {M_, K_}));
     scale_ = source.floats(name_ + ".scale", {M_});
   } else if (dtype == "F32") {
     format_ = Format::f32;
-    weight_ = strips(arena, M_, K_, source.floats(tensor, {M_, K_}));
+    weight_ = in_strips(arena, M_, K_, source.floats(tensor, {M_, K_}));
   } else {
     format_ = Format::f16;
-    weight_ = strips(arena, M_, K_, source.take<std::uint16_t>(tensor, "F16", {M_, K_}));
+    weight_ = in_strips(arena, M_, K_, source.take<std::uint16_t>(tensor, "F16", {M_, K_}));
   }
 }
 
@@ -235,7 +235,7 @@ void Matrix::spread_planes(const std::uint64_t* planes, std::int64_t P, std::int
         const bool plus = word[0] >> (m % 64) & 1, set = word[1] >> (m % 64) & 1;
         return static_cast<std::int8_t>(set ? (plus ? 1 : -1) : 0);
       };
-      pieces_.push_back(strips<std::int8_t>(arena, M_, piece_width_, weight));
+      pieces_.push_back(in_strips<std::int8_t>(arena, M_, piece_width_, weight));
     }
   }
 }

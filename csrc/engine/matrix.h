@@ -54,6 +54,12 @@ class Matrix {
   std::int64_t width() const { return K_; }
   const Encoding& encoding() const { return encoding_; }
 
+  // Where it is stored as int8: its strips (kernels.h) and scales. Null otherwise.
+  const std::int8_t* strips() const {
+    return format_ == Format::i8 ? static_cast<const std::int8_t*>(weight_) : nullptr;
+  }
+  const float* scale() const { return scale_; }
+
   // Since the last reset: vectors multiplied, and spikes in them.
   struct Counts {
     std::int64_t vectors = 0, active = 0;

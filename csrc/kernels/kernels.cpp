@@ -11,10 +11,11 @@ namespace {
 
 #define GOOSE_TABLE(isa)                                                                        \
   {                                                                                             \
-    isa::widest_segment, isa::tile, isa::hadamard, isa::encode, isa::list, isa::dense_f32,      \
-        isa::dense_f16, isa::dense_i8, isa::round_i16, isa::rms_norm, isa::layer_norm,          \
-        isa::shift, isa::sigmoid, isa::tanh, isa::silu, isa::gelu, isa::gelu_tanh, isa::decay,  \
-        isa::exponential, isa::wkv                                                                                \
+    isa::widest_segment, isa::tile, isa::hadamard, isa::encode, isa::list, isa::select,         \
+        isa::dense_f32, isa::dense_f16, isa::dense_i8, isa::row_i8, isa::screen,                \
+        isa::round_i16, isa::rms_norm, isa::layer_norm, isa::shift, isa::sigmoid, isa::tanh,    \
+        isa::silu, isa::gelu, isa::gelu_tanh, isa::decay, isa::exponential, isa::masses,        \
+        isa::wkv                                                                                \
   }
 
 const Table kReference = GOOSE_TABLE(reference);

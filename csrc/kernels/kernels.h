@@ -39,6 +39,8 @@ struct Encoder {
 };
 constexpr int kMaxSteps = 8;
 constexpr int kStrip = 4;
+constexpr int kScreenLimit = 127;
+constexpr int kMargins = 8;
 
 // Spikes of one vector. `spans` has room for steps * (width / group) spans, step by step, `lists`
 // for list_capacity entries, `codes` for `width` integers.
@@ -67,6 +69,8 @@ struct Table {
   void (*encode)(const Encoder&, const float* x, Spikes&);
   // The same from integers that are given in `codes`.
   void (*list)(const Encoder&, Spikes&);
+  // Entries of the numbers that reach the threshold; writes up to 16 past the last. Returns how many.
+  std::int64_t (*select)(const float* x, std::int64_t width, float threshold, std::uint32_t* to);
 
   // y[m] = sum_k w[m,k] x[k] for rows [from, to). Weights stand in strips of kStrip rows: of each
   // row 64 bytes, then the next 64, so that memory is read in one go. `width` counts the columns
@@ -79,6 +83,15 @@ struct Table {
   void (*dense_i8)(const std::int8_t* w, const float* scale, const std::int16_t* x,
                    float amplitude, float* y, std::int64_t width, std::int64_t from,
                    std::int64_t to);
+  // The exact integer of one row of such a matrix.
+  std::int32_t (*row_i8)(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
+                         std::int64_t row);
+  // Roughly the same for all rows from the upper four bits of the weights: a byte holds
+  // (w >> 4) + 8 of a column below its 32-column half and of one above; 32 bytes of each row of a
+  // strip, then the next. |x8| is at most kScreenLimit.
+  void (*screen)(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x,
+                 float amplitude, float* y, std::int64_t width, std::int64_t from,
+                 std::int64_t to);
   // x16 = rint(x / amplitude), |x16| <= limit; returns the amplitude. A multiple of 64 numbers.
   float (*round_i16)(const float* x, std::int16_t* x16, std::int64_t width, std::int32_t limit);
 
@@ -96,6 +109,9 @@ struct Table {
   void (*gelu_tanh)(float* x, std::int64_t width);  // its tanh form
   void (*decay)(float* x, std::int64_t width);      // exp(-exp(-1/2) sigmoid(x))
   void (*exponential)(float* x, std::int64_t width);
+  // masses[i] = sum of exp(x - most) over the x that are at most margins[i] below `most`.
+  void (*masses)(const float* x, std::int64_t width, float most, const float* margins,
+                 float* masses);
   // One token of WKV-7 for one head: state is [key, value], updated in place; N a multiple of 16.
   void (*wkv)(float* state, const float* r, const float* w, const float* k, const float* v,
               const float* alpha, const float* beta, float* y, std::int64_t n);

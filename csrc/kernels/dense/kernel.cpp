@@ -1,9 +1,10 @@
 // Dense products, a strip of rows at a time.
 #include "kernels/dense/dense.h"
 #include "kernels/dense/half.h"
+#include "kernels/dense/screen.h"
 #include "simd.h"
 
-#ifdef __F16C__
+#ifdef __SSE2__
 #include <immintrin.h>
 #endif
 
@@ -67,6 +68,8 @@ inline IntVec multiply_add(Shorts a, Shorts b) {
   return (IntVec)_mm512_madd_epi16((__m512i)a, (__m512i)b);
 #elif defined(__AVX2__)
   return (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+  return (IntVec)_mm_madd_epi16((__m128i)a, (__m128i)b);
 #else
   IntVec sum;
   for (int i = 0; i < kLanes; ++i) sum[i] = a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
@@ -100,7 +103,99 @@ inline FourInts strip(const std::int8_t* w, const std::int16_t* x, std::int64_t 
   return sums_of(sum);
 }
 
+// Sums of products of neighbours, bytes without sign times bytes with one; a sum fits 16 bits.
+typedef std::uint8_t Nibbles __attribute__((vector_size(GOOSE_VECTOR_BYTES)));
+inline Shorts multiply_add(Nibbles a, Nibbles b) {
+#if defined(__AVX512BW__)
+  return (Shorts)_mm512_maddubs_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (Shorts)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
+#else
+  const Shorts even = ((Shorts)a & 255) * ((Shorts)((Shorts)b << 8) >> 8);
+  return even + (((Shorts)a >> 8) & 255) * ((Shorts)b >> 8);
+#endif
+}
+
+// 32 inputs, as often as they fill a vector; on a narrow instruction set half of them.
+inline Nibbles spread(const std::int8_t* x) {
+#if defined(__AVX512BW__)
+  return (Nibbles)_mm512_maskz_broadcast_i64x4(
+      static_cast<__mmask8>(0xFF), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+#else
+  Nibbles value;
+  __builtin_memcpy(&value, x, sizeof value);
+  return value;
+#endif
+}
+
+constexpr int kVectors = kStrip * 32 / GOOSE_VECTOR_BYTES;  // of 64 columns of a strip
+constexpr int kSums = 4;  // times 64 columns: 2 * 15 * 127 * 2 each, 30480 in all
+
+inline FourInts screen_strip(const std::uint8_t* w, const std::int8_t* x, std::int64_t width) {
+  const Shorts ones = Shorts{} + 1;
+  IntVec sum[kVectors] = {};
+  for (std::int64_t from = 0; from < width; from += 64 * kSums) {
+    const std::int64_t to = width - from < 64 * kSums ? width : from + 64 * kSums;
+    Shorts some[kVectors] = {};
+    for (std::int64_t k = from; k < to; k += 64, w += kStrip * 32) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        const int half = GOOSE_VECTOR_BYTES < 32 ? v % 2 * 16 : 0;
+        Nibbles bytes;
+        __builtin_memcpy(&bytes, w + v * GOOSE_VECTOR_BYTES, sizeof bytes);
+        const Nibbles upper = (Nibbles)((Shorts)((Shorts)bytes >> 4)) & 15;
+        some[v] += multiply_add(bytes & 15, spread(x + k + half));
+        some[v] += multiply_add(upper, spread(x + k + 32 + half));
+      }
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) sum[v] += multiply_add(some[v], ones);
+  }
+  // Lanes of a row stand together: eight lanes each, over all vectors.
+  FourInts row[kStrip];
+  for (int r = 0; r < kStrip; ++r) {
+    FourInts part[2];
+    const auto* from = reinterpret_cast<const char*>(&sum[r * 32 / GOOSE_VECTOR_BYTES]);
+    __builtin_memcpy(part, from + r * 32 % GOOSE_VECTOR_BYTES, sizeof part);
+    row[r] = part[0] + part[1];
+  }
+  const FourInts ab = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5) +
+                      __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+  const FourInts cd = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5) +
+                      __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
 }  // namespace
+
+std::int32_t row_i8(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
+                    std::int64_t row) {
+  w += row / kStrip * kStrip * width + row % kStrip * 64;
+  IntVec sum = {};
+  for (std::int64_t k = 0; k < width; k += 64, w += kStrip * 64) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 64; i += kBytes) {
+      Shorts value;
+      __builtin_memcpy(&value, x + k + i, sizeof value);
+      sum += multiply_add(widened(w + i), value);
+    }
+  }
+  const FourInts four = folded(sum);
+  return four[0] + four[1] + four[2] + four[3];
+}
+
+void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x, float amplitude,
+            float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
+  std::int32_t inputs = 0;
+  for (std::int64_t k = 0; k < width; ++k) inputs += x[k];
+  for (std::int64_t m = from; m < to; m += kStrip) {
+    const FourInts upper = screen_strip(nibbles + m * width / 2, x, width);
+    Four scales = {}, value;
+    __builtin_memcpy(&scales, scale + m, to - m >= kStrip ? sizeof scales : (to - m) * sizeof(float));
+    for (int r = 0; r < kStrip; ++r) value[r] = screened(upper[r], inputs);
+    put(scales * amplitude * value, y + m, to - m);
+  }
+}
 
 void dense_f32(const float* w, const float* x, float* y, std::int64_t width, std::int64_t from,
                std::int64_t to) {

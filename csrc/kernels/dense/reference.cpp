@@ -3,6 +3,7 @@
 
 #include "kernels/dense/dense.h"
 #include "kernels/dense/half.h"
+#include "kernels/dense/screen.h"
 
 namespace goose::kernels::reference {
 namespace {
@@ -45,6 +46,28 @@ void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, f
     std::int32_t sum = 0;
     for (std::int64_t k = 0; k < width; ++k) sum += at(w, width, m, k) * x[k];
     y[m] = scale[m] * amplitude * static_cast<float>(sum);
+  }
+}
+
+std::int32_t row_i8(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
+                    std::int64_t row) {
+  std::int32_t sum = 0;
+  for (std::int64_t k = 0; k < width; ++k) sum += at(w, width, row, k) * x[k];
+  return sum;
+}
+
+void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x, float amplitude,
+            float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
+  std::int32_t inputs = 0;
+  for (std::int64_t k = 0; k < width; ++k) inputs += x[k];
+  for (std::int64_t m = from; m < to; ++m) {
+    const std::uint8_t* strip = nibbles + m / kStrip * kStrip * width / 2;
+    std::int32_t upper = 0;
+    for (std::int64_t k = 0; k < width; ++k) {
+      const std::uint8_t byte = strip[(k / 64 * kStrip + m % kStrip) * 32 + k % 32];
+      upper += (k % 64 < 32 ? byte & 15 : byte >> 4) * x[k];
+    }
+    y[m] = scale[m] * amplitude * screened(upper, inputs);
   }
 }
 

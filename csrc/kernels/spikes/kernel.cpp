@@ -258,6 +258,21 @@ void list(const Encoder& e, Spikes& out) {
   }
 }
 
+std::int64_t select(const float* x, std::int64_t width, float threshold, std::uint32_t* to) {
+  std::uint32_t* at = to;
+  std::int64_t i = 0;
+  for (; i + kBlock <= width; i += kBlock) {
+    IntVec reached[kVectors];
+    for (int v = 0; v < kVectors; ++v) reached[v] = load(x + i + v * kLanes) >= threshold;
+    const unsigned mask = mask_of(reached);
+    if (mask != 0) at = append(at, mask, static_cast<int>(i));
+  }
+  for (; i < width; ++i) {
+    if (x[i] >= threshold) *at++ = static_cast<std::uint32_t>(i) * kEntry;
+  }
+  return at - to;
+}
+
 void encode(const Encoder& e, const float* x, Spikes& out) {
   const auto mean = static_cast<float>(sum_of_magnitudes(x, e.width) / e.count);
   if (!(mean > 0) || !(mean < __builtin_inff())) {

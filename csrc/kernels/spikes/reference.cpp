@@ -83,6 +83,14 @@ void list(const Encoder& e, Spikes& out) {
   }
 }
 
+std::int64_t select(const float* x, std::int64_t width, float threshold, std::uint32_t* to) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < width; ++i) {
+    if (x[i] >= threshold) to[count++] = static_cast<std::uint32_t>(i) * kEntry;
+  }
+  return count;
+}
+
 void encode(const Encoder& e, const float* x, Spikes& out) {
   double sum = 0;
   for (int i = 0; i < e.width; ++i) sum += std::fabs(x[i]);

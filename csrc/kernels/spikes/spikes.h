@@ -29,6 +29,8 @@ constexpr std::int32_t worth(Code code, std::int32_t step) {
   void hadamard(float* x, std::int64_t width);             \
   void encode(const Encoder&, const float* x, Spikes&);    \
   void list(const Encoder&, Spikes&);                      \
+  std::int64_t select(const float* x, std::int64_t width,  \
+                      float threshold, std::uint32_t* to); \
   }
 
 GOOSE_SPIKES(reference)

@@ -121,6 +121,25 @@ void decay(float* x, std::int64_t width) {
   map(x, width, [](Vec t) { return power_of_e(-kDecayRate * logistic(t)); });
 }
 
+void masses(const float* x, std::int64_t width, float most, const float* margins, float* masses) {
+  Vec sum[kMargins] = {};
+  const auto add = [&](Vec value) {
+    const Vec mass = power_of_e(value - most);
+#pragma GCC unroll 8
+    for (int j = 0; j < kMargins; ++j) {
+      sum[j] += (Vec)((IntVec)mass & (value >= most - margins[j]));
+    }
+  };
+  std::int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) add(load(x + i));
+  if (i < width) {
+    Vec rest = Vec{} - __builtin_inff();
+    for (int j = 0; j < width - i; ++j) rest[j] = x[i + j];
+    add(rest);
+  }
+  for (int j = 0; j < kMargins; ++j) masses[j] = sum_of(sum[j]);
+}
+
 namespace {
 
 // A strip of `vectors` vectors of value channels through all keys, twice: what the state gives for

@@ -69,6 +69,16 @@ void exponential(float* x, std::int64_t width) {
   map(x, width, [](float t) { return std::exp(t); });
 }
 
+void masses(const float* x, std::int64_t width, float most, const float* margins, float* masses) {
+  for (int j = 0; j < kMargins; ++j) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < width; ++i) {
+      if (x[i] >= most - margins[j]) sum += std::exp(x[i] - most);
+    }
+    masses[j] = static_cast<float>(sum);
+  }
+}
+
 void wkv(float* state, const float* r, const float* w, const float* k, const float* v,
          const float* alpha, const float* beta, float* y, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {

@@ -16,6 +16,8 @@
   void gelu_tanh(float* x, std::int64_t width);                                                  \
   void decay(float* x, std::int64_t width);                                                      \
   void exponential(float* x, std::int64_t width);                                                \
+  void masses(const float* x, std::int64_t width, float most, const float* margins,              \
+              float* masses);                                                                    \
   void wkv(float* state, const float* r, const float* w, const float* k, const float* v,         \
            const float* alpha, const float* beta, float* y, std::int64_t n);                     \
   }

@@ -48,7 +48,7 @@ def drawing(engine: Engine, *, concurrent: int = 1, seed: int = 0) -> Iterator[l
     drawers = [Drawer(SAMPLING, seed=seed + n, native=native) for n in range(concurrent)]
     tokens = random_tokens(concurrent, vocabulary=engine.vocab_size, seed=seed).tolist()
     while True:
-        logits = engine.step(states, tokens)
+        logits = engine.step(states, tokens, missed=SAMPLING.unnoticed)
         tokens = [drawer.draw(row) for drawer, row in zip(drawers, logits, strict=True)]
         yield tokens
 

@@ -59,9 +59,17 @@ class Backend(Protocol):
         ...
 
     def forward(
-        self, states: Sequence[Any], tokens: Sequence[NDArray[np.int32]], *, every: bool
+        self,
+        states: Sequence[Any],
+        tokens: Sequence[NDArray[np.int32]],
+        *,
+        every: bool,
+        missed: float = 0.0,
     ) -> NDArray[np.float32]:
-        """Advance states; logits of every token, or of the last one of each state."""
+        """Advance states; logits of every token, or of the last one of each state.
+
+        Words that together hold no more than `missed` of the probability may have rough logits.
+        """
         ...
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
@@ -99,11 +107,18 @@ class _NativeBackend:
         return state
 
     def forward(
-        self, states: Sequence[Any], tokens: Sequence[NDArray[np.int32]], *, every: bool
+        self,
+        states: Sequence[Any],
+        tokens: Sequence[NDArray[np.int32]],
+        *,
+        every: bool,
+        missed: float = 0.0,
     ) -> NDArray[np.float32]:
         rows = sum(map(len, tokens)) if every else len(states)
         logits = np.empty((rows, self._vocab), np.float32)
-        self._engine.forward(list(states), list(tokens), logits.ctypes.data, every, self._threads)
+        self._engine.forward(
+            list(states), list(tokens), logits.ctypes.data, every, self._threads, missed
+        )
         return logits
 
     def counts(self) -> Mapping[str, tuple[int, int]]:

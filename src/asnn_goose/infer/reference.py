@@ -103,8 +103,13 @@ class Reference:
         tokens: Sequence[NDArray[np.int32]],
         *,
         every: bool,
+        missed: float = 0.0,
     ) -> F32:
-        """Advance every state over its tokens; logits of each token, or of each state's last."""
+        """Advance every state over its tokens; logits of each token, or of each state's last.
+
+        All logits are exact here, whatever `missed` allows.
+        """
+        del missed
         rows: list[F32] = []
         for state, ids_T in zip(states, tokens, strict=True):
             for number, token in enumerate(ids_T, start=1):

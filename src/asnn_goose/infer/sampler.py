@@ -61,6 +61,18 @@ class Sampling:
                 " is none"
             )
 
+    @property
+    def unnoticed(self) -> float:
+        """Probability that words with rough logits may hold before this drawing could notice.
+
+        Words that `top_p` cuts off are never drawn; less than half of what it cuts may be rough, so
+        that those near the border are exact. 1 for a drawing that only asks for the first word.
+        """
+        if self.greedy and self.repetition_penalty == 1:
+            return 1.0
+        plain = self.temperature <= 1 and self.repetition_penalty == 1 and not self.greedy
+        return 0.4 * (1 - self.top_p) if plain else 0.0
+
 
 def choose(
     logits_V: F32, sampling: Sampling, recent_ids: Iterable[int] = (), uniform: float = 0.0

@@ -1,0 +1,89 @@
+#include "engine/head.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace goose::engine {
+namespace {
+
+constexpr std::int64_t kWordsPerItem = 4096;
+constexpr float kMargins[kernels::kMargins] = {4, 6, 8, 10, 12, 15, 20, 90};
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+// Upper halves of the weights in strips, in the order that `screen` reads (kernels.h).
+const std::uint8_t* upper_halves(const std::int8_t* strips, std::int64_t rows, std::int64_t width,
+                                 Arena& arena) {
+  const std::int64_t height = (rows + kernels::kStrip - 1) / kernels::kStrip * kernels::kStrip;
+  auto* to = arena.take<std::uint8_t>(size(height * width / 2));
+  const auto upper = [](std::int8_t w) { return static_cast<std::uint8_t>((w >> 4) + 8); };
+  for (std::int64_t line = 0; line < height * width / 64; ++line) {
+    const std::int8_t* from = strips + line * 64;
+    for (std::int64_t i = 0; i < 32; ++i) {
+      to[line * 32 + i] = static_cast<std::uint8_t>(upper(from[i]) | upper(from[i + 32]) << 4);
+    }
+  }
+  return to;
+}
+
+}  // namespace
+
+Head::Head(Matrix matrix, const kernels::Table& table, Arena& arena)
+    : matrix_(std::move(matrix)), table_(table), width_(Inputs::stride(matrix_.width())) {
+  if (matrix_.strips() == nullptr || matrix_.encoding().spikes()) return;
+  nibbles_ = upper_halves(matrix_.strips(), matrix_.height(), width_, arena);
+  rounded_.at_least(size(width_));
+  x8_.at_least(size(width_));
+  words_.at_least(size(matrix_.height() + 16));
+}
+
+void Head::multiply(Inputs& x, float* y, float missed, Pool& pool) {
+  if (missed <= 0 || !can_screen()) {
+    matrix_.multiply(x, y, pool);
+    return;
+  }
+  const Encoding& encoding = matrix_.encoding();
+  const float* analogue = x.analogue(encoding, pool);
+  const Inputs::Rounded exact = x.rounded(encoding, pool);
+  for (std::int64_t row = 0; row < x.rows(); ++row) {
+    float* logits = y + row * matrix_.height();
+    screen(analogue + row * width_, logits, pool);
+    correct(exact.x + row * width_, exact.amplitude[row], missed, logits);
+  }
+  matrix_.counts.vectors += x.rows();
+}
+
+void Head::screen(const float* x, float* y, Pool& pool) {
+  const float amplitude =
+      table_.round_i16(x, rounded_.data(), width_, kernels::kScreenLimit);
+  for (std::int64_t k = 0; k < width_; ++k) {
+    x8_.data()[k] = static_cast<std::int8_t>(rounded_.data()[k]);
+  }
+  const std::int64_t words = matrix_.height();
+  pool.each((words + kWordsPerItem - 1) / kWordsPerItem, [&](int, std::int64_t item) {
+    const std::int64_t from = item * kWordsPerItem;
+    table_.screen(nibbles_, matrix_.scale(), x8_.data(), amplitude, y, width_, from,
+                  std::min(words, from + kWordsPerItem));
+  });
+}
+
+void Head::correct(const std::int16_t* x, float amplitude, float missed, float* y) {
+  const std::int64_t words = matrix_.height();
+  const float most = *std::max_element(y, y + words);
+  float masses[kernels::kMargins];
+  table_.masses(y, words, most, kMargins, masses);
+  int margin = 0;
+  while (margin + 1 < kernels::kMargins &&
+         masses[margin] < (1 - missed) * masses[kernels::kMargins - 1]) {
+    ++margin;
+  }
+  std::uint32_t* chosen = words_.data();
+  const std::int64_t count = table_.select(y, words, most - kMargins[margin], chosen);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t word = chosen[i] / kernels::kEntry;
+    const std::int32_t sum = table_.row_i8(matrix_.strips(), x, width_, word);
+    y[word] = matrix_.scale()[word] * amplitude * static_cast<float>(sum);
+  }
+}
+
+}  // namespace goose::engine
