@@ -1,13 +1,16 @@
 #include "engine/head.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace goose::engine {
 namespace {
 
 constexpr std::int64_t kWordsPerItem = 4096;
-constexpr float kMargins[kernels::kMargins] = {4, 6, 8, 10, 12, 15, 20, 90};
+constexpr float kMargins[kernels::kMargins] = {2, 4, 5, 6, 7, 8, 10, 90};
+constexpr float kRest = 4.61F;  // deviation of what four bits leave out, evenly from 0 to 15
+constexpr float kSure = 6;  // deviations by which the first word may be misjudged
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -32,6 +35,8 @@ Head::Head(Matrix matrix, const kernels::Table& table, Arena& arena)
     : matrix_(std::move(matrix)), table_(table), width_(Inputs::stride(matrix_.width())) {
   if (matrix_.strips() == nullptr || matrix_.encoding().spikes()) return;
   nibbles_ = upper_halves(matrix_.strips(), matrix_.height(), width_, arena);
+  for (std::int64_t m = 0; m < matrix_.height(); ++m) mean_scale_ += matrix_.scale()[m];
+  mean_scale_ /= static_cast<float>(matrix_.height());
   rounded_.at_least(size(width_));
   x8_.at_least(size(width_));
   words_.at_least(size(matrix_.height() + 16));
@@ -47,13 +52,13 @@ void Head::multiply(Inputs& x, float* y, float missed, Pool& pool) {
   const Inputs::Rounded exact = x.rounded(encoding, pool);
   for (std::int64_t row = 0; row < x.rows(); ++row) {
     float* logits = y + row * matrix_.height();
-    screen(analogue + row * width_, logits, pool);
-    correct(exact.x + row * width_, exact.amplitude[row], missed, logits);
+    const float noise = screen(analogue + row * width_, logits, pool);
+    correct(exact.x + row * width_, exact.amplitude[row], missed, noise, logits);
   }
   matrix_.counts.vectors += x.rows();
 }
 
-void Head::screen(const float* x, float* y, Pool& pool) {
+float Head::screen(const float* x, float* y, Pool& pool) {
   const float amplitude =
       table_.round_i16(x, rounded_.data(), width_, kernels::kScreenLimit);
   for (std::int64_t k = 0; k < width_; ++k) {
@@ -65,9 +70,13 @@ void Head::screen(const float* x, float* y, Pool& pool) {
     table_.screen(nibbles_, matrix_.scale(), x8_.data(), amplitude, y, width_, from,
                   std::min(words, from + kWordsPerItem));
   });
+  float squares = 0;
+  for (std::int64_t k = 0; k < width_; ++k) squares += x[k] * x[k];
+  return kRest * mean_scale_ * std::sqrt(squares);
 }
 
-void Head::correct(const std::int16_t* x, float amplitude, float missed, float* y) {
+void Head::correct(const std::int16_t* x, float amplitude, float missed, float noise,
+                   float* y) {
   const std::int64_t words = matrix_.height();
   const float most = *std::max_element(y, y + words);
   float masses[kernels::kMargins];
@@ -78,7 +87,9 @@ void Head::correct(const std::int16_t* x, float amplitude, float missed, float* 
     ++margin;
   }
   std::uint32_t* chosen = words_.data();
-  const std::int64_t count = table_.select(y, words, most - kMargins[margin], chosen);
+  // The first word may look less likely than others by what the first pass may be wrong.
+  const float least = most - std::max(missed < 1 ? kMargins[margin] : 0.0F, kSure * noise);
+  const std::int64_t count = table_.select(y, words, least, chosen);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t word = chosen[i] / kernels::kEntry;
     const std::int32_t sum = table_.row_i8(matrix_.strips(), x, width_, word);

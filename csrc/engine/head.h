@@ -11,8 +11,8 @@
 namespace goose::engine {
 
 // Logits of int8 weights can be screened: a first pass reads only the upper four bits of every
-// weight, a second one corrects the likely words. The others stay rough: some tenths of a nat off,
-// for the lower bits are about a tenth of a weight.
+// weight, a second one corrects the likely words. The others stay rough, off by about a tenth of what
+// logits vary by: that much of a weight the lower bits are.
 class Head {
  public:
   Head(Matrix matrix, const kernels::Table& table, Arena& arena);
@@ -20,19 +20,20 @@ class Head {
   Matrix& matrix() { return matrix_; }
   bool can_screen() const { return nibbles_ != nullptr; }
 
-  // y (rows, V) of the rows in x. Words that together hold no more than `missed` of the probability,
-  // and all that are e^-4 times less likely than the first where that is less strict, may be rough;
-  // 0 makes all exact.
+  // y (rows, V) of the rows in x. Words that together hold no more than `missed` of the probability
+  // may be rough; 0 makes all exact, and 1 only those that could be the first.
   void multiply(Inputs& x, float* y, float missed, Pool& pool);
 
  private:
-  void screen(const float* x, float* y, Pool& pool);
-  void correct(const std::int16_t* x, float amplitude, float missed, float* y);
+  // Rough logits; returns the deviation of their errors.
+  float screen(const float* x, float* y, Pool& pool);
+  void correct(const std::int16_t* x, float amplitude, float missed, float noise, float* y);
 
   Matrix matrix_;
   const kernels::Table& table_;
   std::int64_t width_;  // filled up to 64
   const std::uint8_t* nibbles_ = nullptr;
+  float mean_scale_ = 0;
   Buffer<std::int16_t> rounded_;
   Buffer<std::int8_t> x8_;
   Buffer<std::uint32_t> words_;
