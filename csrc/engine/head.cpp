@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/largest.h"
+
 namespace goose::engine {
 namespace {
 
@@ -78,7 +80,7 @@ float Head::screen(const float* x, float* y, Pool& pool) {
 void Head::correct(const std::int16_t* x, float amplitude, float missed, float noise,
                    float* y) {
   const std::int64_t words = matrix_.height();
-  const float most = *std::max_element(y, y + words);
+  const float most = largest(y, words);
   float masses[kernels::kMargins];
   table_.masses(y, words, most, kMargins, masses);
   int margin = 0;

@@ -1,115 +1,133 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <vector>
 
 #include "engine/buffer.h"
+#include "engine/largest.h"
 #include "kernels/kernels.h"
 
 namespace goose::engine {
 namespace {
 
-constexpr int kBuckets = 512;
-constexpr float kPerBucket = 8;  // buckets per unit of log-likelihood
-
-std::int64_t most_likely(const float* logits, std::int64_t vocab) {
-  std::int64_t best = 0;
-  float most = -INFINITY;
-  for (std::int64_t i = 0; i < vocab; ++i) {
-    if (logits[i] > most) {
-      most = logits[i];
-      best = i;
-    }
-  }
-  return best;
-}
-
-int bucket_of(float below) {
-  const float place = -below * kPerBucket;
-  return place < kBuckets - 1 ? static_cast<int>(place) : kBuckets - 1;
-}
-
-struct Histogram {
-  std::array<double, kBuckets> mass{};
-  std::array<std::int64_t, kBuckets> count{};
-  double total = 0;
-};
-
-// Number of buckets, from the most likely on, that hold every token that can be drawn.
-int needed(const Histogram& h, const Sampling& s, double uniform) {
-  if (s.top_k == 0 && s.top_p >= 1 && s.min_p > 0) return bucket_of(std::log(s.min_p)) + 1;
-  double mass = 0;
-  std::int64_t count = 0;
-  for (int b = 0; b < kBuckets; ++b) {
-    mass += h.mass[static_cast<std::size_t>(b)];
-    count += h.count[static_cast<std::size_t>(b)];
-    if (s.top_k > 0) {
-      if (count >= s.top_k) return b + 1;
-    } else if (mass >= (s.top_p < 1 ? double{s.top_p} : uniform) * h.total * (1 + 1e-9)) {
-      return std::min(b + 2, kBuckets);
-    }
-  }
-  return kBuckets;
-}
+// How far below the most likely word, in nats, candidates are looked for; the last takes all that
+// fp32 can tell from nothing.
+constexpr float kMargins[kernels::kMargins] = {1, 2, 4, 5, 6, 8, 12, 87};
+constexpr int kLast = kernels::kMargins - 1;
 
 struct Candidate {
   float below;  // log-likelihood under that of the first
+  std::uint32_t token;
   double mass;
-  std::int64_t token;
 };
+
+bool likelier(const Candidate& a, const Candidate& b) {
+  return a.below != b.below ? a.below > b.below : a.token < b.token;
+}
+
+using Candidates = std::vector<Candidate>;
+
+double mass_of(Candidates::const_iterator from, Candidates::const_iterator to) {
+  double sum = 0;
+  for (; from != to; ++from) sum += from->mass;
+  return sum;
+}
+
+// Puts the likeliest candidates first until the mass before one reaches `target` with it; returns
+// its place and the mass before it. Sorting them all would take longer than everything else.
+struct Place {
+  std::int64_t index;
+  double before;
+};
+Place find(Candidates& c, std::int64_t count, double target) {
+  std::int64_t low = 0, high = count;
+  double before = 0;
+  while (high - low > 1) {
+    const std::int64_t middle = (low + high) / 2;
+    std::nth_element(c.begin() + low, c.begin() + middle, c.begin() + high, likelier);
+    const double mass = mass_of(c.begin() + low, c.begin() + middle);
+    if (before + mass > target) {
+      high = middle;
+    } else {
+      before += mass;
+      low = middle;
+    }
+  }
+  return {low, before};
+}
+
+// Log-likelihoods below the first's, after temperature; what is not a number is impossible.
+const float* scaled(const float* logits, std::int64_t vocab, float most, float temperature) {
+  static thread_local Buffer<float> buffer;
+  float* below = buffer.at_least(static_cast<std::size_t>(vocab));
+  const float inverse = 1 / temperature;
+  for (std::int64_t i = 0; i < vocab; ++i) {
+    const float difference = (logits[i] - most) * inverse;
+    below[i] = difference > -1e4F ? difference : -1e4F;
+  }
+  return below;
+}
+
+// Number of the narrowest margin that holds every word that can be drawn.
+int margin_for(const Sampling& s, const float* masses, double uniform) {
+  const double share = s.top_p < 1 ? double{s.top_p} : uniform;
+  int margin = 0;
+  if (s.top_p >= 1 && s.min_p > 0) {
+    while (margin < kLast && kMargins[margin] <= -std::log(s.min_p)) ++margin;
+    return margin;
+  }
+  while (margin < kLast && masses[margin] <= share * masses[kLast] * (1 + 1e-5)) ++margin;
+  return margin;
+}
+
+Candidates candidates(const float* below, std::int64_t vocab, const Sampling& s, int margin) {
+  static thread_local Buffer<std::uint32_t> buffer;
+  std::uint32_t* entries = buffer.at_least(static_cast<std::size_t>(vocab + 16));
+  const auto select = kernels::selected_table().select;
+  std::int64_t count = select(below, vocab, -kMargins[margin], entries);
+  while (s.top_k > count && margin < kLast) {
+    count = select(below, vocab, -kMargins[++margin], entries);
+  }
+  Candidates result(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    const std::uint32_t token = entries[i] / kernels::kEntry;
+    result[i] = {below[token], token, std::exp(double{below[token]})};
+  }
+  return result;
+}
 
 }  // namespace
 
 std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& s, double uniform) {
-  const std::int64_t first = most_likely(logits, vocab);
-  if (s.temperature <= 0 || !std::isfinite(logits[first])) return first;
-  static thread_local Buffer<float> below, mass;
-  float* d = below.at_least(static_cast<std::size_t>(vocab));
-  float* p = mass.at_least(static_cast<std::size_t>(vocab));
-  for (std::int64_t i = 0; i < vocab; ++i) {
-    const float difference = (logits[i] - logits[first]) / s.temperature;
-    d[i] = p[i] = difference > -1e4F ? difference : -1e4F;  // also where it is not a number
+  const float most = largest(logits, vocab);
+  if (s.temperature <= 0 || !std::isfinite(most)) {
+    const float* first = std::find(logits, logits + vocab, most);
+    return first == logits + vocab ? 0 : first - logits;
   }
-  kernels::selected_table().exponential(p, vocab);
-  Histogram histogram;
-  for (std::int64_t i = 0; i < vocab; ++i) {
-    const auto b = static_cast<std::size_t>(bucket_of(d[i]));
-    histogram.mass[b] += p[i];
-    histogram.total += p[i];
-    ++histogram.count[b];
+  const float* below = scaled(logits, vocab, most, s.temperature);
+  float masses[kernels::kMargins];
+  kernels::selected_table().masses(below, vocab, 0, kMargins, masses);
+  const int margin = s.top_k > 0 ? 0 : margin_for(s, masses, uniform);
+  Candidates kept = candidates(below, vocab, s, margin);
+  auto count = static_cast<std::int64_t>(kept.size());
+  double whole = masses[kLast];
+  if (s.top_k > 0 && s.top_k < count) {
+    std::nth_element(kept.begin(), kept.begin() + s.top_k, kept.end(), likelier);
+    count = s.top_k;
   }
-  const int buckets = needed(histogram, s, uniform);
-  std::vector<Candidate> kept;
-  for (std::int64_t i = 0; i < vocab; ++i) {
-    if (bucket_of(d[i]) < buckets) kept.push_back({d[i], p[i], i});
+  if (s.top_k > 0) whole = mass_of(kept.begin(), kept.begin() + count);
+  const bool all = s.top_p >= 1 && s.min_p <= 0;
+  if (s.top_p < 1) {
+    const Place cut = find(kept, count, s.top_p * whole);
+    count = cut.index + (cut.before < s.top_p * whole ? 1 : 0);
   }
-  std::sort(kept.begin(), kept.end(), [](const Candidate& a, const Candidate& b) {
-    return a.below != b.below ? a.below > b.below : a.token < b.token;
-  });
-  double whole = histogram.total;
-  if (s.top_k > 0 && s.top_k < vocab) {
-    kept.resize(std::min(kept.size(), static_cast<std::size_t>(s.top_k)));
-    whole = 0;
-    for (const Candidate& c : kept) whole += c.mass;
+  if (s.min_p > 0) {
+    const auto likely = [&](const Candidate& c) { return c.mass >= double{s.min_p}; };
+    count = std::partition(kept.begin(), kept.begin() + count, likely) - kept.begin();
   }
-  const bool all = s.top_p >= 1 && s.min_p <= 0 && (s.top_k == 0 || s.top_k >= vocab);
-  double sum = 0;
-  std::size_t count = 0;
-  for (const Candidate& c : kept) {
-    if (s.top_p < 1 && sum >= s.top_p * whole) break;
-    if (c.mass < s.min_p * kept.front().mass) break;
-    sum += c.mass;
-    ++count;
-  }
-  const double target = uniform * (all ? whole : sum);
-  double before = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    before += kept[i].mass;
-    if (before > target) return kept[i].token;
-  }
-  return kept[count - 1].token;
+  const double sum = all ? whole : mass_of(kept.begin(), kept.begin() + count);
+  return kept[static_cast<std::size_t>(find(kept, count, uniform * sum).index)].token;
 }
 
 }  // namespace goose::engine

@@ -13,8 +13,8 @@ struct Sampling {
 };
 
 // The token at `uniform` in [0, 1) of the kept tokens' mass, most likely first and ties by id.
-// Exact without sorting the vocabulary: tokens fall into buckets of about equal likelihood, and
-// only buckets that can matter are sorted. Logits that are not a number count as impossible.
+// Exact without sorting the vocabulary: only tokens that can be drawn are looked at, and those only
+// divided until the one is found. Logits that are not a number count as impossible.
 std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& sampling,
                     double uniform);
 

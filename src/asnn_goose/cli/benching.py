@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 CALIBRATION = 64
 """Tokens on which thresholds of a random student are set."""
 
+SPREAD = 3.8
+"""Deviation of its logits in nats: Gaussian ones over 49 152 words then have an entropy of 3.6, as
+those of a small trained model. Flat logits would cost a screened head more than real ones do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Random:
@@ -122,7 +126,7 @@ def random_model(
     sizes: Mapping[str, int], wanted: Random, *, backend: BackendName = "native"
 ) -> PackedModel:
     """Random weights in these sizes of a GooseConfig, firing as often as wanted; in memory."""
-    from asnn_goose.eval.calibrate import gaussian_threshold, with_density
+    from asnn_goose.eval.calibrate import gaussian_threshold, with_density, with_spread
     from asnn_goose.export.random_student import random_student
     from asnn_goose.model.goose.precision import Precision
 
@@ -136,10 +140,10 @@ def random_model(
     )
     config, tensors, matrices = random_student(sizes, precision)
     model = PackedModel(folder=Path(), config=config, tensors=tensors, matrices=matrices, crc32="")
-    if not wanted.steps:
-        return model
     ids = speed.random_tokens(CALIBRATION, vocabulary=config["vocab_size"])
-    return with_density(model, wanted.density, tokens=ids, backend=backend)
+    if wanted.steps:
+        model = with_density(model, wanted.density, tokens=ids, backend=backend)
+    return with_spread(model, SPREAD, tokens=ids, backend=backend)
 
 
 def measure(folder: Path, request: Request) -> Result:

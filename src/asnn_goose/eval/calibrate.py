@@ -1,4 +1,4 @@
-"""Thresholds of a packed student that give its neurons a wanted spike density."""
+"""Make a student of random weights behave like a trained one: its spike density, its certainty."""
 
 from __future__ import annotations
 
@@ -61,6 +61,25 @@ def with_density(
             break
         model = replace(model, tensors=model.tensors | _moved(model, found, density))
     return model
+
+
+def with_spread(
+    model: PackedModel,
+    deviation: float,
+    *,
+    tokens: NDArray[np.int32],
+    backend: BackendName = "native",
+) -> PackedModel:
+    """The model with a final norm under which logits vary by `deviation` nats on `tokens` (T,)."""
+    engine = Engine(model, threads=1, backend=backend)
+    logits = np.concatenate(list(engine.score(engine.start(), tokens)))
+    factor = np.float32(deviation / logits.std(axis=-1).mean())
+    scaled = {
+        name: tensor * factor
+        for name, tensor in model.tensors.items()
+        if name.startswith("final_norm.")
+    }
+    return replace(model, tensors=model.tensors | scaled)
 
 
 def _moved(
