@@ -14,6 +14,11 @@ constexpr std::int64_t kChunk = 64;  // rows that go through the model together
 
 enum Consumer { kReceptance, kDecay, kKey, kValue, kRate, kGate };
 
+// Null stays null: a part that is switched off.
+const float* at(const float* vector, std::int64_t index) {
+  return vector == nullptr ? nullptr : vector + index;
+}
+
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 Norm read_norm(const Source& source, const Config& c, const std::string& name) {
@@ -228,10 +233,10 @@ void Engine::run(const std::vector<Piece>& pieces, std::int64_t rows) {
     Block& block = blocks_[layer];
     norm(block.mixer_norm, x_.data(), rows, normed_.data());
     mix(block, layer, pieces, rows);
-    for (std::size_t i = 0; i < D; ++i) x_.data()[i] += y_.data()[i];
+    table_.add(x_.data(), y_.data(), static_cast<std::int64_t>(D));
     norm(block.mlp_norm, x_.data(), rows, normed_.data());
     mlp(block, layer, pieces, rows);
-    for (std::size_t i = 0; i < D; ++i) x_.data()[i] += y_.data()[i];
+    table_.add(x_.data(), y_.data(), static_cast<std::int64_t>(D));
   }
 }
 
@@ -289,7 +294,7 @@ void Engine::low_rank(LowRank& adapter, const float* x, std::int64_t rows,
   inputs_of_ = nullptr;
   if (adapter.bias == nullptr) return;
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t i = 0; i < C; ++i) y[row * C + i] += adapter.bias[i];
+    table_.add(y + row * C, adapter.bias, C);
   }
 }
 
@@ -324,9 +329,7 @@ void Engine::mix(Block& block, std::size_t layer, const std::vector<Piece>& piec
   if (m.value_mix) {
     low_rank(*m.value_mix, values, rows, nullptr, a_.data());
     each(rows, a_.data(), c.inner(), table_.sigmoid);
-    for (std::int64_t i = 0; i < rows * c.inner(); ++i) {
-      v_.data()[i] += (first_.data()[i] - v_.data()[i]) * a_.data()[i];
-    }
+    table_.blend(v_.data(), first_.data(), a_.data(), rows * c.inner());
   } else if (layer == 0) {
     std::memcpy(first_.data(), v_.data(), sizeof(float) * size(rows * c.inner()));
   }
@@ -356,6 +359,7 @@ void Engine::recur(Mixer& m, std::size_t layer, const std::vector<Piece>& pieces
     const std::int64_t head = item % c.heads, first = head * N;
     float* state = piece.state->wkv(layer) + head * N * N;
     alignas(64) float alpha[128], beta[128], written[128], y[128];
+    const float plus = c.gate == Gate::one_plus ? 1.0F : 0.0F;
     for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
       float *r = r_.data() + row * C + first, *k = k_.data() + row * C + first;
       const float *v = v_.data() + row * C + first, *a = a_.data() + row * C + first;
@@ -364,33 +368,16 @@ void Engine::recur(Mixer& m, std::size_t layer, const std::vector<Piece>& pieces
         rotate(r, N, position, c.rope_theta);
         rotate(k, N, position, c.rope_theta);
       }
-      float squares = 0;
-      for (std::int64_t i = 0; i < N; ++i) {
-        alpha[i] = m.removal == nullptr ? k[i] : k[i] * m.removal[first + i];
-        squares += alpha[i] * alpha[i];
-      }
-      const float inverse = 1 / std::max(std::sqrt(squares), 1e-12F);
-      float score = 0;
-      for (std::int64_t i = 0; i < N; ++i) {
-        const float kappa = alpha[i] * inverse;
-        alpha[i] = -kappa;
-        beta[i] = kappa * a[i];
-        written[i] = m.replacement == nullptr
-                         ? k[i]
-                         : k[i] * (1 + (a[i] - 1) * m.replacement[first + i]);
-        if (m.bonus != nullptr) score += r[i] * written[i] * m.bonus[first + i];
-      }
+      const float score = table_.delta(
+          r, k, a, at(m.removal, first), at(m.replacement, first), at(m.bonus, first), alpha, beta,
+          written, N);
       table_.wkv(state, r, w_.data() + row * C + first, written, v, alpha, beta, y, N);
       if (m.norm.weight != nullptr) {
         table_.layer_norm(y, m.norm.weight + first, m.norm.bias + first,
                           static_cast<float>(N) * 1e-5F, y, N);
       }
-      float* to = out + row * C + first;
-      for (std::int64_t i = 0; i < N; ++i) to[i] = y[i] + score * v[i];
-      if (!m.gate) continue;
-      const float* g = g_.data() + row * C + first;
-      const float plus = c.gate == Gate::one_plus ? 1.0F : 0.0F;
-      for (std::int64_t i = 0; i < N; ++i) to[i] *= plus + g[i];
+      table_.gate(y, score, v, plus, m.gate ? g_.data() + row * C + first : nullptr,
+                  out + row * C + first, N);
     }
   });
 }
@@ -412,7 +399,7 @@ void Engine::mlp(Block& block, std::size_t layer, const std::vector<Piece>& piec
       case Activation::relu:
         for (std::int64_t i = 0; i < rows * c.middle; ++i) middle[i] = std::max(middle[i], 0.0F);
     }
-    for (std::int64_t i = 0; i < rows * c.middle; ++i) middle[i] *= up_.data()[i];
+    table_.multiply(middle, up_.data(), rows * c.middle);
   } else {
     for (std::int64_t i = 0; i < rows * c.middle; ++i) {
       const float positive = std::max(middle[i], 0.0F);

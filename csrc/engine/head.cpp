@@ -10,7 +10,8 @@ namespace goose::engine {
 namespace {
 
 constexpr std::int64_t kWordsPerItem = 4096;
-constexpr float kMargins[kernels::kMargins] = {2, 4, 5, 6, 7, 8, 10, 90};
+constexpr std::int64_t kAhead = 6;
+constexpr float kMargins[kernels::kMargins] = {3, 5, 7, 9, 10, 12, 15, 90};
 constexpr float kRest = 4.61F;  // deviation of what four bits leave out, evenly from 0 to 15
 constexpr float kSure = 6;  // deviations by which the first word may be misjudged
 
@@ -77,6 +78,14 @@ float Head::screen(const float* x, float* y, Pool& pool) {
   return kRest * mean_scale_ * std::sqrt(squares);
 }
 
+// Rows are read here and there, which memory answers late.
+void Head::prefetch(std::int64_t row) const {
+  const std::int8_t* strip = matrix_.strips() + row / kernels::kStrip * kernels::kStrip * width_;
+  for (std::int64_t k = 0; k < width_; k += 64) {
+    __builtin_prefetch(strip + k * kernels::kStrip + row % kernels::kStrip * 64);
+  }
+}
+
 void Head::correct(const std::int16_t* x, float amplitude, float missed, float noise,
                    float* y) {
   const std::int64_t words = matrix_.height();
@@ -94,6 +103,7 @@ void Head::correct(const std::int16_t* x, float amplitude, float missed, float n
   const std::int64_t count = table_.select(y, words, least, chosen);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t word = chosen[i] / kernels::kEntry;
+    if (i + kAhead < count) prefetch(chosen[i + kAhead] / kernels::kEntry);
     const std::int32_t sum = table_.row_i8(matrix_.strips(), x, width_, word);
     y[word] = matrix_.scale()[word] * amplitude * static_cast<float>(sum);
   }

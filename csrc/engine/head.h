@@ -27,6 +27,7 @@ class Head {
  private:
   // Rough logits; returns the deviation of their errors.
   float screen(const float* x, float* y, Pool& pool);
+  void prefetch(std::int64_t row) const;
   void correct(const std::int16_t* x, float amplitude, float missed, float noise, float* y);
 
   Matrix matrix_;

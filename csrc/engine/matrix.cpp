@@ -125,22 +125,16 @@ void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kerne
   std::int32_t worth[kernels::kMaxSteps];
   for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
   alignas(64) std::int32_t integers[512];
-  alignas(64) float sum[512];
-  bool first = true;
-  for (std::int64_t p = 0; p < planes_; ++p) {
+  float* to = y + rows.from;
+  const std::int64_t terms = planes_ * groups_;
+  for (std::int64_t term = 0; term < terms; ++term) {
+    const std::int64_t p = term / groups_, g = term % groups_;
     const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows};
-    for (std::int64_t g = 0; g < groups_; ++g) {
-      table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
-                  integers);
-      const float* scale = scale_ + (p * groups_ + g) * M_ + rows.from;
-      for (std::int64_t r = 0; r < rows.rows; ++r) {
-        const float term = scale[r] * static_cast<float>(integers[r]);
-        sum[r] = first ? term : sum[r] + term;
-      }
-      first = false;
-    }
+    table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
+                integers);
+    table_.scale(integers, scale_ + term * M_ + rows.from, spikes.amplitude, term == 0,
+                 term + 1 == terms, to, rows.rows);
   }
-  for (std::int64_t r = 0; r < rows.rows; ++r) y[rows.from + r] = spikes.amplitude * sum[r];
 }
 
 Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, std::int64_t K,
@@ -324,7 +318,7 @@ void Matrix::multiply_spread(Inputs& x, float* y, Pool& pool) const {
 void Matrix::add_bias(std::int64_t rows, float* y) const {
   if (bias_ == nullptr) return;
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t m = 0; m < M_; ++m) y[row * M_ + m] += bias_[m];
+    table_->add(y + row * M_, bias_, M_);
   }
 }
 

@@ -99,6 +99,22 @@ struct Table {
   void (*rms_norm)(const float* x, const float* weight, float eps, float* y, std::int64_t width);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, float* y,
                      std::int64_t width);
+  // x += y, x *= y, x = x + (y - x) * share
+  void (*add)(float* x, const float* y, std::int64_t width);
+  void (*multiply)(float* x, const float* y, std::int64_t width);
+  void (*blend)(float* x, const float* y, const float* share, std::int64_t width);
+  // y = amplitude * (sum so far + scale * x); `first` and `last` term of the sum.
+  void (*scale)(const std::int32_t* x, const float* scale, float amplitude, bool first, bool last,
+                float* y, std::int64_t width);
+  // What the delta rule of one head is fed with: alpha = -kappa, beta = kappa a, the written key,
+  // where kappa is the unit vector of k * removal; returns sum of r * written * bonus. removal,
+  // replacement and bonus may be null.
+  float (*delta)(const float* r, const float* k, const float* a, const float* removal,
+                 const float* replacement, const float* bonus, float* alpha, float* beta,
+                 float* written, std::int64_t n);
+  // y = (x + score * v) * (plus + gate); without a gate (null) y = x + score * v.
+  void (*gate)(const float* x, float score, const float* v, float plus, const float* gate, float* y,
+               std::int64_t n);
   // y = x + (last - x) * mix
   void (*shift)(const float* x, const float* last, const float* mix, float* y, std::int64_t width);
   // In place.

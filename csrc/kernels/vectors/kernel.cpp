@@ -1,4 +1,5 @@
 // Norms, activations and the WKV-7 step, a vector at a time.
+#include "kernels/vectors/loops.h"
 #include "kernels/vectors/vectors.h"
 #include "simd.h"
 
@@ -79,6 +80,16 @@ inline float sum(std::int64_t width, Function term, const float* x) {
   return result;
 }
 
+// Sum of a * b, or of a * b * c; n a multiple of 16.
+inline float dot(const float* a, const float* b, const float* c, std::int64_t n) {
+  Vec sum = {};
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const Vec product = load(a + i) * load(b + i);
+    sum += c == nullptr ? product : product * load(c + i);
+  }
+  return sum_of(sum);
+}
+
 }  // namespace
 
 void rms_norm(const float* x, const float* weight, float eps, float* y, std::int64_t width) {
@@ -97,6 +108,29 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
     const float normal = (x[i] - mean) * factor;
     y[i] = (weight == nullptr ? normal : normal * weight[i]) + (bias == nullptr ? 0.0F : bias[i]);
   }
+}
+
+void add(float* x, const float* y, std::int64_t width) { add_loop(x, y, width); }
+void multiply(float* x, const float* y, std::int64_t width) { multiply_loop(x, y, width); }
+void blend(float* x, const float* y, const float* share, std::int64_t width) {
+  blend_loop(x, y, share, width);
+}
+void scale(const std::int32_t* x, const float* scale, float amplitude, bool first, bool last,
+           float* y, std::int64_t width) {
+  scale_loop(x, scale, amplitude, first, last, y, width);
+}
+float delta(const float* r, const float* k, const float* a, const float* removal,
+            const float* replacement, const float* bonus, float* alpha, float* beta,
+            float* written, std::int64_t n) {
+  key_loop(k, removal, alpha, n);
+  const float norm = __builtin_sqrtf(dot(alpha, alpha, nullptr, n));
+  unit_loop(a, 1 / (norm > 1e-12F ? norm : 1e-12F), alpha, beta, n);
+  written_loop(k, a, replacement, written, n);
+  return bonus == nullptr ? 0.0F : dot(r, written, bonus, n);
+}
+void gate(const float* x, float score, const float* v, float plus, const float* gate, float* y,
+          std::int64_t n) {
+  gate_loop(x, score, v, plus, gate, y, n);
 }
 
 void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width) {

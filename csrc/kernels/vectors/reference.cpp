@@ -1,6 +1,7 @@
 // Norms, activations and the WKV-7 step in plain loops.
 #include <cmath>
 
+#include "kernels/vectors/loops.h"
 #include "kernels/vectors/vectors.h"
 
 namespace goose::kernels::reference {
@@ -11,6 +12,13 @@ constexpr float kDecayRate = 0.60653066F;  // exp(-1/2)
 template <class Function>
 void map(float* x, std::int64_t width, Function f) {
   for (std::int64_t i = 0; i < width; ++i) x[i] = f(x[i]);
+}
+
+// Sum of a * b, or of a * b * c.
+float dot(const float* a, const float* b, const float* c, std::int64_t n) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += double{a[i]} * b[i] * (c == nullptr ? 1.0F : c[i]);
+  return static_cast<float>(sum);
 }
 
 float logistic(float x) { return 1.0F / (1.0F + std::exp(-x)); }
@@ -35,6 +43,29 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
     const auto normal = static_cast<float>((x[i] - mean) * factor);
     y[i] = (weight == nullptr ? normal : normal * weight[i]) + (bias == nullptr ? 0 : bias[i]);
   }
+}
+
+void add(float* x, const float* y, std::int64_t width) { add_loop(x, y, width); }
+void multiply(float* x, const float* y, std::int64_t width) { multiply_loop(x, y, width); }
+void blend(float* x, const float* y, const float* share, std::int64_t width) {
+  blend_loop(x, y, share, width);
+}
+void scale(const std::int32_t* x, const float* scale, float amplitude, bool first, bool last,
+           float* y, std::int64_t width) {
+  scale_loop(x, scale, amplitude, first, last, y, width);
+}
+float delta(const float* r, const float* k, const float* a, const float* removal,
+            const float* replacement, const float* bonus, float* alpha, float* beta,
+            float* written, std::int64_t n) {
+  key_loop(k, removal, alpha, n);
+  const float norm = std::sqrt(dot(alpha, alpha, nullptr, n));
+  unit_loop(a, 1 / (norm > 1e-12F ? norm : 1e-12F), alpha, beta, n);
+  written_loop(k, a, replacement, written, n);
+  return bonus == nullptr ? 0.0F : dot(r, written, bonus, n);
+}
+void gate(const float* x, float score, const float* v, float plus, const float* gate, float* y,
+          std::int64_t n) {
+  gate_loop(x, score, v, plus, gate, y, n);
 }
 
 void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width) {

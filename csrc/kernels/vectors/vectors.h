@@ -8,6 +8,16 @@
   void rms_norm(const float* x, const float* weight, float eps, float* y, std::int64_t width);   \
   void layer_norm(const float* x, const float* weight, const float* bias, float eps, float* y,   \
                   std::int64_t width);                                                           \
+  void add(float* x, const float* y, std::int64_t width);                                        \
+  void multiply(float* x, const float* y, std::int64_t width);                                   \
+  void blend(float* x, const float* y, const float* share, std::int64_t width);                  \
+  void scale(const std::int32_t* x, const float* scale, float amplitude, bool first, bool last,  \
+             float* y, std::int64_t width);                                                      \
+  float delta(const float* r, const float* k, const float* a, const float* removal,              \
+              const float* replacement, const float* bonus, float* alpha, float* beta,           \
+              float* written, std::int64_t n);                                                   \
+  void gate(const float* x, float score, const float* v, float plus, const float* gate,          \
+            float* y, std::int64_t n);                                                           \
   void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width); \
   void sigmoid(float* x, std::int64_t width);                                                    \
   void tanh(float* x, std::int64_t width);                                                       \
