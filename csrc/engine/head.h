@@ -17,27 +17,25 @@ class Head {
  public:
   Head(Matrix matrix, const kernels::Table& table, Arena& arena);
 
-  Matrix& matrix() { return matrix_; }
+  const Matrix& matrix() const { return matrix_; }
   bool can_screen() const { return nibbles_ != nullptr; }
 
   // y (rows, V) of the rows in x. Words that together hold no more than `missed` of the probability
   // may be rough; 0 makes all exact, and 1 only those that could be the first.
-  void multiply(Inputs& x, float* y, float missed, Pool& pool);
+  void multiply(Inputs& x, float* y, float missed, Pool& pool) const;
 
  private:
   // Rough logits; returns the deviation of their errors.
-  float screen(const float* x, float* y, Pool& pool);
+  float screen(const float* x, float* y, Pool& pool) const;
   void prefetch(std::int64_t row) const;
-  void correct(const std::int16_t* x, float amplitude, float missed, float noise, float* y);
+  void correct(const std::int16_t* x, float amplitude, float missed, float noise,
+               float* y) const;
 
   Matrix matrix_;
   const kernels::Table& table_;
   std::int64_t width_;  // filled up to 64
   const std::uint8_t* nibbles_ = nullptr;
   float mean_scale_ = 0;
-  Buffer<std::int16_t> rounded_;
-  Buffer<std::int8_t> x8_;
-  Buffer<std::uint32_t> words_;
 };
 
 }  // namespace goose::engine

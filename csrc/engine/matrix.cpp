@@ -57,27 +57,23 @@ void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std
   }
 }
 
-// Rows in strips (kernels.h), from a function that gives w[m,k].
+// Rows of a function that gives w[m,k], filled up with zeros to whole lines of 64 columns and to
+// groups of rows (kernels.h).
 template <class Weight, class Get>
-const Weight* in_strips(Arena& arena, std::int64_t M, std::int64_t K, const Get& get) {
-  constexpr std::int64_t kLine = 64 / sizeof(Weight);
-  const std::int64_t lines = divide_up(K, kLine);
-  const std::int64_t height = divide_up(M, kernels::kStrip) * kernels::kStrip;
-  auto* to = arena.take<Weight>(static_cast<std::size_t>(height * lines * kLine));
+const Weight* filled_up(Arena& arena, std::int64_t M, std::int64_t K, const Get& get) {
+  const std::int64_t width = Inputs::stride(K);
+  const std::int64_t height = divide_up(M, kernels::kRows) * kernels::kRows;
+  auto* to = arena.take<Weight>(static_cast<std::size_t>(height * width));
   for (std::int64_t m = 0; m < M; ++m) {
-    Weight* strip = to + m / kernels::kStrip * kernels::kStrip * lines * kLine;
-    for (std::int64_t line = 0; line < lines; ++line) {
-      Weight* cell = strip + (line * kernels::kStrip + m % kernels::kStrip) * kLine;
-      const std::int64_t from = line * kLine, end = std::min(K, from + kLine);
-      for (std::int64_t k = from; k < end; ++k) cell[k - from] = get(m, k);
-    }
+    for (std::int64_t k = 0; k < K; ++k) to[m * width + k] = get(m, k);
   }
   return to;
 }
 
 template <class Weight>
-const Weight* in_strips(Arena& arena, std::int64_t M, std::int64_t K, const Weight* w) {
-  return in_strips<Weight>(arena, M, K, [=](std::int64_t m, std::int64_t k) { return w[m * K + k]; });
+const Weight* filled_up(Arena& arena, std::int64_t M, std::int64_t K, const Weight* w) {
+  return filled_up<Weight>(arena, M, K,
+                           [=](std::int64_t m, std::int64_t k) { return w[m * K + k]; });
 }
 
 kernels::Code code_of(const std::string& name, const std::string& matrix) {
@@ -157,14 +153,14 @@ void Matrix::read_dense(const Source& source, Arena& arena) {
   const std::string& dtype = source.get(tensor).dtype;
   if (dtype == "I8") {
     format_ = Format::i8;
-    weight_ = in_strips(arena, M_, K_, source.take<std::int8_t>(tensor, "I8", {M_, K_}));
+    weight_ = filled_up(arena, M_, K_, source.take<std::int8_t>(tensor, "I8", {M_, K_}));
     scale_ = source.floats(name_ + ".scale", {M_});
   } else if (dtype == "F32") {
     format_ = Format::f32;
-    weight_ = in_strips(arena, M_, K_, source.floats(tensor, {M_, K_}));
+    weight_ = filled_up(arena, M_, K_, source.floats(tensor, {M_, K_}));
   } else {
     format_ = Format::f16;
-    weight_ = in_strips(arena, M_, K_, source.take<std::uint16_t>(tensor, "F16", {M_, K_}));
+    weight_ = filled_up(arena, M_, K_, source.take<std::uint16_t>(tensor, "F16", {M_, K_}));
   }
 }
 
@@ -229,12 +225,12 @@ void Matrix::spread_planes(const std::uint64_t* planes, std::int64_t P, std::int
         const bool plus = word[0] >> (m % 64) & 1, set = word[1] >> (m % 64) & 1;
         return static_cast<std::int8_t>(set ? (plus ? 1 : -1) : 0);
       };
-      pieces_.push_back(in_strips<std::int8_t>(arena, M_, piece_width_, weight));
+      pieces_.push_back(filled_up<std::int8_t>(arena, M_, piece_width_, weight));
     }
   }
 }
 
-void Matrix::multiply(Inputs& x, float* y, Pool& pool) {
+void Matrix::multiply(Inputs& x, float* y, Pool& pool) const {
   if (format_ == Format::ternary) {
     multiply_spikes(x, y, pool);
   } else if (format_ == Format::ternary_dense) {
@@ -242,12 +238,11 @@ void Matrix::multiply(Inputs& x, float* y, Pool& pool) {
   } else {
     multiply_dense(x, y, pool);
   }
-  counts.vectors += x.rows();
-  if (encoding_.spikes()) counts.active += x.active();
+  count(x.rows(), encoding_.spikes() ? x.active() : 0);
   add_bias(x.rows(), y);
 }
 
-void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) {
+void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   const Ternary& ternary = ternary_.front();
   const kernels::Spikes* spikes = x.spikes(encoding_, pool);
   // Few items, so that a segment is read once for all rows where there are enough segments.
@@ -271,8 +266,6 @@ void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
   } else {
     analogue = x.analogue(encoding_, pool);
   }
-  const std::int64_t line = format_ == Format::i8 ? 64 : format_ == Format::f16 ? 32 : 16;
-  const std::int64_t width = divide_up(K_, line) * line;
   pool.each(divide_up(M_, kRowsPerItem), [&](int, std::int64_t item) {
     // Small blocks of weights stay in the first cache for all vectors.
     const std::int64_t end = std::min(M_, (item + 1) * kRowsPerItem);
@@ -283,13 +276,13 @@ void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
         float* out = y + row * M_;
         if (format_ == Format::i8) {
           table_->dense_i8(static_cast<const std::int8_t*>(weight_), scale_,
-                           rounded.x + row * stride, rounded.amplitude[row], out, width, from, to);
+                           rounded.x + row * stride, rounded.amplitude[row], out, stride, from, to);
         } else if (format_ == Format::f16) {
           table_->dense_f16(static_cast<const std::uint16_t*>(weight_), analogue + row * stride,
-                            out, width, from, to);
+                            out, stride, from, to);
         } else {
           table_->dense_f32(static_cast<const float*>(weight_), analogue + row * stride, out,
-                            width, from, to);
+                            stride, from, to);
         }
       }
     }

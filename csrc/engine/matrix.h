@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -47,24 +48,27 @@ class Matrix {
   Matrix(Matrix&&) = default;
 
   // y (rows, M), bias included.
-  void multiply(Inputs& x, float* y, Pool& pool);
+  void multiply(Inputs& x, float* y, Pool& pool) const;
 
   const std::string& name() const { return name_; }
   std::int64_t height() const { return M_; }
   std::int64_t width() const { return K_; }
   const Encoding& encoding() const { return encoding_; }
 
-  // Where it is stored as int8: its strips (kernels.h) and scales. Null otherwise.
-  const std::int8_t* strips() const {
+  // Where it is stored as int8: its rows, filled up to 64 columns, and scales. Null otherwise.
+  const std::int8_t* rows() const {
     return format_ == Format::i8 ? static_cast<const std::int8_t*>(weight_) : nullptr;
   }
   const float* scale() const { return scale_; }
 
-  // Since the last reset: vectors multiplied, and spikes in them.
-  struct Counts {
-    std::int64_t vectors = 0, active = 0;
-  };
-  Counts counts;
+  // Since they were last forgotten: vectors multiplied, and spikes in them.
+  std::int64_t vectors() const { return counts_->vectors; }
+  std::int64_t active() const { return counts_->active; }
+  void forget_counts() const { counts_->vectors = counts_->active = 0; }
+  void count(std::int64_t vectors, std::int64_t active) const {
+    counts_->vectors += vectors;
+    counts_->active += active;
+  }
 
  private:
   enum class Format { f32, f16, i8, ternary, ternary_dense };
@@ -76,11 +80,16 @@ class Matrix {
                      Arena& arena);
   void multiply_dense(Inputs& x, float* y, Pool& pool) const;
   void multiply_spread(Inputs& x, float* y, Pool& pool) const;
-  void multiply_spikes(Inputs& x, float* y, Pool& pool);
+  void multiply_spikes(Inputs& x, float* y, Pool& pool) const;
   void add_bias(std::int64_t rows, float* y) const;
+
+  struct Counts {
+    std::atomic<std::int64_t> vectors{0}, active{0};
+  };
 
   std::string name_;
   std::int64_t M_, K_;
+  std::unique_ptr<Counts> counts_ = std::make_unique<Counts>();
   const kernels::Table* table_;
   Format format_;
   Encoding encoding_;

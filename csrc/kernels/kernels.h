@@ -38,7 +38,7 @@ struct Encoder {
   float threshold;
 };
 constexpr int kMaxSteps = 8;
-constexpr int kStrip = 4;
+constexpr int kRows = 4;
 constexpr int kScreenLimit = 127;
 constexpr int kMargins = 8;
 
@@ -72,9 +72,9 @@ struct Table {
   // Entries of the numbers that reach the threshold; writes up to 16 past the last. Returns how many.
   std::int64_t (*select)(const float* x, std::int64_t width, float threshold, std::uint32_t* to);
 
-  // y[m] = sum_k w[m,k] x[k] for rows [from, to). Weights stand in strips of kStrip rows: of each
-  // row 64 bytes, then the next 64, so that memory is read in one go. `width` counts the columns
-  // with zeros that fill the last 64 bytes, which x holds too; from is a multiple of kStrip.
+  // y[m] = sum_k w[m,k] x[k] for rows [from, to). Rows are read one after the other: memory gives
+  // three times as much to one reader as to four side by side. `width` counts the columns with the
+  // zeros that make it a multiple of 64, which x holds too; from is a multiple of kRows.
   void (*dense_f32)(const float* w, const float* x, float* y, std::int64_t width,
                     std::int64_t from, std::int64_t to);
   void (*dense_f16)(const std::uint16_t* w, const float* x, float* y, std::int64_t width,
@@ -86,9 +86,8 @@ struct Table {
   // The exact integer of one row of such a matrix.
   std::int32_t (*row_i8)(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
                          std::int64_t row);
-  // Roughly the same for all rows from the upper four bits of the weights: a byte holds
-  // (w >> 4) + 8 of a column below its 32-column half and of one above; 32 bytes of each row of a
-  // strip, then the next. |x8| is at most kScreenLimit.
+  // Roughly the same from the upper four bits of the weights: of 64 columns, byte i holds
+  // (w >> 4) + 8 of column i below and of column 32 + i above. |x8| is at most kScreenLimit.
   void (*screen)(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x,
                  float amplitude, float* y, std::int64_t width, std::int64_t from,
                  std::int64_t to);
@@ -123,6 +122,8 @@ struct Table {
   void (*silu)(float* x, std::int64_t width);
   void (*gelu)(float* x, std::int64_t width);       // exact, by erf
   void (*gelu_tanh)(float* x, std::int64_t width);  // its tanh form
+  void (*relu)(float* x, std::int64_t width);
+  void (*square)(float* x, std::int64_t width);
   void (*decay)(float* x, std::int64_t width);      // exp(-exp(-1/2) sigmoid(x))
   void (*exponential)(float* x, std::int64_t width);
   // masses[i] = sum of exp(x - most) over the x that are at most margins[i] below `most`.

@@ -1,4 +1,4 @@
-// Dense products, a strip of rows at a time.
+// Dense products, row after row; sums over lanes are taken for four rows together.
 #include "kernels/dense/dense.h"
 #include "kernels/dense/half.h"
 #include "kernels/dense/screen.h"
@@ -26,24 +26,24 @@ inline Vec load(const std::uint16_t* half) {
 }
 using goose::load;
 
-// Sums of one strip.
+// Sums of kRows rows.
 template <class Weight>
-inline Four strip(const Weight* w, const float* x, std::int64_t width) {
-  constexpr int kLine = 64 / sizeof(Weight);
-  Vec sum[kStrip] = {};
-  for (std::int64_t k = 0; k < width; k += kLine, w += kStrip * kLine) {
-#pragma GCC unroll 8
-    for (int i = 0; i < kLine; i += kLanes) {
-      const Vec value = goose::load(x + k + i);
+inline Four rows_of(const Weight* w, const float* x, std::int64_t width) {
+  Vec sum[kRows] = {};
 #pragma GCC unroll 4
-      for (int r = 0; r < kStrip; ++r) sum[r] += load(w + r * kLine + i) * value;
+  for (int r = 0; r < kRows; ++r, w += width) {
+    Vec other = {};
+    for (std::int64_t k = 0; k < width; k += 2 * kLanes) {
+      sum[r] += load(w + k) * goose::load(x + k);
+      other += load(w + k + kLanes) * goose::load(x + k + kLanes);
     }
+    sum[r] += other;
   }
   return sums_of(sum);
 }
 
 inline void put(Four sums, float* y, std::int64_t rows) {
-  if (rows >= kStrip) {
+  if (rows >= kRows) {
     __builtin_memcpy(y, &sums, sizeof sums);
   } else {
     for (int r = 0; r < rows; ++r) y[r] = sums[r];
@@ -53,8 +53,8 @@ inline void put(Four sums, float* y, std::int64_t rows) {
 template <class Weight>
 inline void product(const Weight* w, const float* x, float* y, std::int64_t width,
                     std::int64_t from, std::int64_t to) {
-  for (std::int64_t m = from; m < to; m += kStrip) {
-    put(strip(w + m * width, x, width), y + m, to - m);
+  for (std::int64_t m = from; m < to; m += kRows) {
+    put(rows_of(w + m * width, x, width), y + m, to - m);
   }
 }
 
@@ -89,98 +89,95 @@ inline Shorts widened(const std::int8_t* w) {
 #endif
 }
 
-inline FourInts strip(const std::int8_t* w, const std::int16_t* x, std::int64_t width) {
-  IntVec sum[kStrip] = {};
-  for (std::int64_t k = 0; k < width; k += 64, w += kStrip * 64) {
+inline IntVec row_of(const std::int8_t* w, const std::int16_t* x, std::int64_t width) {
+  IntVec sum = {};
+  for (std::int64_t k = 0; k < width; k += 64) {
 #pragma GCC unroll 8
     for (int i = 0; i < 64; i += kBytes) {
       Shorts value;
       __builtin_memcpy(&value, x + k + i, sizeof value);
-#pragma GCC unroll 4
-      for (int r = 0; r < kStrip; ++r) sum[r] += multiply_add(widened(w + r * 64 + i), value);
+      sum += multiply_add(widened(w + k + i), value);
     }
   }
+  return sum;
+}
+
+inline FourInts rows_of(const std::int8_t* w, const std::int16_t* x, std::int64_t width) {
+  IntVec sum[kRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) sum[r] = row_of(w + r * width, x, width);
   return sums_of(sum);
 }
 
-// Sums of products of neighbours, bytes without sign times bytes with one; a sum fits 16 bits.
-typedef std::uint8_t Nibbles __attribute__((vector_size(GOOSE_VECTOR_BYTES)));
-inline Shorts multiply_add(Nibbles a, Nibbles b) {
-#if defined(__AVX512BW__)
-  return (Shorts)_mm512_maddubs_epi16((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return (Shorts)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
+// Of 64 inputs those that meet a vector of lower and of upper halves: 32 of each, or 16 where a
+// vector holds no more.
+constexpr int kHalf = GOOSE_VECTOR_BYTES < 32 ? GOOSE_VECTOR_BYTES : 32;
+typedef std::uint8_t HalfNibbles __attribute__((vector_size(kHalf)));
+typedef std::int16_t HalfShorts __attribute__((vector_size(kHalf)));
+typedef std::int32_t HalfInts __attribute__((vector_size(kHalf)));
+
+inline HalfShorts multiply_nibbles(HalfNibbles a, const std::int8_t* x) {
+  HalfNibbles b;
+  __builtin_memcpy(&b, x, sizeof b);
+#if defined(__AVX2__)
+  return (HalfShorts)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
 #else
-  const Shorts even = ((Shorts)a & 255) * ((Shorts)((Shorts)b << 8) >> 8);
-  return even + (((Shorts)a >> 8) & 255) * ((Shorts)b >> 8);
+  const HalfShorts even = ((HalfShorts)a & 255) * ((HalfShorts)((HalfShorts)b << 8) >> 8);
+  return even + (((HalfShorts)a >> 8) & 255) * ((HalfShorts)b >> 8);
 #endif
 }
 
-// 32 inputs, as often as they fill a vector; on a narrow instruction set half of them.
-inline Nibbles spread(const std::int8_t* x) {
-#if defined(__AVX512BW__)
-  return (Nibbles)_mm512_maskz_broadcast_i64x4(
-      static_cast<__mmask8>(0xFF), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+inline HalfInts add_neighbours(HalfShorts a) {
+#if defined(__AVX2__)
+  return (HalfInts)_mm256_madd_epi16((__m256i)a, _mm256_set1_epi16(1));
 #else
-  Nibbles value;
-  __builtin_memcpy(&value, x, sizeof value);
-  return value;
+  return ((HalfInts)((HalfInts)a << 16) >> 16) + ((HalfInts)a >> 16);
 #endif
 }
 
-constexpr int kVectors = kStrip * 32 / GOOSE_VECTOR_BYTES;  // of 64 columns of a strip
-constexpr int kSums = 4;  // times 64 columns: 2 * 15 * 127 * 2 each, 30480 in all
+constexpr int kSums = 4;  // times 64 columns fit 16 bits: 2 * 2 * 15 * 127 each, 30480 in all
 
-inline FourInts screen_strip(const std::uint8_t* w, const std::int8_t* x, std::int64_t width) {
-  const Shorts ones = Shorts{} + 1;
-  IntVec sum[kVectors] = {};
+inline FourInts screen_row(const std::uint8_t* w, const std::int8_t* x, std::int64_t width) {
+  HalfInts sum = {};
   for (std::int64_t from = 0; from < width; from += 64 * kSums) {
     const std::int64_t to = width - from < 64 * kSums ? width : from + 64 * kSums;
-    Shorts some[kVectors] = {};
-    for (std::int64_t k = from; k < to; k += 64, w += kStrip * 32) {
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) {
-        const int half = GOOSE_VECTOR_BYTES < 32 ? v % 2 * 16 : 0;
-        Nibbles bytes;
-        __builtin_memcpy(&bytes, w + v * GOOSE_VECTOR_BYTES, sizeof bytes);
-        const Nibbles upper = (Nibbles)((Shorts)((Shorts)bytes >> 4)) & 15;
-        some[v] += multiply_add(bytes & 15, spread(x + k + half));
-        some[v] += multiply_add(upper, spread(x + k + 32 + half));
+    HalfShorts some = {};
+    for (std::int64_t k = from; k < to; k += 64, w += 32) {
+#pragma GCC unroll 2
+      for (int i = 0; i < 32; i += kHalf) {
+        HalfNibbles bytes;
+        __builtin_memcpy(&bytes, w + i, sizeof bytes);
+        const auto upper = (HalfNibbles)((HalfShorts)((HalfShorts)bytes >> 4)) & 15;
+        some += multiply_nibbles(bytes & 15, x + k + i);
+        some += multiply_nibbles(upper, x + k + 32 + i);
       }
     }
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) sum[v] += multiply_add(some[v], ones);
+    sum += add_neighbours(some);
   }
-  // Lanes of a row stand together: eight lanes each, over all vectors.
-  FourInts row[kStrip];
-  for (int r = 0; r < kStrip; ++r) {
-    FourInts part[2];
-    const auto* from = reinterpret_cast<const char*>(&sum[r * 32 / GOOSE_VECTOR_BYTES]);
-    __builtin_memcpy(part, from + r * 32 % GOOSE_VECTOR_BYTES, sizeof part);
-    row[r] = part[0] + part[1];
-  }
-  const FourInts ab = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5) +
-                      __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
-  const FourInts cd = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5) +
-                      __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  FourInts part[sizeof sum / 16];
+  __builtin_memcpy(part, &sum, sizeof sum);
+  for (unsigned i = 1; i < sizeof sum / 16; ++i) part[0] += part[i];
+  return part[0];
+}
+
+inline FourInts transposed_sums(FourInts a, FourInts b, FourInts c, FourInts d) {
+  const FourInts ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const FourInts cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
   return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+inline FourInts screen_rows(const std::uint8_t* w, const std::int8_t* x, std::int64_t width) {
+  FourInts row[kRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) row[r] = screen_row(w + r * width / 2, x, width);
+  return transposed_sums(row[0], row[1], row[2], row[3]);
 }
 
 }  // namespace
 
 std::int32_t row_i8(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
                     std::int64_t row) {
-  w += row / kStrip * kStrip * width + row % kStrip * 64;
-  IntVec sum = {};
-  for (std::int64_t k = 0; k < width; k += 64, w += kStrip * 64) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 64; i += kBytes) {
-      Shorts value;
-      __builtin_memcpy(&value, x + k + i, sizeof value);
-      sum += multiply_add(widened(w + i), value);
-    }
-  }
-  const FourInts four = folded(sum);
+  const FourInts four = folded(row_of(w + row * width, x, width));
   return four[0] + four[1] + four[2] + four[3];
 }
 
@@ -188,11 +185,11 @@ void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* 
             float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
   std::int32_t inputs = 0;
   for (std::int64_t k = 0; k < width; ++k) inputs += x[k];
-  for (std::int64_t m = from; m < to; m += kStrip) {
-    const FourInts upper = screen_strip(nibbles + m * width / 2, x, width);
+  for (std::int64_t m = from; m < to; m += kRows) {
+    const FourInts upper = screen_rows(nibbles + m * width / 2, x, width);
     Four scales = {}, value;
-    __builtin_memcpy(&scales, scale + m, to - m >= kStrip ? sizeof scales : (to - m) * sizeof(float));
-    for (int r = 0; r < kStrip; ++r) value[r] = screened(upper[r], inputs);
+    __builtin_memcpy(&scales, scale + m, to - m >= kRows ? sizeof scales : (to - m) * sizeof(float));
+    for (int r = 0; r < kRows; ++r) value[r] = screened(upper[r], inputs);
     put(scales * amplitude * value, y + m, to - m);
   }
 }
@@ -209,10 +206,10 @@ void dense_f16(const std::uint16_t* w, const float* x, float* y, std::int64_t wi
 
 void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, float amplitude,
               float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
-  for (std::int64_t m = from; m < to; m += kStrip) {
-    const FourInts sums = strip(w + m * width, x, width);
+  for (std::int64_t m = from; m < to; m += kRows) {
+    const FourInts sums = rows_of(w + m * width, x, width);
     Four scales = {};
-    __builtin_memcpy(&scales, scale + m, to - m >= kStrip ? sizeof scales : (to - m) * sizeof(float));
+    __builtin_memcpy(&scales, scale + m, to - m >= kRows ? sizeof scales : (to - m) * sizeof(float));
     put(scales * amplitude * __builtin_convertvector(sums, Four), y + m, to - m);
   }
 }

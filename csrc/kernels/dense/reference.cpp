@@ -8,13 +8,6 @@
 namespace goose::kernels::reference {
 namespace {
 
-// Where w[m,k] stands in strips of rows (kernels.h).
-template <class Weight>
-Weight at(const Weight* w, std::int64_t width, std::int64_t m, std::int64_t k) {
-  constexpr std::int64_t kLine = 64 / sizeof(Weight);
-  return w[m / kStrip * kStrip * width + (k / kLine * kStrip + m % kStrip) * kLine + k % kLine];
-}
-
 double real(float x) { return x; }
 double real(std::uint16_t half) { return single_of_half(half); }
 
@@ -23,7 +16,7 @@ void product(const Weight* w, const float* x, float* y, std::int64_t width, std:
              std::int64_t to) {
   for (std::int64_t m = from; m < to; ++m) {
     double sum = 0;
-    for (std::int64_t k = 0; k < width; ++k) sum += real(at(w, width, m, k)) * x[k];
+    for (std::int64_t k = 0; k < width; ++k) sum += real(w[m * width + k]) * x[k];
     y[m] = static_cast<float>(sum);
   }
 }
@@ -44,7 +37,7 @@ void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, f
               float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
   for (std::int64_t m = from; m < to; ++m) {
     std::int32_t sum = 0;
-    for (std::int64_t k = 0; k < width; ++k) sum += at(w, width, m, k) * x[k];
+    for (std::int64_t k = 0; k < width; ++k) sum += w[m * width + k] * x[k];
     y[m] = scale[m] * amplitude * static_cast<float>(sum);
   }
 }
@@ -52,7 +45,7 @@ void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, f
 std::int32_t row_i8(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
                     std::int64_t row) {
   std::int32_t sum = 0;
-  for (std::int64_t k = 0; k < width; ++k) sum += at(w, width, row, k) * x[k];
+  for (std::int64_t k = 0; k < width; ++k) sum += w[row * width + k] * x[k];
   return sum;
 }
 
@@ -61,10 +54,9 @@ void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* 
   std::int32_t inputs = 0;
   for (std::int64_t k = 0; k < width; ++k) inputs += x[k];
   for (std::int64_t m = from; m < to; ++m) {
-    const std::uint8_t* strip = nibbles + m / kStrip * kStrip * width / 2;
     std::int32_t upper = 0;
     for (std::int64_t k = 0; k < width; ++k) {
-      const std::uint8_t byte = strip[(k / 64 * kStrip + m % kStrip) * 32 + k % 32];
+      const std::uint8_t byte = nibbles[(m * width + k / 64 * 64) / 2 + k % 32];
       upper += (k % 64 < 32 ? byte & 15 : byte >> 4) * x[k];
     }
     y[m] = scale[m] * amplitude * screened(upper, inputs);

@@ -14,6 +14,14 @@ inline void multiply_loop(float* __restrict x, const float* __restrict y, std::i
   for (std::int64_t i = 0; i < width; ++i) x[i] *= y[i];
 }
 
+inline void relu_loop(float* x, std::int64_t width) {
+  for (std::int64_t i = 0; i < width; ++i) x[i] = x[i] > 0 ? x[i] : 0;
+}
+
+inline void square_loop(float* x, std::int64_t width) {
+  for (std::int64_t i = 0; i < width; ++i) x[i] *= x[i];
+}
+
 inline void blend_loop(float* __restrict x, const float* __restrict y,
                        const float* __restrict share, std::int64_t width) {
   for (std::int64_t i = 0; i < width; ++i) x[i] += (y[i] - x[i]) * share[i];

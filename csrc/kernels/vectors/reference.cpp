@@ -47,6 +47,8 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
 
 void add(float* x, const float* y, std::int64_t width) { add_loop(x, y, width); }
 void multiply(float* x, const float* y, std::int64_t width) { multiply_loop(x, y, width); }
+void relu(float* x, std::int64_t width) { relu_loop(x, width); }
+void square(float* x, std::int64_t width) { square_loop(x, width); }
 void blend(float* x, const float* y, const float* share, std::int64_t width) {
   blend_loop(x, y, share, width);
 }

@@ -24,6 +24,8 @@
   void silu(float* x, std::int64_t width);                                                       \
   void gelu(float* x, std::int64_t width);                                                       \
   void gelu_tanh(float* x, std::int64_t width);                                                  \
+  void relu(float* x, std::int64_t width);                                                       \
+  void square(float* x, std::int64_t width);                                                     \
   void decay(float* x, std::int64_t width);                                                      \
   void exponential(float* x, std::int64_t width);                                                \
   void masses(const float* x, std::int64_t width, float most, const float* margins,              \

@@ -1,0 +1,119 @@
+#include "engine/model.h"
+
+#include <stdexcept>
+
+#include "kernels/dense/half.h"
+
+namespace goose::engine {
+namespace {
+
+Norm read_norm(const Source& source, const Config& c, const std::string& name) {
+  return {source.floats(name + ".weight", {c.width}),
+          c.rms_norm ? nullptr : source.floats(name + ".bias", {c.width})};
+}
+
+class Builder {
+ public:
+  Builder(const Source& source, const Config& config, const kernels::Table& table, Arena& arena)
+      : source_(source), c_(config), table_(table), arena_(arena) {}
+
+  Block block(std::size_t layer) const {
+    const std::string name = "blocks." + std::to_string(layer) + ".";
+    return {read_norm(source_, c_, name + "mixer_norm"), read_norm(source_, c_, name + "mlp_norm"),
+            mixer(name + "mixer.", layer), mlp(name + "mlp.")};
+  }
+
+  Matrix matrix(const std::string& name, std::int64_t M, std::int64_t K) const {
+    return Matrix(source_, name, M, K, table_, arena_);
+  }
+
+ private:
+  LowRank low_rank(const std::string& name, std::int64_t rank, bool bias) const {
+    const std::int64_t C = c_.inner();
+    return {matrix(name + ".down", rank, c_.width), matrix(name + ".up", C, rank),
+            bias ? source_.floats(name + ".bias", {C}) : nullptr};
+  }
+
+  const float* optional(bool wanted, const std::string& name, const Shape& shape) const {
+    return wanted ? source_.floats(name, shape) : nullptr;
+  }
+
+  Mixer mixer(const std::string& name, std::size_t layer) const {
+    const std::int64_t D = c_.width, C = c_.inner();
+    const bool gated = c_.gate != Gate::none;
+    Mixer m{matrix(name + "receptance", C, D), matrix(name + "key", C, D),
+            matrix(name + "value", C, D),      matrix(name + "output", D, C),
+            low_rank(name + "decay", c_.decay_rank, true),
+            low_rank(name + "rate", c_.rate_rank, true),
+            {}, {},
+            optional(c_.token_shift, name + "shift.mix", {gated ? 6 : 5, D}),
+            optional(c_.removal_key, name + "removal", {C}),
+            optional(c_.key_replacement, name + "replacement", {C}),
+            optional(c_.bonus, name + "bonus", {c_.heads, c_.head_size}),
+            {optional(c_.group_norm, name + "norm.weight", {C}),
+             optional(c_.group_norm, name + "norm.bias", {C})}};
+    if (layer > 0 && c_.value_mix == ValueMix::mix) {
+      m.value_mix.emplace(low_rank(name + "value_mix", c_.value_rank, true));
+    }
+    if (gated) m.gate.emplace(low_rank(name + "gate", c_.gate_rank, false));
+    return m;
+  }
+
+  MlpLayer mlp(const std::string& name) const {
+    MlpLayer result{{}, nullptr};
+    const std::int64_t D = c_.width, I = c_.middle;
+    if (c_.mlp == Mlp::gated) {
+      result.matrices.push_back(matrix(name + "gate", I, D));
+      result.matrices.push_back(matrix(name + "up", I, D));
+      result.matrices.push_back(matrix(name + "down", D, I));
+    } else {
+      result.matrices.push_back(matrix(name + "key", I, D));
+      result.matrices.push_back(matrix(name + "value", D, I));
+      result.shift = optional(c_.token_shift, name + "shift.mix", {1, D});
+    }
+    return result;
+  }
+
+  const Source& source_;
+  const Config& c_;
+  const kernels::Table& table_;
+  Arena& arena_;
+};
+
+}  // namespace
+
+Model::Model(const Settings& settings, const Source& source)
+    : config(read_config(settings)), table(kernels::selected_table()) {
+  const Config& c = config;
+  const Builder build(source, c, table, weights_);
+  const bool i8 = source.get("embedding.weight").dtype == "I8";
+  embedding_ = source.take<void>("embedding.weight", i8 ? "I8" : "F16", {c.vocab, c.width});
+  if (i8) embedding_scale_ = source.floats("embedding.scale", {c.vocab});
+  if (c.embedding_norm) embedding_norm = read_norm(source, c, "embedding_norm");
+  final_norm = read_norm(source, c, "final_norm");
+  for (std::size_t layer = 0; layer < static_cast<std::size_t>(c.layers); ++layer) {
+    blocks.push_back(build.block(layer));
+  }
+  const bool own = source.has("lm_head.weight") || source.has("lm_head.planes");
+  if (!own && !c.tied) throw std::invalid_argument("tensor 'lm_head.weight' is missing");
+  head.emplace(build.matrix(own ? "lm_head" : "embedding", c.vocab, c.width), table, weights_);
+}
+
+State Model::new_state() const {
+  const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  return State(size(config.layers), size(config.heads), size(config.head_size),
+               size(config.width), config.mlp == Mlp::channel_mix);
+}
+
+void Model::embed(std::int32_t token, float* x) const {
+  const std::int64_t D = config.width, first = token * D;
+  if (embedding_scale_ == nullptr) {
+    const auto* from = static_cast<const std::uint16_t*>(embedding_) + first;
+    for (std::int64_t d = 0; d < D; ++d) x[d] = single_of_half(from[d]);
+  } else {
+    const auto* from = static_cast<const std::int8_t*>(embedding_) + first;
+    for (std::int64_t d = 0; d < D; ++d) x[d] = embedding_scale_[token] * from[d];
+  }
+}
+
+}  // namespace goose::engine

@@ -1,0 +1,247 @@
+#include "engine/pass.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace goose::engine {
+namespace {
+
+enum Consumer { kReceptance, kDecay, kKey, kValue, kRate, kGate };
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+// Null stays null: a part that is switched off.
+const float* at(const float* vector, std::int64_t index) {
+  return vector == nullptr ? nullptr : vector + index;
+}
+
+// Copies the last row of every piece to where `to` says.
+template <class To>
+void keep_last(const std::vector<Piece>& pieces, const float* x, std::int64_t width, const To& to) {
+  for (const Piece& piece : pieces) {
+    std::memcpy(to(*piece.state), x + (piece.row + piece.count - 1) * width,
+                sizeof(float) * size(width));
+  }
+}
+
+// Rotates pairs (n, n + N/2) of one head by position * theta^(-2n/N).
+void rotate(float* x, std::int64_t n, std::int64_t position, float theta) {
+  const std::int64_t half = n / 2;
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(half);
+    const float angle = static_cast<float>(position) * std::pow(theta, -exponent);
+    const float cosine = std::cos(angle), sine = std::sin(angle);
+    const float left = x[i], right = x[i + half];
+    x[i] = left * cosine - right * sine;
+    x[i + half] = right * cosine + left * sine;
+  }
+}
+
+}  // namespace
+
+const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
+  pool_ = &pool;
+  const std::int64_t rows = pieces.back().row + pieces.back().count;
+  const std::int64_t D = model_.config.width;
+  reserve(rows);
+  embed(pieces, rows);
+  for (std::size_t layer = 0; layer < model_.blocks.size(); ++layer) {
+    const Block& block = model_.blocks[layer];
+    norm(block.mixer_norm, x_.data(), rows, normed_.data());
+    mix(block, layer, pieces, rows);
+    table_.add(x_.data(), y_.data(), rows * D);
+    norm(block.mlp_norm, x_.data(), rows, normed_.data());
+    mlp(block, layer, pieces, rows);
+    table_.add(x_.data(), y_.data(), rows * D);
+  }
+  return x_.data();
+}
+
+void Pass::head(const float* x, std::int64_t rows, float missed, float* logits, Pool& pool) {
+  pool_ = &pool;
+  norm(model_.final_norm, x, rows, normed_.data());
+  inputs_.set(normed_.data(), rows, model_.config.width);
+  model_.head->multiply(inputs_, logits, missed, pool);
+}
+
+void Pass::reserve(std::int64_t rows) {
+  const Config& c = model_.config;
+  const std::int64_t rank = std::max({c.decay_rank, c.rate_rank, c.value_rank, c.gate_rank});
+  for (Buffer<float>* buffer : {&x_, &normed_, &shifted_, &y_}) {
+    buffer->at_least(size(rows * c.width));
+  }
+  for (Buffer<float>* buffer : {&r_, &w_, &k_, &v_, &a_, &g_, &first_, &mixed_}) {
+    buffer->at_least(size(rows * c.inner()));
+  }
+  for (Buffer<float>* buffer : {&middle_, &up_}) buffer->at_least(size(rows * c.middle));
+  low_.at_least(size(rows * rank));
+}
+
+void Pass::embed(const std::vector<Piece>& pieces, std::int64_t rows) {
+  const std::int64_t D = model_.config.width;
+  float* x = model_.embedding_norm ? normed_.data() : x_.data();
+  for (const Piece& piece : pieces) {
+    for (std::int64_t i = 0; i < piece.count; ++i) {
+      model_.embed(piece.tokens[i], x + (piece.row + i) * D);
+    }
+  }
+  if (model_.embedding_norm) norm(*model_.embedding_norm, x, rows, x_.data());
+}
+
+void Pass::norm(const Norm& norm, const float* x, std::int64_t rows, float* y) {
+  const Config& c = model_.config;
+  pool_->each(rows, [&](int, std::int64_t row) {
+    const float* from = x + row * c.width;
+    float* to = y + row * c.width;
+    if (c.rms_norm) {
+      table_.rms_norm(from, norm.weight, c.norm_eps, to, c.width);
+    } else {
+      table_.layer_norm(from, norm.weight, norm.bias, c.norm_eps, to, c.width);
+    }
+  });
+  inputs_of_ = nullptr;
+}
+
+// Matrices that read the same rows share their encoded forms.
+void Pass::multiply(const Matrix& matrix, const float* x, std::int64_t rows, float* y) {
+  if (inputs_of_ != x) inputs_.set(x, rows, matrix.width());
+  inputs_of_ = x;
+  matrix.multiply(inputs_, y, *pool_);
+}
+
+void Pass::each(std::int64_t rows, float* x, std::int64_t width,
+                void (*function)(float*, std::int64_t)) {
+  pool_->each(rows, [&](int, std::int64_t row) { function(x + row * width, width); });
+}
+
+void Pass::low_rank(const LowRank& adapter, const float* x, std::int64_t rows,
+                    void (*activation)(float*, std::int64_t), float* y) {
+  const std::int64_t C = adapter.up.height();
+  multiply(adapter.down, x, rows, low_.data());
+  if (activation != nullptr) each(rows, low_.data(), adapter.down.height(), activation);
+  inputs_of_ = nullptr;
+  multiply(adapter.up, low_.data(), rows, y);
+  inputs_of_ = nullptr;
+  if (adapter.bias == nullptr) return;
+  for (std::int64_t row = 0; row < rows; ++row) table_.add(y + row * C, adapter.bias, C);
+}
+
+// Rows mixed with the ones before them; `channel` tells the MLP's last row from the mixer's.
+const float* Pass::shifted(const float* x, const float* mix, const std::vector<Piece>& pieces,
+                           std::size_t layer, bool channel) {
+  if (mix == nullptr) return x;
+  const std::int64_t D = model_.config.width;
+  for (const Piece& piece : pieces) {
+    const float* last = channel ? piece.state->channel_shift(layer) : piece.state->shift(layer);
+    for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
+      table_.shift(x + row * D, last, mix, shifted_.data() + row * D, D);
+      last = x + row * D;
+    }
+  }
+  inputs_of_ = nullptr;
+  return shifted_.data();
+}
+
+void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& pieces,
+               std::int64_t rows) {
+  const Config& c = model_.config;
+  const Mixer& m = block.mixer;
+  const auto input = [&](Consumer consumer) {
+    return shifted(normed_.data(), at(m.shift, consumer * c.width), pieces, layer, false);
+  };
+  multiply(m.receptance, input(kReceptance), rows, r_.data());
+  multiply(m.key, input(kKey), rows, k_.data());
+  values(m, layer, input(kValue), rows);
+  low_rank(m.decay, input(kDecay), rows, table_.tanh, w_.data());
+  each(rows, w_.data(), c.inner(), table_.decay);
+  low_rank(m.rate, input(kRate), rows, nullptr, a_.data());
+  each(rows, a_.data(), c.inner(), table_.sigmoid);
+  if (m.gate) low_rank(*m.gate, input(kGate), rows, table_.sigmoid, g_.data());
+  recur(m, layer, pieces);
+  keep_last(pieces, normed_.data(), c.width, [&](State& state) { return state.shift(layer); });
+  inputs_of_ = nullptr;
+  multiply(m.output, mixed_.data(), rows, y_.data());
+  inputs_of_ = nullptr;
+}
+
+// Values, with those of the first block mixed in.
+void Pass::values(const Mixer& m, std::size_t layer, const float* x, std::int64_t rows) {
+  const std::int64_t C = model_.config.inner();
+  multiply(m.value, x, rows, v_.data());
+  if (m.value_mix) {
+    low_rank(*m.value_mix, x, rows, nullptr, a_.data());
+    each(rows, a_.data(), C, table_.sigmoid);
+    table_.blend(v_.data(), first_.data(), a_.data(), rows * C);
+  } else if (layer == 0) {
+    std::memcpy(first_.data(), v_.data(), sizeof(float) * size(rows * C));
+  }
+}
+
+void Pass::recur(const Mixer& m, std::size_t layer, const std::vector<Piece>& pieces) {
+  const std::int64_t heads = model_.config.heads;
+  pool_->each(static_cast<std::int64_t>(pieces.size()) * heads, [&](int, std::int64_t item) {
+    recur_head(m, layer, pieces[size(item / heads)], item % heads, mixed_.data());
+  });
+}
+
+// The recurrence of one head over a piece, with its norm, bonus and gate.
+void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std::int64_t head,
+                      float* out) {
+  const Config& c = model_.config;
+  const std::int64_t N = c.head_size, C = c.inner(), first = head * N;
+  const float plus = c.gate == Gate::one_plus ? 1.0F : 0.0F;
+  float* state = piece.state->wkv(layer) + head * N * N;
+  alignas(64) float alpha[128], beta[128], written[128], y[128];
+  for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
+    const std::int64_t from = row * C + first;
+    float *r = r_.data() + from, *k = k_.data() + from;
+    const float* v = v_.data() + from;
+    if (c.rope) {
+      const std::int64_t position = piece.state->position + row - piece.row;
+      rotate(r, N, position, c.rope_theta);
+      rotate(k, N, position, c.rope_theta);
+    }
+    const float score =
+        table_.delta(r, k, a_.data() + from, at(m.removal, first), at(m.replacement, first),
+                     at(m.bonus, first), alpha, beta, written, N);
+    table_.wkv(state, r, w_.data() + from, written, v, alpha, beta, y, N);
+    if (m.norm.weight != nullptr) {
+      table_.layer_norm(y, m.norm.weight + first, m.norm.bias + first,
+                        static_cast<float>(N) * 1e-5F, y, N);
+    }
+    table_.gate(y, score, v, plus, m.gate ? g_.data() + from : nullptr, out + from, N);
+  }
+}
+
+void Pass::mlp(const Block& block, std::size_t layer, const std::vector<Piece>& pieces,
+               std::int64_t rows) {
+  const Config& c = model_.config;
+  const std::vector<Matrix>& matrices = block.mlp.matrices;
+  const float* input = shifted(normed_.data(), block.mlp.shift, pieces, layer, true);
+  multiply(matrices[0], input, rows, middle_.data());
+  if (c.mlp == Mlp::gated) multiply(matrices[1], input, rows, up_.data());
+  activate(middle_.data(), rows);
+  if (c.mlp == Mlp::gated) {
+    table_.multiply(middle_.data(), up_.data(), rows * c.middle);
+  } else {
+    table_.square(middle_.data(), rows * c.middle);
+    keep_last(pieces, normed_.data(), c.width,
+              [&](State& state) { return state.channel_shift(layer); });
+  }
+  inputs_of_ = nullptr;
+  multiply(matrices.back(), middle_.data(), rows, y_.data());
+  inputs_of_ = nullptr;
+}
+
+void Pass::activate(float* x, std::int64_t rows) {
+  const Config& c = model_.config;
+  switch (c.activation) {
+    case Activation::silu: return each(rows, x, c.middle, table_.silu);
+    case Activation::gelu: return each(rows, x, c.middle, table_.gelu);
+    case Activation::gelu_tanh: return each(rows, x, c.middle, table_.gelu_tanh);
+    case Activation::relu: return each(rows, x, c.middle, table_.relu);
+  }
+}
+
+}  // namespace goose::engine

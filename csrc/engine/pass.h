@@ -1,0 +1,62 @@
+// Rows of tokens on their way through a model, and the memory they need on it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/buffer.h"
+#include "engine/inputs.h"
+#include "engine/model.h"
+#include "engine/pool.h"
+
+namespace goose::engine {
+
+// Part of a batch: tokens of one sequence, which are rows [row, row + count) of every buffer.
+struct Piece {
+  State* state;
+  const std::int32_t* tokens;
+  std::int64_t row, count;
+};
+
+// One at a time may run on a pass; several passes may share a model.
+class Pass {
+ public:
+  static constexpr std::int64_t kMostRows = 64;
+
+  explicit Pass(const Model& model) : model_(model), table_(model.table), inputs_(model.table) {}
+
+  // Advances the states over the pieces; their rows (rows, D) before the last norm.
+  const float* run(const std::vector<Piece>& pieces, Pool& pool);
+  // Logits (rows, V) of such rows; `missed` as in head.h.
+  void head(const float* x, std::int64_t rows, float missed, float* logits, Pool& pool);
+
+ private:
+  void reserve(std::int64_t rows);
+  void embed(const std::vector<Piece>& pieces, std::int64_t rows);
+  void norm(const Norm& norm, const float* x, std::int64_t rows, float* y);
+  void mix(const Block& block, std::size_t layer, const std::vector<Piece>& pieces,
+           std::int64_t rows);
+  void values(const Mixer& mixer, std::size_t layer, const float* x, std::int64_t rows);
+  void recur(const Mixer& mixer, std::size_t layer, const std::vector<Piece>& pieces);
+  void recur_head(const Mixer& mixer, std::size_t layer, const Piece& piece, std::int64_t head,
+                  float* out);
+  void mlp(const Block& block, std::size_t layer, const std::vector<Piece>& pieces,
+           std::int64_t rows);
+  void activate(float* x, std::int64_t rows);
+  const float* shifted(const float* x, const float* mix, const std::vector<Piece>& pieces,
+                       std::size_t layer, bool channel);
+  void low_rank(const LowRank& adapter, const float* x, std::int64_t rows,
+                void (*activation)(float*, std::int64_t), float* y);
+  void multiply(const Matrix& matrix, const float* x, std::int64_t rows, float* y);
+  void each(std::int64_t rows, float* x, std::int64_t width,
+            void (*function)(float*, std::int64_t));
+
+  const Model& model_;
+  const kernels::Table& table_;
+  Pool* pool_ = nullptr;
+  Inputs inputs_;
+  const float* inputs_of_ = nullptr;  // null where their contents have changed
+  Buffer<float> x_, normed_, shifted_, mixed_, r_, w_, k_, v_, a_, g_, y_, first_, low_, middle_, up_;
+};
+
+}  // namespace goose::engine
