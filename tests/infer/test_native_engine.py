@@ -179,3 +179,13 @@ def test_spikes_are_counted(model: Make, ids: np.ndarray) -> None:
     np.testing.assert_allclose(active[:, 0], active[:, 1], rtol=0.02, atol=3)
     engine.reset_counts()
     assert all(active == 0 for active, _ in engine.counts().values())
+
+
+def test_logits_that_are_held_are_not_overwritten(model: Make, ids: np.ndarray) -> None:
+    engine = Engine(model(), threads=1)
+    held = engine.step([engine.start()], [3])
+    copy, row = held.copy(), engine.step([engine.start()], [4])[0]
+    row_copy = row.copy()
+    engine.step([engine.start()], [5])
+    np.testing.assert_array_equal(held, copy)
+    np.testing.assert_array_equal(row, row_copy)

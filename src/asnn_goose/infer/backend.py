@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 BackendName = Literal["native", "reference"]
 DTYPES = {"float16": "F16", "float32": "F32", "int8": "I8", "uint64": "U64"}
 """Names that the compiled engine gives to element types."""
+
+UNSHARED = 2
+"""References to an array that only its attribute and the call that counts them hold."""
 
 
 class EngineError(ValueError):
@@ -92,6 +96,7 @@ class _NativeBackend:
 
     def __init__(self, model: PackedModel, *, threads: int) -> None:
         self._threads, self._vocab = threads, int(model.config["vocab_size"])
+        self._last = np.empty((0, self._vocab), np.float32)
         self._arrays = {name: np.ascontiguousarray(a) for name, a in model.tensors.items()}
         self._engine = native_module().Engine(
             flat(model.config),
@@ -114,12 +119,21 @@ class _NativeBackend:
         every: bool,
         missed: float = 0.0,
     ) -> NDArray[np.float32]:
-        rows = sum(map(len, tokens)) if every else len(states)
-        logits = np.empty((rows, self._vocab), np.float32)
+        logits = self._room(sum(map(len, tokens)) if every else len(states))
         self._engine.forward(
             list(states), list(tokens), logits.ctypes.data, every, self._threads, missed
         )
         return logits
+
+    def _room(self, rows: int) -> NDArray[np.float32]:
+        """An array (rows, V): the last one again where nobody holds it any more.
+
+        Fresh memory of this size comes page by page from the system, which takes a tenth of a
+        decode step.
+        """
+        if len(self._last) != rows or sys.getrefcount(self._last) > UNSHARED:
+            self._last = np.empty((rows, self._vocab), np.float32)
+        return self._last
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
         found: Mapping[str, tuple[int, int]] = self._engine.counts()
