@@ -114,12 +114,14 @@ class TernaryMatrix {
     }
   }
 
-  // y (rows, M) = W spikes(x), x (rows, K): encoder and product.
+  // y (rows, M) = W spikes(x), x (rows, K): encoder and product, `repeats` times.
   void multiply(std::uintptr_t x, std::uintptr_t y, std::int64_t rows, int steps,
-                const std::string& code, float threshold, bool rotate) {
+                const std::string& code, float threshold, bool rotate, std::int64_t repeats) {
     const Encoding encoding = encoding_of(steps, code, threshold, rotate);
-    inputs_.set(reinterpret_cast<const float*>(x), rows, K_);
-    product(inputs_.spikes(encoding, pool_), encoding, reinterpret_cast<float*>(y), rows);
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      inputs_.set(reinterpret_cast<const float*>(x), rows, K_);
+      product(inputs_.spikes(encoding, pool_), encoding, reinterpret_cast<float*>(y), rows);
+    }
   }
 
   // Integers and amplitude of x (rows, K).
@@ -234,7 +236,7 @@ void bind(nb::module_& m) {
                     std::uintptr_t>(),
            "planes"_a, "P"_a, "M"_a, "K"_a, "groups"_a, "scale"_a)
       .def("multiply", &TernaryMatrix::multiply, "x"_a, "y"_a, "rows"_a, "steps"_a, "code"_a,
-           "threshold"_a, "rotate"_a)
+           "threshold"_a, "rotate"_a, "repeats"_a = 1)
       .def("encode", &TernaryMatrix::encode, "x"_a, "codes"_a, "amplitude"_a, "rows"_a, "steps"_a,
            "code"_a, "threshold"_a, "rotate"_a)
       .def("prepare", &TernaryMatrix::prepare, "codes"_a, "rows"_a, "steps"_a, "code"_a)

@@ -1,4 +1,9 @@
-"""The compiled kernels (csrc/bindings.cpp). Tensors come in as addresses of contiguous fp32."""
+"""The compiled kernels and engine (csrc/). Tensors come in as addresses of contiguous arrays."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 def isas() -> list[str]:
     """Instruction sets that this build holds and this machine can run, slowest first."""
@@ -27,3 +32,82 @@ def wkv7_backward(
     threads: int,
 ) -> None:
     """Gradients of y and of the final state come in, those of all inputs and the state go out."""
+
+class State:
+    """What one sequence carries from token to token."""
+
+    def copy(self) -> State: ...
+    def to_bytes(self) -> bytes: ...
+    def load_bytes(self, data: bytes) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+
+class Engine:
+    """A packed student; docs/engine.md says what the arguments are. Raises ValueError."""
+
+    def __init__(
+        self,
+        config: Mapping[str, bool | int | float | str],
+        tensors: Mapping[str, tuple[int, str, Sequence[int]]],
+        matrices: Mapping[str, tuple[int, str, bool]],
+    ) -> None: ...
+    def new_state(self) -> State: ...
+    def forward(
+        self,
+        states: Sequence[State],
+        tokens: Sequence[NDArray[np.int32]],
+        logits: int,
+        every: bool,
+        threads: int,
+        missed: float = 0.0,
+    ) -> None: ...
+    def usage(self) -> list[tuple[str, int, int, int, int, int]]:
+        """Of every matrix: name, rows, columns, steps, vectors multiplied, spikes in them."""
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Of every spiking matrix: spikes that came, and that could have come."""
+
+    def reset_counts(self) -> None: ...
+
+class TernaryMatrix:
+    """One ternary matrix by itself, for benchmarks and tests."""
+
+    def __init__(self, planes: int, P: int, M: int, K: int, groups: int, scale: int) -> None: ...
+    def multiply(
+        self,
+        x: int,
+        y: int,
+        rows: int,
+        steps: int,
+        code: str,
+        threshold: float,
+        rotate: bool,
+        repeats: int = 1,
+    ) -> None: ...
+    def encode(
+        self,
+        x: int,
+        codes: int,
+        amplitude: int,
+        rows: int,
+        steps: int,
+        code: str,
+        threshold: float,
+        rotate: bool,
+    ) -> None: ...
+    def prepare(self, codes: int, rows: int, steps: int, code: str) -> None: ...
+    def product(self, y: int, repeats: int = 1) -> None: ...
+
+def sample(
+    logits: int,
+    vocab: int,
+    *,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    uniform: float,
+) -> int:
+    """One token; csrc/engine/sampler.h says how it is drawn."""

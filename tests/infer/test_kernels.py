@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,9 +40,9 @@ CASES = [
 
 
 @pytest.fixture(params=native.isas())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ASNN_GOOSE_ISA", request.param)
-    yield request.param
+    return str(request.param)
 
 
 class Ternary:
@@ -59,7 +58,12 @@ class Ternary:
         self.x[2:3] = 0
         self.packed = np.ascontiguousarray(pack_planes(self.T))
         self.matrix = native.TernaryMatrix(
-            self.packed.ctypes.data, case.planes, case.M, case.K, case.groups, self.scale.ctypes.data
+            self.packed.ctypes.data,
+            case.planes,
+            case.M,
+            case.K,
+            case.groups,
+            self.scale.ctypes.data,
         )
 
     def settings(self) -> tuple[Any, ...]:
@@ -162,5 +166,5 @@ def test_strange_inputs_stay_within_the_lists(isa: str, value: float) -> None:
 
 def test_no_instruction_set_is_an_error_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASNN_GOOSE_ISA", "mmx")
-    with pytest.raises(ValueError, match="mmx.*reference"):
+    with pytest.raises(ValueError, match=r"mmx.*reference"):
         Ternary(CASES[0])

@@ -75,9 +75,7 @@ class Engine:
         """The state before the first token."""
         return self._backend.new_state()
 
-    def step(
-        self, states: Sequence[State], tokens: Sequence[int], *, missed: float = 0.0
-    ) -> F32:
+    def step(self, states: Sequence[State], tokens: Sequence[int], *, missed: float = 0.0) -> F32:
         """Advance every state by its token; logits (number of states, V) of what comes next.
 
         missed  probability that unlikely words may hold whose logits are some tenths off, which
