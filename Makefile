@@ -27,7 +27,7 @@ setup: $(READY)
 
 # Rebuilt when the packaging or the native sources change. Debian's python3 may come without
 # ensurepip; its pip can still install into an environment from outside.
-$(READY): pyproject.toml CMakeLists.txt $(wildcard cmake/* csrc/*)
+$(READY): pyproject.toml CMakeLists.txt $(wildcard csrc/* csrc/*/* csrc/*/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) -V 2>&1 || true)." \
 	       "Try: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }

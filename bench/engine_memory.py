@@ -50,12 +50,10 @@ def main() -> None:
     for count, _ in enumerate(drawn, start=1):
         if count % FIRST == 0:
             sizes[count] = resident_mib()
-    speed = options.tokens / (time.perf_counter() - start)
+    rate = options.tokens / (time.perf_counter() - start)
     first, last = sizes[FIRST], sizes[max(sizes)]
     print(f"{first:.1f} MiB after {FIRST} tokens, {last:.1f} MiB after {max(sizes)}")
-    print(
-        f"state {state.nbytes / 2**20:.1f} MiB, growth {last / first - 1:+.3%}, {speed:.1f} tokens/s"
-    )
+    print(print(f"growth {last / first - 1:+.3%}, {rate:.1f} tokens/s"))
     if options.check and last > first * (1 + GROWTH):
         raise SystemExit(f"the process grew by more than {GROWTH:.0%}")
 

@@ -111,7 +111,7 @@ inline FourInts rows_of(const std::int8_t* w, const std::int16_t* x, std::int64_
 
 // Of 64 inputs those that meet a vector of lower and of upper halves: 32 of each, or 16 where a
 // vector holds no more.
-constexpr int kHalf = GOOSE_VECTOR_BYTES < 32 ? GOOSE_VECTOR_BYTES : 32;
+constexpr int kHalf = GOOSE_VECTOR_BYTES >= 32 ? 32 : 16;
 typedef std::uint8_t HalfNibbles __attribute__((vector_size(kHalf)));
 typedef std::int16_t HalfShorts __attribute__((vector_size(kHalf)));
 typedef std::int32_t HalfInts __attribute__((vector_size(kHalf)));

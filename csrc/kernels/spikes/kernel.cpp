@@ -208,15 +208,25 @@ void several(const Encoder& e, const float* x, float mean, Spikes& out) {
   list(e, out);
 }
 
+// Lane i of `partners` is lane i ^ distance of x; `signs` makes the upper one of a pair negative.
+#define GOOSE_FOUR(f, d, i) f(d, i), f(d, i + 1), f(d, i + 2), f(d, i + 3)
+#if GOOSE_VECTOR_BYTES == 16
+#define GOOSE_EACH_LANE(f, d) GOOSE_FOUR(f, d, 0)
+#elif GOOSE_VECTOR_BYTES == 32
+#define GOOSE_EACH_LANE(f, d) GOOSE_FOUR(f, d, 0), GOOSE_FOUR(f, d, 4)
+#else
+#define GOOSE_EACH_LANE(f, d) \
+  GOOSE_FOUR(f, d, 0), GOOSE_FOUR(f, d, 4), GOOSE_FOUR(f, d, 8), GOOSE_FOUR(f, d, 12)
+#endif
+#define GOOSE_PARTNER(d, i) ((i) ^ (d))
+#define GOOSE_SIGN(d, i) ((i) & (d) ? -1.0F : 1.0F)
+
 template <int distance>
 inline Vec butterfly(Vec x) {
-  IntVec partner;
-  Vec sign;
-  for (int i = 0; i < kLanes; ++i) {
-    partner[i] = i ^ distance;
-    sign[i] = i & distance ? -1.0F : 1.0F;
-  }
-  return __builtin_shuffle(x, partner) + sign * x;
+  const Vec partners =
+      __builtin_shufflevector(x, x, GOOSE_EACH_LANE(GOOSE_PARTNER, distance));
+  const Vec signs = {GOOSE_EACH_LANE(GOOSE_SIGN, distance)};
+  return partners + signs * x;
 }
 
 inline void across(Vec* x, int distance) {
