@@ -141,7 +141,8 @@ class TernaryMatrix {
   void prepare(std::uintptr_t codes, std::int64_t rows, int steps, const std::string& code) {
     prepared_ = encoding_of(steps, code, 1, false);
     const kernels::Encoder& e = prepared_.encoder;
-    const auto ranges = static_cast<std::size_t>(e.steps * (e.width / e.group));
+    const auto ranges =
+        static_cast<std::size_t>(e.steps) * static_cast<std::size_t>(e.width / e.group);
     const auto capacity = static_cast<std::size_t>(kernels::list_capacity(e));
     const auto n = static_cast<std::size_t>(rows);
     spikes_.resize(n);

@@ -38,6 +38,7 @@ void Engine::check(const std::vector<Sequence>& sequences) const {
     }
   }
   std::vector<const State*> states;
+  states.reserve(sequences.size());
   for (const Sequence& s : sequences) states.push_back(s.state);
   std::sort(states.begin(), states.end());
   if (std::adjacent_find(states.begin(), states.end()) != states.end()) {

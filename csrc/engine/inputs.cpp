@@ -59,7 +59,7 @@ void Inputs::encode(const Encoding& encoding, Pool& pool) {
   const kernels::Encoder& e = encoding.encoder;
   const float* from = encoding.rotate ? rotated(pool) : filled(pool);
   const auto rows = static_cast<std::size_t>(rows_);
-  const auto ranges = static_cast<std::size_t>(e.steps * (e.width / e.group));
+  const auto ranges = static_cast<std::size_t>(e.steps) * static_cast<std::size_t>(e.width / e.group);
   const auto capacity = static_cast<std::size_t>(kernels::list_capacity(e));
   const auto width = static_cast<std::size_t>(e.width);
   kernels::Spikes* spikes = spikes_.at_least(rows);

@@ -88,7 +88,7 @@ kernels::Code code_of(const std::string& name, const std::string& matrix) {
 
 Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
                  std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena)
-    : planes_(P), M_(M), K_(K), groups_(groups), scale_(scale), table_(table) {
+    : planes_(P), M_(M), groups_(groups), scale_(scale), table_(table) {
   const std::int64_t units = divide_up(M, 64), padded = divide_up(K, 64) * 64;
   std::int64_t from = 0;
   for (const std::int32_t rows : heights(units, table.widest)) {

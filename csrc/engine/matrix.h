@@ -33,7 +33,7 @@ class Ternary {
   void multiply(std::int64_t part, const kernels::Encoder&, const kernels::Spikes&, float* y) const;
 
  private:
-  std::int64_t planes_, M_, K_, groups_;
+  std::int64_t planes_, M_, groups_;
   const float* scale_;
   const kernels::Table& table_;
   std::vector<Part> rows_;            // of the first plane

@@ -103,7 +103,10 @@ inline std::uint32_t* lists_of_step(const Encoder& e, const std::uint16_t* plus,
   for (int from = 0; from < e.width; from += e.group, ++span) {
     *span = {to, 0, 0};
     std::uint32_t* start = to;
-    for (int i = from; i < from + e.group; i += kBlock) to = append(to, plus[i / kBlock], i);
+    for (int i = from; i < from + e.group; i += kBlock) {
+      // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): the callers have filled all blocks
+      to = append(to, plus[i / kBlock], i);
+    }
     active += static_cast<std::int32_t>(to - start);
     span->plus = fill_up(to, start, e.width);
     start = to;
@@ -191,10 +194,18 @@ void single(const Encoder& e, const float* x, float mean, Spikes& out) {
   out.amplitude = out.active > 0 ? static_cast<float>(total / out.active) : 0.0F;
 }
 
+// Nothing fires where nothing comes in, or too little to be divided by.
+void silent(const Encoder& e, Spikes& out) {
+  __builtin_memset(out.codes, 0, sizeof(std::int16_t) * static_cast<std::size_t>(e.width));
+  out.amplitude = 0;
+  list(e, out);
+}
+
 void several(const Encoder& e, const float* x, float mean, Spikes& out) {
   const auto most = static_cast<float>(levels(e.code, e.steps));
   out.amplitude = e.threshold * mean / most;
   const float inverse = 1.0F / out.amplitude;
+  if (__builtin_isinf(inverse)) return silent(e, out);
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, halves to even.
   constexpr float kRound = 12582912.0F;
   for (int i = 0; i < e.width; i += kLanes) {
@@ -286,9 +297,7 @@ std::int64_t select(const float* x, std::int64_t width, float threshold, std::ui
 void encode(const Encoder& e, const float* x, Spikes& out) {
   const auto mean = static_cast<float>(sum_of_magnitudes(x, e.width) / e.count);
   if (!(mean > 0) || !(mean < __builtin_inff())) {
-    __builtin_memset(out.codes, 0, sizeof(std::int16_t) * static_cast<std::size_t>(e.width));
-    out.amplitude = 0;
-    list(e, out);
+    silent(e, out);
   } else if (e.steps == 1) {
     single(e, x, mean, out);
   } else {

@@ -29,10 +29,17 @@ void single(const Encoder& e, const float* x, float mean, Spikes& out) {
   out.amplitude = count > 0 ? static_cast<float>(sum / count) : 0.0F;
 }
 
+// Nothing fires where nothing comes in, or too little to be divided by.
+void silent(const Encoder& e, Spikes& out) {
+  for (int i = 0; i < e.width; ++i) out.codes[i] = 0;
+  out.amplitude = 0;
+}
+
 void several(const Encoder& e, const float* x, float mean, Spikes& out) {
   const auto most = static_cast<float>(levels(e.code, e.steps));
   out.amplitude = e.threshold * mean / most;
   const float inverse = 1.0F / out.amplitude;
+  if (std::isinf(inverse)) return silent(e, out);
   for (int i = 0; i < e.width; ++i) {
     const float q = std::nearbyint(x[i] * inverse);
     out.codes[i] = static_cast<std::int16_t>(q > most ? most : q < -most ? -most : q);
@@ -96,8 +103,7 @@ void encode(const Encoder& e, const float* x, Spikes& out) {
   for (int i = 0; i < e.width; ++i) sum += std::fabs(x[i]);
   const auto mean = static_cast<float>(sum / e.count);
   if (!(mean > 0) || std::isinf(mean)) {
-    for (int i = 0; i < e.width; ++i) out.codes[i] = 0;
-    out.amplitude = 0;
+    silent(e, out);
   } else if (e.steps == 1) {
     single(e, x, mean, out);
   } else {
