@@ -12,6 +12,9 @@ namespace {
 constexpr std::int64_t kRowsPerItem = 256;  // of a dense matrix; a task of some microseconds
 constexpr std::int64_t kMaxWidth = 65536;
 
+std::int32_t ahead(std::int64_t rows) { return rows == 1 ? kernels::kAhead : 0; }
+
+
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // Heights of the segments for `units` times 64 rows. At most one narrow one: two cost as much as
@@ -116,7 +119,7 @@ Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P
 }
 
 void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kernels::Spikes& spikes,
-                       float* y) const {
+                       float* y, std::int32_t ahead) const {
   const Part& rows = rows_[static_cast<std::size_t>(part)];
   std::int32_t worth[kernels::kMaxSteps];
   for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
@@ -125,7 +128,8 @@ void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kerne
   const std::int64_t terms = planes_ * groups_;
   for (std::int64_t term = 0; term < terms; ++term) {
     const std::int64_t p = term / groups_, g = term % groups_;
-    const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows};
+    const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows,
+                                   ahead};
     table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
                 integers);
     table_.scale(integers, scale_ + term * M_ + rows.from, spikes.amplitude, term == 0,
@@ -252,7 +256,8 @@ void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   pool.each(ternary.parts() * blocks, [&](int, std::int64_t item) {
     const std::int64_t part = item / blocks, first = item % blocks * block;
     for (std::int64_t row = first; row < std::min(first + block, x.rows()); ++row) {
-      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_);
+      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_,
+                       encoding_.encoder.steps > 1 ? ahead(x.rows()) : 0);
     }
   });
 }
@@ -276,13 +281,15 @@ void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
         float* out = y + row * M_;
         if (format_ == Format::i8) {
           table_->dense_i8(static_cast<const std::int8_t*>(weight_), scale_,
-                           rounded.x + row * stride, rounded.amplitude[row], out, stride, from, to);
+                           rounded.x + row * stride, rounded.amplitude[row], out, stride, from, to,
+                           ahead(x.rows()));
         } else if (format_ == Format::f16) {
           table_->dense_f16(static_cast<const std::uint16_t*>(weight_), analogue + row * stride,
-                            out, stride, from, to);
+                            out, stride, from, to,
+                           ahead(x.rows()));
         } else {
           table_->dense_f32(static_cast<const float*>(weight_), analogue + row * stride, out,
-                            stride, from, to);
+                            stride, from, to, ahead(x.rows()));
         }
       }
     }
@@ -301,7 +308,7 @@ void Matrix::multiply_spread(Inputs& x, float* y, Pool& pool) const {
         const std::int16_t* columns = rounded.x + row * stride + i % groups * piece_width_;
         table_->dense_i8(pieces_[static_cast<std::size_t>(i)], scale_ + i * M_, columns,
                          rounded.amplitude[row], part.data(), divide_up(piece_width_, 64) * 64,
-                         from, to);
+                         from, to, 0);
         for (std::int64_t m = from; m < to; ++m) y[row * M_ + m] += part.data()[m];
       }
     }

@@ -30,7 +30,8 @@ class Ternary {
   std::int64_t groups() const { return groups_; }
 
   // Rows of part `part`: y = amplitude * sum over planes and groups of scale * integer.
-  void multiply(std::int64_t part, const kernels::Encoder&, const kernels::Spikes&, float* y) const;
+  void multiply(std::int64_t part, const kernels::Encoder&, const kernels::Spikes&, float* y,
+                std::int32_t ahead) const;
 
  private:
   std::int64_t planes_, M_, groups_;

@@ -12,6 +12,7 @@ Norm read_norm(const Source& source, const Config& c, const std::string& name) {
           c.rms_norm ? nullptr : source.floats(name + ".bias", {c.width})};
 }
 
+// Takes matrices in the order of their use, so that memory is read from front to back.
 class Builder {
  public:
   Builder(const Source& source, const Config& config, const kernels::Table& table, Arena& arena)
@@ -34,6 +35,12 @@ class Builder {
             bias ? source_.floats(name + ".bias", {C}) : nullptr};
   }
 
+  std::optional<LowRank> low_rank_if(bool wanted, const std::string& name, std::int64_t rank,
+                                     bool bias) const {
+    if (!wanted) return std::nullopt;
+    return low_rank(name, rank, bias);
+  }
+
   const float* optional(bool wanted, const std::string& name, const Shape& shape) const {
     return wanted ? source_.floats(name, shape) : nullptr;
   }
@@ -41,22 +48,21 @@ class Builder {
   Mixer mixer(const std::string& name, std::size_t layer) const {
     const std::int64_t D = c_.width, C = c_.inner();
     const bool gated = c_.gate != Gate::none;
-    Mixer m{matrix(name + "receptance", C, D), matrix(name + "key", C, D),
-            matrix(name + "value", C, D),      matrix(name + "output", D, C),
+    const bool mixes = layer > 0 && c_.value_mix == ValueMix::mix;
+    return {matrix(name + "receptance", C, D),
+            matrix(name + "key", C, D),
+            matrix(name + "value", C, D),
+            low_rank_if(mixes, name + "value_mix", c_.value_rank, true),
             low_rank(name + "decay", c_.decay_rank, true),
             low_rank(name + "rate", c_.rate_rank, true),
-            {}, {},
+            low_rank_if(gated, name + "gate", c_.gate_rank, false),
+            matrix(name + "output", D, C),
             optional(c_.token_shift, name + "shift.mix", {gated ? 6 : 5, D}),
             optional(c_.removal_key, name + "removal", {C}),
             optional(c_.key_replacement, name + "replacement", {C}),
             optional(c_.bonus, name + "bonus", {c_.heads, c_.head_size}),
             {optional(c_.group_norm, name + "norm.weight", {C}),
              optional(c_.group_norm, name + "norm.bias", {C})}};
-    if (layer > 0 && c_.value_mix == ValueMix::mix) {
-      m.value_mix.emplace(low_rank(name + "value_mix", c_.value_rank, true));
-    }
-    if (gated) m.gate.emplace(low_rank(name + "gate", c_.gate_rank, false));
-    return m;
   }
 
   MlpLayer mlp(const std::string& name) const {

@@ -25,9 +25,11 @@ struct Norm {
 };
 
 struct Mixer {
-  Matrix receptance, key, value, output;
+  Matrix receptance, key, value;
+  std::optional<LowRank> value_mix;
   LowRank decay, rate;
-  std::optional<LowRank> value_mix, gate;
+  std::optional<LowRank> gate;
+  Matrix output;
   const float *shift, *removal, *replacement, *bonus;  // null where switched off
   Norm norm;
 };

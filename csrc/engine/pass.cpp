@@ -192,6 +192,8 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
   const std::int64_t N = c.head_size, C = c.inner(), first = head * N;
   const float plus = c.gate == Gate::one_plus ? 1.0F : 0.0F;
   float* state = piece.state->wkv(layer) + head * N * N;
+  const bool ends = layer + 1 == model_.blocks.size();
+  const float* next = ends ? state : piece.state->wkv(layer + 1) + head * N * N;
   alignas(64) float alpha[128], beta[128], written[128], y[128];
   for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
     const std::int64_t from = row * C + first;
@@ -205,7 +207,7 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
     const float score =
         table_.delta(r, k, a_.data() + from, at(m.removal, first), at(m.replacement, first),
                      at(m.bonus, first), alpha, beta, written, N);
-    table_.wkv(state, r, w_.data() + from, written, v, alpha, beta, y, N);
+    table_.wkv(state, next, r, w_.data() + from, written, v, alpha, beta, y, N);
     if (m.norm.weight != nullptr) {
       table_.layer_norm(y, m.norm.weight + first, m.norm.bias + first,
                         static_cast<float>(N) * 1e-5F, y, N);

@@ -25,7 +25,13 @@ constexpr int kGroup = 8;
 struct Segment {
   const std::uint64_t* columns;
   std::int32_t rows;
+  std::int32_t ahead = 0;  // bytes; as below
 };
+
+// Weights lie in the order of their use, and one token reads them all from memory. Kernels that are
+// given a distance ask for what lies so far ahead of what they read, so that memory works while
+// they compute. It costs time where many tokens share the weights: 0 there.
+constexpr std::int32_t kAhead = 1 << 15;
 
 enum class Code : std::int32_t { rate, radix2, radix3 };
 
@@ -76,13 +82,13 @@ struct Table {
   // three times as much to one reader as to four side by side. `width` counts the columns with the
   // zeros that make it a multiple of 64, which x holds too; from is a multiple of kRows.
   void (*dense_f32)(const float* w, const float* x, float* y, std::int64_t width,
-                    std::int64_t from, std::int64_t to);
+                    std::int64_t from, std::int64_t to, std::int32_t ahead);
   void (*dense_f16)(const std::uint16_t* w, const float* x, float* y, std::int64_t width,
-                    std::int64_t from, std::int64_t to);
+                    std::int64_t from, std::int64_t to, std::int32_t ahead);
   // The same with integers: y[m] = scale[m] * amplitude * (sum of w8 * x16), the sum exact.
   void (*dense_i8)(const std::int8_t* w, const float* scale, const std::int16_t* x,
                    float amplitude, float* y, std::int64_t width, std::int64_t from,
-                   std::int64_t to);
+                   std::int64_t to, std::int32_t ahead);
   // The exact integer of one row of such a matrix.
   std::int32_t (*row_i8)(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
                          std::int64_t row);
@@ -130,7 +136,8 @@ struct Table {
   void (*masses)(const float* x, std::int64_t width, float most, const float* margins,
                  float* masses);
   // One token of WKV-7 for one head: state is [key, value], updated in place; N a multiple of 16.
-  void (*wkv)(float* state, const float* r, const float* w, const float* k, const float* v,
+  // `next` is the state that will be needed next.
+  void (*wkv)(float* state, const float* next, const float* r, const float* w, const float* k, const float* v,
               const float* alpha, const float* beta, float* y, std::int64_t n);
 };
 

@@ -26,6 +26,15 @@ inline Vec load(const std::uint16_t* half) {
 }
 using goose::load;
 
+// Asks memory for what lies `ahead` bytes after these weights (kernels.h).
+template <class Weight>
+inline void ask_for(const Weight* w, std::int64_t count, std::int32_t ahead) {
+  if (ahead == 0) return;
+  const char* from = reinterpret_cast<const char*>(w) + ahead;
+  const char* to = from + count * static_cast<std::int64_t>(sizeof(Weight));
+  for (; from < to; from += 64) __builtin_prefetch(from, 0, 2);
+}
+
 // Sums of kRows rows.
 template <class Weight>
 inline Four rows_of(const Weight* w, const float* x, std::int64_t width) {
@@ -52,8 +61,9 @@ inline void put(Four sums, float* y, std::int64_t rows) {
 
 template <class Weight>
 inline void product(const Weight* w, const float* x, float* y, std::int64_t width,
-                    std::int64_t from, std::int64_t to) {
+                    std::int64_t from, std::int64_t to, std::int32_t ahead) {
   for (std::int64_t m = from; m < to; m += kRows) {
+    ask_for(w + m * width, kRows * width, ahead);
     put(rows_of(w + m * width, x, width), y + m, to - m);
   }
 }
@@ -195,18 +205,19 @@ void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* 
 }
 
 void dense_f32(const float* w, const float* x, float* y, std::int64_t width, std::int64_t from,
-               std::int64_t to) {
-  product(w, x, y, width, from, to);
+               std::int64_t to, std::int32_t ahead) {
+  product(w, x, y, width, from, to, ahead);
 }
 
 void dense_f16(const std::uint16_t* w, const float* x, float* y, std::int64_t width,
-               std::int64_t from, std::int64_t to) {
-  product(w, x, y, width, from, to);
+               std::int64_t from, std::int64_t to, std::int32_t ahead) {
+  product(w, x, y, width, from, to, ahead);
 }
 
 void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, float amplitude,
-              float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
+              float* y, std::int64_t width, std::int64_t from, std::int64_t to, std::int32_t ahead) {
   for (std::int64_t m = from; m < to; m += kRows) {
+    ask_for(w + m * width, kRows * width, ahead);
     const FourInts sums = rows_of(w + m * width, x, width);
     Four scales = {};
     __builtin_memcpy(&scales, scale + m, to - m >= kRows ? sizeof scales : (to - m) * sizeof(float));

@@ -24,17 +24,17 @@ void product(const Weight* w, const float* x, float* y, std::int64_t width, std:
 }  // namespace
 
 void dense_f32(const float* w, const float* x, float* y, std::int64_t width, std::int64_t from,
-               std::int64_t to) {
+               std::int64_t to, std::int32_t) {
   product(w, x, y, width, from, to);
 }
 
 void dense_f16(const std::uint16_t* w, const float* x, float* y, std::int64_t width,
-               std::int64_t from, std::int64_t to) {
+               std::int64_t from, std::int64_t to, std::int32_t) {
   product(w, x, y, width, from, to);
 }
 
 void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, float amplitude,
-              float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
+              float* y, std::int64_t width, std::int64_t from, std::int64_t to, std::int32_t) {
   for (std::int64_t m = from; m < to; ++m) {
     std::int32_t sum = 0;
     for (std::int64_t k = 0; k < width; ++k) sum += w[m * width + k] * x[k];

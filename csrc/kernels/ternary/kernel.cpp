@@ -63,15 +63,21 @@ inline Pair<V> eight(bool minus, V* z, const char* columns, const std::uint32_t*
 
 // Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits.
 template <class V>
-inline void count(const char* columns, const Span& span, V* counters, int planes) {
+inline void count(const char* columns, const Span& span, V* counters, int planes, int ahead) {
   const std::uint32_t* entries = span.columns;
   const int groups = span.plus + span.minus;
+  constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
+  const char* asked = columns + ahead;
   V z[4] = {};
   int g = 0;
   for (; g + 2 <= groups; g += 2, entries += 2 * kGroup) {
     const Pair<V> one = eight(g >= span.plus, z, columns, entries);
     const Pair<V> two = eight(g + 1 >= span.plus, z, columns, entries + kGroup);
     ripple(counters, 4, planes, add_pairs(z[3], one, two));
+    if (ahead == 0) continue;
+    // Of both lists the first goes over the columns and asks for all.
+    const char* reached = columns + std::uint64_t{entries[kGroup - 1]} * kScale + ahead;
+    for (; asked < reached; asked += 64) __builtin_prefetch(asked, 0, 2);
   }
   for (int i = 0; i < 4; ++i) counters[i] = z[i];
   if (g < groups) ripple(counters, 3, planes, eight(g >= span.plus, counters, columns, entries));
@@ -83,7 +89,8 @@ void wide(const Segment& segment, const Span& span, std::int32_t weight, std::in
   const int planes = planes_for(columns) < 5 ? 5 : planes_for(columns);
   V counters[kPlanes];
   for (int i = 4; i < planes; ++i) counters[i] = V{};
-  count(reinterpret_cast<const char*>(segment.columns), span, counters, planes);
+  count(reinterpret_cast<const char*>(segment.columns), span, counters, planes,
+        first ? segment.ahead : 0);
   emit<first>(counters, planes, weight, columns, out);
 }
 

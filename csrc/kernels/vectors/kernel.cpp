@@ -181,11 +181,14 @@ namespace {
 // A strip of `vectors` vectors of value channels through all keys, twice: what the state gives for
 // alpha, then the update together with what it gives for r.
 template <int vectors>
-inline void strip(float* state, const float* r, const float* w, const float* k, const float* v,
+inline void strip(float* state, const float* next, const float* r, const float* w, const float* k, const float* v,
                   const float* alpha, const float* beta, float* y, std::int64_t n) {
   Vec removed[vectors] = {}, read[vectors] = {}, value[vectors];
   for (std::int64_t j = 0; j < n; ++j) {
-    for (int i = 0; i < vectors; ++i) removed[i] += load(state + j * n + i * kLanes) * alpha[j];
+    for (int i = 0; i < vectors; ++i) {
+      __builtin_prefetch(next + j * n + i * kLanes, 1, 2);
+      removed[i] += load(state + j * n + i * kLanes) * alpha[j];
+    }
   }
   for (int i = 0; i < vectors; ++i) value[i] = load(v + i * kLanes);
   for (std::int64_t j = 0; j < n; ++j) {
@@ -201,15 +204,15 @@ inline void strip(float* state, const float* r, const float* w, const float* k, 
 
 }  // namespace
 
-void wkv(float* state, const float* r, const float* w, const float* k, const float* v,
-         const float* alpha, const float* beta, float* y, std::int64_t n) {
+void wkv(float* state, const float* next, const float* r, const float* w, const float* k,
+         const float* v, const float* alpha, const float* beta, float* y, std::int64_t n) {
   constexpr int kStrip = 4;
   std::int64_t i = 0;
   for (; i + kStrip * kLanes <= n; i += kStrip * kLanes) {
-    strip<kStrip>(state + i, r, w, k, v + i, alpha, beta, y + i, n);
+    strip<kStrip>(state + i, next + i, r, w, k, v + i, alpha, beta, y + i, n);
   }
   for (; i + kLanes <= n; i += kLanes) {
-    strip<1>(state + i, r, w, k, v + i, alpha, beta, y + i, n);
+    strip<1>(state + i, next + i, r, w, k, v + i, alpha, beta, y + i, n);
   }
 }
 

@@ -112,8 +112,8 @@ void masses(const float* x, std::int64_t width, float most, const float* margins
   }
 }
 
-void wkv(float* state, const float* r, const float* w, const float* k, const float* v,
-         const float* alpha, const float* beta, float* y, std::int64_t n) {
+void wkv(float* state, const float*, const float* r, const float* w, const float* k,
+         const float* v, const float* alpha, const float* beta, float* y, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     float removed = 0, read = 0;
     for (std::int64_t j = 0; j < n; ++j) removed += state[j * n + i] * alpha[j];

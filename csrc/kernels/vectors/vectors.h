@@ -30,8 +30,8 @@
   void exponential(float* x, std::int64_t width);                                                \
   void masses(const float* x, std::int64_t width, float most, const float* margins,              \
               float* masses);                                                                    \
-  void wkv(float* state, const float* r, const float* w, const float* k, const float* v,         \
-           const float* alpha, const float* beta, float* y, std::int64_t n);                     \
+  void wkv(float* state, const float* next, const float* r, const float* w, const float* k,      \
+           const float* v, const float* alpha, const float* beta, float* y, std::int64_t n);     \
   }
 
 GOOSE_VECTORS(reference)
