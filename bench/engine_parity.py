@@ -1,9 +1,9 @@
 """The engine against PyTorch on the same student and text: words agreed on, and perplexity.
 
-    python bench/engine_parity.py [STUDENT] [--head f16] [--check] [--on sotu] [--tokens 10000]
+    python bench/engine_parity.py [STUDENT] [--head f16] [--low-rank int8] [--check] [--on sotu]
 
-STUDENT is a student's folder (or a run's model/), which is packed with fp16 dense matrices, int8
-low-rank factors and the given head; without one, a converted, untrained SmolLM2-135M is used. Text
+STUDENT is a folder (or a run's model/), which is packed with fp16 dense matrices and the given
+low-rank factors and head; without one, a converted, untrained SmolLM2-135M is used. Text
 is the test split of a corpus in windows of 512. `--check` fails where the most likely word differs
 on more than 1 % of the tokens, or perplexity by more than 0.1 %.
 """
@@ -62,13 +62,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("student", nargs="?")
     parser.add_argument("--head", default="f16", choices=["f16", "int8", "ternary"])
+    parser.add_argument("--low-rank", default="int8", choices=["f16", "int8", "f32"])
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--on", default="sotu")
     parser.add_argument("--tokens", type=int, default=10_000)
     options = parser.parse_args()
     student = loaded(options.student)
+    settings = PackSettings(head=options.head, low_rank=options.low_rank)
     with tempfile.TemporaryDirectory(prefix="asnn-goose-") as scratch:
-        export_packed(student, Path(scratch) / "packed", settings=PackSettings(head=options.head))
+        export_packed(student, Path(scratch) / "packed", settings=settings)
         engine = Engine.load(Path(scratch) / "packed", threads=1)
     tokenizer = load_teacher("smollm2-135m").tokenizer
     assert tokenizer is not None
