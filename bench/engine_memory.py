@@ -10,24 +10,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 
 from asnn_goose.cli.benching import Random, random_model
+from asnn_goose.eval.meter import resident_mib
 from asnn_goose.export.random_student import SHAPES
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Sampling
 
 FIRST = 100
 GROWTH = 0.01
-
-
-def resident_mib() -> float:
-    """Resident size of this process (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 def engine_on(model: str | None) -> Engine:
@@ -53,7 +46,7 @@ def main() -> None:
     rate = options.tokens / (time.perf_counter() - start)
     first, last = sizes[FIRST], sizes[max(sizes)]
     print(f"{first:.1f} MiB after {FIRST} tokens, {last:.1f} MiB after {max(sizes)}")
-    print(print(f"growth {last / first - 1:+.3%}, {rate:.1f} tokens/s"))
+    print(f"growth {last / first - 1:+.3%}, {rate:.1f} tokens/s")
     if options.check and last > first * (1 + GROWTH):
         raise SystemExit(f"the process grew by more than {GROWTH:.0%}")
 

@@ -10,21 +10,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import torch
 
+from asnn_goose.eval.meter import resident_mib
 from asnn_goose.model import GooseCache, convert, load_teacher
 
 FIRST = 100
 GROWTH = 0.01
-
-
-def resident_mib() -> float:
-    """Resident size of this process (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@
 namespace goose {
 namespace {
 
-typedef std::uint64_t Bits128 __attribute__((vector_size(16)));
 typedef std::uint64_t Bits256 __attribute__((vector_size(32)));
 typedef std::uint64_t Bits512 __attribute__((vector_size(64)));
 

@@ -46,7 +46,6 @@ class Buffer {
     return data_.get();
   }
   T* data() const { return data_.get(); }
-  std::size_t size() const { return size_; }
 
  private:
   struct Free {
@@ -67,16 +66,8 @@ class Arena {
     T* result = reinterpret_cast<T*>(next_);
     next_ += bytes;
     left_ -= bytes;
-    total_ += bytes;
     return result;
   }
-  template <class T>
-  const T* copy(const T* data, std::size_t count) {
-    T* to = take<T>(count);
-    std::memcpy(to, data, count * sizeof(T));
-    return to;
-  }
-  std::size_t total() const { return total_; }
 
  private:
   static constexpr std::size_t kBlock = 4 * kLargePage;
@@ -95,7 +86,7 @@ class Arena {
   };
   std::vector<std::unique_ptr<char, Free>> blocks_;
   char* next_ = nullptr;
-  std::size_t left_ = 0, total_ = 0;
+  std::size_t left_ = 0;
 };
 
 }  // namespace goose::engine

@@ -5,12 +5,13 @@
 #include <utility>
 
 #include "engine/largest.h"
+#include "engine/sizes.h"
 
 namespace goose::engine {
 namespace {
 
 constexpr std::int64_t kWordsPerItem = 4096;
-constexpr std::int64_t kAhead = 16;
+constexpr std::int64_t kWordsAhead = 16;
 constexpr float kMargins[kernels::kMargins] = {3, 5, 7, 9, 10, 12, 15, 90};
 constexpr float kRest = 4.61F;  // deviation of what four bits leave out, evenly from 0 to 15
 constexpr float kSure = 6;  // deviations by which the first word may be misjudged
@@ -20,7 +21,7 @@ std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 // Upper halves of the weights, as `screen` reads them (kernels.h).
 const std::uint8_t* upper_halves(const std::int8_t* rows, std::int64_t count, std::int64_t width,
                                  Arena& arena) {
-  const std::int64_t height = (count + kernels::kRows - 1) / kernels::kRows * kernels::kRows;
+  const std::int64_t height = round_up(count, kernels::kRows);
   auto* to = arena.take<std::uint8_t>(size(height * width / 2));
   const auto upper = [](std::int8_t w) { return static_cast<std::uint8_t>((w >> 4) + 8); };
   for (std::int64_t line = 0; line < height * width / 64; ++line) {
@@ -43,7 +44,7 @@ Head::Head(Matrix matrix, const kernels::Table& table, Arena& arena)
 }
 
 void Head::multiply(Inputs& x, float* y, float missed, Pool& pool) const {
-  if (missed <= 0 || !can_screen()) {
+  if (missed <= 0 || nibbles_ == nullptr) {
     matrix_.multiply(x, y, pool);
     return;
   }
@@ -66,7 +67,7 @@ float Head::screen(const float* x, float* y, Pool& pool) const {
   const float amplitude = table_.round_i16(x, x16, width_, kernels::kScreenLimit);
   for (std::int64_t k = 0; k < width_; ++k) x8[k] = static_cast<std::int8_t>(x16[k]);
   const std::int64_t words = matrix_.height();
-  pool.each((words + kWordsPerItem - 1) / kWordsPerItem, [&](int, std::int64_t item) {
+  pool.each(divide_up(words, kWordsPerItem), [&](int, std::int64_t item) {
     const std::int64_t from = item * kWordsPerItem;
     table_.screen(nibbles_, matrix_.scale(), x8, amplitude, y, width_, from,
                   std::min(words, from + kWordsPerItem));
@@ -100,7 +101,7 @@ void Head::correct(const std::int16_t* x, float amplitude, float missed, float n
   const std::int64_t count = table_.select(y, words, least, chosen);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t word = chosen[i] / kernels::kEntry;
-    if (i + kAhead < count) prefetch(chosen[i + kAhead] / kernels::kEntry);
+    if (i + kWordsAhead < count) prefetch(chosen[i + kWordsAhead] / kernels::kEntry);
     const std::int32_t sum = table_.row_i8(matrix_.rows(), x, width_, word);
     y[word] = matrix_.scale()[word] * amplitude * static_cast<float>(sum);
   }

@@ -18,7 +18,6 @@ class Head {
   Head(Matrix matrix, const kernels::Table& table, Arena& arena);
 
   const Matrix& matrix() const { return matrix_; }
-  bool can_screen() const { return nibbles_ != nullptr; }
 
   // y (rows, V) of the rows in x. Words that together hold no more than `missed` of the probability
   // may be rough; 0 makes all exact, and 1 only those that could be the first.

@@ -5,6 +5,7 @@
 
 #include "engine/buffer.h"
 #include "engine/pool.h"
+#include "engine/sizes.h"
 #include "kernels/kernels.h"
 
 namespace goose::engine {
@@ -20,7 +21,7 @@ struct Encoding {
 // `rows` vectors of `width` numbers. What it gives has rows `stride` apart, filled up with zeros.
 class Inputs {
  public:
-  static std::int64_t stride(std::int64_t width) { return (width + 63) / 64 * 64; }
+  static std::int64_t stride(std::int64_t width) { return round_up(width, 64); }
 
   explicit Inputs(const kernels::Table& table) : table_(table) {}
 

@@ -1,10 +1,9 @@
 #include "engine/matrix.h"
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 
-#include "kernels/spikes/spikes.h"
+#include "engine/sizes.h"
 
 namespace goose::engine {
 namespace {
@@ -12,60 +11,16 @@ namespace {
 constexpr std::int64_t kRowsPerItem = 256;  // of a dense matrix; a task of some microseconds
 constexpr std::int64_t kMaxWidth = 65536;
 
+// Only one token's weights come from memory.
 std::int32_t ahead(std::int64_t rows) { return rows == 1 ? kernels::kAhead : 0; }
 
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-// Heights of the segments for `units` times 64 rows. At most one narrow one: two cost as much as
-// one of 256 rows.
-std::vector<std::int32_t> heights(std::int64_t units, std::int32_t widest) {
-  std::vector<std::int32_t> result;
-  while (units > 1) {
-    const std::int32_t rows = widest == 512 && units >= 7 ? 512 : 256;
-    result.push_back(rows);
-    units -= rows / 64;
-  }
-  if (units == 1) result.push_back(64);
-  return result;
-}
-
-// Words of a segment with its empty column, such that the next one is aligned as well.
-std::int64_t segment_words(std::int64_t columns, std::int64_t rows) {
-  return divide_up((columns + 1) * rows / 32, 8) * 8;
-}
-
-// Bit i of a byte at the lowest bit of byte i.
-struct Spread {
-  std::uint64_t of[256];
-};
-constexpr Spread spread_bytes() {
-  Spread table{};
-  for (int byte = 0; byte < 256; ++byte) {
-    for (int bit = 0; bit < 8; ++bit) {
-      if (byte >> bit & 1) table.of[byte] |= std::uint64_t{1} << 8 * bit;
-    }
-  }
-  return table;
-}
-constexpr Spread kSpread = spread_bytes();
-
-// Row r of a segment stands at bit 8 * (r % eighth) + r / eighth (kernels.h): every byte of a word
-// of 64 rows is spread over the eight bytes of another word.
-void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std::uint64_t* to) {
-  const std::int64_t eighth = rows / 8;
-  for (int byte = 0; byte < 8; ++byte) {
-    const std::int64_t r = first_row + 8 * byte;
-    to[r % eighth / 8] |= kSpread.of[word >> 8 * byte & 255] << r / eighth;
-  }
-}
 
 // Rows of a function that gives w[m,k], filled up with zeros to whole lines of 64 columns and to
 // groups of rows (kernels.h).
 template <class Weight, class Get>
 const Weight* filled_up(Arena& arena, std::int64_t M, std::int64_t K, const Get& get) {
   const std::int64_t width = Inputs::stride(K);
-  const std::int64_t height = divide_up(M, kernels::kRows) * kernels::kRows;
+  const std::int64_t height = round_up(M, kernels::kRows);
   auto* to = arena.take<Weight>(static_cast<std::size_t>(height * width));
   for (std::int64_t m = 0; m < M; ++m) {
     for (std::int64_t k = 0; k < K; ++k) to[m * width + k] = get(m, k);
@@ -89,54 +44,6 @@ kernels::Code code_of(const std::string& name, const std::string& matrix) {
 
 }  // namespace
 
-Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
-                 std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena)
-    : planes_(P), M_(M), groups_(groups), scale_(scale), table_(table) {
-  const std::int64_t units = divide_up(M, 64), padded = divide_up(K, 64) * 64;
-  std::int64_t from = 0;
-  for (const std::int32_t rows : heights(units, table.widest)) {
-    rows_.push_back({from, std::min<std::int64_t>(rows, M - from), {nullptr, rows}});
-    plane_words_ += segment_words(padded, rows);
-    from += rows;
-  }
-  auto* to = arena.take<std::uint64_t>(static_cast<std::size_t>(plane_words_ * P));
-  std::int64_t at = 0;
-  for (std::int64_t p = 0; p < P; ++p) {
-    for (Part& part : rows_) {
-      const std::int64_t words = part.segment.rows / 64;
-      if (p == 0) part.segment.columns = to + at;
-      for (std::int64_t u = 0; u < words && part.from / 64 + u < units; ++u) {
-        const std::uint64_t* source = planes + (p * units + part.from / 64 + u) * K * 2;
-        for (std::int64_t k = 0; k < K; ++k) {
-          std::uint64_t* column = to + at + k * 2 * words;
-          set_bits(source[2 * k], 64 * u, part.segment.rows, column);
-          set_bits(source[2 * k + 1], 64 * u, part.segment.rows, column + words);
-        }
-      }
-      at += segment_words(padded, part.segment.rows);
-    }
-  }
-}
-
-void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kernels::Spikes& spikes,
-                       float* y, std::int32_t ahead) const {
-  const Part& rows = rows_[static_cast<std::size_t>(part)];
-  std::int32_t worth[kernels::kMaxSteps];
-  for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
-  alignas(64) std::int32_t integers[512];
-  float* to = y + rows.from;
-  const std::int64_t terms = planes_ * groups_;
-  for (std::int64_t term = 0; term < terms; ++term) {
-    const std::int64_t p = term / groups_, g = term % groups_;
-    const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows,
-                                   ahead};
-    table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
-                integers);
-    table_.scale(integers, scale_ + term * M_ + rows.from, spikes.amplitude, term == 0,
-                 term + 1 == terms, to, rows.rows);
-  }
-}
-
 Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, std::int64_t K,
                const kernels::Table& table, Arena& arena)
     : name_(name), M_(M), K_(K), table_(&table), bias_(source.floats_or_none(name + ".bias", {M})) {
@@ -152,7 +59,7 @@ Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, st
 }
 
 void Matrix::read_dense(const Source& source, Arena& arena) {
-  read_encoding(source, divide_up(K_, 64) * 64);
+  read_encoding(source, Inputs::stride(K_));
   const std::string tensor = name_ + ".weight";
   const std::string& dtype = source.get(tensor).dtype;
   if (dtype == "I8") {
@@ -184,10 +91,10 @@ void Matrix::read_ternary(const Source& source, const kernels::Table& table, Are
   }
   const auto* planes = source.take<std::uint64_t>(name_ + ".planes", "U64", {P, units, K_, 2});
   scale_ = source.floats(name_ + ".scale", {P, groups, M_});
-  read_encoding(source, groups == 1 ? divide_up(K_, 64) * 64 : K_ / groups);
+  read_encoding(source, groups == 1 ? Inputs::stride(K_) : K_ / groups);
   if (encoding_.spikes()) {
     format_ = Format::ternary;
-    ternary_.emplace_back(planes, scale_, P, M_, K_, groups, table, arena);
+    ternary_.emplace(planes, scale_, P, M_, K_, groups, table, arena);
   } else {
     format_ = Format::ternary_dense;
     spread_planes(planes, P, groups, arena);
@@ -212,7 +119,7 @@ void Matrix::read_encoding(const Source& source, std::int64_t group) {
                                 std::to_string(most) + " are possible");
   }
   const float threshold = *source.floats(name_ + ".threshold", {1});
-  encoding_.encoder = {static_cast<std::int32_t>(divide_up(K_, 64) * 64),
+  encoding_.encoder = {static_cast<std::int32_t>(Inputs::stride(K_)),
                        static_cast<std::int32_t>(K_), static_cast<std::int32_t>(group),
                        spiking.steps, code, threshold};
 }
@@ -247,8 +154,10 @@ void Matrix::multiply(Inputs& x, float* y, Pool& pool) const {
 }
 
 void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
-  const Ternary& ternary = ternary_.front();
+  const Ternary& ternary = *ternary_;
   const kernels::Spikes* spikes = x.spikes(encoding_, pool);
+  // A single step reads a third of the columns: asking for all of them would keep memory busy.
+  const std::int32_t distance = encoding_.encoder.steps > 1 ? ahead(x.rows()) : 0;
   // Few items, so that a segment is read once for all rows where there are enough segments.
   const std::int64_t split = ternary.parts() >= 2 * pool.threads() ? 1 : pool.threads();
   const std::int64_t block = divide_up(x.rows(), std::min(split, x.rows()));
@@ -256,8 +165,7 @@ void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   pool.each(ternary.parts() * blocks, [&](int, std::int64_t item) {
     const std::int64_t part = item / blocks, first = item % blocks * block;
     for (std::int64_t row = first; row < std::min(first + block, x.rows()); ++row) {
-      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_,
-                       encoding_.encoder.steps > 1 ? ahead(x.rows()) : 0);
+      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_, distance);
     }
   });
 }
@@ -285,8 +193,7 @@ void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
                            ahead(x.rows()));
         } else if (format_ == Format::f16) {
           table_->dense_f16(static_cast<const std::uint16_t*>(weight_), analogue + row * stride,
-                            out, stride, from, to,
-                           ahead(x.rows()));
+                            out, stride, from, to, ahead(x.rows()));
         } else {
           table_->dense_f32(static_cast<const float*>(weight_), analogue + row * stride, out,
                             stride, from, to, ahead(x.rows()));
@@ -307,7 +214,7 @@ void Matrix::multiply_spread(Inputs& x, float* y, Pool& pool) const {
       for (std::int64_t i = 0; i < static_cast<std::int64_t>(pieces_.size()); ++i) {
         const std::int16_t* columns = rounded.x + row * stride + i % groups * piece_width_;
         table_->dense_i8(pieces_[static_cast<std::size_t>(i)], scale_ + i * M_, columns,
-                         rounded.amplitude[row], part.data(), divide_up(piece_width_, 64) * 64,
+                         rounded.amplitude[row], part.data(), Inputs::stride(piece_width_),
                          from, to, 0);
         for (std::int64_t m = from; m < to; ++m) y[row * M_ + m] += part.data()[m];
       }
@@ -317,9 +224,7 @@ void Matrix::multiply_spread(Inputs& x, float* y, Pool& pool) const {
 
 void Matrix::add_bias(std::int64_t rows, float* y) const {
   if (bias_ == nullptr) return;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    table_->add(y + row * M_, bias_, M_);
-  }
+  for (std::int64_t row = 0; row < rows; ++row) table_->add(y + row * M_, bias_, M_);
 }
 
 }  // namespace goose::engine

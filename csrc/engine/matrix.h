@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,35 +12,10 @@
 #include "engine/inputs.h"
 #include "engine/pool.h"
 #include "engine/tensors.h"
+#include "engine/ternary.h"
 #include "kernels/kernels.h"
 
 namespace goose::engine {
-
-// Bit planes in the order of the instruction set: for every plane the segments of all rows.
-class Ternary {
- public:
-  // planes [P, ceil(M/64), K, 2] and scale [P, G, M] as in the packed file (docs/engine.md).
-  Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
-          std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena);
-
-  struct Part {
-    std::int64_t from, rows;  // of the matrix; `rows` counts only real ones
-    kernels::Segment segment;
-  };
-  std::int64_t parts() const { return static_cast<std::int64_t>(rows_.size()); }
-  std::int64_t groups() const { return groups_; }
-
-  // Rows of part `part`: y = amplitude * sum over planes and groups of scale * integer.
-  void multiply(std::int64_t part, const kernels::Encoder&, const kernels::Spikes&, float* y,
-                std::int32_t ahead) const;
-
- private:
-  std::int64_t planes_, M_, groups_;
-  const float* scale_;
-  const kernels::Table& table_;
-  std::vector<Part> rows_;            // of the first plane
-  std::int64_t plane_words_ = 0;
-};
 
 class Matrix {
  public:
@@ -96,7 +72,7 @@ class Matrix {
   Encoding encoding_;
   const void* weight_ = nullptr;
   const float *scale_ = nullptr, *bias_ = nullptr;
-  std::vector<Ternary> ternary_;  // one, or none
+  std::optional<Ternary> ternary_;
   // Ternary weights under analogue input: one int8 matrix per plane and group, side by side.
   std::vector<const std::int8_t*> pieces_;
   std::int64_t piece_width_ = 0;

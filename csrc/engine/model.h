@@ -59,13 +59,14 @@ class Model {
   void each_matrix(const Visit& visit) const {
     for (const Block& block : blocks) {
       const Mixer& m = block.mixer;
-      for (const Matrix* matrix : {&m.receptance, &m.key, &m.value, &m.output}) visit(*matrix);
-      for (const LowRank* adapter : {&m.decay, &m.rate, m.value_mix ? &*m.value_mix : nullptr,
+      for (const Matrix* matrix : {&m.receptance, &m.key, &m.value}) visit(*matrix);
+      for (const LowRank* adapter : {m.value_mix ? &*m.value_mix : nullptr, &m.decay, &m.rate,
                                      m.gate ? &*m.gate : nullptr}) {
         if (adapter == nullptr) continue;
         visit(adapter->down);
         visit(adapter->up);
       }
+      visit(m.output);
       for (const Matrix& matrix : block.mlp.matrices) visit(matrix);
     }
     visit(head->matrix());

@@ -2,6 +2,7 @@
 
 #include "isa.h"
 #include "kernels/dense/dense.h"
+#include "kernels/hadamard/hadamard.h"
 #include "kernels/spikes/spikes.h"
 #include "kernels/ternary/ternary.h"
 #include "kernels/vectors/vectors.h"
@@ -14,9 +15,8 @@ namespace {
     isa::widest_segment, isa::tile, isa::hadamard, isa::encode, isa::list, isa::select,         \
         isa::dense_f32, isa::dense_f16, isa::dense_i8, isa::row_i8, isa::screen,                \
         isa::round_i16, isa::rms_norm, isa::layer_norm, isa::add, isa::multiply, isa::blend,    \
-        isa::scale, isa::delta, isa::gate, isa::shift, isa::sigmoid, isa::tanh,                 \
-        isa::silu, isa::gelu, isa::gelu_tanh, isa::relu, isa::square, isa::decay, isa::exponential, isa::masses,        \
-        isa::wkv                                                                                \
+        isa::scale, isa::delta, isa::gate, isa::shift, isa::sigmoid, isa::tanh, isa::silu,      \
+        isa::gelu, isa::gelu_tanh, isa::relu, isa::square, isa::decay, isa::masses, isa::wkv    \
   }
 
 const Table kReference = GOOSE_TABLE(reference);

@@ -131,7 +131,6 @@ struct Table {
   void (*relu)(float* x, std::int64_t width);
   void (*square)(float* x, std::int64_t width);
   void (*decay)(float* x, std::int64_t width);      // exp(-exp(-1/2) sigmoid(x))
-  void (*exponential)(float* x, std::int64_t width);
   // masses[i] = sum of exp(x - most) over the x that are at most margins[i] below `most`.
   void (*masses)(const float* x, std::int64_t width, float most, const float* margins,
                  float* masses);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,3 +39,23 @@ def packed(tmp_path: Path, fuzz: ModuleType) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def drop_head() -> Callable[[Any], None]:
+    return _drop_head
+
+
+def _drop_head(case: Any) -> None:
+    """Take the head out of a tied model, header and data."""
+    table = json.loads(case.header["__metadata__"]["matrices"])
+    table.pop("lm_head", None)
+    case.header["__metadata__"]["matrices"] = json.dumps(table)
+    entries = {n: e for n, e in case.header.items() if not n.startswith("lm_head.")}
+    data, offset = bytearray(), 0
+    for name, entry in entries.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            data += case.data[begin:end]
+            entry["data_offsets"] = [offset, offset := offset + end - begin]
+    case.header, case.data = entries, data

@@ -12,6 +12,7 @@ import pytest
 
 from asnn_goose.export.packed import PackSettings, export_packed
 from asnn_goose.format.packed import PackedModel, read_packed
+from asnn_goose.infer import backend as backends
 from asnn_goose.infer.engine import Engine
 
 native: Any = pytest.importorskip("asnn_goose._native")
@@ -189,3 +190,14 @@ def test_logits_that_are_held_are_not_overwritten(model: Make, ids: np.ndarray) 
     engine.step([engine.start()], [5])
     np.testing.assert_array_equal(held, copy)
     np.testing.assert_array_equal(row, row_copy)
+
+
+def test_threads_are_chosen_by_size(model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "usable_cores", lambda: 7)
+    packed = model()
+    chosen = Engine(packed)._backend
+    one, two = [object()], [object(), object()]
+    assert [chosen.threads_for(states) for states in (one, two)] == [1, 7]
+    monkeypatch.setattr(backends, "LARGE", 1)
+    assert Engine(packed)._backend.threads_for(one) == 7
+    assert Engine(packed, threads=3)._backend.threads_for(two) == 3

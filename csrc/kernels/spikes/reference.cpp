@@ -53,20 +53,6 @@ std::int32_t fill_up(std::uint32_t* list, std::int32_t count, std::int32_t empty
 
 }  // namespace
 
-void hadamard(float* x, std::int64_t width) {
-  for (float* block = x; block < x + width; block += 64) {
-    for (int d = 1; d < 64; d *= 2) {
-      for (int i = 0; i < 64; ++i) {
-        if (i & d) continue;
-        const float a = block[i], b = block[i + d];
-        block[i] = a + b;
-        block[i + d] = a - b;
-      }
-    }
-    for (int i = 0; i < 64; ++i) block[i] *= 0.125F;
-  }
-}
-
 void list(const Encoder& e, Spikes& out) {
   std::uint32_t* to = out.lists;
   Span* span = out.spans;

@@ -110,30 +110,8 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
   }
 }
 
-void add(float* x, const float* y, std::int64_t width) { add_loop(x, y, width); }
-void multiply(float* x, const float* y, std::int64_t width) { multiply_loop(x, y, width); }
-void relu(float* x, std::int64_t width) { relu_loop(x, width); }
-void square(float* x, std::int64_t width) { square_loop(x, width); }
-void blend(float* x, const float* y, const float* share, std::int64_t width) {
-  blend_loop(x, y, share, width);
-}
-void scale(const std::int32_t* x, const float* scale, float amplitude, bool first, bool last,
-           float* y, std::int64_t width) {
-  scale_loop(x, scale, amplitude, first, last, y, width);
-}
-float delta(const float* r, const float* k, const float* a, const float* removal,
-            const float* replacement, const float* bonus, float* alpha, float* beta,
-            float* written, std::int64_t n) {
-  key_loop(k, removal, alpha, n);
-  const float norm = __builtin_sqrtf(dot(alpha, alpha, nullptr, n));
-  unit_loop(a, 1 / (norm > 1e-12F ? norm : 1e-12F), alpha, beta, n);
-  written_loop(k, a, replacement, written, n);
-  return bonus == nullptr ? 0.0F : dot(r, written, bonus, n);
-}
-void gate(const float* x, float score, const float* v, float plus, const float* gate, float* y,
-          std::int64_t n) {
-  gate_loop(x, score, v, plus, gate, y, n);
-}
+#define GOOSE_SQUARE_ROOT __builtin_sqrtf
+#include "kernels/vectors/loops.inc"
 
 void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width) {
   for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] + (last[i] - x[i]) * mix[i];
@@ -152,7 +130,6 @@ void gelu_tanh(float* x, std::int64_t width) {
     return 0.5F * t * (1.0F + tangent(0.79788456F * (t + 0.044715F * t * t * t)));
   });
 }
-void exponential(float* x, std::int64_t width) { map(x, width, power_of_e); }
 void decay(float* x, std::int64_t width) {
   map(x, width, [](Vec t) { return power_of_e(-kDecayRate * logistic(t)); });
 }

@@ -152,7 +152,7 @@ def measure(folder: Path, request: Request) -> Result:
     rates: list[Rate] = []
     for threads in request.threads:
         engine = Engine(model, threads=threads, backend=request.backend)
-        rates += _rates(engine, request)
+        rates += _rates(engine, request, threads=threads)
     counts = engine.counts()
     starts = [
         speed.cold_start(
@@ -173,7 +173,7 @@ def measure(folder: Path, request: Request) -> Result:
     )
 
 
-def _rates(engine: Engine, request: Request) -> Iterator[Rate]:
+def _rates(engine: Engine, request: Request, *, threads: int) -> Iterator[Rate]:
     """Decode rates for every number of sequences, beside the prefill rate."""
     speed.prefill_rate(engine, tokens=min(request.prompt, speed.WARM_UP))
     prefill = speed.median(
@@ -186,7 +186,7 @@ def _rates(engine: Engine, request: Request) -> Iterator[Rate]:
             for _ in range(request.repeats)
         ]
         yield Rate(
-            threads=engine.threads,
+            threads=threads,
             concurrent=concurrent,
             decode=statistics.median(rates),
             prefill=prefill,

@@ -50,7 +50,7 @@ Stop = Annotated[
     typer.Option(metavar="TEXT", help="End before this text; may be repeated; \\n is a new line."),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of the engine.  [default: all cores]")
+    int | None, typer.Option(min=1, help="Threads of the engine.  [default: by the model's size]")
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 BackendName = Literal["native", "reference"]
 DTYPES = {"float16": "F16", "float32": "F32", "int8": "I8", "uint64": "U64"}
 """Names that the compiled engine gives to element types."""
+
+LARGE = 128 << 20
+"""Bytes of weights from which one sequence alone gains from more threads
+(docs/results.md: on two cores 279 MB run faster, 70 MB read a prompt slower)."""
 
 UNSHARED = 2
 """References to an array that only its attribute and the call that counts them hold."""
@@ -94,8 +99,9 @@ class _NativeBackend:
 
     name: BackendName = "native"
 
-    def __init__(self, model: PackedModel, *, threads: int) -> None:
+    def __init__(self, model: PackedModel, *, threads: int | None) -> None:
         self._threads, self._vocab = threads, int(model.config["vocab_size"])
+        self._large = sum(array.nbytes for array in model.tensors.values()) >= LARGE
         self._last = np.empty((0, self._vocab), np.float32)
         self._arrays = {name: np.ascontiguousarray(a) for name, a in model.tensors.items()}
         self._engine = native_module().Engine(
@@ -121,7 +127,7 @@ class _NativeBackend:
     ) -> NDArray[np.float32]:
         logits = self._room(sum(map(len, tokens)) if every else len(states))
         self._engine.forward(
-            list(states), list(tokens), logits.ctypes.data, every, self._threads, missed
+            list(states), list(tokens), logits.ctypes.data, every, self.threads_for(states), missed
         )
         return logits
 
@@ -135,6 +141,12 @@ class _NativeBackend:
             self._last = np.empty((rows, self._vocab), np.float32)
         return self._last
 
+    def threads_for(self, states: Sequence[Any]) -> int:
+        """Threads that advance these states."""
+        if self._threads is not None:
+            return self._threads
+        return usable_cores() if len(states) > 1 or self._large else 1
+
     def counts(self) -> Mapping[str, tuple[int, int]]:
         found: Mapping[str, tuple[int, int]] = self._engine.counts()
         return found
@@ -143,7 +155,7 @@ class _NativeBackend:
         self._engine.reset_counts()
 
 
-def make_backend(name: BackendName, model: PackedModel, *, threads: int) -> Backend:
+def make_backend(name: BackendName, model: PackedModel, *, threads: int | None) -> Backend:
     """The backend of that name. Raises EngineError where it is not there."""
     if name == "reference":
         return _ReferenceBackend(model)
@@ -179,3 +191,10 @@ def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
 def described(array: NDArray[Any]) -> tuple[int, str, tuple[int, ...]]:
     """Address, element type and shape."""
     return array.ctypes.data, DTYPES[array.dtype.name], array.shape
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

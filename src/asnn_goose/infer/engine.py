@@ -5,7 +5,6 @@ A state is everything that a sequence carries; the caller holds it and may fork,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +32,8 @@ PREFILL = 256
 class Engine:
     """A packed model, ready to run.
 
-    threads   cores to use; None takes all that this process may use
+    threads   threads to use; None takes what suits the call: all cores this process may use for
+              several sequences or a model of LARGE bytes and more, one otherwise
     backend   "native" (compiled) or "reference" (numpy: exact and slow)
     Raises EngineError where the backend is missing.
     """
@@ -43,9 +43,9 @@ class Engine:
     ) -> None:
         if threads is not None and threads < 1:
             raise EngineError(f"threads = {threads}: must be at least 1")
-        self.model, self.threads = model, threads or usable_cores()
+        self.model, self.threads = model, threads
         self.vocab_size = int(model.config["vocab_size"])
-        self._backend = make_backend(backend, model, threads=self.threads)
+        self._backend = make_backend(backend, model, threads=threads)
 
     @classmethod
     def load(
@@ -168,10 +168,3 @@ class Engine:
                 f" the vocabulary's {self.vocab_size}"
             )
         return np.ascontiguousarray(ids, np.int32)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

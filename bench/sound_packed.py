@@ -1,0 +1,77 @@
+"""Small sound packed models of every form, for bench/fuzz_packed.py and the tests of the format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.format.layout import EMBEDDING, Matrix, layout
+from asnn_goose.format.planes import pack_planes
+from asnn_goose.format.settings import SIZES, SWITCHES
+
+TINY: dict[str, Any] = {
+    "model_type": "asnn_goose",
+    "mixer": "rwkv7",
+    "gate": "one_plus",
+    "v_first": "mix",
+    "mlp": "gated",
+    "norm": "rms",
+    "hidden_act": "silu",
+    **dict.fromkeys(SIZES, 8),
+    "vocab_size": 70,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "head_size": 32,
+    "intermediate_size": 128,
+    **dict.fromkeys(SWITCHES, True),
+    "rope": False,
+    "norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "eos_token_id": 69,
+}
+OTHERS: tuple[dict[str, Any], ...] = (
+    {},
+    {"mlp": "channel_mix", "norm": "layer", "tie_word_embeddings": False, "qkv_bias": False},
+    {"gate": "none", "v_first": "none", "rope": True, "token_shift": False, "group_norm": False},
+)
+"""Changes to TINY that give the sound models."""
+
+
+def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Tensors of every form, and the table of matrices, of a model with random numbers."""
+    draw = np.random.default_rng(seed)
+    arrays: dict[str, NDArray[Any]] = {}
+    matrices: dict[str, Any] = {}
+    for number, slot in enumerate(layout(config)):
+        if not isinstance(slot, Matrix):
+            arrays[slot.name] = draw.normal(size=slot.shape).astype(np.float32)
+            continue
+        arrays |= _matrix(slot, number, draw)
+        if slot.projection and number % 3:
+            steps = 1 + number % 3
+            matrices[slot.name] = {"steps": steps, "code": "radix3", "rotate": number % 2 == 0}
+            arrays[f"{slot.name}.threshold"] = np.array([2], np.float32)
+    return arrays, matrices
+
+
+def _matrix(slot: Matrix, number: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
+    name, rows, columns = slot.name, slot.rows, slot.columns
+    weight = 0.2 * draw.normal(size=(rows, columns))
+    found: dict[str, NDArray[Any]]
+    if slot.projection and number % 4:
+        planes, groups = 1 + number % 2, 1 + (columns == 128)
+        codes = draw.integers(-1, 2, (planes, rows, columns)).astype(np.int8)
+        scales = np.full((planes, groups, rows), 0.1, np.float32)
+        found = {f"{name}.planes": pack_planes(codes), f"{name}.scale": scales}
+    elif number % 3 == 0:
+        found = {f"{name}.weight": (600 * weight).clip(-127, 127).astype(np.int8)}
+        found[f"{name}.scale"] = np.full(rows, 1e-3, np.float32)
+    else:
+        kind = np.float32 if number % 3 == 1 and name != EMBEDDING else np.float16
+        found = {f"{name}.weight": weight.astype(kind)}
+    if slot.bias:
+        found[f"{name}.bias"] = draw.normal(size=rows).astype(np.float32)
+    return found

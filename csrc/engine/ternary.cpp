@@ -1,0 +1,110 @@
+#include "engine/ternary.h"
+
+#include <algorithm>
+
+#include "engine/sizes.h"
+#include "kernels/spikes/spikes.h"
+
+namespace goose::engine {
+namespace {
+
+// Heights of the segments for `units` times 64 rows. At most one narrow one: two cost as much as
+// one of 256 rows.
+std::vector<std::int32_t> heights(std::int64_t units, std::int32_t widest) {
+  std::vector<std::int32_t> result;
+  while (units > 1) {
+    const std::int32_t rows = widest == 512 && units >= 7 ? 512 : 256;
+    result.push_back(rows);
+    units -= rows / 64;
+  }
+  if (units == 1) result.push_back(64);
+  return result;
+}
+
+// Words of a segment with its empty column, such that the next one is aligned as well.
+std::int64_t segment_words(std::int64_t columns, std::int64_t rows) {
+  return round_up((columns + 1) * rows / 32, 8);
+}
+
+// Bit i of a byte at the lowest bit of byte i.
+struct Spread {
+  std::uint64_t of[256];
+};
+constexpr Spread spread_bytes() {
+  Spread table{};
+  for (int byte = 0; byte < 256; ++byte) {
+    for (int bit = 0; bit < 8; ++bit) {
+      if (byte >> bit & 1) table.of[byte] |= std::uint64_t{1} << 8 * bit;
+    }
+  }
+  return table;
+}
+constexpr Spread kSpread = spread_bytes();
+
+// Row r of a segment stands at bit 8 * (r % eighth) + r / eighth (kernels.h): every byte of a word
+// of 64 rows is spread over the eight bytes of another word.
+void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std::uint64_t* to) {
+  const std::int64_t eighth = rows / 8;
+  for (int byte = 0; byte < 8; ++byte) {
+    const std::int64_t r = first_row + 8 * byte;
+    to[r % eighth / 8] |= kSpread.of[word >> 8 * byte & 255] << r / eighth;
+  }
+}
+
+}  // namespace
+
+Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
+                 std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena)
+    : planes_(P), M_(M), groups_(groups), scale_(scale), table_(table) {
+  const std::int64_t units = divide_up(M, 64), padded = round_up(K, 64);
+  std::int64_t from = 0;
+  for (const std::int32_t rows : heights(units, table.widest)) {
+    rows_.push_back({from, std::min<std::int64_t>(rows, M - from), {nullptr, rows}});
+    plane_words_ += segment_words(padded, rows);
+    from += rows;
+  }
+  auto* to = arena.take<std::uint64_t>(static_cast<std::size_t>(plane_words_ * P));
+  for (std::int64_t p = 0; p < P; ++p) {
+    for (Part& part : rows_) {
+      if (p == 0) part.segment.columns = to;
+      fill(part, planes + p * units * K * 2, K, to);
+      to += segment_words(padded, part.segment.rows);
+    }
+  }
+}
+
+// Columns of one segment from the units of 64 rows of a plane.
+void Ternary::fill(const Part& part, const std::uint64_t* plane, std::int64_t K,
+                   std::uint64_t* to) const {
+  const std::int64_t words = part.segment.rows / 64, first = part.from / 64;
+  const std::int64_t units = std::min(words, divide_up(M_, 64) - first);
+  for (std::int64_t u = 0; u < units; ++u) {
+    const std::uint64_t* source = plane + (first + u) * K * 2;
+    for (std::int64_t k = 0; k < K; ++k) {
+      std::uint64_t* column = to + k * 2 * words;
+      set_bits(source[2 * k], 64 * u, part.segment.rows, column);
+      set_bits(source[2 * k + 1], 64 * u, part.segment.rows, column + words);
+    }
+  }
+}
+
+void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kernels::Spikes& spikes,
+                       float* y, std::int32_t ahead) const {
+  const Part& rows = rows_[static_cast<std::size_t>(part)];
+  std::int32_t worth[kernels::kMaxSteps];
+  for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
+  alignas(64) std::int32_t integers[512];
+  float* to = y + rows.from;
+  const std::int64_t terms = planes_ * groups_;
+  for (std::int64_t term = 0; term < terms; ++term) {
+    const std::int64_t p = term / groups_, g = term % groups_;
+    const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows,
+                                   ahead};
+    table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
+                integers);
+    table_.scale(integers, scale_ + term * M_ + rows.from, spikes.amplitude, term == 0,
+                 term + 1 == terms, to, rows.rows);
+  }
+}
+
+}  // namespace goose::engine

@@ -1,0 +1,20 @@
+// The block-Hadamard transform, one number at a time.
+#include "kernels/hadamard/hadamard.h"
+
+namespace goose::kernels::reference {
+
+void hadamard(float* x, std::int64_t width) {
+  for (float* block = x; block < x + width; block += 64) {
+    for (int d = 1; d < 64; d *= 2) {
+      for (int i = 0; i < 64; ++i) {
+        if (i & d) continue;
+        const float a = block[i], b = block[i + d];
+        block[i] = a + b;
+        block[i + d] = a - b;
+      }
+    }
+    for (int i = 0; i < 64; ++i) block[i] *= 0.125F;
+  }
+}
+
+}  // namespace goose::kernels::reference
