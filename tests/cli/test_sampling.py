@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asnn_goose.cli.sampling import PREFILL, stream
 from asnn_goose.infer.sampler import Drawer, Sampling
+from asnn_goose.model.goose.cache import CACHE_FIELD
 
 
 class Counter:
@@ -18,13 +19,14 @@ class Counter:
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def __call__(self, *, input_ids: Tensor, past_key_values: int | None, **options: Any) -> Any:
+    def __call__(self, *, input_ids: Tensor, **options: Any) -> Any:
+        read = options.pop(CACHE_FIELD)
         assert options == {"use_cache": True, "logits_to_keep": 1}
         assert not torch.is_grad_enabled()
         self.calls.append(input_ids.shape[1])
-        seen = (past_key_values or 0) + input_ids.shape[1]
+        seen = (read or 0) + input_ids.shape[1]
         logits = torch.zeros(1, 1, 1000).index_fill(2, torch.tensor(seen % 1000), 9.0)
-        return SimpleNamespace(logits=logits, past_key_values=seen)
+        return SimpleNamespace(logits=logits, **{CACHE_FIELD: seen})
 
 
 def test_stream_reads_long_prompts_in_parts_and_draws_no_step_too_many() -> None:

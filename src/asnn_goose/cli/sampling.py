@@ -13,6 +13,7 @@ from asnn_goose.cli.subject import Subject
 from asnn_goose.data.shards import separator_id
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.text import Vocabulary
+from asnn_goose.model.goose.cache import CACHE_FIELD
 
 PREFILL = 256
 """Prompt tokens per forward pass, so that a long prompt needs no more memory than a short one."""
@@ -43,7 +44,7 @@ class TorchModel:
 def stream(model: Any, prompt_T: Tensor, *, tokens: int, drawer: Drawer) -> Iterator[int]:
     """Yield up to `tokens` token ids that continue the prompt (int64, at least one token).
 
-    `model` is called as Transformers models are, with `past_key_values`. Beside the model's own
+    `model` is called as Transformers models are, with a cache. Beside the model's own
     cache nothing grows with the number of tokens.
     """
     cache = None
@@ -61,5 +62,6 @@ def stream(model: Any, prompt_T: Tensor, *, tokens: int, drawer: Drawer) -> Iter
 
 @torch.no_grad()
 def _step(model: Any, ids_t: Tensor, cache: Any) -> tuple[Tensor, Any]:
-    output = model(input_ids=ids_t[None], past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return output.logits[0, -1].float(), output.past_key_values
+    options = {CACHE_FIELD: cache, "use_cache": True, "logits_to_keep": 1}
+    output = model(input_ids=ids_t[None], **options)
+    return output.logits[0, -1].float(), getattr(output, CACHE_FIELD)

@@ -12,7 +12,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from asnn_goose.model.goose.block import BlockOutput, GooseBlock, make_norm
-from asnn_goose.model.goose.cache import GooseCache
+from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise
 from asnn_goose.model.goose.state import BlockState
@@ -76,12 +76,14 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         logits_to_keep: int = 0,
         output_hidden_states: bool = False,
         return_dict: bool = True,
+        cache: GooseCache | None = None,
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
         """Logits of the next token.
 
         input_ids (B,T) or inputs_embeds (B,T,D); attention_mask (B, tokens so far) with zeros
         only on the left; past_key_values a GooseCache, or None for a start; labels (B,T) add the
         cross-entropy of predicting label t+1 at t; logits_to_keep: only the last ones, 0 for all.
+        From 5.24 on Transformers calls past_key_values `cache`, here and in the result.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("pass exactly one of input_ids and inputs_embeds")
@@ -89,7 +91,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         use_cache = (
             (self.config.use_cache and not self.training) if use_cache is None else use_cache
         )
-        cache = past_key_values if past_key_values is not None else GooseCache()
+        given = past_key_values if cache is None else cache
+        cache = GooseCache() if given is None else given
         mask_BT = window_mask(attention_mask, x_BTD.shape[1])
         position_BT = positions(cache.position_B, mask_BT, x_BTD)
 
@@ -102,12 +105,13 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         if use_cache:
             cache.advance(tuple(states), position_BT[:, -1] + 1, x_BTD.shape[1])
         logits = self.lm_head(self.final_norm(x_BTD[:, -logits_to_keep:]))
-        result = CausalLMOutputWithPast(
-            loss=None if labels is None else next_token_loss(logits, labels),
-            logits=logits,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(hidden) if output_hidden_states else None,
-        )
+        fields: dict[str, Any] = {
+            "loss": None if labels is None else next_token_loss(logits, labels),
+            "logits": logits,
+            "hidden_states": tuple(hidden) if output_hidden_states else None,
+            CACHE_FIELD: cache if use_cache else None,
+        }
+        result = CausalLMOutputWithPast(**fields)
         return result if return_dict else result.to_tuple()
 
     def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
