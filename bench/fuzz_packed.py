@@ -118,7 +118,9 @@ def swap_names(case: Case, chance: random.Random) -> None:
     elif kind == 1:
         del case.header[one]
     else:
-        case.header[chance.choice(["x", "", "\ud800", one + ".scale"])] = case.header.pop(one)
+        case.header[chance.choice(["x", "", "\ud800", one + ".scale", one + ".bias"])] = (
+            case.header.pop(one)
+        )
 
 
 def change_metadata(case: Case, chance: random.Random) -> None:
@@ -131,7 +133,8 @@ def change_metadata(case: Case, chance: random.Random) -> None:
     metadata[key] = chance.choice([*ODD_VALUES, "{}", "[" * 50000, "2", "{"])
     if key == "matrices" and chance.random() < 0.7:
         table = {"blocks.0.mlp.down": {"steps": 1, "code": "rate", "rotate": False}}
-        name = chance.choice([*table, "lm_head", "embedding", "blocks.0.mixer.gate.up", "x"])
+        others = ("lm_head", "embedding", "blocks.0.mixer.gate.up", "blocks.0.mixer.k", "x")
+        name = chance.choice([*table, *others])
         entry = {"steps": chance.choice([1, 2, 4]), "code": "radix3", "rotate": False}
         entry[chance.choice(["steps", "code", "rotate", "y"])] = chance.choice(ODD_VALUES)
         metadata[key] = json.dumps(table | {name: entry})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.layout import EMBEDDING, Matrix, layout
+from asnn_goose.format.layout import EMBEDDING, Matrix, Site, layout
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.format.settings import SIZES, SWITCHES
 
@@ -45,7 +45,9 @@ def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], d
     draw = np.random.default_rng(seed)
     arrays: dict[str, NDArray[Any]] = {}
     matrices: dict[str, Any] = {}
-    for number, slot in enumerate(layout(config)):
+    sites = [slot for slot in layout(config) if isinstance(slot, Site)]
+    others = [slot for slot in layout(config) if not isinstance(slot, Site)]
+    for number, slot in enumerate(others):
         if not isinstance(slot, Matrix):
             arrays[slot.name] = draw.normal(size=slot.shape).astype(np.float32)
             continue
@@ -53,8 +55,19 @@ def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], d
         if slot.projection and number % 3:
             steps = 1 + number % 3
             matrices[slot.name] = {"steps": steps, "code": "radix3", "rotate": number % 2 == 0}
-            arrays[f"{slot.name}.threshold"] = np.array([2], np.float32)
+            arrays |= _spikes(slot.name, steps, fixed=number % 5 == 0)
+    for number, site in enumerate(sites[1:], start=seed):
+        steps = 1 + number % 2
+        matrices[site.name] = {"steps": steps, "code": "radix2", "rotate": False}
+        arrays |= _spikes(site.name, steps, fixed=number % 3 > 0)
     return arrays, matrices
+
+
+def _spikes(name: str, steps: int, *, fixed: bool) -> dict[str, NDArray[Any]]:
+    if not fixed:
+        return {f"{name}.threshold": np.array([2], np.float32)}
+    found = {f"{name}.amplitude": np.array([0.5], np.float32)}
+    return found | ({f"{name}.fires": np.array([0], np.float32)} if steps == 1 else {})
 
 
 def _matrix(slot: Matrix, number: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
@@ -72,6 +85,6 @@ def _matrix(slot: Matrix, number: int, draw: np.random.Generator) -> dict[str, N
     else:
         kind = np.float32 if number % 3 == 1 and name != EMBEDDING else np.float16
         found = {f"{name}.weight": weight.astype(kind)}
-    if slot.bias:
+    if slot.bias or (number % 2 and f"{name}.planes" in found):
         found[f"{name}.bias"] = draw.normal(size=rows).astype(np.float32)
     return found

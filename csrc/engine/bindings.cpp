@@ -117,17 +117,18 @@ class TernaryMatrix {
   // y (rows, M) = W spikes(x), x (rows, K): encoder and product, `repeats` times.
   void multiply(std::uintptr_t x, std::uintptr_t y, std::int64_t rows, int steps,
                 const std::string& code, float threshold, bool rotate, std::int64_t repeats) {
-    const Encoding encoding = encoding_of(steps, code, threshold, rotate);
+    const Encoding encoding = encoding_of(steps, code, threshold, rotate, 0, 0);
     for (std::int64_t i = 0; i < repeats; ++i) {
       inputs_.set(reinterpret_cast<const float*>(x), rows, K_);
       product(inputs_.spikes(encoding, pool_), encoding, reinterpret_cast<float*>(y), rows);
     }
   }
 
-  // Integers and amplitude of x (rows, K).
+  // Integers and amplitude of x (rows, K); `fixed` is an amplitude for all rows, 0: each its own.
   void encode(std::uintptr_t x, std::uintptr_t codes, std::uintptr_t amplitude, std::int64_t rows,
-              int steps, const std::string& code, float threshold, bool rotate) {
-    const Encoding encoding = encoding_of(steps, code, threshold, rotate);
+              int steps, const std::string& code, float threshold, bool rotate, float fixed,
+              float fires) {
+    const Encoding encoding = encoding_of(steps, code, threshold, rotate, fixed, fires);
     inputs_.set(reinterpret_cast<const float*>(x), rows, K_);
     const kernels::Spikes* spikes = inputs_.spikes(encoding, pool_);
     for (std::int64_t row = 0; row < rows; ++row) {
@@ -139,7 +140,7 @@ class TernaryMatrix {
 
   // Lists of given integers (rows, K), kept for `product`.
   void prepare(std::uintptr_t codes, std::int64_t rows, int steps, const std::string& code) {
-    prepared_ = encoding_of(steps, code, 1, false);
+    prepared_ = encoding_of(steps, code, 1, false, 0, 0);
     const kernels::Encoder& e = prepared_.encoder;
     const auto ranges =
         static_cast<std::size_t>(e.steps) * static_cast<std::size_t>(e.width / e.group);
@@ -168,7 +169,8 @@ class TernaryMatrix {
   }
 
  private:
-  Encoding encoding_of(int steps, const std::string& code, float threshold, bool rotate) const {
+  Encoding encoding_of(int steps, const std::string& code, float threshold, bool rotate,
+                       float fixed, float fires) const {
     if (steps < 1 || steps > kernels::kMaxSteps) {
       throw std::invalid_argument("steps = " + std::to_string(steps) + ": must be 1 to 8");
     }
@@ -179,7 +181,7 @@ class TernaryMatrix {
                       code == "rate"     ? kernels::Code::rate
                       : code == "radix2" ? kernels::Code::radix2
                                          : kernels::Code::radix3,
-                      threshold};
+                      threshold, fixed, fires};
     return result;
   }
 
@@ -239,7 +241,7 @@ void bind(nb::module_& m) {
       .def("multiply", &TernaryMatrix::multiply, "x"_a, "y"_a, "rows"_a, "steps"_a, "code"_a,
            "threshold"_a, "rotate"_a, "repeats"_a = 1)
       .def("encode", &TernaryMatrix::encode, "x"_a, "codes"_a, "amplitude"_a, "rows"_a, "steps"_a,
-           "code"_a, "threshold"_a, "rotate"_a)
+           "code"_a, "threshold"_a, "rotate"_a, "fixed"_a = 0.0F, "fires"_a = 0.0F)
       .def("prepare", &TernaryMatrix::prepare, "codes"_a, "rows"_a, "steps"_a, "code"_a)
       .def("product", nb::overload_cast<std::uintptr_t, std::int64_t>(&TernaryMatrix::product),
            "y"_a, "repeats"_a = 1);

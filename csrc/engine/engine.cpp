@@ -107,14 +107,19 @@ void Engine::carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool ev
 std::vector<Engine::Usage> Engine::usage() const {
   std::vector<Usage> result;
   model_.each_matrix([&](const Matrix& m) {
-    result.push_back({m.name(), m.height(), m.width(), m.encoding().encoder.steps, m.vectors(),
-                      m.active()});
+    result.push_back({m.name(), m.height(), m.width(), m.encoding().encoder.steps,
+                      m.counts().vectors(), m.counts().active()});
+  });
+  model_.each_site([&](const Site& s) {
+    result.push_back({s.name(), 0, s.width(), s.encoding().encoder.steps, s.counts().vectors(),
+                      s.counts().active()});
   });
   return result;
 }
 
 void Engine::reset_usage() {
-  model_.each_matrix([](const Matrix& m) { m.forget_counts(); });
+  model_.each_matrix([](const Matrix& m) { m.counts().forget(); });
+  model_.each_site([](const Site& s) { s.counts().forget(); });
 }
 
 }  // namespace goose::engine

@@ -34,6 +34,7 @@ class Engine {
   void forward(const std::vector<Sequence>& sequences, float* logits, bool every, float missed,
                int threads);
 
+  // Of a matrix, or of a site without one, whose height is 0.
   struct Usage {
     std::string name;
     std::int64_t height, width, steps, vectors, active;

@@ -56,7 +56,7 @@ void Head::multiply(Inputs& x, float* y, float missed, Pool& pool) const {
     const float noise = screen(analogue + row * width_, logits, pool);
     correct(exact.x + row * width_, exact.amplitude[row], missed, noise, logits);
   }
-  matrix_.count(x.rows(), 0);
+  matrix_.counts().add(x.rows(), 0);
 }
 
 float Head::screen(const float* x, float* y, Pool& pool) const {

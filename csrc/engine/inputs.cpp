@@ -12,12 +12,6 @@ std::int32_t largest_int16(std::int64_t width) {
 
 }  // namespace
 
-bool Encoding::operator==(const Encoding& other) const {
-  const kernels::Encoder &a = encoder, &b = other.encoder;
-  return rotate == other.rotate && a.width == b.width && a.group == b.group &&
-         a.steps == b.steps && a.code == b.code && a.threshold == b.threshold;
-}
-
 void Inputs::set(const float* x, std::int64_t rows, std::int64_t width) {
   x_ = x;
   rows_ = rows;

@@ -6,17 +6,10 @@
 #include "engine/buffer.h"
 #include "engine/pool.h"
 #include "engine/sizes.h"
+#include "engine/tensors.h"
 #include "kernels/kernels.h"
 
 namespace goose::engine {
-
-struct Encoding {
-  kernels::Encoder encoder{};
-  bool rotate = false;
-
-  bool spikes() const { return encoder.steps > 0; }
-  bool operator==(const Encoding& other) const;
-};
 
 // `rows` vectors of `width` numbers. What it gives has rows `stride` apart, filled up with zeros.
 class Inputs {

@@ -14,7 +14,6 @@ constexpr std::int64_t kMaxWidth = 65536;
 // Only one token's weights come from memory.
 std::int32_t ahead(std::int64_t rows) { return rows == 1 ? kernels::kAhead : 0; }
 
-
 // Rows of a function that gives w[m,k], filled up with zeros to whole lines of 64 columns and to
 // groups of rows (kernels.h).
 template <class Weight, class Get>
@@ -34,14 +33,6 @@ const Weight* filled_up(Arena& arena, std::int64_t M, std::int64_t K, const Weig
                            [=](std::int64_t m, std::int64_t k) { return w[m * K + k]; });
 }
 
-kernels::Code code_of(const std::string& name, const std::string& matrix) {
-  if (name == "rate") return kernels::Code::rate;
-  if (name == "radix2") return kernels::Code::radix2;
-  if (name == "radix3") return kernels::Code::radix3;
-  throw std::invalid_argument("matrix '" + matrix + "' has code '" + name +
-                              "': choose one of rate, radix2, radix3");
-}
-
 }  // namespace
 
 Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, std::int64_t K,
@@ -59,7 +50,7 @@ Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, st
 }
 
 void Matrix::read_dense(const Source& source, Arena& arena) {
-  read_encoding(source, Inputs::stride(K_));
+  encoding_ = source.encoding(name_, K_, Inputs::stride(K_));
   const std::string tensor = name_ + ".weight";
   const std::string& dtype = source.get(tensor).dtype;
   if (dtype == "I8") {
@@ -91,7 +82,7 @@ void Matrix::read_ternary(const Source& source, const kernels::Table& table, Are
   }
   const auto* planes = source.take<std::uint64_t>(name_ + ".planes", "U64", {P, units, K_, 2});
   scale_ = source.floats(name_ + ".scale", {P, groups, M_});
-  read_encoding(source, groups == 1 ? Inputs::stride(K_) : K_ / groups);
+  encoding_ = source.encoding(name_, K_, groups == 1 ? Inputs::stride(K_) : K_ / groups);
   if (encoding_.spikes()) {
     format_ = Format::ternary;
     ternary_.emplace(planes, scale_, P, M_, K_, groups, table, arena);
@@ -99,29 +90,6 @@ void Matrix::read_ternary(const Source& source, const kernels::Table& table, Are
     format_ = Format::ternary_dense;
     spread_planes(planes, P, groups, arena);
   }
-}
-
-void Matrix::read_encoding(const Source& source, std::int64_t group) {
-  const auto found = source.matrices.find(name_);
-  if (found == source.matrices.end()) return;
-  const Spiking& spiking = found->second;
-  if (spiking.rotate && K_ % 64 != 0) {
-    throw std::invalid_argument("matrix '" + name_ + "' rotates " + std::to_string(K_) +
-                                " columns: a multiple of 64 is needed");
-  }
-  encoding_.rotate = spiking.rotate;
-  if (spiking.steps == 0) return;
-  const kernels::Code code = code_of(spiking.code, name_);
-  const int most = code == kernels::Code::rate ? 8 : code == kernels::Code::radix2 ? 6 : 4;
-  if (spiking.steps < 0 || spiking.steps > most) {
-    throw std::invalid_argument("matrix '" + name_ + "' has " + std::to_string(spiking.steps) +
-                                " steps of code " + spiking.code + ": 0 to " +
-                                std::to_string(most) + " are possible");
-  }
-  const float threshold = *source.floats(name_ + ".threshold", {1});
-  encoding_.encoder = {static_cast<std::int32_t>(Inputs::stride(K_)),
-                       static_cast<std::int32_t>(K_), static_cast<std::int32_t>(group),
-                       spiking.steps, code, threshold};
 }
 
 void Matrix::spread_planes(const std::uint64_t* planes, std::int64_t P, std::int64_t groups,
@@ -149,7 +117,7 @@ void Matrix::multiply(Inputs& x, float* y, Pool& pool) const {
   } else {
     multiply_dense(x, y, pool);
   }
-  count(x.rows(), encoding_.spikes() ? x.active() : 0);
+  counts_.add(x.rows(), encoding_.spikes() ? x.active() : 0);
   add_bias(x.rows(), y);
 }
 

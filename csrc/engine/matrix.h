@@ -1,14 +1,13 @@
 // A matrix of the model in whatever format the packed file holds it.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/buffer.h"
+#include "engine/counts.h"
 #include "engine/inputs.h"
 #include "engine/pool.h"
 #include "engine/tensors.h"
@@ -38,21 +37,13 @@ class Matrix {
   }
   const float* scale() const { return scale_; }
 
-  // Since they were last forgotten: vectors multiplied, and spikes in them.
-  std::int64_t vectors() const { return counts_->vectors; }
-  std::int64_t active() const { return counts_->active; }
-  void forget_counts() const { counts_->vectors = counts_->active = 0; }
-  void count(std::int64_t vectors, std::int64_t active) const {
-    counts_->vectors += vectors;
-    counts_->active += active;
-  }
+  const Counts& counts() const { return counts_; }
 
  private:
   enum class Format { f32, f16, i8, ternary, ternary_dense };
 
   void read_dense(const Source& source, Arena& arena);
   void read_ternary(const Source& source, const kernels::Table& table, Arena& arena);
-  void read_encoding(const Source& source, std::int64_t group);
   void spread_planes(const std::uint64_t* planes, std::int64_t P, std::int64_t groups,
                      Arena& arena);
   void multiply_dense(Inputs& x, float* y, Pool& pool) const;
@@ -60,13 +51,9 @@ class Matrix {
   void multiply_spikes(Inputs& x, float* y, Pool& pool) const;
   void add_bias(std::int64_t rows, float* y) const;
 
-  struct Counts {
-    std::atomic<std::int64_t> vectors{0}, active{0};
-  };
-
   std::string name_;
   std::int64_t M_, K_;
-  std::unique_ptr<Counts> counts_ = std::make_unique<Counts>();
+  Counts counts_;
   const kernels::Table* table_;
   Format format_;
   Encoding encoding_;

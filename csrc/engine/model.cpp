@@ -52,6 +52,8 @@ class Builder {
     return {matrix(name + "receptance", C, D),
             matrix(name + "key", C, D),
             matrix(name + "value", C, D),
+            Site(source_, name + "k", C),
+            Site(source_, name + "v", C),
             low_rank_if(mixes, name + "value_mix", c_.value_rank, true),
             low_rank(name + "decay", c_.decay_rank, true),
             low_rank(name + "rate", c_.rate_rank, true),

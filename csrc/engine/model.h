@@ -9,6 +9,7 @@
 #include "engine/config.h"
 #include "engine/head.h"
 #include "engine/matrix.h"
+#include "engine/site.h"
 #include "engine/state.h"
 #include "engine/tensors.h"
 #include "kernels/kernels.h"
@@ -26,6 +27,7 @@ struct Norm {
 
 struct Mixer {
   Matrix receptance, key, value;
+  Site k, v;
   std::optional<LowRank> value_mix;
   LowRank decay, rate;
   std::optional<LowRank> gate;
@@ -70,6 +72,16 @@ class Model {
       for (const Matrix& matrix : block.mlp.matrices) visit(matrix);
     }
     visit(head->matrix());
+  }
+
+  // Calls visit(site) for every place that spikes without a matrix.
+  template <class Visit>
+  void each_site(const Visit& visit) const {
+    for (const Block& block : blocks) {
+      for (const Site* site : {&block.mixer.k, &block.mixer.v}) {
+        if (site->encoding().spikes()) visit(*site);
+      }
+    }
   }
 
   Config config;

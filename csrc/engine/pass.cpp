@@ -152,6 +152,7 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
   };
   multiply(m.receptance, input(kReceptance), rows, r_.data());
   multiply(m.key, input(kKey), rows, k_.data());
+  m.k.code(k_.data(), rows, coded_, *pool_);
   values(m, layer, input(kValue), rows);
   low_rank(m.decay, input(kDecay), rows, table_.tanh, w_.data());
   each(rows, w_.data(), c.inner(), table_.decay);
@@ -169,6 +170,7 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
 void Pass::values(const Mixer& m, std::size_t layer, const float* x, std::int64_t rows) {
   const std::int64_t C = model_.config.inner();
   multiply(m.value, x, rows, v_.data());
+  m.v.code(v_.data(), rows, coded_, *pool_);
   if (m.value_mix) {
     low_rank(*m.value_mix, x, rows, nullptr, a_.data());
     each(rows, a_.data(), C, table_.sigmoid);

@@ -23,7 +23,8 @@ class Pass {
  public:
   static constexpr std::int64_t kMostRows = 64;
 
-  explicit Pass(const Model& model) : model_(model), table_(model.table), inputs_(model.table) {}
+  explicit Pass(const Model& model)
+      : model_(model), table_(model.table), inputs_(model.table), coded_(model.table) {}
 
   // Advances the states over the pieces; their rows (rows, D) before the last norm.
   const float* run(const std::vector<Piece>& pieces, Pool& pool);
@@ -54,7 +55,7 @@ class Pass {
   const Model& model_;
   const kernels::Table& table_;
   Pool* pool_ = nullptr;
-  Inputs inputs_;
+  Inputs inputs_, coded_;  // of matrices, and of sites without one
   const float* inputs_of_ = nullptr;  // null where their contents have changed
   Buffer<float> x_, normed_, shifted_, mixed_, r_, w_, k_, v_, a_, g_, y_, first_, low_, middle_, up_;
 };

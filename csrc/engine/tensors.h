@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/kernels.h"
+
 namespace goose::engine {
 
 using Shape = std::vector<std::int64_t>;
@@ -16,11 +18,20 @@ struct Tensor {
   Shape shape;
 };
 
-// How the input of a matrix becomes spikes; steps = 0 leaves it as it is.
+// How the input of a matrix becomes spikes, as the file says it; steps = 0 leaves it as it is.
 struct Spiking {
   int steps = 0;
   std::string code = "radix3";
   bool rotate = false;
+};
+
+// The same as the kernels take it.
+struct Encoding {
+  kernels::Encoder encoder{};
+  bool rotate = false;
+
+  bool spikes() const { return encoder.steps > 0; }
+  bool operator==(const Encoding& other) const;
 };
 
 // Every function throws std::invalid_argument that names the tensor, what was found and what would
@@ -43,6 +54,8 @@ class Source {
   const float* floats_or_none(const std::string& name, const Shape& shape) const {
     return has(name) ? floats(name, shape) : nullptr;
   }
+  // Of vectors of `columns` numbers that come in at `name`, their lists cut after `group`.
+  Encoding encoding(const std::string& name, std::int64_t columns, std::int64_t group) const;
 
  private:
   const void* checked(const std::string& name, const char* dtype, const Shape& shape) const;

@@ -38,10 +38,12 @@ enum class Code : std::int32_t { rate, radix2, radix3 };
 // How a vector becomes spikes (docs/engine.md): `steps` ternary steps of `code`, a threshold in
 // multiples of the mean magnitude of the first `count` numbers (the others are zero and make
 // `width` a multiple of 64), lists cut into ranges of `group` columns (a multiple of 64).
+// An amplitude above 0 takes the threshold's place: it is that of every vector, and one step fires
+// where a magnitude exceeds `fires`.
 struct Encoder {
   std::int32_t width, count, group, steps;
   Code code;
-  float threshold;
+  float threshold, amplitude = 0, fires = 0;
 };
 constexpr int kMaxSteps = 8;
 constexpr int kRows = 4;

@@ -64,10 +64,13 @@ class Engine:
         missed: float = 0.0,
     ) -> None: ...
     def usage(self) -> list[tuple[str, int, int, int, int, int]]:
-        """Of every matrix: name, rows, columns, steps, vectors multiplied, spikes in them."""
+        """Of every matrix: name, rows, columns, steps, vectors multiplied, spikes in them.
+
+        Sites without a matrix (a mixer's k and v) have 0 rows.
+        """
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Of every spiking matrix: spikes that came, and that could have come."""
+        """Of every spiking matrix or site: spikes that came, and that could have come."""
 
     def reset_counts(self) -> None: ...
 
@@ -96,6 +99,8 @@ class TernaryMatrix:
         code: str,
         threshold: float,
         rotate: bool,
+        fixed: float = 0.0,
+        fires: float = 0.0,
     ) -> None: ...
     def prepare(self, codes: int, rows: int, steps: int, code: str) -> None: ...
     def product(self, y: int, repeats: int = 1) -> None: ...

@@ -6,6 +6,7 @@ in a test are interchangeable.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +27,11 @@ class Trace:
     hidden     residual stream: the embedding, then the output of every block (L + 1 of B,T,D)
     mixer_in   input of every token mixer or attention, after its norm (L of B,T,D)
     mixer_out  output of every token mixer or attention (L of B,T,D)
+    mlp_out    output of every MLP (L of B,T,D)
     queries, keys, values   per block (B,T,H,N); a recurrent student gives r, k and v
+    log_decay, removal, rate, written   per block (B,T,H,N), of an RWKV-7 student alone: log w, the
+               unit vector kappa, a, and the key that is written, k (1 + (a - 1) k_a)
+    final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
     """
 
     final_BTD: Tensor | None = None
@@ -34,9 +39,15 @@ class Trace:
     hidden: tuple[Tensor, ...] = ()
     mixer_in: tuple[Tensor, ...] = ()
     mixer_out: tuple[Tensor, ...] = ()
+    mlp_out: tuple[Tensor, ...] = ()
     queries: tuple[Tensor, ...] = ()
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
+    log_decay: tuple[Tensor, ...] = ()
+    removal: tuple[Tensor, ...] = ()
+    rate: tuple[Tensor, ...] = ()
+    written: tuple[Tensor, ...] = ()
+    final_norm: Callable[[Tensor], Tensor] | None = None
 
     def vocab(self, tokens: slice) -> Tensor:
         """Logits (n, V) in fp32 of the given tokens, counted over the flattened (B*T) axis.
@@ -48,8 +59,20 @@ class Trace:
         return F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
 
 
-NEEDS = frozenset({"vocab", "hidden", "mixer_in", "mixer_out", "queries", "keys", "values"})
-"""Names that may be asked of a forward pass; 'vocab' fills final_BTD and head_VD."""
+RECURRENCE = frozenset({"log_decay", "removal", "rate", "written"})
+"""Needs that only a recurrent student fills; a teacher leaves these fields empty."""
+
+NEEDS = RECURRENCE | {
+    "vocab",
+    "hidden",
+    "mixer_in",
+    "mixer_out",
+    "mlp_out",
+    "queries",
+    "keys",
+    "values",
+}
+"""Names that may be asked of a forward pass; 'vocab' fills final_BTD, head_VD and final_norm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

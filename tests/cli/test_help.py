@@ -34,7 +34,7 @@ def example_lines(text: str) -> list[str]:
 def test_verbs() -> None:
     verbs = {path[0] for path in PAGES}
     assert verbs == {
-        *("teacher", "data", "distill", "eval"),
+        *("teacher", "data", "distill", "eval", "report", "ablate", "sensitivity"),
         *("export", "generate", "chat", "bench", "doctor"),
     }
 

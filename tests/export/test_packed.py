@@ -19,6 +19,7 @@ from asnn_goose.format import checks
 from asnn_goose.format.packed import WEIGHTS, PackedError, PackedModel, read_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.goose.projection import Projection
+from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops import spike_codes
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.ternary import absmean
@@ -135,6 +136,48 @@ def test_tokenizer_files_are_copied(student: Student, tmp_path: Path) -> None:
 def test_unknown_formats_are_named(setting: str) -> None:
     with pytest.raises(ExportError, match=f"{setting} = 'int3': choose one of"):
         PackSettings(**{setting: "int3"})
+
+
+def test_sites_and_their_neurons_are_packed(student: Student, tmp_path: Path) -> None:
+    precision = {"k": {"steps": 2, "code": "rate", "threshold": 3.0}, "1.v": {"steps": 1}}
+    packed, _ = exported(student(precision=precision), tmp_path, PackSettings())
+    entry = {"steps": 2, "code": "rate", "rotate": False}
+    assert packed.matrices == {
+        "blocks.0.mixer.k": entry,
+        "blocks.1.mixer.k": entry,
+        "blocks.1.mixer.v": {"steps": 1, "code": "radix3", "rotate": False},
+    }
+    assert packed.tensors["blocks.1.mixer.k.threshold"].tolist() == [3.0]
+    assert "blocks.0.mixer.v.threshold" not in packed.tensors
+
+
+@pytest.mark.parametrize("name", TERNARY)
+@torch.no_grad()
+def test_every_ternary_method_is_packed_as_it_multiplies(
+    name: str, student: Student, tmp_path: Path
+) -> None:
+    planes = TERNARY[name].planes_known[0]
+    model = student(precision={"*": {"planes": planes, "ternary": name}})
+    packed, _ = exported(model, tmp_path, PackSettings())
+    module = model.blocks[1].mixer.key
+    close(packed.dense("blocks.1.mixer.key"), module.ternary(module.weight), "f32")
+    bias = packed.tensors.get("blocks.1.mixer.key.bias")
+    assert (bias is not None) == (name == "tequila")
+    if bias is not None:
+        assert np.array_equal(bias, module.ternary.bias(module.weight).numpy())
+
+
+def test_a_factor_at_a_site_is_refused(student: Student, tmp_path: Path) -> None:
+    model = student(precision={"1.v": {"steps": 1, "neuron": "real_spike"}})
+    with pytest.raises(ExportError, match=r"blocks\.1\.mixer\.v: the factor of its spikes has no"):
+        export_packed(model, tmp_path / "packed")
+
+
+def test_a_site_that_only_trains_is_refused(student: Student, tmp_path: Path) -> None:
+    model = student(precision={"k": {"steps": 1}})
+    model.blocks[1].mixer.k_neuron.training_only = "amplitudes differ between channels"
+    with pytest.raises(ExportError, match=r"blocks\.1\.mixer\.k: spikes of MeanThreshold are for"):
+        export_packed(model, tmp_path / "packed")
 
 
 @torch.no_grad()

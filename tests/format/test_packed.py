@@ -177,6 +177,15 @@ def test_a_code_without_counterpart_and_a_threshold_of_zero_are_refused(
         read_packed(folder)
 
 
+def test_files_of_the_first_version_still_load(packed: Packed, fuzz: ModuleType) -> None:
+    folder = packed()
+    case = fuzz.Case.read(folder)
+    assert case.header["__metadata__"]["version"] == "2"
+    case.header["__metadata__"]["version"] = "1"
+    case.write(folder, repair=True)
+    assert read_packed(folder).tensors
+
+
 def test_a_model_that_does_not_fit_is_not_written(tmp_path: Path, fuzz: ModuleType) -> None:
     arrays, matrices = fuzz.sound(fuzz.TINY, 0)
     del arrays["final_norm.weight"]

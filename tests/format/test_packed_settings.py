@@ -14,7 +14,10 @@ import pytest
 from asnn_goose.format.packed import CONFIG, PackedError, read_packed
 
 Packed = Callable[..., Path]
-DOWN = "blocks.0.mlp.down"
+DOWN, SITE = "blocks.0.mlp.down", "blocks.0.mixer.k"
+ANALOGUE = '{"steps": 0, "code": "rate", "rotate": false}'
+ROTATED = '{"steps": 1, "code": "rate", "rotate": true}'
+SPIKING = '{"steps": 1, "code": "rate", "rotate": false}'
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ DOWN = "blocks.0.mlp.down"
         ),
         (
             {"num_hidden_layers": 1},
-            r"'blocks.1.mixer.output' is 'there', must be a projection of this",
+            r"'blocks.1.mixer.k' is 'there', must be a projection or site",
         ),
         ({"num_hidden_layers": 900}, r"tensor 'blocks.2.mixer_norm.weight' is None, must be F32"),
         ({"mlp": "channel_mix"}, r"tensor 'blocks.0.mlp.key.weight' is None"),
@@ -81,7 +84,7 @@ def test_a_broken_configuration_is_explained(text: str, packed: Packed) -> None:
     ("key", "value", "words"),
     [
         ("format", "gguf", r"metadata 'format' is 'gguf', must be 'asnn_goose_packed'"),
-        ("version", "2", r"metadata 'version' is '2', must be '1'"),
+        ("version", "3", r"metadata 'version' is '3', must be '1' or '2'"),
         ("crc32", "00000000", r"metadata 'crc32' is '00000000', must be '[0-9a-f]{8}': damaged"),
         ("matrices", "[", r"metadata 'matrices' is not sound JSON"),
         ("matrices", '{"x": {}}', r"matrices: 'x' is 'there', must be a projection"),
@@ -89,6 +92,22 @@ def test_a_broken_configuration_is_explained(text: str, packed: Packed) -> None:
         ("matrices", '{"blocks.0.mixer.gate.up": {}}', r"matrices: 'blocks.0.mixer.gate.up'"),
         ("matrices", '{"lm_head": {}}', r"matrices: 'lm_head'"),
         ("matrices", f'{{"{DOWN}": 3}}', r"matrices: 'blocks.0.mlp.down' is 3, must be a table"),
+        (
+            "matrices",
+            f'{{"{SITE}": null}}',
+            r"matrices: 'blocks.0.mixer.k' is None, must be a table",
+        ),
+        (
+            "matrices",
+            f'{{"{SITE}": {ANALOGUE}}}',
+            r"mixer.k' steps is 0, must be at least 1, for a",
+        ),
+        ("matrices", f'{{"{SITE}": {ROTATED}}}', r"mixer.k' rotate is True, must be false, for a"),
+        (
+            "matrices",
+            f'{{"{SITE}": {SPIKING}}}',
+            r"'blocks.0.mixer.k.threshold' is None, must be F",
+        ),
         ("matrices", f'{{"{DOWN}": {{"steps": 3}}}}', r"must be a table of steps, code and rotate"),
     ],
 )

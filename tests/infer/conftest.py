@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import torch
 from asnn_goose.export.packed import PackSettings, export_packed
 from asnn_goose.format.packed import PackedModel, read_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
+from asnn_goose.ops.spike_codes import encode_at, levels
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 97,
@@ -40,6 +41,40 @@ def student() -> Callable[..., GooseForCausalLM]:
         return model.eval()
 
     return make
+
+
+class FixedAmplitude(torch.nn.Module):
+    """A neuron with the same amplitude for every token; fires above half of it in one step."""
+
+    training_only: ClassVar[str] = ""
+
+    def __init__(self, *, steps: int, code: str, amplitude: float) -> None:
+        super().__init__()
+        self.steps, self.code, self.amplitude = steps, code, amplitude
+
+    def packed(self) -> dict[str, float]:
+        fires = {"fires": self.amplitude / 2} if self.steps == 1 else {}
+        return {"amplitude": self.amplitude} | fires
+
+    def forward(self, h_BK: torch.Tensor) -> torch.Tensor:
+        top = levels(self.code, self.steps)
+        return encode_at(h_BK, torch.tensor(self.amplitude), top=top).values()
+
+
+@pytest.fixture(scope="session")
+def with_amplitudes() -> Callable[[GooseForCausalLM], GooseForCausalLM]:
+    """Give every spiking place of a student a fixed amplitude, each another one."""
+
+    def change(model: GooseForCausalLM) -> GooseForCausalLM:
+        sizes = iter(0.05 + 0.013 * number for number in range(100))
+        for module in list(model.modules()):
+            for name in ("neuron", "k_neuron", "v_neuron"):
+                if (old := getattr(module, name, None)) is not None:
+                    new = FixedAmplitude(steps=old.steps, code=old.code, amplitude=next(sizes))
+                    setattr(module, name, new)
+        return model
+
+    return change
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import pack_planes
+from asnn_goose.infer.reference_spikes import encode_fixed
 from asnn_goose.ops.hadamard import hadamard
-from asnn_goose.ops.spike_codes import encode
+from asnn_goose.ops.spike_codes import encode, encode_at, levels
 
 native: Any = pytest.importorskip("asnn_goose._native")
 
@@ -70,11 +71,11 @@ class Ternary:
         c = self.case
         return self.rows, c.steps, c.code, c.threshold, c.rotate
 
-    def encoded(self) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    def encoded(self, **fixed: float) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         q = np.full((self.rows, self.case.K), 99, np.int16)
         amplitude = np.full(self.rows, np.nan, np.float32)
         self.matrix.encode(
-            self.x.ctypes.data, q.ctypes.data, amplitude.ctypes.data, *self.settings()
+            self.x.ctypes.data, q.ctypes.data, amplitude.ctypes.data, *self.settings(), **fixed
         )
         return q, amplitude
 
@@ -106,6 +107,54 @@ def test_the_encoder_agrees_with_pytorch_exactly(isa: str, case: Case) -> None:
     wanted = encode(h, steps=case.steps, code=case.code, threshold=case.threshold)
     np.testing.assert_array_equal(q, wanted.q_BK.numpy().astype(np.int16))
     np.testing.assert_array_equal(amplitude, wanted.amplitude_B1.numpy()[:, 0])
+
+
+AMPLITUDES = [0.3, 0.125, 7.0, 1e-30, 1e-42]
+
+
+def at(
+    x: NDArray[np.float32], case: Case, amplitude: float, fires: float
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """What PyTorch makes of x (rows, K) at a given amplitude."""
+    spikes = encode_at(
+        torch.from_numpy(x),
+        torch.tensor(amplitude),
+        top=levels(case.code, case.steps),
+        fires=torch.tensor(fires),
+    )
+    wanted = spikes.amplitude_B1.expand(len(x), 1).numpy()[:, 0]
+    return spikes.q_BK.numpy().astype(np.int16), wanted
+
+
+@pytest.mark.parametrize("amplitude", AMPLITUDES)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.rotate], ids=str)
+def test_fixed_amplitudes_agree_with_pytorch_and_numpy_exactly(
+    isa: str, case: Case, amplitude: float
+) -> None:
+    ternary = Ternary(case)
+    fires = {"fires": 0.4} if case.steps == 1 else {}
+    q, found = ternary.encoded(fixed=amplitude, **fires)
+    wanted, amplitudes = at(ternary.x, case, amplitude, 0.4)
+    np.testing.assert_array_equal(q, wanted)
+    np.testing.assert_array_equal(found, amplitudes)
+    for row, x_K in enumerate(ternary.x):
+        oracle = encode_fixed(x_K, steps=case.steps, code=case.code, amplitude=amplitude, **fires)
+        np.testing.assert_array_equal(q[row], oracle.levels_K)
+        assert found[row] == oracle.amplitude
+
+
+def test_a_fixed_amplitude_rounds_halves_to_even_and_fires_above_its_threshold(isa: str) -> None:
+    x = np.tile(np.array([0.25, 0.75, -1.25, 9.0, -9.0, 0, 0.26, -0.26], np.float32), 8)[None]
+    several = Ternary(Case(64, 64, 1, 1, 2, "radix2", 1, False), rows=1)
+    several.x = x
+    q, amplitude = several.encoded(fixed=0.5)
+    np.testing.assert_array_equal(q[0, :8], [0, 2, -2, 3, -3, 0, 1, -1])
+    assert amplitude[0] == 0.5
+    one = Ternary(Case(64, 64, 1, 1, 1, "rate", 1, False), rows=1)
+    one.x = x
+    q, amplitude = one.encoded(fixed=3.0, fires=0.25)
+    np.testing.assert_array_equal(q[0, :8], [0, 1, -1, 1, -1, 0, 1, -1])
+    assert amplitude[0] == 3
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -162,6 +211,11 @@ def test_strange_inputs_stay_within_the_lists(isa: str, value: float) -> None:
         q, _ = ternary.encoded()
         assert abs(q.astype(int)).max() <= 40
         ternary.multiplied()
+        q, _ = ternary.encoded(fixed=0.5, fires=0.5)
+        assert abs(q.astype(int)).max() <= 40
+        if not case.rotate:
+            sign = np.nan_to_num(np.sign(value))
+            assert q[0, 5] == (sign * levels(case.code, case.steps) if abs(value) > 1 else 0)
 
 
 def test_no_instruction_set_is_an_error_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

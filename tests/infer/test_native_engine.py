@@ -29,6 +29,8 @@ PRECISIONS: dict[str, dict[str, dict[str, Any]]] = {
     "ternary, analogue inputs": {"*": {"planes": 2, "rotate": True}},
     "ternary groups, analogue inputs": {"*": {"planes": 1, "group": 64}},
     "spikes on dense weights": {"*": {"steps": 3, "threshold": 4.0}},
+    "sites on key and value": {"k": {"steps": 2, "threshold": 3.0}, "v": {"steps": 1}},
+    "sites beside spiking matrices": {"*": TERNARY, "1.k": {"steps": 3, "code": "rate"}},
     "by layer and name": {"1.*": TERNARY, "down": {"steps": 2, "threshold": 3.0}},
 }
 SWITCHES: list[dict[str, Any]] = [
@@ -79,6 +81,56 @@ def test_every_precision_agrees_with_the_oracle(
     assert apart.max() < 0.5
 
 
+SITE = {"steps": 3, "threshold": 4.0}
+PLAIN = {"planes": 0, "steps": 0, "rotate": False}
+FIXED: dict[str, dict[str, dict[str, Any]]] = {
+    "one step": {"*": TERNARY, "output": PLAIN, "k": {"steps": 1}, "v": {"steps": 1}},
+    "steps": {
+        "*": TERNARY | {"planes": 2, "group": 64, "steps": 3},
+        "output": PLAIN,
+        "k": SITE,
+        "0.v": SITE,
+    },
+    "dense weights": {"*": {"steps": 3, "threshold": 4.0}},
+}
+
+
+@pytest.mark.parametrize("isa", native.isas())
+@pytest.mark.parametrize("precision", FIXED.values(), ids=FIXED)
+def test_fixed_amplitudes_agree_with_the_oracle(
+    student: Make,
+    packed: Make,
+    with_amplitudes: Make,
+    ids: np.ndarray,
+    precision: dict[str, Any],
+    isa: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_ISA", isa)
+    shape = {"num_hidden_layers": 2, "num_attention_heads": 5, "rope": True}  # 80 channels
+    model = packed(with_amplitudes(student(precision=precision, mlp="gated", **shape)))
+    wanted = scores(Engine(model, backend="reference"), ids)
+    apart = np.abs(scores(Engine(model, threads=1), ids) - wanted)
+    assert np.quantile(apart, 0.9) < 1e-3
+    assert apart.max() < 0.5
+
+
+def test_a_bias_of_the_ternary_method_reaches_the_engine(model: Make, ids: np.ndarray) -> None:
+    precision = {"*": TERNARY | {"ternary": {"name": "tequila", "strength": 0.1}}}
+    with_bias = model(precision=precision)
+    assert "blocks.1.mlp.key.bias" in with_bias.tensors
+    wanted = scores(Engine(with_bias, backend="reference"), ids)
+    apart = np.abs(scores(Engine(with_bias, threads=1), ids) - wanted)
+    assert np.quantile(apart, 0.9) < 1e-3
+    zeros = {
+        f"blocks.{layer}.mlp.{name}.bias": np.zeros(rows, np.float32)
+        for layer in (0, 1)
+        for name, rows in (("key", 128), ("value", 64))
+    }
+    without = replace(with_bias, tensors=with_bias.tensors | zeros)
+    assert np.abs(scores(Engine(without, threads=1), ids) - wanted).max() > 0.05
+
+
 @pytest.mark.parametrize("form", ["f16", "int8"])
 def test_stored_forms_agree_with_the_oracle(
     student: Make, ids: np.ndarray, form: str, tmp_path: Any
@@ -90,7 +142,10 @@ def test_stored_forms_agree_with_the_oracle(
     np.testing.assert_allclose(scores(Engine(packed, threads=1), ids), wanted, atol=5e-3)
 
 
-@pytest.mark.parametrize("precision", [{}, {"*": TERNARY}], ids=["dense", "spiking"])
+COMPANY = [{}, {"*": TERNARY}, {"*": TERNARY, "k": SITE, "v": SITE}]
+
+
+@pytest.mark.parametrize("precision", COMPANY, ids=["dense", "spiking", "sites"])
 def test_threads_and_company_change_nothing(
     model: Make, ids: np.ndarray, precision: dict[str, Any]
 ) -> None:
@@ -167,8 +222,30 @@ def test_a_tensor_that_does_not_fit_is_named(model: Make) -> None:
         Engine(replace(packed, tensors=wrong))
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rotate": True}, "site 'blocks.0.mixer.k' rotates: only the input of a matrix can"),
+        ({"steps": 5}, "matrix 'blocks.0.mixer.k' has 5 steps of code radix3: 0 to 4 are possible"),
+        ({"code": "morse"}, "'blocks.0.mixer.k' has code 'morse': choose one of rate"),
+    ],
+)
+def test_a_wrong_site_is_named(model: Make, changes: dict[str, Any], words: str) -> None:
+    packed = model(precision={"k": SITE}, head_size=64, num_attention_heads=1)
+    table = packed.matrices | {"blocks.0.mixer.k": packed.matrices["blocks.0.mixer.k"] | changes}
+    with pytest.raises(ValueError, match=words):
+        Engine(replace(packed, matrices=table))
+
+
+def test_an_amplitude_of_nothing_is_named(model: Make) -> None:
+    packed = model(precision={"k": SITE})
+    zero = {"blocks.0.mixer.k.amplitude": np.zeros(1, np.float32)}
+    with pytest.raises(ValueError, match=r"'blocks.0.mixer.k.amplitude' must be above 0"):
+        Engine(replace(packed, tensors=packed.tensors | zero))
+
+
 def test_spikes_are_counted(model: Make, ids: np.ndarray) -> None:
-    packed = model(precision={"*": TERNARY})
+    packed = model(precision={"*": TERNARY, "v": SITE})
     oracle, engine = Engine(packed, backend="reference"), Engine(packed, threads=1)
     scores(oracle, ids), scores(engine, ids)
     wanted, found = oracle.counts(), engine.counts()

@@ -12,7 +12,12 @@ import torch
 
 from asnn_goose.infer.reference import Reference
 from asnn_goose.infer.reference_matrix import Matrix
-from asnn_goose.infer.reference_spikes import digits, encode, hadamard, largest_level
+from asnn_goose.infer.reference_spikes import (
+    digits,
+    encode,
+    hadamard,
+    largest_level,
+)
 
 Make = Callable[..., Any]
 
@@ -62,7 +67,10 @@ def test_logits_are_those_of_pytorch(
     np.testing.assert_allclose(found, logits_of(model, ids), atol=1e-4)
 
 
+SITE = {"steps": 2, "code": "radix3", "threshold": 3.0}
 PRECISIONS: list[dict[str, Any]] = [
+    {"k": SITE, "v": SITE | {"steps": 1, "threshold": 0.5}},
+    {"*": {"planes": 2, "steps": 3, "threshold": 3.0}, "1.k": SITE, "0.v": SITE | {"code": "rate"}},
     {"*": {"planes": 1}},
     {"*": {"steps": 1, "threshold": 0.5}},
     {"*": {"planes": 2, "group": 64, "steps": 3, "code": "radix3", "threshold": 3.0}},
@@ -205,11 +213,11 @@ def test_a_ternary_product_is_that_of_its_dense_matrix(
 def test_spikes_are_counted(ternary: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     matrix = Matrix("m", ternary, {"steps": 3, "code": "rate"})
     matrix(np.zeros(128, np.float32))
-    assert matrix.spikes == (0, 384)
+    assert matrix.neurons.spikes == (0, 384)
     x_K = rng.standard_normal(128, np.float32)
     matrix(x_K)
     levels_K = encode(x_K, steps=3, code="rate", threshold=1.5).levels_K
-    assert matrix.spikes == (np.abs(levels_K).sum(), 768)
+    assert matrix.neurons.spikes == (np.abs(levels_K).sum(), 768)
 
 
 def test_half_and_byte_weights(rng: np.random.Generator) -> None:

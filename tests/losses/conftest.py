@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from asnn_goose.trace import IGNORED_LABEL, Batch, Trace
 
@@ -20,9 +21,14 @@ def passing() -> Callable[[int], Trace]:
         def draw(*shape: int) -> torch.Tensor:
             return torch.randn(shape, generator=generator).requires_grad_()
 
+        def small(change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            with torch.no_grad():
+                found = [change(draw(BATCH, TOKENS, 2, 4)) for _ in range(LAYERS)]
+            return tuple(x_BTHN.requires_grad_() for x_BTHN in found)
+
         wide = [
             tuple(draw(BATCH, TOKENS, WIDTH) for _ in range(n))
-            for n in (LAYERS + 1, LAYERS, LAYERS)
+            for n in (LAYERS + 1, LAYERS, LAYERS, LAYERS)
         ]
         heads = [tuple(draw(BATCH, TOKENS, 2, 4) for _ in range(LAYERS)) for _ in range(3)]
         return Trace(
@@ -31,9 +37,15 @@ def passing() -> Callable[[int], Trace]:
             hidden=wide[0],
             mixer_in=wide[1],
             mixer_out=wide[2],
+            mlp_out=wide[3],
             queries=heads[0],
             keys=heads[1],
             values=heads[2],
+            log_decay=small(lambda x_BTHN: -0.6 * x_BTHN.sigmoid()),
+            removal=small(lambda x_BTHN: F.normalize(x_BTHN, dim=-1)),
+            rate=small(torch.sigmoid),
+            written=small(torch.clone),
+            final_norm=lambda x_BTD: F.layer_norm(x_BTD, (WIDTH,)),
         )
 
     return make

@@ -49,5 +49,5 @@ def test_an_exact_layer_has_a_finite_gradient(
 
 
 def test_an_unknown_distance_is_named() -> None:
-    with pytest.raises(ValueError, match="distance = 'cosine'"):
-        AttentionOutput(distance="cosine")
+    with pytest.raises(ValueError, match="distance = 'sine'"):
+        AttentionOutput(distance="sine")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 
@@ -53,3 +56,45 @@ def test_cross_entropy_counts_labels_alone() -> None:
     wanted = -torch.log_softmax(z, -1)
     found = CrossEntropy()(z, None, CHUNK)
     assert torch.allclose(found, torch.stack([wanted[0, 0], wanted[1, 2], torch.tensor(0.0)]))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "end", "taus"), [("rising", 4.0, (2, 3, 4)), ("falling", 1.0, (2, 1.5, 1))]
+)
+def test_the_temperature_follows_the_stage(
+    schedule: str, end: float, taus: tuple[float, ...]
+) -> None:
+    loss = KL(temperature=2.0, temperature_end=end, schedule=schedule)
+    z, target = torch.randn(2, 3, 5).unbind()
+    for progress, tau in zip((0.0, 0.5, 1.0), taus, strict=True):
+        found = loss(z, target, dataclasses.replace(CHUNK, progress=progress))
+        assert torch.allclose(found, KL(temperature=tau)(z, target, CHUNK), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"schedule": "sideways"}, "schedule = 'sideways'"),
+        ({"temperature_end": 2.0}, "temperature_end = 2.0: a constant schedule has none"),
+        ({"schedule": "rising"}, "give temperature_end"),
+        ({"schedule": "rising", "temperature_end": 0.5}, "must be above temperature = 1.0"),
+        ({"schedule": "falling", "temperature_end": 2.0}, "below temperature = 1.0"),
+        ({"schedule": "falling", "temperature_end": 0.0}, "above 0"),
+    ],
+)
+def test_wrong_schedules_are_named(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        KL(**settings)
+
+
+def test_log_probabilities_are_computed_once_and_never_lose_their_graph() -> None:
+    z = torch.randn(3, 5, requires_grad=True)
+    chunk = dataclasses.replace(CHUNK)
+    with torch.no_grad():
+        blind = chunk.log_probs(z)
+    seen = chunk.log_probs(z)
+    assert not blind.requires_grad
+    assert seen.requires_grad
+    assert chunk.log_probs(z) is seen
+    assert torch.allclose(chunk.log_probs(z, 2.0), torch.log_softmax(z / 2, -1))
+    assert torch.equal(chunk.log_probs(z + 1.0), torch.log_softmax(z + 1.0, -1))

@@ -74,6 +74,106 @@ def test_chunks_give_the_values_and_gradients_of_the_whole(
     assert max(rows for rows, _ in own.shown) == min(chunk, 22)
 
 
+@pytest.mark.parametrize("apart", [True, [["kl"], ["ce", "own"]], [["ce"]]])
+def test_gradients_kept_apart_are_those_of_each_group(
+    apart: bool | list[list[str]], passing: Passing, batch: Batch
+) -> None:
+    own = Scaled()
+    losses = {"kl": KL(temperature=2.0), "ce": CrossEntropy(), "own": own}
+    weights = {"kl": 0.7, "ce": 0.3, "own": 2.0}
+    objective = Objective([Term(n, weights[n], losses[n]) for n in losses], chunk=5, apart=apart)
+    student, teacher = passing(1), passing(2)
+    assert student.final_BTD is not None
+    assert student.head_VD is not None
+    leaves = [student.final_BTD, student.head_VD, own.scale]
+    terms = objective(student, teacher, batch)
+    names = [[list(losses)[number] for number in group] for group in objective.groups]
+    assert sorted(name for group in names for name in group) == sorted(losses)
+    for factor, group in zip((1.0, 3.0, -2.0), names, strict=False):
+        total = factor * torch.stack([terms[name] for name in group]).sum()
+        found = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+        wanted = in_full(student, teacher, batch, own.scale, dict.fromkeys(group, factor), leaves)
+        for left, right in zip(found, wanted, strict=True):
+            assert torch.allclose(zero(left, right), zero(right, left), rtol=1e-4, atol=1e-6)
+    one = {name: float(number) for number, group in enumerate(names) for name in group}
+    together = torch.stack([one[name] * terms[name] for name in losses]).sum()
+    found = torch.autograd.grad(together, leaves, allow_unused=True)
+    wanted = in_full(student, teacher, batch, own.scale, one, leaves)
+    for left, right in zip(found, wanted, strict=True):
+        assert torch.allclose(zero(left, right), zero(right, left), rtol=1e-4, atol=1e-6)
+
+
+def in_full(
+    student: Trace,
+    teacher: Trace,
+    batch: Batch,
+    scale: Tensor,
+    factors: dict[str, float],
+    leaves: list[Tensor],
+) -> tuple[Tensor | None, ...]:
+    """Gradient of a weighted sum of terms over the whole (B*T, V), by plain autograd."""
+    z, target = student.vocab(slice(None)), teacher.vocab(slice(None)).detach()
+    chunk = Chunk(labels_n=batch.labels_BT.flatten(), mask_n=batch.mask_BT.flatten(), progress=0.5)
+    per_token = {
+        "kl": 0.7 * KL(temperature=2.0)(z, target, chunk),
+        "ce": 0.3 * CrossEntropy()(z, None, chunk),
+        "own": 2.0 * scale * (z - target).square().mean(-1),
+    }
+    total = torch.stack([f * per_token[n][chunk.mask_n].mean() for n, f in factors.items()]).sum()
+    return torch.autograd.grad(total, leaves, allow_unused=True)
+
+
+def zero(grad: Tensor | None, other: Tensor | None) -> Tensor:
+    """A gradient, or zeros like the other where there is none."""
+    if grad is not None:
+        return grad
+    return torch.zeros(()) if other is None else torch.zeros_like(other)
+
+
+def test_terms_of_one_group_share_their_gradient(passing: Passing, batch: Batch) -> None:
+    terms = [Term("kl", 1.0, KL()), Term("ce", 1.0, CrossEntropy()), Term("own", 1.0, Scaled())]
+    found = Objective(terms, apart=[["own"]])(passing(1), passing(2), batch)
+    (found["own"] + 2 * found["kl"] + 2 * found["ce"]).backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="share their gradient"):
+        (found["kl"] + 2 * found["ce"]).backward()
+
+
+def test_one_gradient_serves_one_pass(passing: Passing, batch: Batch) -> None:
+    terms = Objective([Term("kl", 1.0, KL()), Term("ce", 1.0, CrossEntropy())])(
+        passing(1), passing(2), batch
+    )
+    total = terms["kl"] + terms["ce"]
+    total.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="keep them apart"):
+        total.backward()
+
+
+class Told(VocabLoss):
+    """A loss that writes down what it is told after a pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[float, float]] = []
+
+    def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
+        return z_student_nV.square().mean(-1)
+
+    def finish(self, mean: Tensor, *, progress: float) -> None:
+        self.told.append((float(mean), progress))
+
+    def readings(self) -> dict[str, float]:
+        return {"passes": float(len(self.told))}
+
+
+def test_a_loss_is_told_its_mean_once_per_training_pass(passing: Passing, batch: Batch) -> None:
+    told = Told()
+    objective = Objective([Term("told", 0.25, told), Term("kl", 1.0, KL())], chunk=4)
+    term = objective(passing(1), passing(2), batch)["told"]
+    objective.eval()(passing(1), passing(2), batch)
+    assert told.told == [(pytest.approx(4 * float(term.detach())), 0.5)]
+    assert objective.readings() == {"told.passes": 1.0}
+
+
 def test_terms_of_one_head_pass_cannot_be_weighed_apart(passing: Passing, batch: Batch) -> None:
     objective = Objective([Term("kl", 1.0, KL()), Term("ce", 1.0, CrossEntropy())])
     terms = objective(passing(1), passing(2), batch)
@@ -112,3 +212,7 @@ def test_wrong_objectives_are_refused() -> None:
         Objective([Term("kl", 1.0, KL()), Term("kl", 1.0, KL())])
     with pytest.raises(ValueError, match="chunk = 0"):
         Objective([Term("kl", 1.0, KL())], chunk=0)
+    two = [Term("kl", 1.0, KL()), Term("ce", 1.0, CrossEntropy())]
+    for wrong in ([["kl"], ["kl"]], [["kd"]]):
+        with pytest.raises(ValueError, match="name every loss at most once, of kl, ce"):
+            Objective(two, apart=wrong)

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, models
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from asnn_goose.model import GooseConfig, GooseForCausalLM, Teacher
 
@@ -30,6 +41,59 @@ def llama() -> Callable[..., Teacher]:
         return Teacher(LlamaForCausalLM(LlamaConfig(**settings)), None, name="tiny")
 
     return make
+
+
+ROTARY: dict[str, Any] = {
+    "vocab_size": 97,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "tie_word_embeddings": True,
+}
+LEARNED: dict[str, Any] = {
+    "vocab_size": 97,
+    "n_embd": 64,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 48,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+FAMILY_CONFIGS: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
+    "llama": (LlamaConfig, ROTARY | {"head_dim": 16, "tie_word_embeddings": False}),
+    "llama-80": (LlamaConfig, ROTARY | {"hidden_size": 160, "num_attention_heads": 2}),
+    "mistral": (MistralConfig, ROTARY | {"sliding_window": None}),
+    "qwen2": (Qwen2Config, ROTARY),
+    "qwen3": (Qwen3Config, ROTARY | {"head_dim": 32}),
+    "gpt2": (GPT2Config, LEARNED),
+}
+"""Tiny configurations of every family; qwen3 is wider inside its attention than outside."""
+
+
+@pytest.fixture(scope="session")
+def of_family() -> Callable[..., Teacher]:
+    """Make a random teacher of a family, with norms and biases that speak."""
+
+    def make(family: str, *, words: int = 0, **changes: Any) -> Teacher:
+        kind, settings = FAMILY_CONFIGS[family]
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(kind(**(settings | changes)))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        return Teacher(model, tokenizer_of(words) if words else None, name=f"tiny {family}")
+
+    return make
+
+
+def tokenizer_of(words: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of so many words."""
+    vocabulary = {f"w{number}": number for number in range(words)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
+    )
 
 
 @torch.no_grad()

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import BloomConfig, BloomForCausalLM
 
 from asnn_goose.model import VARIANTS, Teacher, TeacherError, convert, load_teacher
 from asnn_goose.model.goose.groups import parameter_group, trainable
+from asnn_goose.model.goose.projection import Projection
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
@@ -69,6 +70,10 @@ def test_biases_and_untied_heads_are_inherited(llama: Callable[..., Teacher]) ->
 def test_a_student_of_another_shape_is_refused(teacher: Teacher) -> None:
     with pytest.raises(ValueError, match="num_hidden_layers = 2"):
         convert(teacher, num_hidden_layers=2)
+    with pytest.raises(ValueError, match="head_size = 32: a student of tiny needs 16"):
+        convert(teacher, head_size=32)
+    with pytest.raises(ValueError, match="mlp = 'plain': a student of tiny needs 'gated'"):
+        convert(teacher, mlp="plain")
     with pytest.raises(ValueError, match="variant = 'x'"):
         convert(teacher, variant="x")
     with pytest.raises(ValueError, match="colour"):
@@ -76,17 +81,18 @@ def test_a_student_of_another_shape_is_refused(teacher: Teacher) -> None:
 
 
 def test_another_family_is_named(tmp_path: Path) -> None:
-    model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=50))
-    with pytest.raises(TeacherError, match=r"'gpt2'.*supported: llama"):
+    model = BloomForCausalLM(BloomConfig(n_layer=1, hidden_size=32, n_head=2, vocab_size=50))
+    with pytest.raises(TeacherError, match=r"'bloom'.*supported: gpt2, llama, mistral"):
         Teacher(model, None, name="other")
     model.save_pretrained(tmp_path)
-    with pytest.raises(TeacherError, match="'gpt2'"):
+    with pytest.raises(TeacherError, match="'bloom'"):
         load_teacher(str(tmp_path))
 
 
 @torch.no_grad()
 def test_a_teachers_trace_is_what_it_computes(teacher: Teacher, tokens_BT: Tensor) -> None:
-    needs = frozenset({"vocab", "hidden", "mixer_in", "mixer_out", "queries", "keys", "values"})
+    needs = frozenset({"vocab", "hidden", "mixer_in", "mixer_out", "mlp_out", "queries"})
+    needs |= {"keys", "values"}
     hooks = [len(module._forward_hooks) for module in teacher.model.modules()]
     trace = teacher.trace(tokens_BT, needs)
     assert [len(module._forward_hooks) for module in teacher.model.modules()] == hooks
@@ -97,11 +103,25 @@ def test_a_teachers_trace_is_what_it_computes(teacher: Teacher, tokens_BT: Tenso
     layer = teacher.layers[1]
     assert torch.equal(trace.mixer_in[1], layer.input_layernorm(trace.hidden[1]))
     after = trace.hidden[1] + trace.mixer_out[1]
-    after = after + layer.mlp(layer.post_attention_layernorm(after))
+    added = layer.mlp(layer.post_attention_layernorm(after))
+    assert torch.allclose(added, trace.mlp_out[1], atol=1e-6)
+    after = after + added
     assert torch.allclose(after, trace.hidden[2], atol=1e-6)
     assert trace.keys[0].shape == (2, 41, 4, 16)
     assert torch.equal(trace.keys[0][:, :, 0], trace.keys[0][:, :, 1])
     assert not any(p.requires_grad for p in teacher.model.parameters())
+
+
+def test_methods_start_from_weights_that_are_final(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[Projection, Tensor] = {}
+    monkeypatch.setattr(
+        Projection, "into_basis_", lambda matrix: seen.update({matrix: matrix.weight.clone()})
+    )
+    convert(teacher)
+    assert len(seen) == 3 * 7
+    assert all(torch.equal(weight, matrix.weight) for matrix, weight in seen.items())
 
 
 def test_groups_cover_every_parameter(teacher: Teacher) -> None:

@@ -73,7 +73,7 @@ def test_rotated_weights_undo_the_rotation(x_BK: Tensor) -> None:
 
 @pytest.mark.parametrize(("code", "steps"), CODES)
 def test_a_neurons_gradient_stops_where_the_code_saturates(code: str, steps: int) -> None:
-    neuron = MeanThreshold(steps=steps, code=code, threshold=2.0 if steps > 1 else 0.7)
+    neuron = MeanThreshold(64, steps=steps, code=code, threshold=2.0 if steps > 1 else 0.7)
     h = (torch.randn(8, 64, generator=torch.Generator().manual_seed(2)) ** 3).requires_grad_()
     dy = torch.randn(8, 64)
     out = neuron(h)
@@ -91,7 +91,7 @@ def test_a_neurons_gradient_stops_where_the_code_saturates(code: str, steps: int
 
 def test_a_silent_token_still_learns() -> None:
     h = torch.ones(1, 8).requires_grad_()
-    out = MeanThreshold(steps=1, code="rate", threshold=1.0)(h)
+    out = MeanThreshold(8, steps=1, code="rate", threshold=1.0)(h)
     assert out.abs().sum() == 0
     assert torch.equal(torch.autograd.grad(out.sum(), h)[0], torch.ones(1, 8))
 
@@ -126,7 +126,8 @@ def test_autocast_is_borne(x_BK: Tensor) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         out = layer(x_BK)
     out.float().sum().backward()
-    assert torch.allclose(out.float(), layer(x_BK), atol=0.05)
+    # In bf16 an input near the border between two codes may fall on the other side.
+    assert (out.float() - layer(x_BK)).abs().mean() < 0.03
 
 
 def test_columns_that_do_not_fit_are_refused() -> None:

@@ -6,7 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asnn_goose.ops.spike_codes import MAX_STEPS, Spikes, digits, encode, levels, step_weights
+from asnn_goose.ops.spike_codes import (
+    MAX_STEPS,
+    Spikes,
+    digits,
+    encode,
+    encode_at,
+    encode_binary,
+    levels,
+    step_weights,
+)
 
 CODES = [(code, steps) for code, most in MAX_STEPS.items() for steps in range(1, most + 1)]
 MANY = [(code, steps) for code, steps in CODES if steps > 1]
@@ -130,6 +139,32 @@ def test_more_steps_come_closer() -> None:
     x = vectors()[:3]
     errors = [(coded(x, "radix3", s, 4.0).values() - x).norm() for s in (2, 3, 4)]
     assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_a_binary_code_leaves_the_negative_out() -> None:
+    # mean magnitude 1
+    spikes = encode_binary(torch.tensor([[2.5, 1.5, 0.5, -0.5, 0.0, -1.0]]), threshold=0.7)
+    assert spikes.q_BK.tolist() == [[1, 1, 0, 0, 0, 0]]
+    assert spikes.amplitude_B1.tolist() == [[2.0]]
+    silent = encode_binary(-torch.ones(1, 4), threshold=0.7)
+    assert silent.values().tolist() == [[0, 0, 0, 0]]
+
+
+def test_a_given_amplitude_is_taken_as_it_is() -> None:
+    h = torch.tensor([[0.9, -0.4, 0.2, -7.0, 0.0]])
+    size = torch.tensor([0.4])
+    assert encode_at(h, size, top=4).q_BK.tolist() == [[2, -1, 0, -4, 0]]
+    assert encode_at(h, size, top=1).q_BK.tolist() == [[1, -1, 0, -1, 0]]
+    one = encode_at(h, size, top=1, fires=torch.tensor([0.4]))
+    assert one.q_BK.tolist() == [[1, 0, 0, -1, 0]]
+    assert one.amplitude_B1 is size
+
+
+@pytest.mark.parametrize(("code", "steps"), MANY)
+def test_a_measured_amplitude_given_again_codes_the_same(code: str, steps: int) -> None:
+    spikes = coded(vectors(), code, steps)
+    again = encode_at(vectors(), spikes.amplitude_B1, top=levels(code, steps))
+    assert torch.equal(again.q_BK, spikes.q_BK)
 
 
 def test_wrong_codes_are_named() -> None:

@@ -85,7 +85,7 @@ def test_align_touches_mixers_only_and_stores_nothing_else(
     assert any("receptance" in name for name in changed)
     newest = checkpoint.steps(tmp_path / "run" / "checkpoints")[0]
     stored = load_file(newest / "model.safetensors")
-    assert {name.removeprefix("student.") for name in stored} == set(plan.stages[0].trained)
+    assert {name.removeprefix("student.") for name in stored} == set(plan.stages[0].trained())
 
 
 def test_checkpoints_come_when_due_and_not_more_often(tiny: ModuleType, tmp_path: Path) -> None:

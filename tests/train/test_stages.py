@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
-from asnn_goose.train.stages import STAGES, Align, Distill
+from asnn_goose.train.stages import STAGES, Align, AlignBlocks, Distill
 
 
 class Recorder:
@@ -75,6 +75,32 @@ def test_distill_without_a_loss_on_the_teacher_does_not_run_it(parts: Any) -> No
 @pytest.mark.parametrize("kind", sorted(STAGES))
 def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     student, teacher, _ = parts
-    loss = "attention_output" if kind == "align" else "kl"
+    loss = {"distill": "kl", "pretrain": "ce"}.get(kind, "attention_output")
     stage = STAGES[kind](student=student, teacher=teacher.teacher.model, objective=objective(loss))
     assert {name.split(".")[0] for name, _ in stage.named_parameters()} == {"student"}
+
+
+def test_blocks_are_aligned_one_by_one(parts: Any) -> None:
+    student, teacher, batch = parts
+    stage = AlignBlocks(
+        student=student, teacher=teacher, objective=objective("attention_output", "mlp_output")
+    )
+    student.set_precision({"*": {"planes": 1}})
+    terms = stage(batch)
+    assert teacher.asked == [frozenset({"hidden", "mixer_out", "mlp_out"})]
+    sum(terms.values()).backward()
+    reached = {n for n, p in student.named_parameters() if p.grad is not None and p.grad.any()}
+    assert all(name.startswith("blocks.") for name in reached)
+    for part in ("mixer_norm", "mlp_norm", "mixer.value", "mlp.down"):
+        assert {f"blocks.{block}.{part}.weight" for block in (0, 1)} <= reached
+
+
+def test_no_block_sees_the_errors_of_another(parts: Any) -> None:
+    student, teacher, batch = parts
+    stage = AlignBlocks(student=student, teacher=teacher, objective=objective("mlp_output"))
+    with torch.no_grad():
+        before = float(stage(batch)["mlp_output"])
+        student.get_parameter("blocks.0.mixer.output.weight").add_(1.0)
+        assert float(stage(batch)["mlp_output"]) == before
+        student.get_parameter("blocks.0.mlp.down.weight").add_(1.0)
+        assert float(stage(batch)["mlp_output"]) > before

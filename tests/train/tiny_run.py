@@ -123,7 +123,7 @@ def stage_plan(
             rank=accelerator.process_index,
             world=world,
         ),
-        trained={n: parameter_group(n) for n in names},
+        trained=lambda: {n: parameter_group(n) for n in names},
         accumulate=accumulate,
         tokens_per_step=window * BATCH * accumulate * world,
         lr=1e-2,

@@ -162,8 +162,7 @@ void masks_of_step(const Encoder& e, std::int16_t* rest, int step, std::uint16_t
   }
 }
 
-void single(const Encoder& e, const float* x, float mean, Spikes& out) {
-  const float threshold = e.threshold * mean;
+void single(const Encoder& e, const float* x, float threshold, Spikes& out) {
   std::uint16_t plus[kMaxBlocks], minus[kMaxBlocks];
   Doubles sum[2 * kVectors] = {};
   for (int i = 0; i < e.width; i += kBlock) {
@@ -201,15 +200,16 @@ void silent(const Encoder& e, Spikes& out) {
   list(e, out);
 }
 
-void several(const Encoder& e, const float* x, float mean, Spikes& out) {
+void several(const Encoder& e, const float* x, float amplitude, Spikes& out) {
   const auto most = static_cast<float>(levels(e.code, e.steps));
-  out.amplitude = e.threshold * mean / most;
+  out.amplitude = amplitude;
   const float inverse = 1.0F / out.amplitude;
   if (__builtin_isinf(inverse)) return silent(e, out);
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, halves to even.
   constexpr float kRound = 12582912.0F;
   for (int i = 0; i < e.width; i += kLanes) {
     Vec q = load(x + i) * inverse;
+    q = q == q ? q : Vec{};  // what is no number is silent
     q = q > most ? most + Vec{} : q;
     q = q < -most ? -most + Vec{} : q;
     q = (q + kRound) - kRound;
@@ -217,6 +217,13 @@ void several(const Encoder& e, const float* x, float mean, Spikes& out) {
     __builtin_memcpy(out.codes + i, &codes, sizeof codes);
   }
   list(e, out);
+}
+
+// An amplitude that all vectors share.
+void fixed(const Encoder& e, const float* x, Spikes& out) {
+  if (e.steps > 1) return several(e, x, e.amplitude, out);
+  single(e, x, e.fires, out);
+  out.amplitude = e.amplitude;
 }
 
 }  // namespace
@@ -249,13 +256,14 @@ std::int64_t select(const float* x, std::int64_t width, float threshold, std::ui
 }
 
 void encode(const Encoder& e, const float* x, Spikes& out) {
+  if (e.amplitude > 0) return fixed(e, x, out);
   const auto mean = static_cast<float>(sum_of_magnitudes(x, e.width) / e.count);
   if (!(mean > 0) || !(mean < __builtin_inff())) {
     silent(e, out);
   } else if (e.steps == 1) {
-    single(e, x, mean, out);
+    single(e, x, e.threshold * mean, out);
   } else {
-    several(e, x, mean, out);
+    several(e, x, e.threshold * mean / static_cast<float>(levels(e.code, e.steps)), out);
   }
 }
 

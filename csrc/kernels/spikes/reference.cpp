@@ -16,8 +16,7 @@ int digit(Code code, int q, int step) {
   return (q + 3 * 4096 + 1) % 3 - 1;
 }
 
-void single(const Encoder& e, const float* x, float mean, Spikes& out) {
-  const float threshold = e.threshold * mean;
+void single(const Encoder& e, const float* x, float threshold, Spikes& out) {
   double sum = 0;
   std::int32_t count = 0;
   for (int i = 0; i < e.width; ++i) {
@@ -35,14 +34,35 @@ void silent(const Encoder& e, Spikes& out) {
   out.amplitude = 0;
 }
 
-void several(const Encoder& e, const float* x, float mean, Spikes& out) {
+void several(const Encoder& e, const float* x, float amplitude, Spikes& out) {
   const auto most = static_cast<float>(levels(e.code, e.steps));
-  out.amplitude = e.threshold * mean / most;
+  out.amplitude = amplitude;
   const float inverse = 1.0F / out.amplitude;
   if (std::isinf(inverse)) return silent(e, out);
   for (int i = 0; i < e.width; ++i) {
-    const float q = std::nearbyint(x[i] * inverse);
+    float q = std::nearbyint(x[i] * inverse);
+    if (std::isnan(q)) q = 0;  // what is no number is silent
     out.codes[i] = static_cast<std::int16_t>(q > most ? most : q < -most ? -most : q);
+  }
+}
+
+// An amplitude that all vectors share.
+void fixed(const Encoder& e, const float* x, Spikes& out) {
+  if (e.steps > 1) return several(e, x, e.amplitude, out);
+  single(e, x, e.fires, out);
+  out.amplitude = e.amplitude;
+}
+
+void relative(const Encoder& e, const float* x, Spikes& out) {
+  double sum = 0;
+  for (int i = 0; i < e.width; ++i) sum += std::fabs(x[i]);
+  const auto mean = static_cast<float>(sum / e.count);
+  if (!(mean > 0) || std::isinf(mean)) {
+    silent(e, out);
+  } else if (e.steps == 1) {
+    single(e, x, e.threshold * mean, out);
+  } else {
+    several(e, x, e.threshold * mean / static_cast<float>(levels(e.code, e.steps)), out);
   }
 }
 
@@ -85,15 +105,10 @@ std::int64_t select(const float* x, std::int64_t width, float threshold, std::ui
 }
 
 void encode(const Encoder& e, const float* x, Spikes& out) {
-  double sum = 0;
-  for (int i = 0; i < e.width; ++i) sum += std::fabs(x[i]);
-  const auto mean = static_cast<float>(sum / e.count);
-  if (!(mean > 0) || std::isinf(mean)) {
-    silent(e, out);
-  } else if (e.steps == 1) {
-    single(e, x, mean, out);
+  if (e.amplitude > 0) {
+    fixed(e, x, out);
   } else {
-    several(e, x, mean, out);
+    relative(e, x, out);
   }
   list(e, out);
 }

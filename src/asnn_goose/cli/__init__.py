@@ -8,7 +8,21 @@ import sys
 import typer
 
 from asnn_goose import __version__
-from asnn_goose.cli import bench, chat, data, distill, doctor, evaluate, export, generate, teacher
+from asnn_goose.cli import (
+    ablate,
+    bench,
+    chat,
+    data,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    lab,
+    report,
+    sensitivity,
+    teacher,
+)
 
 app = typer.Typer(
     name="asnn-goose",
@@ -37,10 +51,14 @@ def _main(
         os.environ.setdefault("TQDM_DISABLE", "1")
 
 
+teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
+app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)

@@ -13,6 +13,7 @@ from asnn_goose.cli.scoring import training_line
 from asnn_goose.cli.subject import hush
 from asnn_goose.cli.watching import say, watcher
 from asnn_goose.recipe import Estimate, Recipe, build_run, estimate, load_recipe
+from asnn_goose.report import write_report
 from asnn_goose.train.loop import run
 
 
@@ -57,6 +58,7 @@ def carry_out(
         run(plan, out=folder, resume=resume, progress=view)
     if plan.accelerator.is_main_process:
         say(console, training_line(folder / "metrics.jsonl") or "")
+        say(console, f"wrote {write_report(folder)}")
         say(console, f"next: asnn-goose eval {folder}")
 
 

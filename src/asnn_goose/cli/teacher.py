@@ -84,10 +84,11 @@ def describe(name: str) -> None:
 def rows(config: PreTrainedConfig) -> dict[str, str]:
     """What a reader wants to know of a model's configuration."""
     kv_heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
+    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
     return {
         "family": config.model_type,
         "layers": f"{config.num_hidden_layers}",
-        "width": f"{config.hidden_size}, MLP {config.intermediate_size}",
+        "width": f"{config.hidden_size}, MLP {inner or 4 * config.hidden_size}",
         "heads": f"{config.num_attention_heads}, key-value {kv_heads}",
         "vocabulary": f"{config.vocab_size:,}",
         "context": f"{config.max_position_embeddings:,}",

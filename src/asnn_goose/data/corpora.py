@@ -1,4 +1,4 @@
-"""The texts that can be named: packaged corpora, and files of the user's own."""
+"""The texts that can be named: packaged corpora, data sets on the Hub, and the user's own files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asnn_goose.data.document import DataError, Document, Split, check_split, split_of
+from asnn_goose.data.hub import GRAMMAR, hub_text, is_hub, read_hub
 from asnn_goose.data.own_text import SUFFIXES, read_own
 from asnn_goose.data.readers import read_factbook, read_novels, read_speeches, read_summaries
 from asnn_goose.sources import debian_package, pypi_wheel
@@ -110,17 +111,20 @@ DEFAULT_OUT_OF_DOMAIN = ("austen",)
 
 
 def documents(
-    name_or_path: str | Path, split: Split = "train", *, key: str = "text"
+    name_or_path: str | Path, split: Split = "train", *, key: str | None = None
 ) -> Iterator[Document]:
-    """Documents of one split of a named corpus, or of a .txt or .jsonl file.
+    """Documents of one split of a named corpus, a data set on the Hub (hf:...), or a file.
 
     The splits "train", "validation" and "test" are disjoint and stay the same on every machine;
-    "all" is the whole text. `key` names the text in the records of a .jsonl file.
+    "all" is the whole text. `key` names the text in the records of a .jsonl or .parquet file and
+    of a data set; None takes what `read_own` says.
 
     Raises DataError for an unknown name or a file that cannot be used, SourceError where the
-    package of a corpus cannot be had.
+    package of a corpus or the Hub cannot be had.
     """
     check_split(split)
+    if is_hub(name_or_path):
+        return read_hub(hub_text(name_or_path), split, key=key)
     corpus = find_corpus(name_or_path)
     if corpus is None:
         return read_own(Path(name_or_path).expanduser(), split, key=key)
@@ -132,11 +136,15 @@ def documents(
 
 
 def find_corpus(name_or_path: str | Path) -> Corpus | None:
-    """The named corpus, or None where the user means a file.
+    """The named corpus, or None where the user means a file or a data set on the Hub.
 
-    Raises DataError for what is neither a name nor looks like a path.
+    Raises DataError for what is neither a name nor looks like a path, and for an hf: name that
+    `hub_text` refuses.
     """
     name = str(name_or_path)
+    if is_hub(name):
+        hub_text(name)
+        return None
     if name in CORPORA:
         return CORPORA[name]
     if isinstance(name_or_path, Path) or os.sep in name or Path(name).suffix or Path(name).exists():
@@ -144,6 +152,6 @@ def find_corpus(name_or_path: str | Path) -> Corpus | None:
     near = difflib.get_close_matches(name, CORPORA, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise DataError(
-        f"no corpus {name!r}{hint} Known are {', '.join(CORPORA)}, and any file that ends in "
-        f"{' or '.join(SUFFIXES)}"
+        f"no corpus {name!r}{hint} Known are {', '.join(CORPORA)}, {GRAMMAR}, and any file that "
+        f"ends in {' or '.join(SUFFIXES)}"
     )

@@ -43,6 +43,13 @@ def split_of(group: str) -> Split:
     return "validation" if share < TRAIN_SHARE + VALIDATION_SHARE else "test"
 
 
+def share_of(split: Split) -> float:
+    """The share of a text that `split_of` deals to a split."""
+    test = 1 - TRAIN_SHARE - VALIDATION_SHARE
+    shares = {"train": TRAIN_SHARE, "validation": VALIDATION_SHARE, "test": test, "all": 1.0}
+    return shares[split]
+
+
 def check_split(split: str) -> None:
     """Raise DataError where `split` is not the name of one."""
     if split not in get_args(Split):

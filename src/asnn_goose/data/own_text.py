@@ -1,4 +1,4 @@
-"""The user's own text: a .txt file, or a .jsonl file with one record a line."""
+"""The user's own text: a .txt file, or a .jsonl or .parquet file with one record a row."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
 from asnn_goose.data.document import DataError, Document, Split, split_of
+from asnn_goose.data.tables import read_rows
 
-SUFFIXES = (".txt", ".jsonl")
+SUFFIXES = (".txt", ".jsonl", ".parquet")
+
+DEFAULT_KEY = "text"
+"""Where the text of a .jsonl record stands unless another key is given."""
 
 BLOCK_CHARACTERS = 2_000
 """A text file is dealt out to the splits in blocks of about this length, cut at paragraph ends."""
@@ -20,13 +24,15 @@ BLOCK_CHARACTERS = 2_000
 _GOOD_CUTS = tuple(map(re.compile, (r"\n\s*\n", r"\n", r"\s")))
 
 
-def read_own(file: Path, split: Split, *, key: str = "text") -> Iterator[Document]:
+def read_own(file: Path, split: Split, *, key: str | None = None) -> Iterator[Document]:
     """Documents of one split of the user's file.
 
-    .jsonl: every line is an object with the text under `key`; a line is dealt to a split by a
-    hash of its text, so equal texts never end up in two splits. .txt: the file is one document,
-    and "all" gives it whole; for the other splits it is cut at paragraph ends into blocks, dealt
-    out by a hash of their text, and neighbouring blocks of one split stay one document.
+    .jsonl: every line is an object with the text under `key` ("text" if None); a line is dealt to
+    a split by a hash of its text, so equal texts never end up in two splits. .parquet: likewise by
+    rows, with the text in column `key`; None takes "text", else the only column of strings. .txt:
+    the file is one document, and "all" gives it whole; for the other splits it is cut at paragraph
+    ends into blocks, dealt out by a hash of their text, and neighbouring blocks of one split stay
+    one document.
 
     Raises DataError, naming file, line or byte, for what cannot be read.
     """
@@ -34,7 +40,29 @@ def read_own(file: Path, split: Split, *, key: str = "text") -> Iterator[Documen
         raise DataError(f"{file}: no such file")
     if file.suffix not in SUFFIXES:
         raise DataError(f"{file}: wanted a file that ends in {' or '.join(SUFFIXES)}")
-    return _read_lines(file, split, key=key) if file.suffix == ".jsonl" else _read_text(file, split)
+    if file.suffix == ".txt":
+        return _read_text(file, split)
+    if file.suffix == ".parquet":
+        return deal(read_rows(file, key=key), split, nothing=f"{file} is empty: wanted rows")
+    key = DEFAULT_KEY if key is None else key
+    nothing = f"{file} is empty: wanted lines like {{{json.dumps(key)}: ...}}"
+    return deal(_read_lines(file, key=key), split, nothing=nothing)
+
+
+def deal(texts: Iterable[tuple[str, str]], split: Split, *, nothing: str) -> Iterator[Document]:
+    """Documents of one split out of (id, text), dealt out by a hash of the text.
+
+    Blank texts are left out. Raises DataError, saying `nothing`, where all of them are blank.
+    """
+    empty = True
+    for id_, text in texts:
+        if text.strip():
+            empty = False
+            group = _digest(text)
+            if split in ("all", split_of(group)):
+                yield Document(id=id_, group=group, text=text)
+    if empty:
+        raise DataError(nothing)
 
 
 def content_hash(file: Path) -> str:
@@ -78,21 +106,14 @@ def _block_end(text: str, start: int) -> int:
     return min(last, len(text))
 
 
-def _read_lines(file: Path, split: Split, *, key: str) -> Iterator[Document]:
-    empty = True
+def _read_lines(file: Path, *, key: str) -> Iterator[tuple[str, str]]:
     with _opened(file) as stream:
         start = 0
         for number, line in enumerate(stream, 1):
             place = f"{file}, line {number}"
             text = _record_text(_decode(line, place=place, start=start), place=place, key=key)
             start += len(line)
-            if text.strip():
-                empty = False
-                group = _digest(text)
-                if split in ("all", split_of(group)):
-                    yield Document(id=f"{file.name}:{number}", group=group, text=text)
-    if empty:
-        raise DataError(f"{file} is empty: wanted lines like {{{json.dumps(key)}: ...}}")
+            yield f"{file.name}:{number}", text
 
 
 def _record_text(line: str, *, place: str, key: str) -> str:

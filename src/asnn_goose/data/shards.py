@@ -22,7 +22,8 @@ import numpy as np
 
 from asnn_goose.data.corpora import documents, find_corpus
 from asnn_goose.data.document import DataError, Document, Split
-from asnn_goose.data.own_text import content_hash
+from asnn_goose.data.hub import HubText, commit_of, hub_text, is_hub
+from asnn_goose.data.own_text import DEFAULT_KEY, content_hash
 from asnn_goose.sources import cache_dir, new_folder
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ Progress = Callable[[int, int], None]
 class ShardMeta:
     """What a shard was made of.
 
-    name, version  corpus and version of its package, or file name and hash of its content
+    name, version  corpus and version of its package, file name and hash of its content, or data
+                   set on the Hub with its commit and what is read of it
     split          the part of the text
     tokenizer      fingerprint of the tokenizer
     separator      id of the token that ends every document
@@ -84,10 +86,13 @@ def shard(
     split: Split,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    key: str = "text",
+    key: str | None = None,
     progress: Progress | None = None,
 ) -> Shard:
-    """The tokenised split of a corpus or of the user's file, made on first use.
+    """The tokenised split of a corpus, a data set on the Hub or the user's file, made on first use.
+
+    Of a data set (hf:...) documents are read until the split has its share of `tokens`; the last
+    one stays whole. `key` is that of `documents`.
 
     An interrupted run leaves nothing behind that could be taken for a shard; a damaged shard is
     made again, with a warning in the log. Raises DataError where the split is empty or the
@@ -102,8 +107,10 @@ def shard(
         except (OSError, ValueError, TypeError) as error:
             _LOG.warning("shard %s is damaged (%s): tokenising again", folder, error)
     texts = documents(name_or_path, split, key=key)
+    limit = hub_text(name_or_path).limit(split) if is_hub(name_or_path) else None
     with new_folder(folder, replace=damaged) as fresh:
-        _write(fresh, texts, tokenizer, identity, progress or (lambda _documents, _tokens: None))
+        within = _within(_tokenised(texts, tokenizer), limit)
+        _write(fresh, within, tokenizer, identity, progress or (lambda _documents, _tokens: None))
     return _open(folder)
 
 
@@ -136,23 +143,35 @@ def separator_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _identity(
-    name_or_path: str | Path, split: Split, tokenizer: PreTrainedTokenizerBase, *, key: str
+    name_or_path: str | Path, split: Split, tokenizer: PreTrainedTokenizerBase, *, key: str | None
 ) -> dict[str, str]:
     corpus = find_corpus(name_or_path)
     if corpus is not None:
         name, version = corpus.name, corpus.version
+    elif is_hub(name_or_path):
+        name, version = _hub_identity(hub_text(name_or_path), key)
     else:
-        file = Path(name_or_path).expanduser()
-        version = content_hash(file)
-        name = file.name
-        if file.suffix == ".jsonl":
-            version += f"/{key}"
+        name, version = _file_identity(Path(name_or_path).expanduser(), key)
     return {
         "name": name,
         "version": version,
         "split": split,
         "tokenizer": tokenizer_fingerprint(tokenizer),
     }
+
+
+def _file_identity(file: Path, key: str | None) -> tuple[str, str]:
+    version = content_hash(file)
+    if file.suffix == ".jsonl":
+        version += f"/{DEFAULT_KEY if key is None else key}"
+    elif file.suffix == ".parquet" and key is not None:
+        version += f"/{key}"
+    return file.name, version
+
+
+def _hub_identity(text: HubText, key: str | None) -> tuple[str, str]:
+    what = (commit_of(text), text.config, text.split, text.column or key, text.tokens)
+    return text.repository, "/".join("" if part is None else str(part) for part in what)
 
 
 def _folder_name(identity: dict[str, str]) -> str:
@@ -163,7 +182,7 @@ def _folder_name(identity: dict[str, str]) -> str:
 
 def _write(
     folder: Path,
-    texts: Iterable[Document],
+    encoded: Iterable[tuple[list[int], int]],
     tokenizer: PreTrainedTokenizerBase,
     identity: dict[str, str],
     progress: Progress,
@@ -172,7 +191,7 @@ def _write(
     separator = separator_id(tokenizer)
     starts, tokens, bytes_ = [], 0, 0
     with (folder / "tokens.bin").open("wb") as stream:
-        for ids, size in _tokenised(texts, tokenizer):
+        for ids, size in encoded:
             starts.append(tokens)
             stream.write(np.array([*ids, separator], dtype).tobytes())
             tokens += len(ids) + 1
@@ -195,6 +214,18 @@ def _write(
         bytes=bytes_,
     )
     (folder / "meta.json").write_text(json.dumps(asdict(meta), indent=1), "utf-8")
+
+
+def _within(
+    encoded: Iterable[tuple[list[int], int]], limit: int | None
+) -> Iterator[tuple[list[int], int]]:
+    """Documents until they and their separators have reached `limit` tokens."""
+    tokens = 0
+    for ids, size in encoded:
+        yield ids, size
+        tokens += len(ids) + 1
+        if limit is not None and tokens >= limit:
+            return
 
 
 def _tokenised(

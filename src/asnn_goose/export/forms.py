@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.model.goose.precision import Precision
-from asnn_goose.model.ternary import AbsMean
+from asnn_goose.model.goose.projection import Projection
+from asnn_goose.model.neurons import Neuron
+from asnn_goose.ops.ternary import Ternary
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -53,24 +55,53 @@ def int8_rows(weight_MK: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return codes.astype(np.int8), scale
 
 
-def ternary(weight_MK: Tensor, precision: Precision, *, name: str) -> Arrays:
-    """`planes` and `scale` (P,G,M), as the student itself rounds the matrix."""
-    method = AbsMean(planes=precision.planes, group=precision.group)
-    planes = method.planes_of(torch.from_numpy(floats(weight_MK, name=name)))
-    words = pack_planes(planes.codes_POK.to(torch.int8).numpy())
-    return {"planes": words, "scale": planes.scale_PGO.numpy()}
+def planes(matrix: Ternary, *, name: str) -> Arrays:
+    """`planes` and `scale` (P,G,M) of a matrix that was rounded already."""
+    words = pack_planes(matrix.codes_POK.to("cpu", torch.int8).contiguous().numpy())
+    return {"planes": words, "scale": floats(matrix.scale_PGO, name=f"{name}.scale")}
 
 
-def projection(
-    weight_MK: Tensor, bias_M: Tensor | None, precision: Precision, form: str, *, name: str
-) -> Arrays:
-    """Everything that belongs to a matrix: weights, bias, and the threshold of its spikes."""
-    if precision.planes:
-        arrays = ternary(weight_MK, precision, name=name)
+def spikes(neuron: Neuron, *, name: str) -> dict[str, float]:
+    """`threshold`, or `amplitude` and, for one step, `fires`; `factor` where weights must fold it.
+
+    Raises ExportError for a neuron that the engine cannot run, with the reason.
+    """
+    kind = type(neuron).__name__
+    if neuron.training_only:
+        raise ExportError(
+            f"{name}: spikes of {kind} are for training only: {neuron.training_only};"
+            " --engine torch runs them"
+        )
+    found = neuron.packed()
+    fixed = {"amplitude", "fires"} if neuron.steps == 1 else {"amplitude"}
+    if set(found) - {"factor"} not in ({"threshold"}, fixed):
+        raise ExportError(
+            f"{name}: {kind} gives {', '.join(sorted(found)) or 'nothing'}: the engine needs"
+            f" threshold, or {' and '.join(sorted(fixed))}"
+        )
+    return found
+
+
+def one(numbers: Mapping[str, float]) -> Arrays:
+    """Each number as an array of one."""
+    return {end: np.array([value], np.float32) for end, value in numbers.items()}
+
+
+def projection(module: Projection, form: str, *, name: str) -> Arrays:
+    """Everything that belongs to a matrix: weights, bias, and what its spikes stand for.
+
+    Ternary weights are those that the student itself multiplies by, and the bias holds what its
+    method adds; a factor of the neuron folds into the weights. Raises ExportError for what
+    cannot be packed.
+    """
+    numbers = {} if module.neuron is None else spikes(module.neuron, name=name)
+    factor = numbers.pop("factor", 1.0)
+    if module.ternary is None:
+        arrays = dense(module.weight * factor, form, name=name)
     else:
-        arrays = dense(weight_MK, form, name=name)
-    if bias_M is not None:
+        floats(module.weight, name=name)  # refuses what is not finite
+        rounded = module.ternary.planes_of(module.weight)
+        arrays = planes(rounded._replace(scale_PGO=rounded.scale_PGO * factor), name=name)
+    if (bias_M := module.whole_bias()) is not None:
         arrays["bias"] = floats(bias_M, name=f"{name}.bias")
-    if precision.steps:
-        arrays["threshold"] = np.array([precision.threshold], np.float32)
-    return arrays
+    return arrays | one(numbers)

@@ -11,12 +11,24 @@ from typing import Any
 
 import torch
 
-from asnn_goose.export.forms import DENSE, Arrays, ExportError, dense, floats, projection
-from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Slot, layout
+from asnn_goose.export.forms import (
+    DENSE,
+    Arrays,
+    ExportError,
+    dense,
+    floats,
+    one,
+    planes,
+    projection,
+    spikes,
+)
+from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Site, Vector, layout
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.goose.precision import Precision
 from asnn_goose.model.goose.projection import Projection, rotated
+from asnn_goose.model.neurons import Neuron
+from asnn_goose.ops.ternary import absmean
 
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
 """What `head = "ternary"` means; the embedding's rows stay int8."""
@@ -91,60 +103,66 @@ def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[
     arrays: Arrays = {}
     matrices: dict[str, Entry] = {}
     for slot in layout(model.config.to_dict()):
-        precision = _precision(model, slot, settings)
-        if not isinstance(slot, Matrix):
+        if isinstance(slot, Vector):
             arrays[slot.name] = floats(model.get_parameter(slot.name), name=slot.name)
             continue
-        found = _matrix(model, slot, precision, settings)
+        found, entry = (
+            _site(model, slot) if isinstance(slot, Site) else _matrix(model, slot, settings)
+        )
         arrays |= {f"{slot.name}.{end}": array for end, array in found.items()}
-        if precision.steps or precision.rotate:
-            matrices[slot.name] = {
-                "steps": precision.steps,
-                "code": precision.code,
-                "rotate": precision.rotate,
-            }
+        if entry is not None:
+            matrices[slot.name] = entry
     return arrays, matrices
 
 
-def _precision(model: GooseForCausalLM, slot: Slot, settings: PackSettings) -> Precision:
-    if not isinstance(slot, Matrix) or not slot.projection:
-        return Precision()
-    if slot.name == HEAD:
-        return TERNARY_HEAD if settings.head == "ternary" else Precision()
-    return _projection(model, slot.name).precision
-
-
-def _projection(model: GooseForCausalLM, name: str) -> Projection:
-    module = model.get_submodule(name)
-    assert isinstance(module, Projection)
-    return module
+def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
+    """Arrays and entry of a signal of a mixer, such as `blocks.3.mixer.k`."""
+    mixer, _, letter = slot.name.rpartition(".")
+    neuron: Neuron | None = getattr(model.get_submodule(mixer), f"{letter}_neuron")
+    numbers = {} if neuron is None else spikes(neuron, name=slot.name)
+    if "factor" in numbers:
+        raise ExportError(f"{slot.name}: the factor of its spikes has no weights to fold into")
+    return one(numbers), _entry(neuron, rotate=False)
 
 
 def _matrix(
-    model: GooseForCausalLM, slot: Matrix, precision: Precision, settings: PackSettings
-) -> Arrays:
+    model: GooseForCausalLM, slot: Matrix, settings: PackSettings
+) -> tuple[Arrays, Entry | None]:
+    """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:
         form = "f16" if settings.head == "f16" else "int8"
-        return dense(model.embedding.weight, form, name=slot.name)
+        return dense(model.embedding.weight, form, name=slot.name), None
     if slot.name == HEAD:
-        return _head(model, precision, settings)
+        return _head(model, settings)
     if not slot.projection:  # a low-rank factor, which PyTorch keeps as [in, out]
-        return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name)
-    module = _projection(model, slot.name)
-    return projection(module.weight, module.bias, precision, settings.dense, name=slot.name)
+        return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name), None
+    module = model.get_submodule(slot.name)
+    assert isinstance(module, Projection)
+    arrays = projection(module, settings.dense, name=slot.name)
+    return arrays, _entry(module.neuron, rotate=module.precision.rotate)
 
 
-def _head(model: GooseForCausalLM, precision: Precision, settings: PackSettings) -> Arrays:
-    """The head's arrays; none where the embedding serves."""
-    weight = model.lm_head.weight
-    if precision.plain:
+def _entry(neuron: Neuron | Precision | None, *, rotate: bool) -> Entry | None:
+    """What the table of matrices says of an input; None of a plain one."""
+    if neuron is not None:
+        return {"steps": neuron.steps, "code": neuron.code, "rotate": rotate}
+    return {"steps": 0, "code": "radix3", "rotate": True} if rotate else None
+
+
+def _head(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, Entry | None]:
+    """Arrays and entry of the head; no arrays where the embedding serves."""
+    weight, as_set = model.lm_head.weight, TERNARY_HEAD
+    if settings.head != "ternary":
         tied = model.config.tie_word_embeddings
-        return {} if tied else dense(weight, settings.head, name=HEAD)
+        return {} if tied else dense(weight, settings.head, name=HEAD), None
     try:
-        precision.check_columns(weight.shape[1])
+        as_set.check_columns(weight.shape[1])
     except ValueError as error:
         raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
-    return projection(rotated(weight.float()), None, precision, settings.dense, name=HEAD)
+    wide = torch.from_numpy(floats(weight, name=HEAD))
+    matrix = absmean(rotated(wide), planes=as_set.planes, group=as_set.group)
+    arrays = planes(matrix, name=HEAD) | one({"threshold": as_set.threshold})
+    return arrays, _entry(as_set, rotate=as_set.rotate)
 
 
 PARTS = ("embedding", "head", "mixer", "low rank", "mlp", "rest")

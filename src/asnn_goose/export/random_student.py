@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.layout import EMBEDDING, Matrix, Slot, Vector, layout
+from asnn_goose.format.layout import EMBEDDING, Matrix, Site, Vector, layout
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.precision import Precision
@@ -85,7 +85,7 @@ def random_student(shape: Mapping[str, int], precision: Precision, *, seed: int 
     random, arrays = np.random.default_rng(seed), Arrays()
     matrices: dict[str, dict[str, Any]] = {}
     for slot in layout(settings):
-        if isinstance(slot, Matrix) and slot.optional:
+        if isinstance(slot, Site) or (isinstance(slot, Matrix) and slot.optional):
             continue
         found = _fill(slot, precision, random)
         arrays |= {f"{slot.name}{end}": array for end, array in found.items()}
@@ -98,7 +98,7 @@ def random_student(shape: Mapping[str, int], precision: Precision, *, seed: int 
     return Student(settings, arrays, matrices)
 
 
-def _fill(slot: Slot, precision: Precision, random: np.random.Generator) -> Arrays:
+def _fill(slot: Matrix | Vector, precision: Precision, random: np.random.Generator) -> Arrays:
     """The tensors of one slot, by what follows its name."""
     if isinstance(slot, Vector):
         value = next(number for end, number in NEUTRAL.items() if slot.name.endswith(end))

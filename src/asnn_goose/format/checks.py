@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asnn_goose.format.errors import wrong
 from asnn_goose.format.json_file import is_size
-from asnn_goose.format.layout import EMBEDDING, Matrix, Slot
+from asnn_goose.format.layout import EMBEDDING, Matrix, Site, Slot, Vector
 from asnn_goose.format.mapped import code
 from asnn_goose.format.planes import ROWS
 
@@ -35,8 +35,12 @@ def check_tensors(
     """Names, types, shapes and values of all tensors. Raises PackedError."""
     left, unknown = dict(tensors), dict(matrices)
     for slot in slots:
-        if not isinstance(slot, Matrix):
+        if isinstance(slot, Vector):
             expected: Expected = iter([(slot.name, "F32", slot.shape)])
+        elif isinstance(slot, Site):
+            if slot.name not in unknown:
+                continue
+            expected = _site(file, slot, unknown.pop(slot.name), tensors)
         elif slot.optional and not _given(slot, tensors):
             continue
         else:
@@ -46,7 +50,9 @@ def check_tensors(
         for name, dtype, shape in expected:
             _check_tensor(file, name, left.pop(name, None), dtype, shape)
     if unknown:
-        raise wrong(file, f"matrices: {min(unknown)!r}", "there", "a projection of this model")
+        raise wrong(
+            file, f"matrices: {min(unknown)!r}", "there", "a projection or site of this model"
+        )
     if left:
         raise wrong(file, f"tensor {min(left)!r}", "there", "left out for this configuration")
 
@@ -55,8 +61,28 @@ def _given(slot: Matrix, tensors: Tensors) -> bool:
     return f"{slot.name}.weight" in tensors or f"{slot.name}.planes" in tensors
 
 
-def _check_entry(file: Path, slot: Matrix, entry: object) -> None:
-    """How the input of a matrix is coded."""
+def _site(file: Path, slot: Site, entry: dict[str, Any], tensors: Tensors) -> Expected:
+    """What a vector brings that spikes with no matrix behind it."""
+    _check_entry(file, slot, entry)
+    if not entry["steps"]:
+        raise wrong(file, f"matrices: {slot.name!r} steps", 0, "at least 1, for a site")
+    if entry["rotate"]:
+        raise wrong(file, f"matrices: {slot.name!r} rotate", True, "false, for a site")
+    yield from _spikes(slot.name, entry["steps"], tensors)
+
+
+def _spikes(name: str, steps: int, tensors: Tensors) -> Expected:
+    """What spikes are measured by: each token's own magnitude, or one amplitude for all."""
+    if steps and f"{name}.amplitude" not in tensors:
+        yield f"{name}.threshold", "F32", (1,)
+    elif steps:
+        yield f"{name}.amplitude", "F32", (1,)
+        if steps == 1:
+            yield f"{name}.fires", "F32", (1,)
+
+
+def _check_entry(file: Path, slot: Matrix | Site, entry: object) -> None:
+    """How the input of a matrix, or a site, is coded."""
     what = f"matrices: {slot.name!r}"
     if not isinstance(entry, dict) or set(entry) != {"steps", "code", "rotate"}:
         raise wrong(file, what, entry, "a table of steps, code and rotate")
@@ -76,8 +102,10 @@ def _check_entry(file: Path, slot: Matrix, entry: object) -> None:
 def _matrix(file: Path, slot: Matrix, tensors: Tensors, *, steps: int) -> Expected:
     """Name, type and shape of every tensor of a matrix in the form in which it came."""
     weight, planes = f"{slot.name}.weight", f"{slot.name}.planes"
+    bias = slot.bias
     if slot.projection and planes in tensors and weight not in tensors:
         yield from _planes(file, slot, tensors)
+        bias = bias or f"{slot.name}.bias" in tensors  # what the ternary method adds
     elif weight in tensors:
         allowed = ("F16", "I8") if slot.name == EMBEDDING else ("F16", "F32", "I8")
         found = code(tensors[weight])
@@ -88,10 +116,9 @@ def _matrix(file: Path, slot: Matrix, tensors: Tensors, *, steps: int) -> Expect
             yield f"{slot.name}.scale", "F32", (slot.rows,)
     else:
         raise wrong(file, f"tensor {weight!r}", None, "there, for this configuration")
-    if slot.bias:
+    if bias:
         yield f"{slot.name}.bias", "F32", (slot.rows,)
-    if steps:
-        yield f"{slot.name}.threshold", "F32", (1,)
+    yield from _spikes(slot.name, steps, tensors)
 
 
 def _planes(file: Path, slot: Matrix, tensors: Tensors) -> Expected:
@@ -118,8 +145,10 @@ def _check_tensor(
         raise wrong(file, f"shape of tensor {name!r}", list(array.shape), str(list(shape)))
     if dtype in _LARGEST:
         _check_numbers(file, name, array, dtype)
-    if name.endswith(".threshold") and not array[0] > 0:
+    if name.endswith((".threshold", ".amplitude")) and not array[0] > 0:
         raise wrong(file, f"tensor {name!r}", float(array[0]), "above 0")
+    if name.endswith(".fires") and not array[0] >= 0:
+        raise wrong(file, f"tensor {name!r}", float(array[0]), "at least 0")
 
 
 _LARGEST: dict[str, tuple[str, int, int]] = {

@@ -14,7 +14,7 @@ class Matrix:
     """A matrix (rows, columns) that may come in several forms.
 
     projection  may be ternary, with spikes and rotation; low-rank factors and the embedding not
-    bias        whether `NAME.bias` goes with it
+    bias        whether `NAME.bias` goes with it in any form
     optional    may be left out whole: the head where the embedding serves
     """
 
@@ -34,11 +34,19 @@ class Vector:
     shape: tuple[int, ...]
 
 
-Slot = Matrix | Vector
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A vector of so many columns that may become spikes with no matrix behind it."""
+
+    name: str
+    columns: int
+
+
+Slot = Matrix | Vector | Site
 
 
 def layout(settings: dict[str, Any]) -> Iterator[Slot]:
-    """Every tensor of a model with these (checked) settings, from the embedding to the head."""
+    """Every part of a model with these (checked) settings, from the embedding to the head."""
     width, vocabulary = settings["hidden_size"], settings["vocab_size"]
     yield Matrix(name=EMBEDDING, rows=vocabulary, columns=width)
     if settings["embedding_norm"]:
@@ -68,6 +76,8 @@ def _mixer(place: str, settings: dict[str, Any], *, first: bool) -> Iterator[Slo
     for name in ("receptance", "key", "value"):
         bias = settings["qkv_bias"]
         yield _projection(f"{place}.{name}", rows=inner, columns=width, bias=bias)
+    for name in ("k", "v"):
+        yield Site(name=f"{place}.{name}", columns=inner)
     bias = settings["output_bias"]
     yield _projection(f"{place}.output", rows=width, columns=inner, bias=bias)
     yield from _low_rank(f"{place}.decay", width, settings["decay_rank"], inner)

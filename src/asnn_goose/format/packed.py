@@ -34,7 +34,9 @@ TOKENIZER_FILES = (
 )
 """Files that may lie beside the two."""
 
-FORMAT, VERSION = "asnn_goose_packed", "1"
+FORMAT, VERSION = "asnn_goose_packed", "2"
+READABLE = ("1", VERSION)
+"""Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting."""
 
 __all__ = [
     "CONFIG",
@@ -56,7 +58,7 @@ class PackedModel:
     folder    where it lies
     config    the settings that decide what it computes, and its special tokens
     tensors   read-only arrays that share the file's memory
-    matrices  matrix -> {"steps", "code", "rotate"} where its input is coded or rotated
+    matrices  matrix or site -> {"steps", "code", "rotate"} where what comes in is coded or rotated
     crc32     checksum of all tensors, 8 hex digits
     """
 
@@ -108,9 +110,9 @@ def read_packed(folder: Path) -> PackedModel:
 def _check_metadata(mapped: Mapped) -> dict[str, dict[str, Any]]:
     """The table of matrices, after format, version and checksum were found right."""
     file, said = mapped.file, mapped.metadata
-    for key, right in (("format", FORMAT), ("version", VERSION)):
-        if said.get(key) != right:
-            raise wrong(file, f"metadata {key!r}", said.get(key), repr(right))
+    for key, right in (("format", (FORMAT,)), ("version", READABLE)):
+        if said.get(key) not in right:
+            raise wrong(file, f"metadata {key!r}", said.get(key), " or ".join(map(repr, right)))
     found = checksum(mapped.data)
     if said.get("crc32") != found:
         raise wrong(file, "metadata 'crc32'", said.get("crc32"), f"{found!r}: damaged data")

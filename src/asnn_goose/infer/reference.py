@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from asnn_goose.infer.reference_block import Block
 from asnn_goose.infer.reference_layers import Norm, Tensors
 from asnn_goose.infer.reference_matrix import Matrix
-from asnn_goose.infer.reference_spikes import F32
+from asnn_goose.infer.reference_spikes import F32, Neurons
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
@@ -129,13 +129,16 @@ class Reference:
         return x_D
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Spikes that came and that could have come, by matrix, since the last reset."""
-        named = {"lm_head": self.head}
-        for block in self.blocks:
-            named |= block.matrices()
-        return {name: matrix.spikes for name, matrix in named.items() if matrix.steps}
+        """Spikes that came and that could have come, by matrix or site, since the last reset."""
+        return {name: place.spikes for name, place in self._neurons().items() if place.steps}
 
     def reset_counts(self) -> None:
         """Count from zero."""
-        for matrix in (self.head, *(m for b in self.blocks for m in b.matrices().values())):
-            matrix.spikes = (0, 0)
+        for place in self._neurons().values():
+            place.spikes = (0, 0)
+
+    def _neurons(self) -> dict[str, Neurons]:
+        named = {"lm_head": self.head.neurons}
+        for block in self.blocks:
+            named |= block.neurons()
+        return named

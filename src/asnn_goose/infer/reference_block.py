@@ -19,7 +19,7 @@ from asnn_goose.infer.reference_layers import (
     sigmoid,
 )
 from asnn_goose.infer.reference_matrix import Matrix
-from asnn_goose.infer.reference_spikes import F32
+from asnn_goose.infer.reference_spikes import F32, Neurons
 
 if TYPE_CHECKING:
     from asnn_goose.infer.reference import ReferenceState
@@ -56,6 +56,10 @@ class Mixer:
             part: Matrix(f"{name}.{part}", tensors, settings.get(f"{name}.{part}"))
             for part in ("receptance", "key", "value", "output")
         }
+        self.sites = {
+            letter: Neurons(f"{name}.{letter}", tensors, settings.get(f"{name}.{letter}"))
+            for letter in ("k", "v")
+        }
         self.decay = LowRank(f"{name}.decay", tensors, np.tanh)
         self.rate = LowRank(f"{name}.rate", tensors)
         first, gated = f"{name}.value_mix", config["gate"] != "none"
@@ -75,8 +79,9 @@ class Mixer:
         """Output (D,) and the first block's values (C,); `wkv_HNN` is changed in place."""
         x = shifted(x_D, last_D, self.mix_CD, consumers=6)
         r = self._positioned(self.matrices["receptance"](x[0]), position)
-        k = self._positioned(self.matrices["key"](x[2]), position)
-        v_C = self.matrices["value"](x[3])
+        k_C = self.sites["k"].values(self.matrices["key"](x[2]))
+        k = self._positioned(k_C, position)
+        v_C = self.sites["v"].values(self.matrices["value"](x[3]))
         if v_first_C is None:
             v_first_C = v_C
         elif self.value_mix is not None:
@@ -168,14 +173,16 @@ class Block:
         self.mlp_norm = Norm(f"{self.name}.mlp_norm", tensors, config)
         self.mlp = MLP(f"{self.name}.mlp", config, tensors, settings)
 
-    def matrices(self) -> dict[str, Matrix]:
-        """The block's large matrices by their full names."""
+    def neurons(self) -> dict[str, Neurons]:
+        """Neurons by the full name of the matrix that they feed, or of their site."""
         rooms = {"mixer": self.mixer.matrices, "mlp": self.mlp.matrices}
-        return {
-            f"{self.name}.{room}.{part}": matrix
+        found = {
+            f"{self.name}.{room}.{part}": matrix.neurons
             for room, parts in rooms.items()
             for part, matrix in parts.items()
         }
+        sites = {f"{self.name}.mixer.{part}": site for part, site in self.mixer.sites.items()}
+        return found | sites
 
     def __call__(
         self, x_D: F32, v_first_C: F32 | None, state: ReferenceState

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import unpack_planes
-from asnn_goose.infer.reference_spikes import F32, Encoded, digits, encode, hadamard
+from asnn_goose.infer.reference_spikes import F32, Encoded, Neurons, hadamard
 
 
 class Matrix:
     """y = W x + b of one packed matrix, for one token at a time.
 
     `weights` names the tensors of W, `name` those of everything else; they differ for a tied head.
-    `spikes` counts the spikes that came and those that could have come.
     """
 
     def __init__(
@@ -27,12 +26,9 @@ class Matrix:
         *,
         weights: str | None = None,
     ) -> None:
-        settings = settings or {}
-        self.steps, self.code = int(settings.get("steps", 0)), str(settings.get("code", "radix3"))
-        self.rotate = bool(settings.get("rotate", False))
+        self.neurons = Neurons(name, tensors, settings)
+        self.rotate = bool((settings or {}).get("rotate", False))
         self.bias_M: F32 | None = tensors.get(f"{name}.bias")
-        self.threshold = float(tensors[f"{name}.threshold"][0]) if self.steps else 0.0
-        self.spikes = (0, 0)
         weights = weights or name
         self.scale: F32 | None = tensors.get(f"{weights}.scale")
         if f"{weights}.planes" in tensors:
@@ -48,10 +44,8 @@ class Matrix:
     def __call__(self, x_K: F32) -> F32:
         """fp32 (K,) -> fp32 (M,)."""
         h_K = hadamard(x_K) if self.rotate else x_K
-        if self.steps:
-            encoded = encode(h_K, steps=self.steps, code=self.code, threshold=self.threshold)
-            self._count(encoded)
-            y_M = self._spiking(encoded)
+        if self.neurons.steps:
+            y_M = self._spiking(self.neurons(h_K))
         else:
             y_M = self._dense(h_K) if self.codes_PMK is None else self._ternary(h_K)
         return y_M if self.bias_M is None else y_M + self.bias_M
@@ -85,8 +79,3 @@ class Matrix:
             for part_MK, part_K, scale_M in parts:
                 y_M += scale_M * (part_MK.astype(q_K.dtype) @ part_K).astype(np.float32)
         return y_M
-
-    def _count(self, encoded: Encoded) -> None:
-        spikes_SK, _ = digits(encoded.levels_K, steps=self.steps, code=self.code)
-        active, total = self.spikes
-        self.spikes = active + int(np.count_nonzero(spikes_SK)), total + spikes_SK.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,22 +48,47 @@ def encode(h_K: F32, *, steps: int, code: str, threshold: float) -> Encoded:
     """
     magnitude_K = np.abs(h_K)
     mean = np.float32(magnitude_K.sum(dtype=np.float64) / h_K.size)
-    if mean == 0:
-        return Encoded(np.zeros(h_K.size, np.int64), np.float32(0))
+    if not 0 < mean < np.inf:
+        return _silence(h_K)
     level = np.float32(threshold) * mean
+    if steps > 1:
+        most = largest_level(steps, code)
+        return _graded(h_K, np.float32(level / np.float32(most)), most)
+    active_K = magnitude_K > level
+    count = int(active_K.sum())
+    total = magnitude_K[active_K].sum(dtype=np.float64)
+    return _signs(h_K, active_K, np.float32(total / count) if count else np.float32(0))
+
+
+def encode_fixed(
+    h_K: F32, *, steps: int, code: str, amplitude: float, fires: float = 0.0
+) -> Encoded:
+    """Levels of one vector at an amplitude that every vector shares.
+
+    One step: the sign where the magnitude exceeds `fires`. More: the nearest of the levels -M..M.
+    What is no number is silent.
+    """
     if steps == 1:
-        return _signs(h_K, magnitude_K > level)
-    most = largest_level(steps, code)
-    amplitude = np.float32(level / np.float32(most))
-    levels_K = np.rint(h_K * (np.float32(1) / amplitude))
+        return _signs(h_K, np.abs(h_K) > np.float32(fires), np.float32(amplitude))
+    return _graded(h_K, np.float32(amplitude), largest_level(steps, code))
+
+
+def _graded(h_K: F32, amplitude: np.float32, most: int) -> Encoded:
+    with np.errstate(over="ignore", divide="ignore"):
+        inverse = np.float32(1) / amplitude
+        if np.isinf(inverse):  # too small an amplitude to be divided by
+            return _silence(h_K)
+        levels_K = np.rint(h_K * inverse)
+    levels_K[np.isnan(levels_K)] = 0
     return Encoded(np.clip(levels_K, -most, most).astype(np.int64), amplitude)
 
 
-def _signs(h_K: F32, active_K: NDArray[np.bool_]) -> Encoded:
-    count = int(active_K.sum())
-    total = np.abs(h_K[active_K]).sum(dtype=np.float64)
-    amplitude = np.float32(total / count) if count else np.float32(0)
+def _signs(h_K: F32, active_K: NDArray[np.bool_], amplitude: np.float32) -> Encoded:
     return Encoded(np.where(active_K, np.sign(h_K), 0).astype(np.int64), amplitude)
+
+
+def _silence(h_K: F32) -> Encoded:
+    return Encoded(np.zeros(h_K.size, np.int64), np.float32(0))
 
 
 def digits(levels_K: I64, *, steps: int, code: str) -> tuple[I64, I64]:
@@ -84,3 +110,43 @@ def digits(levels_K: I64, *, steps: int, code: str) -> tuple[I64, I64]:
             rest_K = (rest_K - digit_K) // 3
     base = {"rate": 1, "radix2": 2, "radix3": 3}[code]
     return np.stack(spikes), base ** np.arange(steps, dtype=np.int64)
+
+
+class Neurons:
+    """What fires at one place of the model: in front of a matrix, or at a site without one.
+
+    steps   0 where the place stays analogue; `settings` is its row in the table of matrices
+    spikes  how many came, and how many could have come
+    """
+
+    def __init__(
+        self, name: str, tensors: Mapping[str, NDArray[Any]], settings: Mapping[str, Any] | None
+    ) -> None:
+        settings = settings or {}
+        self.steps, self.code = int(settings.get("steps", 0)), str(settings.get("code", "radix3"))
+        self.spikes = (0, 0)
+        self._numbers = {
+            end: float(tensors[f"{name}.{end}"][0])
+            for end in ("threshold", "amplitude", "fires")
+            if self.steps and f"{name}.{end}" in tensors
+        }
+
+    def __call__(self, h_K: F32) -> Encoded:
+        """Levels and amplitude of fp32 (K,), counted; only where steps > 0."""
+        encoded = self._encoded(h_K)
+        spikes_SK, _ = digits(encoded.levels_K, steps=self.steps, code=self.code)
+        active, total = self.spikes
+        self.spikes = active + int(np.count_nonzero(spikes_SK)), total + spikes_SK.size
+        return encoded
+
+    def _encoded(self, h_K: F32) -> Encoded:
+        if "amplitude" in self._numbers:
+            return encode_fixed(h_K, steps=self.steps, code=self.code, **self._numbers)
+        return encode(h_K, steps=self.steps, code=self.code, **self._numbers)
+
+    def values(self, x_K: F32) -> F32:
+        """What the spikes stand for, or x itself where nothing spikes: fp32 (K,)."""
+        if not self.steps:
+            return x_K
+        encoded = self(x_K)
+        return np.asarray(encoded.amplitude * encoded.levels_K.astype(np.float32))

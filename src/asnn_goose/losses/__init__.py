@@ -5,14 +5,55 @@ VOCAB_LOSSES compare logits: forward(z_student, z_teacher, chunk) -> one value p
 objective runs all of them on one chunk of tokens at a time, so the head is multiplied once.
 """
 
+from asnn_goose.losses.adakd import AdaKD
 from asnn_goose.losses.attention_output import AttentionOutput
+from asnn_goose.losses.cka import CKA
 from asnn_goose.losses.cross_entropy import CrossEntropy
+from asnn_goose.losses.ctkd import CTKD
+from asnn_goose.losses.dual_head import DualHead
+from asnn_goose.losses.fdd import FDD
+from asnn_goose.losses.feature_dynamics import FeatureDynamics
+from asnn_goose.losses.hidden import Hidden
+from asnn_goose.losses.jsd import JSD
 from asnn_goose.losses.kinds import TraceLoss, VocabLoss
 from asnn_goose.losses.kl import KL
+from asnn_goose.losses.matrix_orientation import MatrixOrientation
+from asnn_goose.losses.minilm import MiniLM
+from asnn_goose.losses.mlp_output import MlpOutput
+from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.losses.objective import Objective, Term
+from asnn_goose.losses.pkd import PKD
+from asnn_goose.losses.reverse_kl import ReverseKL
+from asnn_goose.losses.skew_kl import SkewKL, SkewReverseKL
+from asnn_goose.losses.tinybert import TinyBERT, TinyBERTAttention
+from asnn_goose.losses.total_variation import TotalVariation
 
-LOSSES: dict[str, type[TraceLoss]] = {"attention_output": AttentionOutput}
-VOCAB_LOSSES: dict[str, type[VocabLoss]] = {"kl": KL, "ce": CrossEntropy}
+LOSSES: dict[str, type[TraceLoss]] = {
+    "attention_output": AttentionOutput,
+    "mlp_output": MlpOutput,
+    "hidden": Hidden,
+    "pkd": PKD,
+    "tinybert": TinyBERT,
+    "tinybert_attention": TinyBERTAttention,
+    "minilm": MiniLM,
+    "fdd": FDD,
+    "feature_dynamics": FeatureDynamics,
+    "cka": CKA,
+    "matrix_orientation": MatrixOrientation,
+}
+VOCAB_LOSSES: dict[str, type[VocabLoss]] = {
+    "kl": KL,
+    "ce": CrossEntropy,
+    "reverse_kl": ReverseKL,
+    "jsd": JSD,
+    "skew_kl": SkewKL,
+    "skew_reverse_kl": SkewReverseKL,
+    "total_variation": TotalVariation,
+    "ctkd": CTKD,
+    "adakd": AdaKD,
+    "dual_head": DualHead,
+    "multi_teacher": MultiTeacher,
+}
 
 __all__ = [
     "KL",

@@ -10,12 +10,15 @@ from asnn_goose.trace import IGNORED_LABEL
 
 
 class CrossEntropy(VocabLoss):
-    """-log p_student(label) per token. It looks at no teacher, so say in results when it is on."""
+    """-log p_student(label) per token. It looks at no teacher, so say in results when it is on.
+
+    Sequence-level distillation (Kim and Rush 2016, arXiv 1606.07947) is this loss on text that the
+    teacher wrote: it is a matter of the data, and has no file of its own.
+    """
 
     uses_teacher = False
 
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """(n,) in nats; 0 where there is no label."""
-        return F.cross_entropy(
-            z_student_nV.float(), chunk.labels_n, ignore_index=IGNORED_LABEL, reduction="none"
-        )
+        log_q_nV = chunk.log_probs(z_student_nV)
+        return F.nll_loss(log_q_nV, chunk.labels_n, ignore_index=IGNORED_LABEL, reduction="none")

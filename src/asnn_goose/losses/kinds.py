@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from asnn_goose.trace import Batch, Trace
@@ -16,12 +17,27 @@ class Chunk:
     """A few tokens of a batch, flattened.
 
     labels_n next tokens (IGNORED_LABEL where none), mask_n True where a token counts,
-    progress share of the stage that is done.
+    progress share of the stage that is done, teachers_nV log-probabilities of every teacher where
+    there are several and a loss asks for each.
     """
 
     labels_n: Tensor
     mask_n: Tensor
     progress: float
+    teachers_nV: tuple[Tensor, ...] = ()
+    _known: dict[tuple[int, float, bool], tuple[Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def log_probs(self, z_nV: Tensor, temperature: float = 1.0) -> Tensor:
+        """log_softmax(z / temperature) (n,V) in fp32, computed once for all losses of the chunk."""
+        # A result without a graph must not be given to a loss that trains through it.
+        key = (id(z_nV), temperature, torch.is_grad_enabled())
+        if key not in self._known:
+            scaled_nV = z_nV.float() if temperature == 1 else z_nV.float() / temperature
+            # The logits are kept beside, so that no other tensor can take over their id.
+            self._known[key] = (z_nV, torch.log_softmax(scaled_nV, dim=-1))
+        return self._known[key][1]
 
 
 class TraceLoss(nn.Module, ABC):
@@ -35,10 +51,48 @@ class TraceLoss(nn.Module, ABC):
 
 
 class VocabLoss(nn.Module, ABC):
-    """An objective over logits; `uses_teacher` is False where only labels matter."""
+    """An objective over logits.
+
+    uses_teacher   False where only labels matter
+    each_teacher   True where it reads chunk.teachers_nV, and no z_teacher_nV is made for it
+    has_own_head   True where z_student_nV must come from a head of its own (own_head)
+    """
 
     uses_teacher: ClassVar[bool] = True
+    each_teacher: ClassVar[bool] = False
+    has_own_head: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """One value per token (n,), in fp32; masking and averaging are the caller's."""
+
+    @property
+    def own_head(self) -> Tensor:
+        """Weight (V,D) of the loss's own head."""
+        raise NotImplementedError(f"{type(self).__name__} has no head of its own")
+
+    def adopt(self, head_VD: Tensor) -> None:
+        """Start the own head from the student's; called before the optimiser is made."""
+        raise NotImplementedError(f"{type(self).__name__} has no head of its own")
+
+    def finish(self, mean: Tensor, *, progress: float) -> None:
+        """Told once per training pass: this loss's unweighted mean over the batch, detached."""
+        return
+
+    def readings(self) -> dict[str, float]:
+        """Numbers worth a line in the metrics, such as a learned temperature."""
+        return {}
+
+
+def teacher_logits(z_teacher_nV: Tensor | None, name: str) -> Tensor:
+    """The teacher's logits; ValueError where the pass had no teacher."""
+    if z_teacher_nV is None:
+        raise ValueError(f"the {name} loss needs teacher logits")
+    return z_teacher_nV
+
+
+def check_temperature(temperature: float) -> float:
+    """The temperature; ValueError unless it is above 0."""
+    if not temperature > 0:
+        raise ValueError(f"temperature = {temperature}: must be above 0")
+    return float(temperature)

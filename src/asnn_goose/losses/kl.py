@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from asnn_goose.losses.kinds import Chunk, VocabLoss
+from asnn_goose.losses.divergence import kl_divergence
+from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
+
+SCHEDULES = ("constant", "rising", "falling")
 
 
 class KL(VocabLoss):
     """tau^2 KL(p_teacher^tau || p_student^tau) per token, softmax in fp32.
 
-    temperature tau > 0; the factor tau^2 keeps the size of gradients.
+    temperature      tau > 0 at the start; the factor tau^2 keeps the size of gradients
+    schedule         "constant", or "rising" or "falling" linearly over the stage
+    temperature_end  tau at the end of the stage, where the schedule is not constant
     """
 
-    def __init__(self, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        temperature_end: float | None = None,
+        schedule: str = "constant",
+    ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature = {temperature}: must be above 0")
-        self.temperature = float(temperature)
+        self.temperature = check_temperature(temperature)
+        self.end = _checked_end(self.temperature, temperature_end, schedule)
+
+    def temperature_at(self, progress: float) -> float:
+        """The temperature after a share of the stage."""
+        return self.temperature + (self.end - self.temperature) * progress
 
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """(n,) in nats."""
-        if z_teacher_nV is None:
-            raise ValueError("the KL loss needs teacher logits")
-        log_p = torch.log_softmax(z_teacher_nV.float() / self.temperature, dim=-1)
-        log_q = torch.log_softmax(z_student_nV.float() / self.temperature, dim=-1)
-        return self.temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1)
+        z_teacher_nV = teacher_logits(z_teacher_nV, "KL")
+        tau = self.temperature_at(chunk.progress)
+        log_p, log_q = chunk.log_probs(z_teacher_nV, tau), chunk.log_probs(z_student_nV, tau)
+        return tau**2 * kl_divergence(log_p, log_q)
+
+
+def _checked_end(start: float, end: float | None, schedule: str) -> float:
+    """The temperature at the end; ValueError where it and the schedule do not fit."""
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule = {schedule!r}: choose one of {', '.join(SCHEDULES)}")
+    if schedule == "constant":
+        if end is not None:
+            raise ValueError(f"temperature_end = {end}: a constant schedule has none")
+        return start
+    if end is None:
+        raise ValueError(f"schedule = {schedule!r}: give temperature_end")
+    right = end > start if schedule == "rising" else 0 < end < start
+    if not right:
+        side = "above" if schedule == "rising" else "above 0 and below"
+        raise ValueError(f"temperature_end = {end}: must be {side} temperature = {start}")
+    return float(end)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.losses.chunked_head import head_terms
+from asnn_goose.losses.chunked_head import Groups, head_terms
 from asnn_goose.losses.kinds import Chunk, TraceLoss, VocabLoss
 from asnn_goose.trace import Batch, Trace
 
@@ -21,14 +22,33 @@ class Term(NamedTuple):
     loss: TraceLoss | VocabLoss
 
 
+@runtime_checkable
+class SeveralTeachers(Protocol):
+    """A teacher's Trace that can tell its teachers apart."""
+
+    def each(self, tokens: slice) -> tuple[Tensor, ...]:
+        """Log-probabilities (n,V) of every teacher for the given tokens."""
+
+
 class Objective(nn.Module):
     """Named, weighted terms; their plain sum is what is minimised.
 
     `needs` is what the student's pass must keep and `teacher_needs` the teacher's (empty where
     no loss looks at it). `chunk` is the number of tokens whose logits exist at one time.
+
+    The terms over the vocabulary share one gradient. `apart` keeps it apart, for those who look at
+    the gradients or weigh them anew: True for every term, or groups of names, the terms in none of
+    them being one more group. Then differentiate group by group, with retain_graph. What that
+    costs is said in `head_terms`; values and the gradient of the plain sum are the same.
     """
 
-    def __init__(self, terms: Sequence[Term], *, chunk: int = 256) -> None:
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        *,
+        chunk: int = 256,
+        apart: bool | Sequence[Sequence[str]] = False,
+    ) -> None:
         super().__init__()
         names = [term.name for term in terms]
         if not terms or len(set(names)) != len(names):
@@ -38,6 +58,7 @@ class Objective(nn.Module):
         self.chunk = chunk
         self.weights = {term.name: float(term.weight) for term in terms}
         self.losses = nn.ModuleDict({term.name: term.loss for term in terms})
+        self.groups = _groups(apart, names=names, vocab=list(self._vocab_losses))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -50,6 +71,25 @@ class Objective(nn.Module):
         """What the teacher's Trace must hold."""
         looks = any(loss.uses_teacher for loss in self._vocab_losses.values())
         return self._trace_needs() | (frozenset({"vocab"}) if looks else frozenset())
+
+    @property
+    def wants_head(self) -> bool:
+        """Whether a loss has a head of its own, which `adopt` must start."""
+        return any(loss.has_own_head for loss in self._vocab_losses.values())
+
+    def adopt(self, head_VD: Tensor) -> None:
+        """Start the heads that losses have of their own from the student's.
+
+        They are parameters, so this comes before the optimiser is made.
+        """
+        for loss in self._vocab_losses.values():
+            if loss.has_own_head:
+                loss.adopt(head_VD)
+
+    def readings(self) -> dict[str, float]:
+        """Numbers of the losses that are worth a line in the metrics, as `<term>.<name>`."""
+        found = ((name, loss.readings()) for name, loss in self._vocab_losses.items())
+        return {f"{name}.{key}": value for name, all_ in found for key, value in all_.items()}
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
         """Every term, already weighted: differentiate their plain sum."""
@@ -78,22 +118,92 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         if student.final_BTD is None or student.head_VD is None:
             raise ValueError("the student's Trace has no logits: capture 'vocab'")
-        labels_n, mask_n = batch.labels_BT.flatten(), batch.mask_BT.flatten()
-        count = mask_n.sum().clamp_min(1)
-        looks = any(loss.uses_teacher for loss in losses.values())
-
-        def compute(tokens: slice, z_student_nV: Tensor) -> Tensor:
-            chunk = Chunk(labels_n=labels_n[tokens], mask_n=mask_n[tokens], progress=batch.progress)
-            with torch.no_grad():
-                z_teacher_nV = teacher.vocab(tokens) if looks else None
-            values = [
-                self.weights[name] * loss(z_student_nV.float(), z_teacher_nV, chunk)
-                for name, loss in losses.items()
-            ]
-            return torch.stack([(v * chunk.mask_n).sum() / count for v in values])
-
-        parameters = tuple(p for loss in losses.values() for p in loss.parameters())
+        heads, place = _heads(losses, student.head_VD)
+        owned = {id(head_VD) for head_VD in heads}
+        parameters = [p for loss in losses.values() for p in loss.parameters()]
         terms_k = head_terms(
-            compute, student.final_BTD.flatten(0, 1), student.head_VD, parameters, chunk=self.chunk
+            partial(self._chunk_terms, losses, place, teacher, batch),
+            student.final_BTD.flatten(0, 1),
+            heads,
+            [p for p in parameters if id(p) not in owned],
+            chunk=self.chunk,
+            groups=self.groups,
         )
-        return dict(zip(losses, terms_k.unbind(), strict=True))
+        terms = dict(zip(losses, terms_k.unbind(), strict=True))
+        if self.training:
+            for name, loss in losses.items():
+                if self.weights[name]:
+                    mean = terms[name].detach() / self.weights[name]
+                    loss.finish(mean, progress=batch.progress)
+        return terms
+
+    def _chunk_terms(
+        self,
+        losses: dict[str, VocabLoss],
+        place: Mapping[str, int],
+        teacher: Trace,
+        batch: Batch,
+        tokens: slice,
+        logits: tuple[Tensor, ...],
+    ) -> Tensor:
+        """The chunk's share of every term (k,)."""
+        mask_n = batch.mask_BT.flatten()
+        count = mask_n.sum().clamp_min(1)
+        z_teacher_nV, each_nV = _teacher_side(losses, teacher, tokens)
+        chunk = Chunk(
+            labels_n=batch.labels_BT.flatten()[tokens],
+            mask_n=mask_n[tokens],
+            progress=batch.progress,
+            teachers_nV=each_nV,
+        )
+        students_nV = [z_nV.float() for z_nV in logits]
+        values = [
+            self.weights[name] * loss(students_nV[place[name]], z_teacher_nV, chunk)
+            for name, loss in losses.items()
+        ]
+        return torch.stack([(v * chunk.mask_n).sum() / count for v in values])
+
+
+def _heads(losses: Mapping[str, VocabLoss], head_VD: Tensor) -> tuple[list[Tensor], dict[str, int]]:
+    """The heads to multiply, and which of them every loss looks at.
+
+    The student's own is the first, and left out where no loss looks at it.
+    """
+    shared = any(not loss.has_own_head for loss in losses.values())
+    heads, place = ([head_VD] if shared else []), {}
+    for name, loss in losses.items():
+        place[name] = len(heads) if loss.has_own_head else 0
+        if loss.has_own_head:
+            heads.append(loss.own_head)
+    return heads, place
+
+
+@torch.no_grad()
+def _teacher_side(
+    losses: Mapping[str, VocabLoss], teacher: Trace, tokens: slice
+) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+    """The teacher's logits and each teacher's log-probabilities, as far as a loss looks."""
+    looking = [loss for loss in losses.values() if loss.uses_teacher]
+    shared = any(not loss.each_teacher for loss in looking)
+    z_teacher_nV = teacher.vocab(tokens) if shared else None
+    if not any(loss.each_teacher for loss in looking):
+        return z_teacher_nV, ()
+    if not isinstance(teacher, SeveralTeachers):
+        raise ValueError("multi_teacher learns weights of several teachers: this pass has one")
+    return z_teacher_nV, teacher.each(tokens)
+
+
+def _groups(
+    apart: bool | Sequence[Sequence[str]], *, names: Sequence[str], vocab: Sequence[str]
+) -> Groups:
+    """Numbers of the terms over the vocabulary that share a gradient; none where all do."""
+    if apart is False or len(vocab) < 2:
+        return ()
+    if apart is True:
+        return tuple((number,) for number in range(len(vocab)))
+    named = [name for group in apart for name in group]
+    if len(set(named)) != len(named) or not set(named) <= set(names):
+        raise ValueError(f"apart = {apart}: name every loss at most once, of {', '.join(names)}")
+    rest = [name for name in vocab if name not in named]
+    numbers = ([vocab.index(n) for n in group if n in vocab] for group in [*apart, rest])
+    return tuple(tuple(group) for group in numbers if group)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedConfig
 
+from asnn_goose.model.families import Linear, TeacherError, head_size, linear
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise_vectors
 from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.mixers.rwkv7 import RWKV7Mixer
-from asnn_goose.model.teacher import Teacher, TeacherError, head_size
+from asnn_goose.model.teacher import Teacher
 
 VARIANTS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     {
@@ -32,43 +34,88 @@ NORM_START = 0.05
 VALUE_MIX_START = -4.0
 """Bias that starts the mixing of first-block values at under 2 %."""
 
+INHERITED = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "head_size",
+    "intermediate_size",
+    "mlp",
+    "norm",
+    "qk_norm",
+    "n_positions",
+)
+"""Settings that a student's weights dictate; biases and a tied head may be changed."""
+
 
 def student_config(teacher: Teacher, *, variant: str = "goose", **overrides: Any) -> GooseConfig:
     """Configuration of a student that can inherit `teacher`'s weights.
 
-    `variant` is a row of VARIANTS; `overrides` are fields of GooseConfig and win over it.
-    Raises ValueError for an unknown variant or field, or a precision that does not fit.
+    `variant` is a row of VARIANTS; `overrides` are fields of GooseConfig and win over it. A
+    variant rotates r and k only where the teacher rotates q and k. Raises ValueError for an
+    unknown variant or field, or a precision that does not fit.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant = {variant!r}: choose one of {', '.join(sorted(VARIANTS))}")
     unknown = sorted(set(overrides) - set(GooseConfig.__dataclass_fields__))
     if unknown:
         raise ValueError(f"{unknown[0]} is no setting of GooseConfig")
-    source, attention = teacher.config, _attention(teacher, 0)
-    settings: dict[str, Any] = {
-        "vocab_size": source.vocab_size,
+    settings = {**_shape(teacher), **_parts(teacher), **_tokens(teacher), **VARIANTS[variant]}
+    if teacher.positions is not None:
+        settings["rope"] = False
+    config = GooseConfig(**{**settings, **overrides})
+    config.check_precision()
+    return config
+
+
+def _shape(teacher: Teacher) -> dict[str, Any]:
+    source, positions = teacher.config, teacher.positions
+    return {
         "hidden_size": source.hidden_size,
         "num_hidden_layers": source.num_hidden_layers,
         "num_attention_heads": source.num_attention_heads,
         "head_size": head_size(source),
-        "intermediate_size": source.intermediate_size,
-        "hidden_act": source.hidden_act,
-        "mlp": "gated",
-        "norm": "rms",
-        "norm_eps": source.rms_norm_eps,
+        "intermediate_size": _mlp_matrix(teacher, "up").weight_OK.shape[0],
+        "n_positions": 0 if positions is None else positions.num_embeddings,
+    }
+
+
+def _parts(teacher: Teacher) -> dict[str, Any]:
+    source, family, attention = teacher.config, teacher.family, teacher.attention(0)
+    return {
+        "mlp": family.mlp_kind,
+        "hidden_act": getattr(source, family.activation),
+        "norm": family.norm,
+        "norm_eps": getattr(source, family.norm_eps),
         "embedding_norm": False,
+        "qk_norm": bool(family.query_norm),
+        "qkv_bias": linear(attention, family.queries).bias_O is not None,
+        "output_bias": linear(attention, family.output).bias_O is not None,
+        "mlp_bias": _mlp_matrix(teacher, "up").bias_O is not None,
+        "rope_theta": _rope_theta(source),
+    }
+
+
+def _tokens(teacher: Teacher) -> dict[str, Any]:
+    source = teacher.config
+    rows = teacher.model.get_output_embeddings().weight.shape[0]
+    return {
+        "vocab_size": rows,
+        "real_vocab_size": 0 if teacher.words == rows else teacher.words,
         "tie_word_embeddings": source.tie_word_embeddings,
-        "qkv_bias": getattr(attention, teacher.family.queries).bias is not None,
-        "output_bias": getattr(attention, teacher.family.output).bias is not None,
-        "mlp_bias": getattr(teacher.layers[0].mlp, teacher.family.mlp["up"]).bias is not None,
-        "rope_theta": float((source.rope_parameters or {}).get("rope_theta", 10000.0)),
         "bos_token_id": source.bos_token_id,
         "eos_token_id": source.eos_token_id,
         "pad_token_id": source.pad_token_id,
     }
-    config = GooseConfig(**{**settings, **VARIANTS[variant], **overrides})
-    config.check_precision()
-    return config
+
+
+def _mlp_matrix(teacher: Teacher, name: str, layer: int = 0) -> Linear:
+    return linear(teacher.mlp(layer), teacher.family.mlp[name])
+
+
+def _rope_theta(source: PreTrainedConfig) -> float:
+    return float((getattr(source, "rope_parameters", None) or {}).get("rope_theta", 10000.0))
 
 
 @torch.no_grad()
@@ -76,32 +123,36 @@ def convert(teacher: Teacher, *, variant: str = "goose", **overrides: Any) -> Go
     """A dense RWKV-7 student of `teacher`: same shape, weights inherited, mixers near neutral.
 
     q, k, v, o become r, k, v and the output projection (key-value heads repeated, k scaled by
-    1/sqrt(head size)); embedding, head, norms and MLPs are copied. Token shift starts at zero,
-    gates at one. The result needs the align stage before it speaks.
+    1/sqrt(head size), in the norm of k where there is one); embedding, learned positions, head,
+    norms and MLPs are copied. Token shift starts at zero, gates at one. The result needs the
+    align stage before it speaks. Raises ValueError for a student of another shape.
     """
-    student = _bare_student(student_config(teacher, variant=variant, **overrides))
-    config = student.config
-    for setting, found, wanted in (
-        ("hidden_size", config.hidden_size, teacher.config.hidden_size),
-        ("num_hidden_layers", config.num_hidden_layers, teacher.config.num_hidden_layers),
-        ("mlp", config.mlp, "gated"),
-        ("norm", config.norm, "rms"),
-    ):
-        if found != wanted:
-            raise ValueError(f"{setting} = {found!r}: a student of {teacher.name} needs {wanted!r}")
+    config = student_config(teacher, variant=variant, **overrides)
+    _check_inherited(config, teacher)
+    student = _bare_student(config)
     student.embedding.weight.copy_(teacher.model.get_input_embeddings().weight)
     student.lm_head.weight.copy_(teacher.model.get_output_embeddings().weight)
-    student.final_norm.weight.copy_(teacher.model.model.norm.weight)
+    if teacher.positions is not None and student.positions is not None:
+        student.positions.weight.copy_(teacher.positions.weight)
+    student.final_norm.load_state_dict(teacher.final_norm.state_dict())
     for index, block in enumerate(student.blocks):
         source = teacher.layers[index]
-        block.mixer_norm.weight.copy_(getattr(source, teacher.family.mixer_norm).weight)
-        block.mlp_norm.weight.copy_(getattr(source, teacher.family.mlp_norm).weight)
-        for ours, theirs in teacher.family.mlp.items():
-            _copy_linear(getattr(block.mlp, ours), getattr(source.mlp, theirs))
+        block.mixer_norm.load_state_dict(getattr(source, teacher.family.mixer_norm).state_dict())
+        block.mlp_norm.load_state_dict(getattr(source, teacher.family.mlp_norm).state_dict())
+        for name in teacher.family.mlp:
+            _copy_linear(getattr(block.mlp, name), _mlp_matrix(teacher, name, index))
         _inherit_attention(block.mixer, teacher, index)
         _start_neutral(block.mixer)
     student.train(False)
     return student
+
+
+def _check_inherited(config: GooseConfig, teacher: Teacher) -> None:
+    inherited = {**_shape(teacher), **_parts(teacher), **_tokens(teacher)}
+    for setting in INHERITED:
+        found, wanted = getattr(config, setting), inherited[setting]
+        if found != wanted:
+            raise ValueError(f"{setting} = {found!r}: a student of {teacher.name} needs {wanted!r}")
 
 
 def _bare_student(config: GooseConfig) -> GooseForCausalLM:
@@ -113,39 +164,46 @@ def _bare_student(config: GooseConfig) -> GooseForCausalLM:
     return student
 
 
-def _attention(teacher: Teacher, layer: int) -> nn.Module:
-    attention: nn.Module = getattr(teacher.layers[layer], teacher.family.attention)
-    return attention
-
-
 def _inherit_attention(mixer: RWKV7Mixer, teacher: Teacher, layer: int) -> None:
-    attention, family = _attention(teacher, layer), teacher.family
+    attention, family = teacher.attention(layer), teacher.family
     size, heads = mixer.head_size, mixer.heads
-    _copy_linear(mixer.receptance, getattr(attention, family.queries))
-    _copy_linear(mixer.key, getattr(attention, family.keys), heads=heads, size=size)
-    _copy_linear(mixer.value, getattr(attention, family.values), heads=heads, size=size)
-    _copy_linear(mixer.output, getattr(attention, family.output))
-    for parameter in mixer.key.parameters():
-        parameter.mul_(size**-0.5)
+    scale = cast(float, attention.scaling)  # 1/sqrt(size), which a recurrence must find in k
+    in_projection = 1.0 if family.key_norm else scale  # a norm would undo it
+    queries, keys, values = (
+        linear(attention, rows) for rows in (family.queries, family.keys, family.values)
+    )
+    _copy_linear(mixer.receptance, queries)
+    _copy_linear(mixer.key, _repeat_heads(keys, heads, size), scale=in_projection)
+    _copy_linear(mixer.value, _repeat_heads(values, heads, size))
+    _copy_linear(mixer.output, linear(attention, family.output))
+    if family.key_norm and mixer.query_norm is not None and mixer.key_norm is not None:
+        mixer.query_norm.load_state_dict(getattr(attention, family.query_norm).state_dict())
+        mixer.key_norm.load_state_dict(getattr(attention, family.key_norm).state_dict())
+        mixer.key_norm.weight.mul_(scale)
 
 
-def _copy_linear(ours: Projection, theirs: nn.Linear, *, heads: int = 0, size: int = 0) -> None:
-    """Copy weight and bias; with `heads`, repeat the rows of each of theirs' fewer heads.
+def _copy_linear(ours: Projection, theirs: Linear, *, scale: float = 1.0) -> None:
+    """Copy weight and bias, times `scale`; a bias that the teacher lacks stays at zero.
 
     A matrix whose precision says `rotate` gets its weights in the rotated basis.
     """
-    for name in ("weight", "bias"):
-        target, source = getattr(ours, name), getattr(theirs, name)
-        if target is not None:
-            target.copy_(_repeat_heads(source, heads, size) if heads else source)
+    ours.weight.copy_(theirs.weight_OK).mul_(scale)
+    if ours.bias is not None and theirs.bias_O is not None:
+        ours.bias.copy_(theirs.bias_O).mul_(scale)
     ours.into_basis_()
 
 
-def _repeat_heads(rows: Tensor, heads: int, size: int) -> Tensor:
-    by_head = rows.view(-1, size, *rows.shape[1:])
-    if heads % by_head.shape[0]:
-        raise TeacherError(f"{by_head.shape[0]} key-value heads do not divide {heads} heads")
-    return by_head.repeat_interleave(heads // by_head.shape[0], dim=0).flatten(0, 1)
+def _repeat_heads(rows: Linear, heads: int, size: int) -> Linear:
+    """Repeat the rows of each of a teacher's fewer key-value heads."""
+
+    def repeated(tensor: Tensor) -> Tensor:
+        by_head = tensor.reshape(-1, size, *tensor.shape[1:])
+        if heads % by_head.shape[0]:
+            raise TeacherError(f"{by_head.shape[0]} key-value heads do not divide {heads} heads")
+        return by_head.repeat_interleave(heads // by_head.shape[0], dim=0).flatten(0, 1)
+
+    bias_O = None if rows.bias_O is None else repeated(rows.bias_O)
+    return Linear(repeated(rows.weight_OK), bias_O)
 
 
 def _start_neutral(mixer: RWKV7Mixer) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from gguf import GGUFReader
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -21,46 +20,31 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from asnn_goose.model.families import FAMILIES, Family, Rows, TeacherError, family_of, head_size
 from asnn_goose.sources import cache_dir, new_folder, teacher_folder
 from asnn_goose.trace import NEEDS, Trace
 
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Teacher",
+    "TeacherError",
+    "family_of",
+    "gguf_option",
+    "head_size",
+    "load_teacher",
+    "real_words",
+]
 
-class TeacherError(ValueError):
-    """A model cannot serve as a teacher; the message says which and why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """Where a model family keeps what is needed of it, as attribute names."""
-
-    attention: str
-    mixer_norm: str
-    mlp_norm: str
-    queries: str
-    keys: str
-    values: str
-    output: str
-    mlp: dict[str, str]
-    """Matrices of the gated MLP: the student's name -> the family's."""
-
-
-FAMILIES: dict[str, Family] = {
-    "llama": Family(
-        attention="self_attn",
-        mixer_norm="input_layernorm",
-        mlp_norm="post_attention_layernorm",
-        queries="q_proj",
-        keys="k_proj",
-        values="v_proj",
-        output="o_proj",
-        mlp={"gate": "gate_proj", "up": "up_proj", "down": "down_proj"},
-    ),
-}
-"""Supported families by `model_type`."""
+Keep = Callable[[Any], Tensor]
+"""What is kept of a module's output."""
 
 
 class Teacher:
-    """A frozen pretrained model with its tokenizer; `trace` runs it and keeps its inside."""
+    """A frozen pretrained model with its tokenizer; `trace` runs it and keeps its inside.
+
+    `words` is the number of rows of the head that count: see `real_words`.
+    """
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, name: str
@@ -69,6 +53,7 @@ class Teacher:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
+        self.words = real_words(self)
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -76,56 +61,114 @@ class Teacher:
         return cast(PreTrainedConfig, self.model.config)
 
     @property
+    def base(self) -> nn.Module:
+        """The model without its head."""
+        base: nn.Module = self.model.base_model
+        return base
+
+    @property
     def layers(self) -> nn.ModuleList:
         """The blocks, first to last."""
-        layers: nn.ModuleList = self.model.model.layers
+        layers: nn.ModuleList = getattr(self.base, self.family.layers)
         return layers
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The norm before the head."""
+        norm: nn.Module = getattr(self.base, self.family.final_norm)
+        return norm
+
+    @property
+    def positions(self) -> nn.Embedding | None:
+        """Learned positions, which are added to the embedding; None in families without."""
+        name = self.family.positions
+        return getattr(self.base, name) if name else None
+
+    def attention(self, layer: int) -> nn.Module:
+        """The attention of one block."""
+        attention: nn.Module = getattr(self.layers[layer], self.family.attention)
+        return attention
+
+    def mlp(self, layer: int) -> nn.Module:
+        """The MLP of one block."""
+        return cast(nn.Module, self.layers[layer].mlp)
 
     @torch.no_grad()
     def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS).
 
         keys and values are repeated to the full number of heads; queries and keys are taken
-        before rotary positions. The head is multiplied only when the Trace is asked for logits.
+        after their norms, if any, and before rotary positions. The head is multiplied only when
+        the Trace is asked for logits, and has `words` rows. Raises TeacherError for more tokens
+        than there are learned positions.
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
+        self._check_length(tokens_BT.shape[1])
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
-            final_BTD = self.model.model(input_ids=tokens_BT, use_cache=False).last_hidden_state
-        vocab = "vocab" in needs
-        head = self.model.get_output_embeddings()
-        return Trace(
-            final_BTD=final_BTD if vocab else None,
-            head_VD=head.weight if vocab else None,
-            **{name: tuple(tensors) for name, tensors in kept.items()},
-        )
+            final_BTD = self.base(input_ids=tokens_BT, use_cache=False).last_hidden_state
+        fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
+        if "vocab" in needs:
+            fields |= {"head_VD": self._head_VD(), "final_norm": self.final_norm}
+            fields["final_BTD"] = final_BTD
+        return Trace(**fields)
+
+    def _check_length(self, length: int) -> None:
+        if self.positions is not None and length > self.positions.num_embeddings:
+            raise TeacherError(
+                f"a window of {length} tokens: teacher {self.name!r} has learned positions for "
+                f"{self.positions.num_embeddings}, and can read no more than that at once"
+            )
+
+    def _head_VD(self) -> Tensor:
+        weight_VD: Tensor = self.model.get_output_embeddings().weight
+        return weight_VD if self.words == weight_VD.shape[0] else weight_VD[: self.words]
 
     @contextmanager
     def _capturing(self, kept: dict[str, list[Tensor]]) -> Iterator[None]:
         """Hooks that append to the lists in `kept` while the model runs."""
         handles = []
-        for index, layer in enumerate(self.layers):
-            if "hidden" in kept:
-                if index == 0:
-                    handles.append(layer.register_forward_pre_hook(_keep_input(kept["hidden"])))
-                handles.append(layer.register_forward_hook(_keep_output(kept["hidden"])))
-            attention = getattr(layer, self.family.attention)
-            if "mixer_in" in kept:
-                norm = getattr(layer, self.family.mixer_norm)
-                handles.append(norm.register_forward_hook(_keep_output(kept["mixer_in"])))
-            if "mixer_out" in kept:
-                handles.append(attention.register_forward_hook(_keep_output(kept["mixer_out"])))
-            for name in ("queries", "keys", "values"):
+        if "hidden" in kept:
+            handles.append(self.layers[0].register_forward_pre_hook(_keep_input(kept["hidden"])))
+        for index in range(len(self.layers)):
+            for name, (module, keep) in self._sites(index).items():
                 if name in kept:
-                    projection = getattr(attention, getattr(self.family, name))
-                    hook = partial(_keep_heads, kept[name], self.config)
-                    handles.append(projection.register_forward_hook(hook))
+                    handles.append(module.register_forward_hook(_keep_output(kept[name], keep)))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _sites(self, index: int) -> dict[str, tuple[nn.Module, Keep]]:
+        """Modules of one block whose outputs a Trace keeps, and what is kept of them."""
+        layer, attention, family = self.layers[index], self.attention(index), self.family
+        sites: dict[str, tuple[nn.Module, Keep]] = {
+            "hidden": (layer, _first),
+            "mixer_in": (getattr(layer, family.mixer_norm), _first),
+            "mixer_out": (attention, _first),
+            "mlp_out": (self.mlp(index), _first),
+        }
+        for name, rows, norm in (
+            ("queries", family.queries, family.query_norm),
+            ("keys", family.keys, family.key_norm),
+            ("values", family.values, ""),
+        ):
+            module = getattr(attention, norm or rows.module)
+            sites[name] = (module, self._by_head(Rows(norm) if norm else rows))
+        return sites
+
+    def _by_head(self, rows: Rows) -> Keep:
+        """From a projection's output to (B,T,H,N), key-value heads repeated."""
+        size, heads = head_size(self.config), self.config.num_attention_heads
+
+        def keep(output: Any) -> Tensor:
+            part = output.chunk(rows.parts, dim=-1)[rows.part]
+            x_BTHN: Tensor = part.reshape(*part.shape[:2], -1, size)
+            return x_BTHN.repeat_interleave(heads // x_BTHN.shape[2], dim=2)
+
+        return keep
 
 
 def _first(output: Any) -> Tensor:
@@ -133,9 +176,9 @@ def _first(output: Any) -> Tensor:
     return tensor
 
 
-def _keep_output(kept: list[Tensor]) -> Any:
+def _keep_output(kept: list[Tensor], keep: Keep) -> Any:
     def hook(module: nn.Module, args: Any, output: Any) -> None:
-        kept.append(_first(output))
+        kept.append(keep(output))
 
     return hook
 
@@ -147,28 +190,16 @@ def _keep_input(kept: list[Tensor]) -> Any:
     return hook
 
 
-def _keep_heads(
-    kept: list[Tensor], config: PreTrainedConfig, module: nn.Module, args: Any, output: Any
-) -> None:
-    size = head_size(config)
-    x_BTHN = _first(output).unflatten(-1, (-1, size))
-    kept.append(x_BTHN.repeat_interleave(config.num_attention_heads // x_BTHN.shape[2], dim=2))
+def real_words(teacher: Teacher) -> int:
+    """Rows of the teacher's head that its tokenizer can produce.
 
-
-def head_size(config: PreTrainedConfig) -> int:
-    """Channels per attention head."""
-    explicit = getattr(config, "head_dim", None)
-    return int(explicit or config.hidden_size // config.num_attention_heads)
-
-
-def family_of(config: PreTrainedConfig, *, name: str) -> Family:
-    """The family of a model; TeacherError names it and the supported ones if it is not one."""
-    if config.model_type not in FAMILIES:
-        raise TeacherError(
-            f"teacher {name!r} is of the family {config.model_type!r}, which is not supported; "
-            f"supported: {', '.join(sorted(FAMILIES))}"
-        )
-    return FAMILIES[config.model_type]
+    Vocabularies are often padded to a round number of rows (Qwen2.5: 152,064 of which 151,665
+    are words). All rows where there is no tokenizer.
+    """
+    rows = int(teacher.model.get_output_embeddings().weight.shape[0])
+    if teacher.tokenizer is None:
+        return rows
+    return min(rows, 1 + max(teacher.tokenizer.get_vocab().values()))
 
 
 def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Teacher:
@@ -200,13 +231,38 @@ def _dequantised(file: Path, *, name: str) -> Path:
     kept = cache_dir() / "dequantised" / f"{file.stem}-{digest}"
     if not kept.is_dir():
         gguf: dict[str, Any] = {"gguf_file": file.name}
-        family_of(AutoConfig.from_pretrained(file.parent, **gguf), name=name)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **gguf)
+        config = _gguf_config(file, name=name)
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent, config=config, dtype=torch.float32, **gguf
+        )
         del model.config.quantization_config, model.hf_quantizer  # it is not quantised any more
         with new_folder(kept) as folder:
             model.save_pretrained(folder)
             AutoTokenizer.from_pretrained(file.parent, **gguf).save_pretrained(folder)
     return kept
+
+
+_GGUF_FIELDS: dict[str, dict[str, str]] = {
+    "qwen3": {"attention.key_length": "head_dim"},
+    "gpt2": {"context_length": "n_positions", "feed_forward_length": "n_inner"},
+}
+"""Sizes that a GGUF states and Transformers leaves at the family's default."""
+
+
+def _gguf_config(file: Path, *, name: str) -> PreTrainedConfig:
+    """Configuration of the model in a GGUF. Raises TeacherError for an unsupported family."""
+    try:
+        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+    except ValueError as error:
+        supported = ", ".join(sorted(FAMILIES))
+        raise TeacherError(f"teacher {name!r}: {error} Supported: {supported}") from error
+    family_of(config, name=name)
+    if extra := _GGUF_FIELDS.get(config.model_type, {}):
+        fields = GGUFReader(file).fields
+        for key, setting in extra.items():
+            if stated := fields.get(f"{config.model_type}.{key}"):
+                setattr(config, setting, int(stated.contents()))
+    return cast(PreTrainedConfig, config)
 
 
 def gguf_option(folder: str | Path) -> dict[str, str]:

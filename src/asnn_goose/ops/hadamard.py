@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -27,3 +29,18 @@ def hadamard(x_BK: Tensor) -> Tensor:
         a, b = h.reshape(-1, 2, distance).unbind(1)
         h = torch.stack((a + b, a - b), dim=1)
     return h.reshape(x_BK.shape) * 0.125
+
+
+def hadamard_product(x_BK: Tensor) -> Tensor:
+    """`hadamard` as a product with the 64 x 64 matrix, (..., K) -> (..., K).
+
+    Several times faster where gradients are taken, but it sums in no fixed order, and in bf16
+    under autocast.
+    """
+    blocks_BGC: Tensor = x_BK.unflatten(-1, (-1, BLOCK))
+    return (blocks_BGC @ _matrix(x_BK.dtype, x_BK.device)).flatten(-2)
+
+
+@cache
+def _matrix(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return hadamard(torch.eye(BLOCK, dtype=dtype, device=device))

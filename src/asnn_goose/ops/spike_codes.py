@@ -61,6 +61,24 @@ def encode(h_BK: Tensor, *, steps: int, code: str, threshold: float) -> Spikes:
     )
 
 
+def encode_binary(h_BK: Tensor, *, threshold: float) -> Spikes:
+    """`encode` in one step without negative spikes: q = 1[h > threshold m], m still mean |h|."""
+    return _one_step(h_BK.clamp_min(0), mean_magnitude(h_BK), threshold)
+
+
+def encode_at(h_BK: Tensor, amplitude: Tensor, *, top: int, fires: Tensor | None = None) -> Spikes:
+    """Code h (..., K) at amplitudes that are given, not measured; they broadcast to h.
+
+    One level: q is the sign of h where |h| > fires, None for half an amplitude. More:
+    q = round(h / amplitude), clipped to -top .. top; there an amplitude too small to have an
+    inverse counts as 0, and nothing fires.
+    """
+    if top > 1:
+        return _rounded(h_BK, amplitude, top)
+    edge = amplitude / 2 if fires is None else fires
+    return Spikes(h_BK.sign() * (h_BK.abs() > edge), amplitude)
+
+
 def mean_magnitude(h_BK: Tensor) -> Tensor:
     """Mean |h| over the last axis, (..., 1), summed in float64."""
     return h_BK.abs().mean(-1, keepdim=True, dtype=torch.float64).to(h_BK.dtype)
@@ -74,7 +92,10 @@ def _one_step(h_BK: Tensor, mean_B1: Tensor, threshold: float) -> Spikes:
 
 
 def _graded(h_BK: Tensor, range_B1: Tensor, top: int) -> Spikes:
-    amplitude_B1 = range_B1 / top
+    return _rounded(h_BK, range_B1 / top, top)
+
+
+def _rounded(h_BK: Tensor, amplitude_B1: Tensor, top: int) -> Spikes:
     inverse_B1 = amplitude_B1.reciprocal()
     # Silence, and amplitudes too small to have an inverse.
     silent_B1 = ~inverse_B1.isfinite()

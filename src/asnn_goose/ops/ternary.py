@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+
+SMALLEST_SCALE = 1e-6
+"""Learned scales count as this much where they are below it."""
 
 
 class Ternary(NamedTuple):
@@ -39,21 +42,151 @@ def absmean(weight_OK: Tensor, *, planes: int = 1, group: int = 0) -> Ternary:
 
     Raises ValueError where `planes` is not 1 or 2, or `group` does not divide the columns.
     """
-    rows, columns = weight_OK.shape
     if planes not in (1, 2):
         raise ValueError(f"planes = {planes}: must be 1 or 2")
-    if group < 0 or columns % (group or columns):
-        raise ValueError(f"group = {group}: must divide the {columns} columns")
-    weight_OGC = weight_OK.reshape(rows, columns // (group or columns), -1)
+    weight_OGC = _groups(weight_OK, group)
     codes_POGC = weight_OK.new_empty(planes, *weight_OGC.shape)
-    first = _one_plane(weight_OGC, out=codes_POGC[0])
+    first = _one_plane(weight_OGC, factor=0.5, out=codes_POGC[0])
     scales = [first.scale_OG]
     if planes == 2:
         rest_OGC = torch.addcmul(weight_OGC, codes_POGC[0], first.scale_OG.unsqueeze(-1), value=-1)
-        second = _one_plane(rest_OGC, out=codes_POGC[1])
+        second = _one_plane(rest_OGC, factor=0.5, out=codes_POGC[1])
         scales = _joint_fit(weight_OGC, first, second)
     scale_PGO = torch.stack(scales).transpose(1, 2).contiguous()
-    return Ternary(codes_POGC.view(planes, rows, columns), scale_PGO)
+    return Ternary(codes_POGC.view(planes, *weight_OK.shape), scale_PGO)
+
+
+@torch.no_grad()
+def twn(weight_OK: Tensor, *, factor: float = 0.7, group: int = 0) -> Ternary:
+    """One plane: signs where |W| > factor mean |W|, and as scale the mean |W| of those.
+
+    Statistics are those of a row, or of `group` columns of it (Ternary Weight Networks,
+    arXiv 1605.04711). Raises ValueError where `group` does not divide the columns.
+    """
+    weight_OGC = _groups(weight_OK, group)
+    codes_OGC = torch.empty_like(weight_OGC)
+    plane = _one_plane(weight_OGC, factor=factor, out=codes_OGC)
+    return Ternary(codes_OGC.view(1, *weight_OK.shape), plane.scale_OG.T.unsqueeze(0).contiguous())
+
+
+@torch.no_grad()
+def dead_zone(weight_OK: Tensor, *, group: int = 0) -> Tensor:
+    """True (O,K) where `absmean` with one plane rounds to zero: |W| <= mean |W| / 2."""
+    size_OGC = _groups(weight_OK, group).abs()
+    return ~_kept(size_OGC, 0.5).view(weight_OK.shape)
+
+
+def check_granularity(granularity: str) -> None:
+    """Raise ValueError for anything but "row" and "tensor"."""
+    if granularity not in ("row", "tensor"):
+        raise ValueError(f"granularity = {granularity!r}: must be 'row' or 'tensor'")
+
+
+def sharing(weight_OK: Tensor, granularity: str) -> Tensor:
+    """Rows (R,N) of weights that share a scale: W itself ("row"), or all of it ("tensor", R = 1).
+
+    Whatever has been computed per row, (R,1), fits W again by broadcasting.
+    """
+    check_granularity(granularity)
+    return weight_OK if granularity == "row" else weight_OK.reshape(1, -1)
+
+
+@torch.no_grad()
+def zones(weight_OK: Tensor, threshold_R1: Tensor) -> Tensor:
+    """Codes (O,K): 1 where W > threshold, -1 where W < -threshold, else 0."""
+    return weight_OK.sign() * (weight_OK.abs() > threshold_R1)
+
+
+@torch.no_grad()
+def zone_means(weight_RN: Tensor, codes_RN: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean |W| (R,1) where the code is 1, and where it is -1.
+
+    An empty side takes the mean of the other one; at least SMALLEST_SCALE.
+    """
+    size_RN = weight_RN.abs()
+    both_R1 = _mean_where(size_RN, codes_RN != 0, weight_RN.new_zeros(()))
+    means = (_mean_where(size_RN, codes_RN == side, both_R1) for side in (1, -1))
+    positive_R1, negative_R1 = (mean.clamp_min(SMALLEST_SCALE) for mean in means)
+    return positive_R1, negative_R1
+
+
+def _mean_where(size_RN: Tensor, mask_RN: Tensor, otherwise: Tensor) -> Tensor:
+    count_R1 = mask_RN.sum(-1, keepdim=True)
+    mean_R1 = (size_RN * mask_RN).sum(-1, keepdim=True) / count_R1.clamp_min(1)
+    return torch.where(count_R1 > 0, mean_R1, otherwise)
+
+
+def learned_step(
+    x: Tensor,
+    step: Tensor,
+    *,
+    low: int = -1,
+    high: int = 1,
+    step_gradient: float = 1.0,
+    offset: Tensor | None = None,
+) -> Tensor:
+    """Round to whole steps: s round(clip((x - beta) / s, low, high)) + beta, with s learned.
+
+    LSQ (arXiv 1902.08153, eq. 1 to 3), and with an `offset` beta LSQ+ (arXiv 2004.09576).
+    `step` and `offset` broadcast to x. With v = (x - beta) / s and g the gradient: x takes g
+    inside [low, high] and 0 outside; s takes sum g (round(v) - v), outside sum g low or high,
+    times `step_gradient`; beta takes the sum of g outside. The step counts as SMALLEST_SCALE
+    where it is below, and keeps its gradient there.
+    """
+    args = (x, step, offset, low, high, step_gradient)
+    return cast(Tensor, _LearnedStep.apply(*args))  # type: ignore[no-untyped-call]
+
+
+class _LearnedStep(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        step: Tensor,
+        offset: Tensor | None,
+        low: int,
+        high: int,
+        step_gradient: float,
+    ) -> Tensor:
+        ctx.save_for_backward(x, step, offset)
+        ctx.low, ctx.high, ctx.step_gradient = low, high, step_gradient
+        codes = _over_step(x, step, offset).clamp_(low, high).round_()
+        out = codes.mul_(step.clamp_min(SMALLEST_SCALE))
+        return out if offset is None else out + offset
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (g,), (x, step, offset) = gradients, ctx.saved_tensors
+        v = _over_step(x, step, offset)
+        clipped = v.clamp(ctx.low, ctx.high)
+        inside = clipped == v
+        slope = clipped.round() - v * inside
+        dstep = (g * slope).sum_to_size(step.shape) * ctx.step_gradient
+        doffset = None if offset is None else (g * ~inside).sum_to_size(offset.shape)
+        return g * inside, dstep, doffset, None, None, None
+
+
+def _over_step(x: Tensor, step: Tensor, offset: Tensor | None) -> Tensor:
+    return (x if offset is None else x - offset) / step.clamp_min(SMALLEST_SCALE)
+
+
+@torch.no_grad()
+def best_step(weight_RN: Tensor, *, candidates: int = 64) -> Tensor:
+    """Step (R,1) of `learned_step` that leaves the least squared error of every row.
+
+    Searched among `candidates` in geometric order from a quarter of the row's mean |W| up to
+    its largest |W| (the start of LSQ+, arXiv 2004.09576).
+    """
+    size_RN = weight_RN.abs()
+    low_R1 = (size_RN.mean(-1, keepdim=True) / 4).clamp_min(SMALLEST_SCALE)
+    ratio_R1 = size_RN.amax(-1, keepdim=True).clamp_min(SMALLEST_SCALE) / low_R1
+    best_R1, least_R1 = low_R1, torch.full_like(low_R1, torch.inf)
+    for index in range(candidates):
+        step_R1 = low_R1 * ratio_R1 ** (index / (candidates - 1))
+        error_R1 = (weight_RN - learned_step(weight_RN, step_R1)).square().sum(-1, keepdim=True)
+        best_R1 = torch.where(error_R1 < least_R1, step_R1, best_R1)
+        least_R1 = torch.minimum(error_R1, least_R1)
+    return best_R1
 
 
 class _Plane(NamedTuple):
@@ -65,10 +198,25 @@ class _Plane(NamedTuple):
     product_OG: Tensor
 
 
-def _one_plane(weight_OGC: Tensor, *, out: Tensor) -> _Plane:
+def _groups(weight_OK: Tensor, group: int) -> Tensor:
+    """(O,K) -> (O,G,C), with a C of `group`, or of a whole row where it is 0."""
+    rows, columns = weight_OK.shape
+    if group < 0 or columns % (group or columns):
+        raise ValueError(f"group = {group}: must divide the {columns} columns")
+    return weight_OK.reshape(rows, columns // (group or columns), -1)
+
+
+def _kept(size_OGC: Tensor, factor: float) -> Tensor:
+    """True where |W| > factor mean |W|.
+
+    |W| / gamma rounds to 1 or more where it is above a half; a half itself goes to zero.
+    """
+    return size_OGC > factor * size_OGC.mean(-1, keepdim=True)
+
+
+def _one_plane(weight_OGC: Tensor, *, factor: float, out: Tensor) -> _Plane:
     size_OGC = weight_OGC.abs()
-    # |W| / gamma rounds to 1 or more where it is above a half; a half itself goes to zero.
-    kept_OGC = (size_OGC > 0.5 * size_OGC.mean(-1, keepdim=True)).to(size_OGC.dtype)
+    kept_OGC = _kept(size_OGC, factor).to(size_OGC.dtype)
     count_OG, product_OG = kept_OGC.sum(-1), (size_OGC * kept_OGC).sum(-1)
     torch.copysign(kept_OGC, weight_OGC, out=out)
     return _Plane(out, product_OG / count_OG.clamp_min(1), count_OG, product_OG)

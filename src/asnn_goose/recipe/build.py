@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard, shard
@@ -23,9 +24,17 @@ from asnn_goose.model import (
     load_teacher,
     student_config,
 )
+from asnn_goose.model.assistant import (
+    Assistant,
+    continued,
+    is_student,
+    load_assistant,
+    load_student,
+    student_place,
+)
 from asnn_goose.model.goose.groups import parameter_group, trainable
 from asnn_goose.recipe.errors import RecipeError
-from asnn_goose.recipe.schema import Recipe, StageTable, TrainTable
+from asnn_goose.recipe.schema import Recipe, StageTable, StudentTable, TrainTable
 from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES
@@ -51,21 +60,29 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     student and recipe do not fit, and what data, model and sources raise.
     """
     accelerator = Accelerator(mixed_precision="no")
-    tell(f"loading the teacher {recipe.teacher[0].model}")
     with accelerator.main_process_first():
-        teacher = load_teacher(recipe.teacher[0].model, dtype=DTYPES[recipe.teacher[0].dtype])
-    if teacher.tokenizer is None:
-        raise RecipeError(f"teacher {teacher.name} comes without a tokenizer: add its files")
+        teachers = load_teachers(recipe, tell=tell)
+    tokenizer = teachers[0].tokenizer
+    if tokenizer is None:
+        raise RecipeError(f"teacher {teachers[0].name} comes without a tokenizer: add its files")
     set_seed(recipe.seed)
-    student = build_student(recipe, teacher)
-    teacher.model.to(accelerator.device)
+    student = build_student(recipe, teachers[0])
+    for teacher in teachers.values():
+        teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
-        shards = [_shard(name, teacher, tell) for name in recipe.data.train]
+        shards = [_shard(name, tokenizer, tell) for name in recipe.data.train]
     return RunPlan(
         student=student,
-        tokenizer=teacher.tokenizer,
+        tokenizer=tokenizer,
         stages=tuple(
-            _stage(recipe, index, student=student, teacher=teacher, shards=shards, at=accelerator)
+            _stage(
+                recipe,
+                index,
+                student=student,
+                teacher=teachers[recipe.teacher_index(index)],
+                shards=shards,
+                at=accelerator,
+            )
             for index in range(len(recipe.stage))
         ),
         settings=_settings(recipe),
@@ -75,10 +92,27 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     )
 
 
-def build_student(recipe: Recipe, teacher: Teacher) -> GooseForCausalLM:
-    """The student before training; draws from the global generator."""
+def load_teachers(recipe: Recipe, *, tell: Callable[[str], None]) -> dict[int, Teacher | Assistant]:
+    """The first teacher and those that a stage learns from, by their number in the recipe."""
+    used = {0} | {recipe.teacher_index(index) for index in range(len(recipe.stage))}
+    found: dict[int, Teacher | Assistant] = {}
+    for number in sorted(used):
+        table = recipe.teacher[number]
+        tell(f"loading the teacher {table.model}")
+        load = load_assistant if is_student(table.model) else load_teacher
+        found[number] = load(table.model, dtype=DTYPES[table.dtype])
+    return found
+
+
+def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausalLM:
+    """The student before training; draws from the global generator where it is converted."""
+    table = recipe.student
     with _about_student():
-        student = convert(teacher, variant=recipe.student.variant, **recipe.student.overrides())
+        if table.start is not None:
+            student = continued(load_student(table.start), **table.overrides())
+            _fit(student, teacher, table)
+        else:
+            student = convert(_transformer(teacher), variant=table.variant, **table.overrides())
     if recipe.train.checkpointing:
         # The new name came within Transformers 5, the old one warns where both exist.
         old = "gradient_checkpointing_enable"
@@ -87,10 +121,38 @@ def build_student(recipe: Recipe, teacher: Teacher) -> GooseForCausalLM:
     return student
 
 
-def student_config_of(recipe: Recipe, teacher: Teacher) -> GooseConfig:
+@torch.no_grad()
+def _fit(student: GooseForCausalLM, teacher: Teacher | Assistant, table: StudentTable) -> None:
+    """Check that a student to go on with has the teacher's words; take its embedding if asked."""
+    theirs = teacher.model.get_input_embeddings().weight
+    if theirs.shape[0] != student.config.vocab_size:
+        raise RecipeError(
+            f"student.start = {table.start!r}: it has {student.config.vocab_size} words, "
+            f"the teacher {teacher.name} has {theirs.shape[0]}"
+        )
+    if table.embedding == "teacher":
+        student.embedding.weight.copy_(theirs)
+        student.lm_head.weight.copy_(teacher.model.get_output_embeddings().weight)
+
+
+def _transformer(teacher: Teacher | Assistant) -> Teacher:
+    if isinstance(teacher, Assistant):
+        raise RecipeError(
+            f"teacher.0.model = {teacher.name!r}: a student cannot be converted; name it as "
+            "student.start, or put a transformer first"
+        )
+    return teacher
+
+
+def student_config_of(recipe: Recipe, teacher: Teacher | Assistant) -> GooseConfig:
     """Configuration of the student that `build_student` gives."""
+    table = recipe.student
     with _about_student():
-        return student_config(teacher, variant=recipe.student.variant, **recipe.student.overrides())
+        if table.start is None:
+            return student_config(_transformer(teacher), variant=table.variant, **table.overrides())
+        with torch.device("meta"):
+            start = GooseForCausalLM(GooseConfig.from_pretrained(student_place(table.start)))
+        return continued(start, **table.overrides()).config
 
 
 @contextmanager
@@ -101,10 +163,9 @@ def _about_student() -> Iterator[None]:
         raise RecipeError(f"student: {error}") from error
 
 
-def _shard(name: str, teacher: Teacher, tell: Callable[[str], None]) -> Shard:
+def _shard(name: str, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]) -> Shard:
     tell(f"reading {name}")
-    assert teacher.tokenizer is not None  # build_run has checked
-    return shard(name, "train", teacher.tokenizer)
+    return shard(name, "train", tokenizer)
 
 
 def _stage(
@@ -112,7 +173,7 @@ def _stage(
     index: int,
     *,
     student: nn.Module,
-    teacher: Teacher,
+    teacher: Teacher | Assistant,
     shards: list[Shard],
     at: Accelerator,
 ) -> StagePlan:
@@ -128,13 +189,14 @@ def _stage(
             rank=at.process_index,
             world=at.num_processes,
         ),
-        trained={name: parameter_group(name) for name in trainable(student, table.train)},
+        trained=lambda: {name: parameter_group(name) for name in trainable(student, table.train)},
         accumulate=table.accumulate,
         tokens_per_step=table.tokens_per_step(at.num_processes),
         lr=table.lr,
         lr_scale=table.lr_scale.model_dump(),
         schedule=_schedule(table, at.num_processes),
         seed=seed,
+        precision=table.precision,
     )
 
 

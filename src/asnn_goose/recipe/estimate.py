@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from asnn_goose.model import GooseForCausalLM, Teacher, load_teacher
+from asnn_goose.model import GooseForCausalLM, Teacher
+from asnn_goose.model.assistant import Assistant
 from asnn_goose.model.goose.groups import parameter_group, trainable
-from asnn_goose.recipe.build import DTYPES, student_config_of
+from asnn_goose.recipe.build import load_teachers, student_config_of
 from asnn_goose.recipe.schema import Recipe, StageTable
 
 MATRIX_SHARE = 0.7
@@ -76,7 +77,7 @@ def estimate(recipe: Recipe) -> Estimate:
     """
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    teacher = load_teacher(recipe.teacher[0].model, dtype=DTYPES[recipe.teacher[0].dtype])
+    teacher = load_teachers(recipe, tell=lambda text: None)[0]
     with torch.device("meta"):
         student = GooseForCausalLM(student_config_of(recipe, teacher))
     speed = matrix_flops(student, tokens=recipe.stage[0].window * recipe.stage[0].batch)
@@ -98,7 +99,7 @@ def _count(model: nn.Module) -> int:
 class _Sizes:
     """Numbers of values: what is multiplied per token, and what is held."""
 
-    def __init__(self, student: GooseForCausalLM, teacher: Teacher) -> None:
+    def __init__(self, student: GooseForCausalLM, teacher: Teacher | Assistant) -> None:
         config = student.config
         matrices = {
             name: p.numel()
@@ -144,6 +145,8 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     teacher = sizes.teacher_blocks if objective.teacher_needs else 0
     if table.kind == "align":
         return teacher + passes * sizes.mixers
+    if table.kind == "align_blocks":
+        return teacher + passes * sizes.blocks
     heads = 3 * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
     return teacher + passes * sizes.blocks + heads * sizes.head
 
@@ -152,8 +155,8 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
     training = 3 * 4 * trained
-    align = table.kind == "align"
-    per_layer = sizes.mixer_values + (0 if align else sizes.mlp_values)
+    align = table.kind in ("align", "align_blocks")
+    per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
     kept = 2 * sizes.width if align else sizes.width
     values = sizes.layers * kept + per_layer if again else sizes.layers * (kept + per_layer)
     activations = 4 * table.window * table.batch * values

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model,
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss, VocabLoss
 from asnn_goose.model import VARIANTS, GooseConfig
+from asnn_goose.model.goose.precision import check_words
 from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.numbers import Count, CountOrAll
 from asnn_goose.train.schedule import SHAPES
@@ -51,20 +52,30 @@ class Table(BaseModel):
 
 
 class TeacherTable(Table):
-    """The model to learn from: a built-in name, a folder or a Hub id."""
+    """A model to learn from: a built-in name, a folder or a Hub id; or a student as an assistant.
+
+    `name` is what a stage calls it; the first teacher is what stages take that name none.
+    """
 
     model: str
+    name: str = ""
     dtype: Literal["fp32", "bf16"] = "fp32"
 
 
 class _Student(Table):
-    """How the student differs from the one that the teacher's shape gives."""
+    """How the student differs from the one that the teacher's shape gives.
 
+    start      folder of a run or student to go on from, instead of converting the teacher
+    embedding  "teacher" puts the first teacher's embedding and head back into such a start
+    """
+
+    start: str | None = None
+    embedding: Literal["own", "teacher"] = "own"
     variant: Annotated[str, one_of(VARIANTS)] = "goose"
 
     def overrides(self) -> dict[str, Any]:
         """Fields of GooseConfig that the recipe sets."""
-        return self.model_dump(exclude={"variant"}, exclude_none=True)
+        return self.model_dump(exclude=set(_Student.model_fields), exclude_none=True)
 
     @model_validator(mode="after")
     def _words_exist(self) -> Self:
@@ -155,6 +166,7 @@ class LrScaleTable(Table):
     vector: Positive = 1.0
     norm: Positive = 1.0
     embedding: Positive = 1.0
+    quantiser: Positive = 1.0
     loss: Positive = 1.0
 
 
@@ -163,6 +175,8 @@ class StageTable(Table):
 
     kind: Annotated[str, one_of(STAGES)]
     name: str = ""
+    teacher: str = ""
+    precision: dict[str, Any] | None = None
     train: str
     tokens: Count
     window: Count
@@ -192,6 +206,8 @@ class StageTable(Table):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         kind = STAGES[self.kind]
+        if self.precision is not None:
+            check_words(self.precision)
         if self.train not in kind.trains:
             raise ValueError(
                 f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"
@@ -212,7 +228,7 @@ class Recipe(Table):
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     seed: int = Field(default=0, ge=0)
-    teacher: tuple[TeacherTable, ...] = Field(min_length=1, max_length=1)
+    teacher: tuple[TeacherTable, ...] = Field(min_length=1)
     student: StudentTable = StudentTable()
     data: DataTable = DataTable()
     train: TrainTable = TrainTable()
@@ -234,6 +250,27 @@ class Recipe(Table):
         """Seed of a stage: its own, or one that the recipe's seed gives."""
         own = self.stage[index].seed
         return 1000 * self.seed + index if own is None else own
+
+    def teacher_index(self, index: int) -> int:
+        """Number of the teacher that stage `index` learns from."""
+        wanted = self.stage[index].teacher
+        return self.teacher_names().index(wanted) if wanted else 0
+
+    def teacher_names(self) -> list[str]:
+        """What stages may call the teachers: their names, or their models where they have none."""
+        return [teacher.name or teacher.model for teacher in self.teacher]
+
+    @model_validator(mode="after")
+    def _teachers_exist(self) -> Self:
+        names = self.teacher_names()
+        if len(set(names)) < len(names):
+            raise ValueError(f"teachers are {', '.join(names)}: give each a name of its own")
+        for index, stage in enumerate(self.stage):
+            if stage.teacher and stage.teacher not in names:
+                raise ValueError(
+                    f"stage.{index}.teacher = {stage.teacher!r}: {hint(stage.teacher, names)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

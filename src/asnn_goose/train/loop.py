@@ -109,6 +109,7 @@ class _Loop:
 
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
+        state.change_precision(self.plan.student, stage)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
         if snapshot is not None:
             state.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)

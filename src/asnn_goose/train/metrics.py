@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from asnn_goose.train.durable import sync, write_text
 from asnn_goose.train.progress import StepInfo
@@ -21,7 +22,7 @@ class MetricsLog:
 
     def append(self, info: StepInfo) -> str | None:
         """Write one line; returns the reason where it has to wait."""
-        self._waiting += (json.dumps(asdict(info), allow_nan=False) + "\n").encode()
+        self._waiting += (json.dumps(_line(info), allow_nan=False) + "\n").encode()
         return self.flush()
 
     def flush(self) -> str | None:
@@ -49,6 +50,12 @@ class MetricsLog:
         lines = self.path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _is_within(line, run_step)]
         write_text(self.path, "".join(line + "\n" for line in kept))
+
+
+def _line(info: StepInfo) -> dict[str, Any]:
+    """A step's fields, without `readings` and `watch` where it has none."""
+    optional = ("readings", "watch")
+    return {key: value for key, value in asdict(info).items() if value or key not in optional}
 
 
 def _is_within(line: str, run_step: int) -> bool:

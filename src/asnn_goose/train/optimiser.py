@@ -1,12 +1,17 @@
-"""AdamW over named groups of parameters, and its state as named tensors."""
+"""Optimisers over named groups of parameters, and their state as named tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from asnn_goose.train.dot import Dot, DotSettings
+
+LOSS_GROUP = "loss"
+"""Group of an objective's own parameters."""
 
 DECAYED = frozenset({"matrix"})
 """Groups that weight decay pulls on: norms, biases, decay vectors and embeddings are left alone."""
@@ -31,18 +36,41 @@ def adamw(
 
     Fused: on a CPU 3.6 times as fast as the loop over tensors, and as deterministic.
     """
+    groups = _groups(trained, scales=scales, weight_decay=weight_decay)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
+
+
+def dot(
+    trained: Iterable[Trained],
+    settings: DotSettings,
+    *,
+    scales: Mapping[str, float],
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> Dot:
+    """DOT in the same groups; an objective's own parameters keep the plain momentum."""
+    groups = _groups(trained, scales=scales, weight_decay=weight_decay)
+    for group in groups:
+        if group["name"] == LOSS_GROUP:
+            group["delta"] = 0.0
+    return Dot(groups, form=settings.optimiser, delta=settings.delta, betas=betas)
+
+
+def _groups(
+    trained: Iterable[Trained], *, scales: Mapping[str, float], weight_decay: float
+) -> list[dict[str, Any]]:
     members: dict[str, list[nn.Parameter]] = {}
     for entry in trained:
         members.setdefault(entry.group, []).append(entry.parameter)
-    groups = [
+    return [
         {
+            "name": group,
             "params": parameters,
             "scale": scales.get(group, 1.0),
             "weight_decay": weight_decay if group in DECAYED else 0.0,
         }
         for group, parameters in members.items()
     ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from accelerate import Accelerator
 from torch import nn
 
 from asnn_goose.trace import Batch
+from asnn_goose.train.curriculum import Windows
+from asnn_goose.train.dot import DotSettings
+from asnn_goose.train.ending import EndSettings
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import Stage
+from asnn_goose.train.watch import WatchSettings
 
 
 class Loader(Protocol):
@@ -28,11 +32,26 @@ class Loader(Protocol):
         """Go to a position that `state` gave."""
 
 
+class Pool(Protocol):
+    """Fixed windows, shared by the stages of a curriculum; `order` is None until it is known."""
+
+    order: list[int] | None
+    windows: Windows
+    places: list[tuple[int, int]]
+
+
 class Saveable(Protocol):
     """A model or tokenizer of Transformers."""
 
     def save_pretrained(self, save_directory: Path) -> object:
         """Write itself into a folder."""
+
+
+class Precise(Protocol):
+    """A student whose precision can change between stages."""
+
+    def set_precision(self, precision: Mapping[str, Any]) -> None:
+        """Take another precision; a second call with the same one changes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +61,35 @@ class StagePlan:
     name             unique within the run
     stage            student, teacher and objective: batch -> named loss terms
     loader           where the batches come from
-    trained          names of the student's parameters that train -> their optimiser group
+    trained          gives names of the student's parameters that train -> their optimiser group,
+                     once the stage's precision holds
+    precision        what the student's precision becomes when the stage begins; None: stays
     accumulate       micro-batches in an optimiser step, on each process
     tokens_per_step  over all processes and micro-batches
     lr, lr_scale     peak rate, and factors on it by optimiser group
     schedule         rate over the steps; it also says how many steps there are
     seed             of everything random in this stage but the data order
+    dot              keep two momenta (DOT) instead of AdamW's one
+    watch            look at each term's gradient now and then
+    end              end before the budget is used up
+    pool             windows that must be in order when the stage begins (a curriculum)
     """
 
     name: str
     stage: Stage
     loader: Loader
-    trained: Mapping[str, str]
+    trained: Callable[[], Mapping[str, str]]
     accumulate: int
     tokens_per_step: int
     lr: float
     lr_scale: Mapping[str, float]
     schedule: Schedule
     seed: int
+    precision: Mapping[str, Any] | None = None
+    dot: DotSettings | None = None
+    watch: WatchSettings | None = None
+    end: EndSettings | None = None
+    pool: Pool | None = None
 
     @property
     def steps(self) -> int:
@@ -79,6 +109,7 @@ class RunSettings:
     threads             of torch on a CPU; None leaves torch's own choice
     precision           "fp32", or "bf16" for autocast around the forward pass
     clip                largest 2-norm of the gradient; infinite for none
+    clip_by             "all" gradients together, or each optimiser "group" alone
     betas, weight_decay AdamW; the decay falls on weight matrices only
     checkpoint_minutes  time between checkpoints; every stage end has one anyway
     keep                checkpoints that stay on the disk, at least 2
@@ -88,6 +119,7 @@ class RunSettings:
     threads: int | None = None
     precision: str = "fp32"
     clip: float = 1.0
+    clip_by: str = "all"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.0
     checkpoint_minutes: float = 5.0

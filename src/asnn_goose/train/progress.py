@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,9 @@ class StepInfo:
     eta_s                        seconds to the end of the run at that pace
     memory_bytes                 peak memory of this process (of the device where it has its own)
     seconds                      time spent training, earlier parts of a resumed run included
+    readings                     numbers of the losses, such as `ctkd.temperature`, and the held-out
+                                 loss as `validation` at the steps where it was taken
+    watch                        what the watchman measured at this step (watch.measure)
     """
 
     stage: str
@@ -39,6 +42,8 @@ class StepInfo:
     eta_s: float
     memory_bytes: int
     seconds: float
+    readings: dict[str, float] = field(default_factory=dict)
+    watch: dict[str, Any] | None = None
 
 
 class Progress(Protocol):
@@ -48,4 +53,4 @@ class Progress(Protocol):
         """Called after every optimiser step."""
 
     def on_message(self, text: str) -> None:
-        """Called with a sentence for the user: saved, resumed, damaged, disk full."""
+        """Called with a sentence for the user: saved, resumed, damaged, a warning."""

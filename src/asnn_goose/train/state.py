@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from asnn_goose.train import optimiser, rng
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.errors import CheckpointError
-from asnn_goose.train.plan import RunPlan
+from asnn_goose.train.plan import Precise, RunPlan, StagePlan
 from asnn_goose.train.trainer import StageTrainer
 
 _RNG = "rng/"
@@ -50,9 +50,30 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def stored_names(plan: RunPlan, position: Position) -> set[str]:
-    """Student parameters that were trained before `position`: the rest is still the teacher's."""
-    begun = position.stage + (position.step > 0)
-    return {name for stage in plan.stages[:begun] for name in stage.trained}
+    """Student parameters that changed before `position`: the rest is what the run began with.
+
+    A new precision may move every matrix into another basis.
+    """
+    begun = plan.stages[: position.stage + (position.step > 0)]
+    if any(stage.precision is not None for stage in begun):
+        return {name for name, _ in plan.student.named_parameters()}
+    return {name for stage in begun for name in stage.trained()}
+
+
+def set_precision(plan: RunPlan, position: Position) -> None:
+    """Give the student the precision it has at `position`.
+
+    The weights that were saved there are put back afterwards.
+    """
+    begun = plan.stages[: position.stage + (position.step > 0)]
+    for stage in begun:
+        change_precision(plan.student, stage)
+
+
+def change_precision(student: nn.Module, stage: StagePlan) -> None:
+    """What the beginning of `stage` does to the student's precision."""
+    if stage.precision is not None:
+        cast(Precise, student).set_precision(stage.precision)
 
 
 def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> Snapshot:
@@ -122,6 +143,7 @@ def check(plan: RunPlan, state: Mapping[str, Any], *, tell: Callable[[str], None
                 "as it would have"
             )
     position = Position(**state["position"])
+    set_precision(plan, position)
     stored = stored_names(plan, position)
     if state["frozen_sha256"] != frozen_digest(plan.student, stored):
         raise CheckpointError(

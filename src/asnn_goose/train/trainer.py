@@ -102,11 +102,11 @@ class StageTrainer:
 
 def _choose_trained(plan: StagePlan) -> list[Trained]:
     """Freeze the student but for what the plan trains; the objective trains whole."""
-    trained = []
+    trained, groups = [], plan.trained()
     for name, parameter in plan.stage.student.named_parameters():
-        parameter.requires_grad_(name in plan.trained)
-        if name in plan.trained:
-            trained.append(Trained(f"student.{name}", plan.trained[name], parameter))
+        parameter.requires_grad_(name in groups)
+        if name in groups:
+            trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
 

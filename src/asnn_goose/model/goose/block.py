@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from asnn_goose.model.goose.config import GooseConfig
+from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.goose.state import BlockState
 from asnn_goose.model.mixers import MIXERS
 from asnn_goose.model.mixers.rwkv7 import MixerOutput
 from asnn_goose.model.mlps import MLPS
+from asnn_goose.model.mlps.channel_mix import ChannelMix
 
 
 def make_norm(config: GooseConfig) -> nn.RMSNorm | nn.LayerNorm:
@@ -20,11 +24,12 @@ def make_norm(config: GooseConfig) -> nn.RMSNorm | nn.LayerNorm:
 
 
 class BlockOutput(NamedTuple):
-    """Residual stream after the block, what the mixer saw and gave, and the new state."""
+    """Residual stream after the block, what mixer and MLP saw and gave, and the new state."""
 
     x_BTD: Tensor
     mixer_in_BTD: Tensor
     mixer: MixerOutput
+    mlp_out_BTD: Tensor
     state: BlockState
 
 
@@ -63,5 +68,32 @@ class GooseBlock(nn.Module):
             mlp_in_BTD, None if state is None else state.channel_shift_BD
         )
         return BlockOutput(
-            x_BTD + out_BTD, mixer_in_BTD, mixed, BlockState(mixed.state, channel_BD)
+            x_BTD + out_BTD, mixer_in_BTD, mixed, out_BTD, BlockState(mixed.state, channel_BD)
         )
+
+    def local(
+        self,
+        x_BTD: Tensor,
+        mixer_out_BTD: Tensor,
+        v_first_BTD: Tensor | None,
+        position_BT: Tensor | None,
+    ) -> tuple[MixerOutput, Tensor]:
+        """Mixer and MLP, each behind its own norm, on a residual stream from outside.
+
+        x and mixer_out are what another model has before this block and what its mixer adds, so
+        neither half of the block sees the errors of the other. Returns both outputs.
+        """
+        mixed: MixerOutput = self.mixer(
+            self.mixer_norm(x_BTD), v_first_BTD, None, None, position_BT
+        )
+        out_BTD, _ = self.mlp(self.mlp_norm(x_BTD + mixer_out_BTD), None)
+        return mixed, out_BTD
+
+    def set_precision(self, of: Callable[[str], Precision]) -> None:
+        """Give every matrix and site the precision that `of` has for its name."""
+        mlp = "mlp_" if isinstance(self.mlp, ChannelMix) else ""
+        for owner, prefix in ((self.mixer, ""), (self.mlp, mlp)):
+            for name, module in owner.named_children():
+                if isinstance(module, Projection):
+                    module.change(of(prefix + name))
+        self.mixer.set_sites(of)

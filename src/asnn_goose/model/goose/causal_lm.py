@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,10 @@ from asnn_goose.model.goose.block import BlockOutput, GooseBlock, make_norm
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise
+from asnn_goose.model.goose.positions import learned_positions
+from asnn_goose.model.goose.precision import check_words, resolve
 from asnn_goose.model.goose.state import BlockState
+from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import IGNORED_LABEL, NEEDS, Trace
 
 
@@ -40,6 +44,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         config.check_precision()
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.positions = learned_positions(config)
         self.embedding_norm = make_norm(config) if config.embedding_norm else None
         blocks = [GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)]
         self.blocks = cast(Sequence[GooseBlock], nn.ModuleList(blocks))
@@ -87,7 +92,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("pass exactly one of input_ids and inputs_embeds")
-        x_BTD = self._embed(self.embedding(input_ids) if inputs_embeds is None else inputs_embeds)
+        x_BTD = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         use_cache = (
             (self.config.use_cache and not self.training) if use_cache is None else use_cache
         )
@@ -95,6 +100,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         cache = GooseCache() if given is None else given
         mask_BT = window_mask(attention_mask, x_BTD.shape[1])
         position_BT = positions(cache.position_B, mask_BT, x_BTD)
+        x_BTD = self._embed(x_BTD, position_BT)
 
         hidden, states = [x_BTD], list[BlockState]()
         for output in self._blocks(x_BTD, cache.blocks, mask_BT, position_BT):
@@ -104,7 +110,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
                 states.append(output.state)
         if use_cache:
             cache.advance(tuple(states), position_BT[:, -1] + 1, x_BTD.shape[1])
-        logits = self.lm_head(self.final_norm(x_BTD[:, -logits_to_keep:]))
+        logits = self._logits(x_BTD[:, -logits_to_keep:])
         fields: dict[str, Any] = {
             "loss": None if labels is None else next_token_loss(logits, labels),
             "logits": logits,
@@ -116,26 +122,28 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
 
     def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
         """Run on tokens (B,T) from an empty state; keep what `needs` names (trace.NEEDS)."""
-        check_needs(needs)
-        x_BTD = self._embed(self.embedding(tokens_BT))
+        if not needs <= NEEDS:
+            raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
+        x_BTD = self.embedding(tokens_BT)
+        position_BT = positions(None, None, x_BTD)
+        x_BTD = self._embed(x_BTD, position_BT)
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         if "hidden" in needs:
             kept["hidden"].append(x_BTD)
-        for output in self._blocks(x_BTD, (), None, positions(None, None, x_BTD)):
+        for output in self._blocks(x_BTD, (), None, position_BT):
             x_BTD = output.x_BTD
             for name, tensors in kept.items():
                 tensors.append(_CAPTURE[name](output))
-        vocab = "vocab" in needs
-        return Trace(
-            final_BTD=self.final_norm(x_BTD) if vocab else None,
-            head_VD=self.lm_head.weight if vocab else None,
-            **{name: tuple(tensors) for name, tensors in kept.items()},
-        )
+        fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
+        if "vocab" in needs:
+            fields |= {"final_BTD": self.final_norm(x_BTD), "head_VD": self._head_VD()}
+            fields["final_norm"] = self.final_norm
+        return Trace(**fields)
 
     def drive(self, mixer_in: tuple[Tensor, ...]) -> Trace:
         """Run every mixer alone on the given inputs (L of B,T,D), such as a teacher's.
 
-        The Trace holds mixer_in, mixer_out, queries, keys and values; no MLP and no head runs.
+        The Trace holds mixer_in, mixer_out and the mixers' signals; no MLP and no head runs.
         """
         if len(mixer_in) != len(self.blocks):
             raise ValueError(f"{len(mixer_in)} inputs for {len(self.blocks)} blocks: give one each")
@@ -151,9 +159,67 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             queries=tuple(o.receptance_BTHN for o in outputs),
             keys=tuple(o.key_BTHN for o in outputs),
             values=tuple(o.value_BTHN for o in outputs),
+            log_decay=tuple(o.log_decay_BTHN for o in outputs),
+            removal=tuple(o.removal_BTHN for o in outputs),
+            rate=tuple(o.rate_BTHN for o in outputs),
+            written=tuple(o.written_BTHN for o in outputs),
         )
 
-    def _embed(self, x_BTD: Tensor) -> Tensor:
+    def drive_blocks(self, hidden: tuple[Tensor, ...], mixer_out: tuple[Tensor, ...]) -> Trace:
+        """Run every mixer and every MLP alone, with its norm, on another model's residual stream.
+
+        hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers add (L)
+        The Trace holds mixer_out and mlp_out; no head runs.
+        """
+        if len(mixer_out) != len(self.blocks):
+            raise ValueError(f"{len(mixer_out)} layers for {len(self.blocks)} blocks: give as many")
+        v_first_BTD, mixers, mlps = None, [], []
+        for block, x_BTD, added_BTD in zip(self.blocks, hidden[:-1], mixer_out, strict=True):
+            position_BT = positions(None, None, x_BTD)
+            mixed, out_BTD = self._call(block.local, x_BTD, added_BTD, v_first_BTD, position_BT)
+            v_first_BTD = mixed.v_first_BTD
+            mixers.append(mixed.out_BTD)
+            mlps.append(out_BTD)
+        return Trace(mixer_out=tuple(mixers), mlp_out=tuple(mlps))
+
+    def set_precision(self, precision: Mapping[str, Any]) -> None:
+        """Change which matrices are ternary and which inputs spike; weights change basis with it.
+
+        Methods and neurons that stay as they are keep what they have learned. Raises ValueError
+        for a table that does not fit, and changes nothing then.
+        """
+        before, self.config.precision = self.config.precision, dict(precision)
+        try:
+            check_words(precision)
+            self.config.check_precision()
+        except ValueError:
+            self.config.precision = before
+            raise
+        for layer, block in enumerate(self.blocks):
+            block.set_precision(partial(resolve, precision, layer=layer))
+
+    def anneal(self, share: float) -> None:
+        """Tell every ternary method what share of the stage is done."""
+        for module in self.modules():
+            if isinstance(module, TernaryMethod):
+                module.anneal(share)
+
+    def _logits(self, x_BTD: Tensor) -> Tensor:
+        """Logits of every row; those that no tokenizer produces are impossible."""
+        logits_BTV: Tensor = self.lm_head(self.final_norm(x_BTD))
+        if self.config.real_vocab_size:
+            logits_BTV[..., self.config.real_vocab_size :] = -torch.inf
+        return logits_BTV
+
+    def _head_VD(self) -> Tensor:
+        """Rows of the head that a tokenizer can produce: losses see no others."""
+        rows = self.config.real_vocab_size
+        weight_VD: Tensor = self.lm_head.weight
+        return weight_VD[:rows] if rows else weight_VD
+
+    def _embed(self, x_BTD: Tensor, position_BT: Tensor) -> Tensor:
+        if self.positions is not None:
+            x_BTD = x_BTD + self.positions(position_BT)
         return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
 
     def _blocks(
@@ -171,10 +237,10 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             x_BTD, v_first_BTD = output.x_BTD, output.mixer.v_first_BTD
             yield output
 
-    def _call(self, module: nn.Module, *inputs: Any) -> Any:
+    def _call(self, module: Callable[..., Any], *inputs: Any) -> Any:
         """Call a block or mixer, recomputing it in the backward pass if so set."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return self._gradient_checkpointing_func(module.__call__, *inputs)
+            return self._gradient_checkpointing_func(module, *inputs)
         return module(*inputs)
 
 
@@ -182,16 +248,15 @@ _CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
     "hidden": lambda output: output.x_BTD,
     "mixer_in": lambda output: output.mixer_in_BTD,
     "mixer_out": lambda output: output.mixer.out_BTD,
+    "mlp_out": lambda output: output.mlp_out_BTD,
     "queries": lambda output: output.mixer.receptance_BTHN,
     "keys": lambda output: output.mixer.key_BTHN,
     "values": lambda output: output.mixer.value_BTHN,
+    "log_decay": lambda output: output.mixer.log_decay_BTHN,
+    "removal": lambda output: output.mixer.removal_BTHN,
+    "rate": lambda output: output.mixer.rate_BTHN,
+    "written": lambda output: output.mixer.written_BTHN,
 }
-
-
-def check_needs(needs: frozenset[str]) -> None:
-    """Raise ValueError where a need is not one of trace.NEEDS."""
-    if not needs <= NEEDS:
-        raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
 
 
 def window_mask(attention_mask: Tensor | None, length: int) -> Tensor | None:

@@ -11,7 +11,7 @@ from asnn_goose.model.goose.precision import MIXER_NAMES, check_fit, check_words
 CHOICES: dict[str, tuple[str, ...]] = {
     "gate": ("sigmoid", "one_plus", "none"),
     "v_first": ("mix", "detached", "none"),
-    "mlp": ("gated", "channel_mix"),
+    "mlp": ("gated", "plain", "channel_mix"),
     "norm": ("rms", "layer"),
 }
 """Settings that take one of a few words."""
@@ -35,9 +35,13 @@ class GooseConfig(PreTrainedConfig):
       bonus            the current token's own term through r_k
       group_norm       normalise every head's output
       rope             rotate r and k by position (RADLADS), with `rope_theta`
+      qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
 
-    Rest: mlp ("gated" as in Llama, "channel_mix" as in RWKV-7), hidden_act, norm, norm_eps,
-    embedding_norm (an extra norm on the embedding, as in RWKV), biases, tie_word_embeddings.
+    Rest: mlp ("gated" as in Llama, "plain" as in GPT-2, "channel_mix" as in RWKV-7), hidden_act,
+    norm, norm_eps, embedding_norm (an extra norm on the embedding, as in RWKV), biases,
+    tie_word_embeddings; n_positions, the learned positions that are added to the embedding (as in
+    GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows of the
+    vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
 
     Precision: a table from matrices to the fields of `asnn_goose.model.goose.precision.Precision`.
     Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"
@@ -70,6 +74,7 @@ class GooseConfig(PreTrainedConfig):
     group_norm: bool = True
     rope: bool = False
     rope_theta: float = 10000.0
+    qk_norm: bool = False
     qkv_bias: bool = False
     output_bias: bool = False
 
@@ -80,6 +85,8 @@ class GooseConfig(PreTrainedConfig):
     norm_eps: float = 1e-5
     embedding_norm: bool = True
     tie_word_embeddings: bool = False
+    n_positions: int = 0
+    real_vocab_size: int = 0
     precision: dict[str, Any] | None = None
 
     bos_token_id: int | None = None
@@ -105,8 +112,9 @@ class GooseConfig(PreTrainedConfig):
     def matrix_columns(self) -> dict[str, int]:
         """Columns of every matrix of a block, by the names that `precision` uses."""
         mixer = dict.fromkeys(MIXER_NAMES, self.hidden_size) | {"output": self.mixer_size}
-        if self.mlp == "gated":
-            inner = {"gate": self.hidden_size, "up": self.hidden_size}
+        if self.mlp in ("gated", "plain"):
+            names = ("gate", "up") if self.mlp == "gated" else ("up",)
+            inner = dict.fromkeys(names, self.hidden_size)
             return mixer | inner | {"down": self.intermediate_size}
         return mixer | {"mlp_key": self.hidden_size, "mlp_value": self.intermediate_size}
 
@@ -128,6 +136,13 @@ class GooseConfig(PreTrainedConfig):
         for setting in (*sizes, "head_size", "intermediate_size"):
             if getattr(self, setting) < 1:
                 raise ValueError(f"{setting} = {getattr(self, setting)}: must be at least 1")
+        if self.n_positions < 0:
+            raise ValueError(f"n_positions = {self.n_positions}: must be at least 0")
+        if not 0 <= self.real_vocab_size <= self.vocab_size:
+            raise ValueError(
+                f"real_vocab_size = {self.real_vocab_size}: must be 0 or at most the "
+                f"{self.vocab_size} rows of the vocabulary"
+            )
         if self.rope and self.head_size % 2:
             raise ValueError(f"head_size = {self.head_size}: rope = true needs an even head size")
 

@@ -36,6 +36,8 @@ def initialise_matrices(model: GooseForCausalLM) -> None:
     gain = 0.5 * max(1.0, config.vocab_size / config.hidden_size) ** 0.5
     nn.init.orthogonal_(model.lm_head.weight, gain=gain)
     nn.init.uniform_(model.embedding.weight, -1e-4, 1e-4)
+    if model.positions is not None:
+        nn.init.uniform_(model.positions.weight, -1e-4, 1e-4)
     for block in model.blocks:
         mixer = block.mixer
         nn.init.orthogonal_(mixer.receptance.weight)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from asnn_goose.model.neurons import NEURONS, Neuron
+from asnn_goose.model.ternary import TERNARY, TernaryMethod
 from asnn_goose.ops.hadamard import BLOCK
 from asnn_goose.ops.spike_codes import MAX_STEPS
 
@@ -15,6 +18,7 @@ MIXER_NAMES = ("receptance", "key", "value", "output")
 GATED_NAMES = ("gate", "up", "down")
 CHANNEL_MIX_NAMES = ("mlp_key", "mlp_value")
 BLOCK_NAMES = (*MIXER_NAMES, *GATED_NAMES, *CHANNEL_MIX_NAMES)
+SITE_NAMES = ("k", "v")
 HEAD = "head"
 EVERY = "*"
 
@@ -25,7 +29,10 @@ class Precision:
 
     planes     0: dense weights; 1 or 2: a sum of that many ternary planes
     group      columns that share a weight scale; 0: a whole row
+    ternary    how planes come out of dense weights: a row of model.ternary.TERNARY, or a table
+               with its `name` and settings
     steps      0: analogue input; else spikes in that many ternary steps
+    neuron     how spikes come out of the input: a row of model.neurons.NEURONS, or a table
     code       how steps add up: "rate" (equal), "radix2" or "radix3" (powers of two or three)
     threshold  in multiples of the token's mean magnitude: one step fires above it, more steps
                reach up to it
@@ -36,7 +43,9 @@ class Precision:
 
     planes: int = 0
     group: int = 0
+    ternary: str | Mapping[str, Any] = "absmean"
     steps: int = 0
+    neuron: str | Mapping[str, Any] = "mean"
     code: str = "radix3"
     threshold: float = 0.7
     rotate: bool = False
@@ -56,6 +65,25 @@ class Precision:
             )
         if not (math.isfinite(self.threshold) and self.threshold > 0):
             raise ValueError(f"threshold = {self.threshold}: must be above 0")
+        _check_method("ternary", self.ternary, TERNARY)
+        _check_method("neuron", self.neuron, NEURONS)
+        self.weights(BLOCK, self.group or BLOCK)  # methods refuse what they cannot do
+        self.spikes(BLOCK)
+
+    def weights(self, rows: int, columns: int) -> TernaryMethod | None:
+        """The method that makes a matrix [rows, columns] ternary; None where it stays dense."""
+        if not self.planes:
+            return None
+        name, settings = _method(self.ternary)
+        return TERNARY[name](rows, columns, planes=self.planes, group=self.group, **settings)
+
+    def spikes(self, columns: int) -> Neuron | None:
+        """The neuron of an input with so many columns; None where it stays analogue."""
+        if not self.steps:
+            return None
+        name, settings = _method(self.neuron)
+        settings |= {"steps": self.steps, "code": self.code, "threshold": self.threshold}
+        return NEURONS[name](columns, **settings)
 
     @property
     def plain(self) -> bool:
@@ -72,17 +100,47 @@ class Precision:
             raise ValueError(f"group = {self.group}: must divide the {columns} columns")
 
 
+def _method(choice: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name of a method and its own settings."""
+    if isinstance(choice, str):
+        return choice, {}
+    return choice["name"], {key: value for key, value in choice.items() if key != "name"}
+
+
+def _check_method(setting: str, choice: object, table: Mapping[str, type]) -> None:
+    """Raise ValueError for an unknown method, or a setting that it does not have."""
+    if isinstance(choice, Mapping) and "name" not in choice:
+        raise ValueError(f"{setting} = {dict(choice)}: a table needs a name")
+    name, settings = _method(choice)  # type: ignore[arg-type]  # _check_type came first
+    if name not in table:
+        raise ValueError(f"{setting} = {name!r}: no such method; {_hint(name, table)}")
+    shared = {"planes", "group", "steps", "code", "threshold", "rows", "columns"}
+    valid = set(inspect.signature(table[name]).parameters) - shared
+    for key in settings:
+        if key not in valid:
+            raise ValueError(
+                f"{setting}.{key}: {name} has no such setting; {_hint(key, valid or {'name'})}"
+            )
+
+
 _TYPES: dict[str, type] = {
     "planes": int,
     "group": int,
+    "ternary": str,
     "steps": int,
+    "neuron": str,
     "code": str,
     "threshold": float,
     "rotate": bool,
 }
 
 
+_METHODS = ("ternary", "neuron")
+
+
 def _check_type(setting: str, value: object, right: type) -> None:
+    if setting in _METHODS and isinstance(value, Mapping):
+        return
     fits = isinstance(value, int | float if right is float else right)
     if not fits or (isinstance(value, bool) and right is not bool):
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
@@ -94,14 +152,19 @@ def resolve(
 ) -> Precision:
     """Precision of the matrix `name` in block `layer`, field by field.
 
-    `*` < `name` < `layer.*` < `layer.name`; the head takes only what stands under `head`.
+    `*` < `name` < `layer.*` < `layer.name`; the head takes only what stands under `head`, and the
+    sites `k` and `v` of the mixer only what stands under their own names.
 
     >>> table = {"*": {"planes": 2, "steps": 3}, "down": {"steps": 4}, "7.*": {"planes": 1}}
     >>> found = resolve(table, "down", layer=7)
     >>> found.planes, found.steps
     (1, 4)
     """
-    places = [HEAD] if name == HEAD else [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
+    places = [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
+    if name == HEAD:
+        places = [HEAD]
+    elif name in SITE_NAMES:
+        places = [name, f"{layer}.{name}"]
     found: dict[str, Any] = {}
     for place in places:
         found |= (precision or {}).get(place, {})
@@ -120,9 +183,11 @@ def check_words(precision: object) -> None:
         _split(place)
         _check_entry(place, entry)
     layers: set[int | None] = {_split(place)[0] for place in precision} | {None}
-    for name in BLOCK_NAMES:
+    for name in (*BLOCK_NAMES, *SITE_NAMES):
         for layer in layers:
-            resolve(precision, name, layer=layer)
+            found = resolve(precision, name, layer=layer)
+            if name in SITE_NAMES and (found.planes or found.rotate):
+                raise ValueError(f"precision.{name}: a signal has spikes, no planes and no basis")
     if not resolve(precision, HEAD).plain:
         raise ValueError(
             "precision.head: the head is trained dense; set its precision at export (--head)"
@@ -157,7 +222,7 @@ def _split(place: object) -> tuple[int | None, str]:
     if (
         not isinstance(place, str)
         or (name == HEAD and dot)
-        or name not in (*BLOCK_NAMES, EVERY, HEAD)
+        or name not in (*BLOCK_NAMES, *SITE_NAMES, EVERY, HEAD)
     ):
         raise ValueError(f"precision.{place}: no such matrix; {_hint(name, _PLACES)}")
     if not dot:
@@ -181,7 +246,7 @@ def _check_entry(place: str, entry: object) -> None:
             raise ValueError(f"precision.{place}.{error}") from error
 
 
-_PLACES = (*BLOCK_NAMES, HEAD, EVERY)
+_PLACES = (*BLOCK_NAMES, *SITE_NAMES, HEAD, EVERY)
 
 
 def _hint(word: object, valid: Iterable[str]) -> str:

@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.goose.precision import Precision
-from asnn_goose.model.neurons import MeanThreshold
-from asnn_goose.model.ternary import AbsMean
-from asnn_goose.ops.hadamard import hadamard
+from asnn_goose.ops.hadamard import hadamard, hadamard_product
 
 
 class Projection(nn.Linear):
@@ -24,14 +22,8 @@ class Projection(nn.Linear):
         precision.check_columns(columns)
         super().__init__(columns, rows, bias=bias)
         self.precision = precision
-        self.neuron = (
-            MeanThreshold(steps=precision.steps, code=precision.code, threshold=precision.threshold)
-            if precision.steps
-            else None
-        )
-        self.ternary = (
-            AbsMean(planes=precision.planes, group=precision.group) if precision.planes else None
-        )
+        self.neuron = precision.spikes(columns)
+        self.ternary = precision.weights(rows, columns)
 
     def forward(self, x_BK: Tensor) -> Tensor:
         """(..., K) -> (..., O)."""
@@ -39,16 +31,64 @@ class Projection(nn.Linear):
             x_BK = rotated(x_BK)
         if self.neuron is not None:
             x_BK = self.neuron(x_BK)
-        weight_OK = self.weight if self.ternary is None else self.ternary(self.weight)
-        return F.linear(x_BK, weight_OK, self.bias)
+        if self.ternary is None:
+            return F.linear(x_BK, self.weight, self.bias)
+        return F.linear(x_BK, self.ternary(self.weight), self.whole_bias())
+
+    def whole_bias(self) -> Tensor | None:
+        """The bias and what the ternary method adds to it."""
+        extra_O = None if self.ternary is None else self.ternary.bias(self.weight)
+        if self.bias is None or extra_O is None:
+            return self.bias if extra_O is None else extra_O
+        return self.bias + extra_O
+
+    @torch.no_grad()
+    def change(self, precision: Precision) -> None:
+        """Take another precision, with the weights in its basis.
+
+        Methods that stay the same keep their parameters, new ones start from the weights.
+        """
+        precision.check_columns(self.in_features)
+        before, self.precision = self.precision, precision
+        if before.rotate != precision.rotate:
+            self.weight.copy_(rotated(self.weight))
+        if _spiking(before) != _spiking(precision):
+            self.neuron = precision.spikes(self.in_features)
+        if _weighing(before) != _weighing(precision):
+            self.ternary = precision.weights(self.out_features, self.in_features)
+            if self.ternary is not None:
+                self.ternary.start_(self.weight)
 
     @torch.no_grad()
     def into_basis_(self) -> None:
-        """Rewrite weights that were copied from a plain matrix for the basis of this one."""
+        """Rewrite weights that were copied from a plain matrix for the basis of this one.
+
+        The ternary method starts from them.
+        """
         if self.precision.rotate:
             self.weight.copy_(rotated(self.weight))
+        if self.ternary is not None:
+            self.ternary.start_(self.weight)
+
+
+def _spiking(precision: Precision) -> tuple[object, ...]:
+    """Everything that makes a neuron."""
+    p = precision
+    return (p.steps, p.steps and (p.neuron, p.code, p.threshold))
+
+
+def _weighing(precision: Precision) -> tuple[object, ...]:
+    """Everything that makes a ternary method."""
+    p = precision
+    return (p.planes, p.planes and (p.ternary, p.group))
 
 
 def rotated(x_BK: Tensor) -> Tensor:
-    """`ops.hadamard` in fp32 at least, in x's dtype again."""
+    """`ops.hadamard`, as a product where gradients are taken.
+
+    Where none are, it is in fp32 at least, to the bit what the engine computes, and then in x's
+    dtype again.
+    """
+    if torch.is_grad_enabled():
+        return hadamard_product(x_BK)
     return hadamard(x_BK.to(torch.promote_types(x_BK.dtype, torch.float32))).to(x_BK.dtype)

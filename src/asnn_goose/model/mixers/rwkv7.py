@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.goose.config import GooseConfig
-from asnn_goose.model.goose.precision import resolve
+from asnn_goose.model.goose.precision import SITE_NAMES, Precision, resolve
 from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.goose.state import MixerState
 from asnn_goose.model.mixers.low_rank import LowRank
-from asnn_goose.model.mixers.rotary import rotate
 from asnn_goose.model.mixers.token_shift import TokenShift
+from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7 import wkv7
 
 DECAY_RATE = math.exp(-0.5)
@@ -23,7 +24,10 @@ DECAY_RATE = math.exp(-0.5)
 
 
 class MixerOutput(NamedTuple):
-    """Result of one mixer: output, values of the first block, state, and r, k, v by head."""
+    """Result of one mixer: output, values of the first block, state, and its signals by head.
+
+    The signals are r, k, v, log w, the removal direction kappa, the rate a, and the written key.
+    """
 
     out_BTD: Tensor
     v_first_BTD: Tensor
@@ -31,6 +35,10 @@ class MixerOutput(NamedTuple):
     receptance_BTHN: Tensor
     key_BTHN: Tensor
     value_BTHN: Tensor
+    log_decay_BTHN: Tensor
+    removal_BTHN: Tensor
+    rate_BTHN: Tensor
+    written_BTHN: Tensor
 
 
 class RWKV7Mixer(nn.Module):
@@ -54,6 +62,16 @@ class RWKV7Mixer(nn.Module):
         self.key = matrix("key", width, inner, bias=config.qkv_bias)
         self.value = matrix("value", width, inner, bias=config.qkv_bias)
         self.output = matrix("output", inner, width, bias=config.output_bias)
+
+        self.query_norm, self.key_norm = (
+            nn.RMSNorm(self.head_size, eps=config.norm_eps) if config.qk_norm else None
+            for _ in range(2)
+        )
+        self.site_precision = {
+            name: resolve(config.precision, name, layer=layer) for name in SITE_NAMES
+        }
+        self.k_neuron = self.site_precision["k"].spikes(inner)
+        self.v_neuron = self.site_precision["v"].spikes(inner)
 
         self.decay = LowRank(
             width=width, rank=config.decay_rank, out=inner, bias=True, activation=torch.tanh
@@ -102,6 +120,8 @@ class RWKV7Mixer(nn.Module):
             x_BTD = x_BTD * mask_BT.unsqueeze(-1)
         inputs = self._shifted(x_BTD, None if state is None else state.shift_BD)
         r_BTC, k_BTC = self.receptance(inputs[0]), self.key(inputs[2])
+        if self.k_neuron is not None:
+            k_BTC = self.k_neuron(k_BTC)
         v_BTC, v_first_BTD = self._values(inputs[3], v_first_BTD)
         log_w_BTC = -DECAY_RATE * torch.sigmoid(self.decay(inputs[1]).float())
         a_BTC = torch.sigmoid(self.rate(inputs[4]))
@@ -109,7 +129,8 @@ class RWKV7Mixer(nn.Module):
             keep_BT1 = mask_BT.unsqueeze(-1)
             k_BTC, v_BTC, log_w_BTC = k_BTC * keep_BT1, v_BTC * keep_BT1, log_w_BTC * keep_BT1
 
-        r, k = self._positioned(r_BTC, position_BT), self._positioned(k_BTC, position_BT)
+        r = self._positioned(r_BTC, self.query_norm, position_BT)
+        k = self._positioned(k_BTC, self.key_norm, position_BT)
         v, log_w, a = self._by_head(v_BTC), self._by_head(log_w_BTC), self._by_head(a_BTC)
         kappa = self._removal_direction(k)
         written = self._replaced(k, a)
@@ -117,7 +138,16 @@ class RWKV7Mixer(nn.Module):
             r, log_w, written, v, -kappa, kappa * a, None if state is None else state.wkv_BHNN
         )
         out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1])
-        return MixerOutput(out_BTD, v_first_BTD, MixerState(x_BTD[:, -1], wkv), r, k, v)
+        new = MixerState(x_BTD[:, -1], wkv)
+        return MixerOutput(out_BTD, v_first_BTD, new, r, k, v, log_w, kappa, a, written)
+
+    def set_sites(self, of: Callable[[str], Precision]) -> None:
+        """Give the sites k and v the precision that `of` has for them."""
+        for name, old in self.site_precision.items():
+            new = of(name)
+            if new != old:
+                setattr(self, f"{name}_neuron", new.spikes(self.heads * self.head_size))
+            self.site_precision[name] = new
 
     def _shifted(self, x_BTD: Tensor, last_BD: Tensor | None) -> tuple[Tensor, ...]:
         """Inputs of r, w, k, v, a and, with a gate, g."""
@@ -131,6 +161,8 @@ class RWKV7Mixer(nn.Module):
     def _values(self, x_BTD: Tensor, v_first_BTC: Tensor | None) -> tuple[Tensor, Tensor]:
         """Values of this block and those of the first one."""
         v_BTC = self.value(x_BTD)
+        if self.v_neuron is not None:
+            v_BTC = self.v_neuron(v_BTC)
         if v_first_BTC is None:
             return v_BTC, v_BTC.detach() if self.detach_v_first else v_BTC
         if self.value_mix is None:
@@ -138,8 +170,13 @@ class RWKV7Mixer(nn.Module):
         share_BTC = torch.sigmoid(self.value_mix(x_BTD))
         return torch.lerp(v_BTC, v_first_BTC, share_BTC), v_first_BTC
 
-    def _positioned(self, x_BTC: Tensor, position_BT: Tensor | None) -> Tensor:
+    def _positioned(
+        self, x_BTC: Tensor, norm: nn.RMSNorm | None, position_BT: Tensor | None
+    ) -> Tensor:
+        """R or k by head, normalised and rotated where the configuration says so."""
         x_BTHN = self._by_head(x_BTC)
+        if norm is not None:
+            x_BTHN = norm(x_BTHN)
         if self.rope_theta is None:
             return x_BTHN
         if position_BT is None:

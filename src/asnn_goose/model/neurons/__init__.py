@@ -1,5 +1,35 @@
-"""Spiking neurons, one file per method: from an activation to spikes, with a gradient."""
+"""Spiking neurons, one file per paper: from an activation to spikes, with a gradient.
 
+A new one is one file and one row of NEURONS.
+"""
+
+from asnn_goose.model.neurons.learned_threshold import LearnedThreshold
+from asnn_goose.model.neurons.lif import LIF
 from asnn_goose.model.neurons.mean_threshold import MeanThreshold
+from asnn_goose.model.neurons.neuron import Neuron
+from asnn_goose.model.neurons.real_spike import RealSpike
+from asnn_goose.model.neurons.spikellm import SpikeLLM
+from asnn_goose.model.neurons.spikelm import SpikeLM
+from asnn_goose.model.neurons.spikingbert import SpikingBERT
 
-__all__ = ["MeanThreshold"]
+NEURONS: dict[str, type[Neuron]] = {
+    "mean": MeanThreshold,
+    "learned": LearnedThreshold,
+    "spikelm": SpikeLM,
+    "spikellm": SpikeLLM,
+    "lif": LIF,
+    "real_spike": RealSpike,
+    "spikingbert": SpikingBERT,
+}
+
+__all__ = [
+    "LIF",
+    "NEURONS",
+    "LearnedThreshold",
+    "MeanThreshold",
+    "Neuron",
+    "RealSpike",
+    "SpikeLLM",
+    "SpikeLM",
+    "SpikingBERT",
+]

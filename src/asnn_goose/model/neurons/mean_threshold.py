@@ -2,54 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from asnn_goose.ops.spike_codes import Spikes, encode, levels, mean_magnitude
+from asnn_goose.model.neurons.neuron import Neuron, passed, widened
+from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
+from asnn_goose.ops.spike_codes import Spikes, encode, encode_binary, mean_magnitude
+
+STRAIGHT = "straight_through"
 
 
-class MeanThreshold(nn.Module):
+class MeanThreshold(Neuron):
     """amplitude q of `ops.spike_codes.encode`, computed in fp32; carries no state.
 
     The gradient is straight-through (arXiv 1308.3432): 1 where the code can follow h, that is
     for |h| up to (M + 1/2) amplitude with M the largest q, and 0 beyond, where the code is
     saturated. One step saturates at the amplitude (M = 1); where not one neuron fired, the
     threshold stands for the amplitude, so that a silent token still learns.
+
+    signed     false: no negative spikes, for one step; the window then ends at -1/2 amplitude
+    surrogate  for one step any of `ops.surrogate`, over (h - threshold) / amplitude; threshold
+               and amplitude take no gradient. surrogate_shape: its width, alpha or k
     """
 
-    def __init__(self, *, steps: int, code: str, threshold: float) -> None:
-        super().__init__()
-        self.steps, self.code, self.threshold = steps, code, threshold
-        self.levels = levels(code, steps)
+    def __init__(
+        self,
+        columns: int,
+        *,
+        steps: int = 1,
+        code: str = "radix3",
+        threshold: float = 0.7,
+        signed: bool = True,
+        surrogate: str = STRAIGHT,
+        surrogate_shape: float | None = None,
+    ) -> None:
+        super().__init__(columns, steps=steps, code=code, threshold=threshold)
+        gradient = SurrogateGradient(surrogate, shape=surrogate_shape)
+        self.gradient = None if surrogate == STRAIGHT else gradient
+        if steps > 1 and self.gradient is not None:
+            raise ValueError(f"surrogate = {surrogate!r}: {steps} steps take {STRAIGHT!r} only")
+        if steps > 1 and not signed:
+            raise ValueError(f"signed = false: is for one step, and here are {steps}")
+        self.signed = signed
+        if not signed:
+            self.training_only = "the engine's codes have negative spikes"
 
     def forward(self, h_BK: Tensor) -> Tensor:
         """(..., K) -> what the spikes stand for, same shape and dtype."""
-        return cast(Tensor, _StraightThrough.apply(h_BK, self))  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            spikes = self.encode(h_BK)
+            if self.gradient is None:
+                slope_BK = self.window(h_BK, spikes.amplitude_B1)
+            else:
+                slope_BK = self._slope(self.gradient, h_BK, spikes.amplitude_B1)
+            values_BK = spikes.values().to(h_BK.dtype)
+        return passed(h_BK, values_BK, slope_BK)
 
     def encode(self, h_BK: Tensor) -> Spikes:
         """The integers and amplitudes themselves, without a gradient."""
-        wide = torch.promote_types(h_BK.dtype, torch.float32)
-        return encode(
-            h_BK.detach().to(wide), steps=self.steps, code=self.code, threshold=self.threshold
-        )
+        wide_BK = widened(h_BK.detach())
+        if not self.signed:
+            return encode_binary(wide_BK, threshold=self.threshold)
+        return encode(wide_BK, steps=self.steps, code=self.code, threshold=self.threshold)
+
+    def constants(self) -> dict[str, float]:
+        """The threshold, relative to each token's mean magnitude."""
+        return {"threshold": self.threshold}
 
     def window(self, h_BK: Tensor, amplitude_B1: Tensor) -> Tensor:
         """True where a gradient passes."""
         if self.steps == 1:
-            threshold_B1 = mean_magnitude(h_BK.to(amplitude_B1.dtype)) * self.threshold
-            amplitude_B1 = torch.maximum(amplitude_B1, threshold_B1)
-        return h_BK.abs() <= amplitude_B1 * (self.levels + 0.5)
+            amplitude_B1 = torch.maximum(amplitude_B1, self._threshold(h_BK, amplitude_B1))
+        if self.signed:
+            return h_BK.abs() <= amplitude_B1 * (self.levels + 0.5)
+        return (h_BK >= -0.5 * amplitude_B1) & (h_BK <= 1.5 * amplitude_B1)
 
+    def _slope(self, gradient: SurrogateGradient, h_BK: Tensor, amplitude_B1: Tensor) -> Tensor:
+        threshold_B1 = self._threshold(h_BK, amplitude_B1)
+        unit_B1 = torch.maximum(amplitude_B1, threshold_B1)
+        unit_B1 = unit_B1.clamp_min(torch.finfo(unit_B1.dtype).tiny)
+        v_BK, theta_B1 = h_BK / unit_B1, threshold_B1 / unit_B1
+        gradient.follow(v_BK)
+        h = gradient.now()
+        slope_BK = h(v_BK - theta_B1) + (h(v_BK + theta_B1) if self.signed else 0)
+        return slope_BK.to(h_BK.dtype)
 
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, h_BK: Tensor, neuron: MeanThreshold) -> Tensor:
-        spikes = neuron.encode(h_BK)
-        ctx.save_for_backward(neuron.window(h_BK, spikes.amplitude_B1))
-        return spikes.values().to(h_BK.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] * ctx.saved_tensors[0], None
+    def _threshold(self, h_BK: Tensor, amplitude_B1: Tensor) -> Tensor:
+        return mean_magnitude(h_BK.to(amplitude_B1.dtype)) * self.threshold

@@ -1,5 +1,40 @@
-"""Ternary weights, one file per method: from a dense matrix to planes, with a gradient."""
+"""Ternary weights, one file per paper: from a dense matrix to planes, with a gradient.
+
+A new method is one file and one row here; its keyword settings are the recipe's keys.
+"""
 
 from asnn_goose.model.ternary.absmean import AbsMean
+from asnn_goose.model.ternary.arenas import Arenas
+from asnn_goose.model.ternary.lsq import LSQ, LSQPlus
+from asnn_goose.model.ternary.method import TernaryMethod
+from asnn_goose.model.ternary.tequila import Tequila
+from asnn_goose.model.ternary.terdit import TerDiT
+from asnn_goose.model.ternary.tervit import TerViT
+from asnn_goose.model.ternary.ttq import TTQ
+from asnn_goose.model.ternary.twn import TWN
 
-__all__ = ["AbsMean"]
+TERNARY: dict[str, type[TernaryMethod]] = {
+    "absmean": AbsMean,
+    "twn": TWN,
+    "tervit": TerViT,
+    "ttq": TTQ,
+    "tequila": Tequila,
+    "arenas": Arenas,
+    "terdit": TerDiT,
+    "lsq": LSQ,
+    "lsq_plus": LSQPlus,
+}
+
+__all__ = [
+    "LSQ",
+    "TERNARY",
+    "TTQ",
+    "TWN",
+    "AbsMean",
+    "Arenas",
+    "LSQPlus",
+    "Tequila",
+    "TerDiT",
+    "TerViT",
+    "TernaryMethod",
+]

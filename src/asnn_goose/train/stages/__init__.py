@@ -1,9 +1,16 @@
 """Stages of a run. A new kind is one file and one row here."""
 
 from asnn_goose.train.stages.align import Align
+from asnn_goose.train.stages.align_blocks import AlignBlocks
 from asnn_goose.train.stages.distill import Distill
+from asnn_goose.train.stages.pretrain import Pretrain
 from asnn_goose.train.stages.stage import Stage
 
-STAGES: dict[str, type[Align] | type[Distill]] = {"align": Align, "distill": Distill}
+STAGES: dict[str, type[Align] | type[AlignBlocks] | type[Distill] | type[Pretrain]] = {
+    "align": Align,
+    "align_blocks": AlignBlocks,
+    "distill": Distill,
+    "pretrain": Pretrain,
+}
 
-__all__ = ["STAGES", "Align", "Distill", "Stage"]
+__all__ = ["STAGES", "Align", "AlignBlocks", "Distill", "Pretrain", "Stage"]

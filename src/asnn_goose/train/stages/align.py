@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, cast
 
 from torch import Tensor
 
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import RECURRENCE, Batch, Trace
 from asnn_goose.train.stages.stage import Stage
 
 
@@ -25,11 +25,12 @@ class Driven(Protocol):
 class Align(Stage):
     """The teacher's mixer inputs go through the student's mixers; nothing else of it runs."""
 
-    gives: ClassVar = frozenset({"mixer_in", "mixer_out", "queries", "keys", "values"})
+    gives: ClassVar = RECURRENCE | {"mixer_in", "mixer_out", "queries", "keys", "values"}
     trains: ClassVar = frozenset({"mixers"})
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
+        self.anneal(batch)
         needs = self.objective.teacher_needs | {"mixer_in"}
         teacher = self.teacher.trace(batch.tokens_BT, needs)
         student = cast(Driven, self.student).drive(teacher.mixer_in)

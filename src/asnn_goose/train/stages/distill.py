@@ -17,10 +17,11 @@ class Distill(Stage):
     """
 
     gives: ClassVar = NEEDS
-    trains: ClassVar = frozenset({"mixers", "all"})
+    trains: ClassVar = frozenset({"mixers", "blocks", "body", "all"})
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
+        self.anneal(batch)
         tokens_BT, needs = batch.tokens_BT, self.objective.teacher_needs
         teacher = self.teacher.trace(tokens_BT, needs) if needs else Trace()
         student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs)

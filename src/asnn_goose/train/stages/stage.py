@@ -51,6 +51,12 @@ class Stage(nn.Module, ABC):
                 f"use losses that need only {', '.join(sorted(cls.gives))}"
             )
 
+    def anneal(self, batch: Batch) -> None:
+        """Let a student whose precision falls within a stage know how far the stage is."""
+        tell = getattr(self.student, "anneal", None)
+        if tell is not None:
+            tell(batch.progress)
+
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name; their sum is the loss."""

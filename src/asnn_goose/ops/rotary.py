@@ -1,4 +1,4 @@
-"""Rotary positions on r and k, for conversions that keep the teacher's (RADLADS)."""
+"""Rotary positions (Su et al. 2021, arXiv 2104.09864)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def rotate(x_BTHN: Tensor, position_BT: Tensor, *, theta: float) -> Tensor:
     """Rotate pairs (n, n + N/2) by position * theta^(-2n/N), as Llama does.
 
-    Su et al. 2021, arXiv 2104.09864. x (B,T,H,N) with N even; position (B,T) integer.
+    x (B,T,H,N) with N even; position (B,T) integer.
     """
     half = x_BTHN.shape[-1] // 2
     exponent = torch.arange(half, device=x_BTHN.device, dtype=torch.float32) / half

@@ -1,0 +1,70 @@
+"""`asnn-goose sensitivity`: what lowering each matrix alone costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asnn_goose.cli.errors import expected_errors
+from asnn_goose.cli.examples import examples
+from asnn_goose.cli.numbers import count
+
+EXAMPLES = examples(
+    "asnn-goose sensitivity runs/smollm2-dense --planes 1",
+    "asnn-goose sensitivity runs/smollm2-dense --steps 1 --threshold 1.0 --together 3",
+    "asnn-goose sensitivity runs/smollm2-dense --name k --name v --steps 1 --no-rotate",
+)
+
+
+@expected_errors()
+def sensitivity(
+    student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
+    planes: Annotated[int, typer.Option(help="Ternary planes; 0 leaves weights alone.")] = 0,
+    group: Annotated[int, typer.Option(help="Columns that share a scale; 0 is a row.")] = 0,
+    steps: Annotated[int, typer.Option(help="Spike steps; 0 leaves inputs analogue.")] = 0,
+    code: Annotated[str, typer.Option(help="rate, radix2 or radix3.")] = "radix3",
+    threshold: Annotated[
+        float, typer.Option(help="In multiples of a token's mean magnitude.")
+    ] = 4.0,
+    rotate: Annotated[bool, typer.Option(help="Rotate inputs in blocks of 64.")] = True,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this matrix or site; may be repeated.  [default: all matrices]"),
+    ] = None,
+    together: Annotated[int, typer.Option(help="Neighbouring layers lowered at once.")] = 1,
+    on: Annotated[str, typer.Option(help="Text, as in eval.")] = "validation",
+    tokens: Annotated[int, typer.Option(parser=count, metavar="N", help="Tokens scored.")] = 1024,
+    window: Annotated[int, typer.Option(parser=count, metavar="N", help="Their context.")] = 256,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for map.json, map.svg, map.png.  [default: sensitivity/ in it]"),
+    ] = None,
+) -> None:
+    """Lower one matrix at a time, without training, and measure the loss: a map of what hurts.
+
+    All else keeps the precision that the student has. A plain student's map of weights alone:
+    --planes 1; of inputs alone: --steps 3.
+    """
+    from asnn_goose.cli.sensing import Request, run
+
+    run(
+        Request(
+            student=student,
+            entry={
+                "planes": planes,
+                "group": group,
+                "steps": steps,
+                "code": code,
+                "threshold": threshold,
+                "rotate": rotate,
+            },
+            names=tuple(name or ()),
+            together=together,
+            on=on,
+            tokens=tokens,
+            window=window,
+            out=out,
+        )
+    )

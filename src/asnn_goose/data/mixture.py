@@ -1,0 +1,131 @@
+"""Training batches out of several corpora, each with its own weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from asnn_goose.data.document import DataError
+from asnn_goose.data.loader import WindowLoader
+from asnn_goose.data.shards import Shard
+from asnn_goose.trace import Batch
+
+_STEP = (math.sqrt(5) - 1) / 2
+_MILLION = 1_000_000
+
+
+class MixtureLoader:
+    """Endless batches of windows drawn from every corpus in proportion to its weight.
+
+    Corpus number n of the stream is the one whose part of [0, 1), as long as its weight, holds
+    the fraction of start + n (sqrt(5) - 1) / 2. These points cover the interval evenly, so at any
+    time every corpus is a few windows from its share; `start` comes from the seed.
+    Within a corpus the windows are those of a WindowLoader: none comes twice before its epoch is
+    over, and the epochs of the corpora are not tied to each other. Every step takes `batch`
+    windows of the stream for each of `world` processes, so no two processes share one.
+
+    Raises ValueError for settings below what is possible, DataError where weights and shards do
+    not fit or a shard is shorter than one window and its last label.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        *,
+        weights: Sequence[float],
+        window: int,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        for setting, value in (("batch", batch), ("world", world)):
+            if value < 1:
+                raise ValueError(f"{setting} is {value}, wanted at least 1")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank is {rank}, wanted 0 to {world - 1} (world is {world})")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}, wanted 0 or more")
+        self._shares = _shares(weights, shards)
+        self._loaders = [
+            WindowLoader([shard], window=window, batch=1, seed=_own_seed(seed, number))
+            for number, shard in enumerate(shards)
+        ]
+        self._first_documents = np.cumsum([0, *(len(shard.starts) for shard in shards)])
+        self._seed, self._batch, self._rank, self._world = seed, batch, rank, world
+        self._start = float(np.random.default_rng(seed).random())
+        self._drawn = 0
+
+    def next(self, progress: float = 0.0) -> Batch:
+        """The next batch of this process; `progress` is passed on in it."""
+        windows = [self._draw() for _ in range(self._world * self._batch)]
+        mine = windows[self._rank * self._batch : (self._rank + 1) * self._batch]
+        return Batch(
+            tokens_BT=torch.cat([window.tokens_BT for window in mine]),
+            labels_BT=torch.cat([window.labels_BT for window in mine]),
+            documents_BT=torch.cat([window.documents_BT for window in mine]),
+            progress=progress,
+        )
+
+    def state(self) -> dict[str, int]:
+        """Where the stream and every corpus stand, and what they were made from."""
+        corpora = {
+            f"{number}.{name}": value
+            for number, loader in enumerate(self._loaders)
+            for name, value in loader.state().items()
+        }
+        return {"drawn": self._drawn, **corpora, **self._origin()}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Go on where `state` was taken: the next windows are those that would have followed.
+
+        `batch` and `world` may have changed. Raises ValueError where seed, window, weights or data
+        are not those of the state.
+        """
+        for setting, value in self._origin().items():
+            if state.get(setting) != value:
+                raise ValueError(
+                    f"the loader's state was taken with {setting} {state.get(setting)}, not "
+                    f"{value}: its batches cannot be continued"
+                )
+        for number, loader in enumerate(self._loaders):
+            loader.restore({name: state[f"{number}.{name}"] for name in loader.state()})
+        self._drawn = state["drawn"]
+
+    def _origin(self) -> dict[str, int]:
+        shares = {
+            f"{number}.weight_in_millionths": round(share * _MILLION)
+            for number, share in enumerate(self._shares)
+        }
+        return {"seed": self._seed, "corpora": len(self._shares), **shares}
+
+    def _draw(self) -> Batch:
+        """The next window of the stream, with documents numbered over all corpora."""
+        point = (self._start + self._drawn * _STEP) % 1
+        number = int(np.searchsorted(np.cumsum(self._shares)[:-1], point, side="right"))
+        self._drawn += 1
+        window = self._loaders[number].next()
+        return Batch(
+            tokens_BT=window.tokens_BT,
+            labels_BT=window.labels_BT,
+            documents_BT=window.documents_BT + int(self._first_documents[number]),
+        )
+
+
+def _shares(weights: Sequence[float], shards: Sequence[Shard]) -> list[float]:
+    if not shards:
+        raise DataError("there is no text to load: wanted at least one shard")
+    if len(weights) != len(shards):
+        raise DataError(f"weights = {list(weights)}: must be one for each of {len(shards)} texts")
+    for weight in weights:
+        if not (weight > 0 and math.isfinite(weight)):
+            raise DataError(f"weight = {weight}: must be above 0; leave the text out instead")
+    return [weight / sum(weights) for weight in weights]
+
+
+def _own_seed(seed: int, number: int) -> int:
+    """A seed for each corpus, so that texts of one length are not permuted alike."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

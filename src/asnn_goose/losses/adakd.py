@@ -1,0 +1,120 @@
+"""Token-adaptive distillation: AdaKD (Xie et al. 2025, arXiv 2510.11615)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from asnn_goose.losses.divergence import hellinger_distance
+from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
+from asnn_goose.losses.tempered import tempered_kl, tempered_reverse_kl
+
+BASES = MappingProxyType({"kl": tempered_kl, "reverse_kl": tempered_reverse_kl})
+TINY = 1e-8
+"""Keeps the ratio of two distances finite where student and teacher agree."""
+
+
+class AdaKD(VocabLoss):
+    """tau_t^2 D(p_teacher^tau_t, p_student^tau_t) over the hardest share r of the tokens.
+
+    The difficulty s_t of a token is the Hellinger distance of both sides at tau = 1. It is
+    detached: the authors' code lets gradients leak through tau_t.
+
+    Temperature (IDTS): tau_t = temperature exp(-c tanh(ln(s_t / median s))), the median over the
+    tokens that are kept. Focus (LATF): after the warm-up, when the running mean of the loss has
+    fallen by more than a share epsilon since its last mark, r shrinks by a share delta, down to
+    floor; when it has risen by as much, r grows by as much, up to 1; then the mark is set anew.
+
+    Logits exist for one chunk of tokens at a time, so the median and the hardest share are those
+    of a chunk (objective's `chunk`), and every chunk counts by its number of tokens.
+
+    base         D: "reverse_kl" (the authors') or "kl"
+    temperature  tau of the median token
+    c            strength of the adaptive temperature; 0 turns it off
+    focus        False keeps every token
+    epsilon, delta, floor, decay, warmup   as above; decay is that of the running mean, which is
+                 updated with every micro-batch, warmup a share of the stage
+    """
+
+    kept: Tensor
+    average: Tensor
+    mark: Tensor
+
+    def __init__(
+        self,
+        *,
+        base: str = "reverse_kl",
+        temperature: float = 1.0,
+        c: float = 0.5,
+        focus: bool = True,
+        epsilon: float = 0.05,
+        delta: float = 0.05,
+        floor: float = 0.1,
+        decay: float = 0.99,
+        warmup: float = 0.05,
+    ) -> None:
+        super().__init__()
+        if base not in BASES:
+            raise ValueError(f"base = {base!r}: choose one of {', '.join(BASES)}")
+        if not c >= 0:
+            raise ValueError(f"c = {c}: must be at least 0")
+        shares = {"delta": delta, "floor": floor, "decay": decay, "warmup": warmup}
+        for name, share in {"epsilon": epsilon, **shares}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} = {share}: must be a share, 0 to 1")
+        self.divergence = BASES[base]
+        self.temperature = check_temperature(temperature)
+        self.c, self.focus, self.epsilon, self.delta = c, focus, epsilon, delta
+        self.floor, self.decay, self.warmup = floor, decay, warmup
+        self.register_buffer("kept", torch.tensor(1.0))
+        # 0 where there is none yet: the mean of a distance is not 0 but for a perfect copy.
+        self.register_buffer("average", torch.tensor(0.0))
+        self.register_buffer("mark", torch.tensor(0.0))
+
+    def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
+        """(n,) in nats; tokens left out give 0, the others weigh more for it."""
+        z_teacher_nV = teacher_logits(z_teacher_nV, "AdaKD")
+        log_q_nV = chunk.log_probs(z_student_nV).detach()
+        s_n = hellinger_distance(log_q_nV, chunk.log_probs(z_teacher_nV))
+        hardest_n = self._hardest(s_n, chunk.mask_n)
+        tau_n = self._temperatures(s_n, hardest_n)
+        value_n = self.divergence(z_student_nV.float(), z_teacher_nV.float(), tau_n)
+        share = chunk.mask_n.sum() / hardest_n.sum().clamp_min(1)
+        return tau_n**2 * value_n * hardest_n * share
+
+    @torch.no_grad()
+    def finish(self, mean: Tensor, *, progress: float) -> None:
+        """Move the running mean, and r where the mean has gone far from its mark."""
+        first = float(self.average) == 0
+        self.average.copy_(mean if first else self.decay * self.average + (1 - self.decay) * mean)
+        if not self.focus or progress < self.warmup:
+            return
+        if float(self.mark) == 0:
+            self.mark.copy_(self.average)
+        change = float(self.average / self.mark) - 1 if float(self.mark) else 0.0
+        if abs(change) > self.epsilon:
+            factor = 1 + self.delta if change > 0 else 1 - self.delta
+            self.kept.mul_(factor).clamp_(self.floor, 1.0)
+            self.mark.copy_(self.average)
+
+    def readings(self) -> dict[str, float]:
+        """kept: the share r of the tokens."""
+        return {"kept": float(self.kept)}
+
+    def _hardest(self, s_n: Tensor, mask_n: Tensor) -> Tensor:
+        """True for the hardest share r of the tokens that count (n,), for one at least."""
+        counted = int(mask_n.sum())
+        if counted == 0:
+            return mask_n
+        hardest_n = torch.zeros_like(mask_n)
+        order_n = s_n.masked_fill(~mask_n, -1.0).argsort(descending=True, stable=True)
+        hardest_n[order_n[: max(1, int(counted * float(self.kept)))]] = True
+        return hardest_n
+
+    def _temperatures(self, s_n: Tensor, hardest_n: Tensor) -> Tensor:
+        """Temperature of every token (n,)."""
+        s_n = s_n.clamp_min(TINY)
+        median = s_n[hardest_n].median() if bool(hardest_n.any()) else s_n.new_ones(())
+        return self.temperature * torch.exp(-self.c * torch.tanh(torch.log(s_n / median)))

@@ -1,0 +1,33 @@
+"""Divergences between distributions given as log-probabilities, in plain formulas."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+ROWS = 8
+"""Tokens that are worked on together where no graph is kept: some of 49 152 words fit a cache."""
+
+
+def kl_divergence(log_a_nV: Tensor, log_b_nV: Tensor) -> Tensor:
+    """KL(a || b) (n,) in nats."""
+    return (log_a_nV.exp() * (log_a_nV - log_b_nV)).sum(-1)
+
+
+def log_mixture(log_a_nV: Tensor, log_b_nV: Tensor, share: float) -> Tensor:
+    """log(share a + (1 - share) b) (n,V), for a share from 0 to 1."""
+    if share in (0, 1):
+        return log_a_nV if share else log_b_nV
+    return torch.logaddexp(log_a_nV + math.log(share), log_b_nV + math.log1p(-share))
+
+
+@torch.no_grad()
+def hellinger_distance(log_a_nV: Tensor, log_b_nV: Tensor) -> Tensor:
+    """sqrt(1/2 sum (sqrt a - sqrt b)^2) (n,), from 0 to 1; not differentiated."""
+    pairs = zip(log_a_nV.split(ROWS), log_b_nV.split(ROWS), strict=True)
+    squares = [
+        torch.exp(0.5 * a).sub_(torch.exp(0.5 * b)).square_().sum(-1).mul_(0.5) for a, b in pairs
+    ]
+    return torch.cat(squares).sqrt_()

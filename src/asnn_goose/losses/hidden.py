@@ -1,0 +1,84 @@
+"""The residual stream follows the teacher's, layer by layer (FitNets, arXiv 1412.6550)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asnn_goose.losses.distances import DISTANCES
+from asnn_goose.losses.features import Projection, counted, depth, layer_pairs
+from asnn_goose.losses.kinds import TraceLoss
+from asnn_goose.losses.layer_map import LayerMap, Rule
+from asnn_goose.losses.learned_layers import LearnedLayers
+from asnn_goose.trace import Batch, Trace
+
+Rows = tuple[Tensor, Tensor]
+
+
+class Hidden(TraceLoss):
+    """Mean over pairs of layers of a distance between hidden states.
+
+    distance       a row of losses.distances.DISTANCES
+    layer_map      a rule or pairs of losses.layer_map, or "learned" (losses.learned_layers)
+    embedding      hold the embeddings against each other too
+    student_width, teacher_width   D of the hidden states, where they differ or a map is learned
+    project        learn a projection even where the widths are equal, from the identity
+    until          share of the stage after which the term fades, linearly, to 0 at the stage's end
+    frozen_after   share of the stage after which a learned map stands still
+
+    Raises ValueError where a setting is out of its range or does not fit the Traces.
+    """
+
+    needs = frozenset({"hidden"})
+
+    def __init__(
+        self,
+        *,
+        distance: str = "relative",
+        layer_map: Rule = "uniform",
+        embedding: bool = False,
+        student_width: int = 0,
+        teacher_width: int = 0,
+        project: bool = False,
+        until: float = 1.0,
+        frozen_after: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if distance not in DISTANCES:
+            raise ValueError(f"distance = {distance!r}: choose one of {', '.join(DISTANCES)}")
+        if not 0 <= until <= 1:
+            raise ValueError(f"until = {until}: must be a share of the stage, 0 to 1")
+        self.distance, self.until, self.embedding = DISTANCES[distance], float(until), embedding
+        self.projection = Projection(
+            student_width=student_width, teacher_width=teacher_width, project=project
+        )
+        learned = layer_map == "learned"
+        self.layers = None if learned else LayerMap(layer_map, embedding=embedding)
+        self.learned = (
+            LearnedLayers(teacher_width=teacher_width, frozen_after=frozen_after)
+            if learned
+            else None
+        )
+
+    def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
+        """Scalar, in fp32."""
+        rows = self._rows(student, teacher, batch)
+        values = [self.distance(self.projection(s, t), t) for s, t in rows]
+        return self._strength(batch.progress) * torch.stack(values).mean()
+
+    def _rows(self, student: Trace, teacher: Trace, batch: Batch) -> list[Rows]:
+        mask_BT = batch.mask_BT
+        if self.layers is not None:
+            pairs = layer_pairs(student, teacher, self.layers)
+            return [(counted(s, mask_BT), counted(t, mask_BT)) for s, t in pairs]
+        assert self.learned is not None  # the constructor makes one or the other
+        blocks = depth(student, whose="student")
+        _ = depth(teacher, whose="teacher")
+        targets = [counted(h, mask_BT) for h in teacher.hidden]
+        blended = self.learned(targets[1:], blocks, batch.progress)
+        rows = [(counted(s, mask_BT), z) for s, z in zip(student.hidden[1:], blended, strict=True)]
+        start = [(counted(student.hidden[0], mask_BT), targets[0])] if self.embedding else []
+        return start + rows
+
+    def _strength(self, progress: float) -> float:
+        return 1.0 if progress <= self.until else (1 - progress) / (1 - self.until)

@@ -1,0 +1,60 @@
+"""Layers of the teacher blended by learned gates (after LAD: Lin, Chen, Kao, Sensors 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from asnn_goose.losses.layer_map import uniform_pairs
+
+
+class LearnedLayers(nn.Module):
+    """One target per student block out of all of the teacher's, so that none is skipped.
+
+    Student block j owns the teacher's layers after g(j-1) up to g(j) of the uniform map. Within
+    them z_i = G z_{i-1} + (1 - G) h_i, from z_1 = h_1, with one gate per token,
+    G = sigmoid(W [z; h] + b), shared by all layers and 1/2 at the start. The paper's equations
+    could not be verified: this form is ours.
+
+    teacher_width  D of the teacher's hidden states
+    frozen_after   share of the stage after which the gates stand still and the targets are
+                   constants: gates that went on could make targets ever easier to meet
+    """
+
+    def __init__(self, *, teacher_width: int, frozen_after: float) -> None:
+        super().__init__()
+        if teacher_width < 1:
+            raise ValueError(f"teacher_width = {teacher_width}: a learned layer_map needs it")
+        if not 0 <= frozen_after <= 1:
+            raise ValueError(f"frozen_after = {frozen_after}: must be a share, 0 to 1")
+        self.frozen_after = float(frozen_after)
+        self.weight = nn.Parameter(torch.zeros(2 * teacher_width))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(
+        self, layers: Sequence[Tensor], student_depth: int, progress: float
+    ) -> list[Tensor]:
+        """Targets (n,D) of the student's blocks 1, 2, ...; `layers` are the teacher's 1 to N.
+
+        Raises ValueError where the teacher has fewer blocks, or another width.
+        """
+        if student_depth > len(layers) or 2 * layers[0].shape[-1] != len(self.weight):
+            raise ValueError(
+                f"layer_map = 'learned' for {student_depth} student blocks and teacher_width = "
+                f"{len(self.weight) // 2}: the teacher has {len(layers)} blocks of width "
+                f"{layers[0].shape[-1]}"
+            )
+        ends = [g for _, g in uniform_pairs(student_depth, len(layers))]
+        starts = [0, *ends[:-1]]
+        targets = [self._blend(layers[a:b]) for a, b in zip(starts, ends, strict=True)]
+        frozen = progress >= self.frozen_after
+        return [z.detach() for z in targets] if frozen else targets
+
+    def _blend(self, layers: Sequence[Tensor]) -> Tensor:
+        z_nD = layers[0]
+        for h_nD in layers[1:]:
+            score_n = (torch.cat([z_nD, h_nD], dim=-1) * self.weight).sum(-1) + self.bias
+            z_nD = torch.lerp(h_nD, z_nD, score_n.sigmoid()[:, None])
+        return z_nD

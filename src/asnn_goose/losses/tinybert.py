@@ -1,0 +1,111 @@
+"""TinyBERT's Transformer distillation (Jiao et al., EMNLP Findings 2020, arXiv 1909.10351).
+
+Its two steps, general and task-specific, are two stages with these losses on two sets of texts;
+prediction-only training after them is a third, with "kl".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asnn_goose.losses.distances import mse
+from asnn_goose.losses.features import (
+    Projection,
+    at_positions,
+    check_rope_theta,
+    counted,
+    layer_pairs,
+)
+from asnn_goose.losses.kinds import TraceLoss
+from asnn_goose.losses.layer_map import LayerMap, Rule
+from asnn_goose.ops.attention import causal_pairs, causal_scores
+from asnn_goose.trace import Batch, Trace
+
+
+class TinyBERT(TraceLoss):
+    """Sum over j = 0..M of MSE(W h_j, h_g(j)): embedding and hidden states, W shared by all.
+
+    The sum is the paper's: the term grows with depth.
+
+    layer_map  a rule or pairs of losses.layer_map; the embedding is always added
+    student_width, teacher_width   D of the hidden states, where they differ
+    project    learn W even where the widths are equal, from the identity
+    """
+
+    needs = frozenset({"hidden"})
+
+    def __init__(
+        self,
+        *,
+        layer_map: Rule = "uniform",
+        student_width: int = 0,
+        teacher_width: int = 0,
+        project: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layers = LayerMap(layer_map, embedding=True)
+        self.projection = Projection(
+            student_width=student_width, teacher_width=teacher_width, project=project
+        )
+
+    def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
+        """Scalar, in fp32."""
+        values = []
+        for student_BTD, teacher_BTD in layer_pairs(student, teacher, self.layers):
+            target_nD = counted(teacher_BTD, batch.mask_BT)
+            found_nD = self.projection(counted(student_BTD, batch.mask_BT), target_nD)
+            values.append(mse(found_nD, target_nD))
+        return torch.stack(values).sum()
+
+
+class TinyBERTAttention(TraceLoss):
+    """Sum over blocks of the MSE between scores before the softmax, q k / sqrt(N).
+
+    Of a recurrent student these are r k / sqrt(N), which is not all that mixes its tokens:
+    "matrix_orientation" compares the whole of it. The mean is over heads and causal pairs of
+    tokens that count (the paper's also over the hidden pairs, which are 0).
+
+    layer_map   a rule or pairs of losses.layer_map; blocks count from 1
+    rope_theta  the teacher's rotary base: a Trace holds its q and k before positions; 0 leaves
+                them so
+    """
+
+    needs = frozenset({"queries", "keys"})
+
+    def __init__(self, *, layer_map: Rule = "uniform", rope_theta: float = 0.0) -> None:
+        super().__init__()
+        self.layers = LayerMap(layer_map)
+        self.rope_theta = check_rope_theta(rope_theta)
+
+    def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
+        """Scalar, in fp32. ValueError where the numbers of heads differ."""
+        depths = len(student.queries), len(teacher.queries)
+        pairs = self.layers.pairs(*depths)
+        if any(0 in pair for pair in pairs):
+            raise ValueError("layer_map has the embedding, 0: attention scores begin with block 1")
+        mask_BT = batch.mask_BT
+        used_BTT = (causal_pairs(mask_BT) & mask_BT[:, None, :, None]).squeeze(1)
+        values = [
+            _score_error(
+                _scores(student, j - 1, 0.0), _scores(teacher, g - 1, self.rope_theta), used_BTT
+            )
+            for j, g in pairs
+        ]
+        return torch.stack(values).sum()
+
+
+def _scores(trace: Trace, block: int, theta: float) -> Tensor:
+    q_BTHN, k_BTHN = trace.queries[block], trace.keys[block]
+    with torch.autocast(q_BTHN.device.type, enabled=False):
+        return causal_scores(at_positions(q_BTHN, theta), at_positions(k_BTHN, theta))
+
+
+def _score_error(student_BHTT: Tensor, teacher_BHTT: Tensor, used_BTT: Tensor) -> Tensor:
+    if student_BHTT.shape != teacher_BHTT.shape:
+        raise ValueError(
+            f"the student has {student_BHTT.shape[1]} heads, the teacher {teacher_BHTT.shape[1]}: "
+            "attention scores need the same number"
+        )
+    error_BTT = (student_BHTT - teacher_BHTT).square().mean(1)
+    return error_BTT.where(used_BTT, 0.0).sum() / used_BTT.sum().clamp_min(1)

@@ -1,0 +1,98 @@
+"""Students as starting points and as teachers: the rungs of a teacher-assistant chain.
+
+Mirzadeh et al., AAAI 2020, arXiv 1902.03393: between a teacher and a student that is far from it
+stand assistants, each of which teaches the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from asnn_goose.model.goose.causal_lm import GooseForCausalLM
+from asnn_goose.model.goose.config import GooseConfig
+from asnn_goose.model.teacher import TeacherError
+from asnn_goose.trace import Trace
+
+
+class Assistant:
+    """A frozen student that teaches; it has of a Teacher what stages need."""
+
+    def __init__(
+        self, model: GooseForCausalLM, tokenizer: PreTrainedTokenizerBase | None, *, name: str
+    ) -> None:
+        self.model = model.train(False).requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+
+    @property
+    def layers(self) -> torch.nn.ModuleList:
+        """The blocks, first to last."""
+        return cast(torch.nn.ModuleList, self.model.blocks)
+
+    @torch.no_grad()
+    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
+        """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS)."""
+        trace: Trace = self.model.trace(tokens_BT, needs)
+        return trace
+
+
+def is_student(name_or_path: str) -> bool:
+    """Whether the name leads to a finished run or to the folder of a student."""
+    try:
+        config = json.loads(
+            (student_place(name_or_path) / "config.json").read_text(encoding="utf-8")
+        )
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == GooseConfig.model_type
+
+
+def load_student(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> GooseForCausalLM:
+    """The student of a run, or in a folder. Raises TeacherError where there is none."""
+    folder = student_place(name_or_path)
+    if not is_student(name_or_path):
+        raise TeacherError(
+            f"{name_or_path} is no student: give a finished run or its model/ folder"
+        )
+    try:
+        return GooseForCausalLM.from_pretrained(folder, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise TeacherError(f"the student in {folder} cannot be loaded: {error}") from error
+
+
+def load_assistant(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Assistant:
+    """A student as a teacher. Raises TeacherError where there is none."""
+    model = load_student(name_or_path, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(student_place(name_or_path))
+    return Assistant(model, tokenizer, name=name_or_path)
+
+
+def student_place(name_or_path: str) -> Path:
+    """Where the weights of a run's student, or of a student's own folder, would be."""
+    folder = Path(name_or_path).expanduser()
+    return folder / "model" if (folder / "recipe.toml").is_file() else folder
+
+
+@torch.no_grad()
+def continued(start: GooseForCausalLM, **overrides: Any) -> GooseForCausalLM:
+    """`start` itself, with `overrides` of its configuration: only `precision` may change.
+
+    Raises ValueError for a field that would need other weights.
+    """
+    precision = overrides.pop("precision", None)
+    for setting, value in overrides.items():
+        found = getattr(start.config, setting)
+        if value != found:
+            raise ValueError(
+                f"{setting} = {value!r}: the student to start from has {found!r}; "
+                "only precision can change"
+            )
+    if precision is not None:
+        start.set_precision(precision)
+    return start

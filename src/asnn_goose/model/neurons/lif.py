@@ -1,0 +1,88 @@
+"""Leaky integrate-and-fire neurons that run along the tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asnn_goose.model.neurons.neuron import Neuron, widened
+from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
+from asnn_goose.ops.spike_codes import Spikes
+from asnn_goose.ops.surrogate import Surrogate, binary_spikes, ternary_spikes
+
+
+class LIF(Neuron):
+    """The neuron of SpikeGPT (arXiv 2302.13939), one step a token.
+
+    V <- V + (h_t - V) / tau, s = 1[V > threshold], then V <- V (1 - s): a hard reset to 0, whose
+    gradient is kept. Spikes stand for 1. The membrane starts at 0 in `forward`;
+    `forward_with_state` takes it in and hands it on. The cost is sequential in the tokens.
+
+    threshold  absolute here, 1 in the paper
+    ternary    s = 1[V > threshold] - 1[V < -threshold], reset by V (1 - |s|)
+    surrogate  over V - threshold, ATan in the paper; "learnable" follows the membrane from the
+               second batch on
+    """
+
+    training_only = "carries a membrane along tokens"
+
+    def __init__(
+        self,
+        columns: int,
+        *,
+        steps: int = 1,
+        code: str = "radix3",
+        threshold: float = 1.0,
+        tau: float = 2.0,
+        ternary: bool = False,
+        surrogate: str = "atan",
+        surrogate_shape: float | None = None,
+    ) -> None:
+        super().__init__(columns, steps=steps, code=code, threshold=threshold)
+        if steps != 1:
+            raise ValueError(f"steps = {steps}: a LIF neuron spikes once a token; take 1")
+        if tau < 1:
+            raise ValueError(f"tau = {tau}: must be at least 1")
+        self.tau, self.ternary = tau, ternary
+        self.gradient = SurrogateGradient(surrogate, shape=surrogate_shape)
+
+    def forward(self, h_BTK: Tensor) -> Tensor:
+        """Spikes (..., T, K) in h's dtype, from membranes at rest."""
+        return self.forward_with_state(h_BTK, None)[0]
+
+    def forward_with_state(self, h_BTK: Tensor, state_BK: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Spikes (..., T, K) in h's dtype, and the membranes (..., K) after the last token.
+
+        state_BK  membranes after the token before, in fp32; None at rest
+        """
+        spikes_BTK, membranes_BTK, state_BK = self._run(widened(h_BTK), state_BK)
+        self.gradient.follow(membranes_BTK)
+        return spikes_BTK.to(h_BTK.dtype), state_BK
+
+    @torch.no_grad()
+    def encode(self, h_BTK: Tensor) -> Spikes:
+        """Spikes (..., T, K) from membranes at rest, and the amplitude 1."""
+        wide_BTK = widened(h_BTK)
+        return Spikes(self._run(wide_BTK, None)[0], wide_BTK.new_ones(1))
+
+    def constants(self) -> dict[str, float]:
+        """Spikes stand for 1."""
+        return {"amplitude": 1.0}
+
+    def _run(self, h_BTK: Tensor, state_BK: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Spikes, membranes before their reset, and the last membrane after it."""
+        if h_BTK.dim() < 2:
+            raise ValueError(f"h has shape {tuple(h_BTK.shape)}: needs an axis of tokens")
+        v_BK = torch.zeros_like(h_BTK[..., 0, :]) if state_BK is None else state_BK
+        h, spikes, membranes = self.gradient.now(), list[Tensor](), list[Tensor]()
+        for h_BK in h_BTK.unbind(-2):
+            v_BK = v_BK + (h_BK - v_BK) / self.tau
+            membranes.append(v_BK.detach())
+            spikes.append(self._fire(v_BK, h))
+            size_BK = spikes[-1] * v_BK.detach().sign() if self.ternary else spikes[-1]
+            v_BK = v_BK * (1 - size_BK)
+        return torch.stack(spikes, -2), torch.stack(membranes, -2), v_BK
+
+    def _fire(self, v_BK: Tensor, h: Surrogate) -> Tensor:
+        fire = ternary_spikes if self.ternary else binary_spikes
+        return fire(v_BK, self.threshold, h)

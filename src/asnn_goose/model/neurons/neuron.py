@@ -1,0 +1,121 @@
+"""What every spiking neuron answers to, and how a gradient passes one."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from asnn_goose.ops.spike_codes import Spikes, levels
+
+TINY = 1e-6
+"""Below this no amplitude or threshold is learned or measured (LSQ, arXiv 1902.08153)."""
+
+
+class Neuron(nn.Module, ABC):
+    """From an activation to spikes, with a gradient; each vector of the last axis is one token's.
+
+    columns    K, the length of a token's vector
+    steps      ternary steps of spikes, put together as `code` says (`ops.spike_codes`)
+    threshold  in multiples of the mean magnitude: one step fires above it, more reach up to it
+
+    What is measured on the first batch is measured on the first batch of training that is not
+    silent; until then, every batch is coded by its own. In eval mode forward(h) is, to the bit,
+    encode(h).values() in h's dtype.
+
+    Raises ValueError for settings that do not fit together.
+    """
+
+    training_only: str = ""
+    """Why the engine cannot run it; empty where it can."""
+
+    def __init__(
+        self, columns: int, *, steps: int = 1, code: str = "radix3", threshold: float = 0.7
+    ) -> None:
+        super().__init__()
+        if columns < 1:
+            raise ValueError(f"columns = {columns}: must be at least 1")
+        check_positive("threshold", threshold)
+        self.columns, self.steps, self.code, self.threshold = columns, steps, code, threshold
+        self.levels = levels(code, steps)
+
+    @abstractmethod
+    def forward(self, h_BK: Tensor) -> Tensor:
+        """(..., K) -> what the spikes stand for, same shape and dtype."""
+
+    @abstractmethod
+    def encode(self, h_BK: Tensor) -> Spikes:
+        """Integers and amplitude, without a gradient, in fp32 at least.
+
+        The amplitude is (..., 1), or (1,) where all tokens share it, or (..., K) or (K,) in
+        neurons that are training-only.
+        """
+
+    @abstractmethod
+    def constants(self) -> dict[str, float]:
+        """The numbers behind `packed`."""
+
+    def packed(self) -> dict[str, float]:
+        """What the engine must know.
+
+        threshold  relative to each token's mean magnitude, as `ops.spike_codes.encode` takes it
+        factor     beside it, where a learned number multiplies the amplitude
+        amplitude  instead of it, the value of one unit of q for every token:
+                   q = round(h / amplitude), clipped
+        fires      beside that, for one step: q is the sign of h where |h| is above it
+
+        Raises ValueError where the neuron is training-only.
+        """
+        if self.training_only:
+            raise ValueError(f"{type(self).__name__} is training-only: {self.training_only}")
+        return self.constants()
+
+
+def check_positive(setting: str, value: float) -> None:
+    """Raise ValueError unless a setting is a finite number above 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{setting} = {value}: must be above 0")
+
+
+def check_rate(steps: int, code: str) -> None:
+    """Raise ValueError where steps that count alike are asked to count otherwise."""
+    if steps > 1 and code != "rate":
+        raise ValueError(f"code = {code!r}: this neuron's {steps} steps count alike; take 'rate'")
+
+
+def check_per(per: str) -> None:
+    """Raise ValueError unless a number is learned per tensor or per channel."""
+    if per not in ("tensor", "channel"):
+        raise ValueError(f"per = {per!r}: choose tensor or channel")
+
+
+def widened(h_BK: Tensor) -> Tensor:
+    """The same numbers in fp32 at least."""
+    return h_BK.to(torch.promote_types(h_BK.dtype, torch.float32))
+
+
+def positive(x: Tensor) -> Tensor:
+    """A learned number, kept at TINY or above; the gradient passes, so that it may come back."""
+    return passed(x, x.detach().clamp_min(TINY), torch.ones_like(x))
+
+
+def passed(h: Tensor, values: Tensor, slope: Tensor) -> Tensor:
+    """`values` going forward; going back, the gradient of `h` is that of the values times `slope`.
+
+    Values and slope carry no gradient of their own; the values have h's shape and dtype.
+    """
+    return cast(Tensor, _Passed.apply(h, values, slope))  # type: ignore[no-untyped-call]
+
+
+class _Passed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, values: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0] * ctx.saved_tensors[0], None, None

@@ -1,0 +1,53 @@
+"""The surrogate that a neuron uses, with the one that learns its width."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from asnn_goose.model.neurons.neuron import TINY
+from asnn_goose.ops.surrogate import Surrogate, surrogate
+
+MOMENTUM = 0.99
+
+
+class SurrogateGradient(nn.Module):
+    """`ops.surrogate.surrogate(name, shape)`.
+
+    "learnable" (after LSG, Lian et al., IJCAI 2023) is a rectangle of width softplus(p). Buffer
+    `p` starts where the width is 2 std(v) of the first batch, and then lets it follow 2 std(v) as
+    an exponential mean; before that the width is 1.
+    """
+
+    p: Tensor
+    measured: Tensor
+
+    def __init__(self, name: str, *, shape: float | None = None) -> None:
+        super().__init__()
+        self.h = surrogate(name, shape)
+        self.name, self.shape = name, shape
+        if name == "learnable":
+            if shape is not None:
+                raise ValueError(f"surrogate_shape = {shape}: learnable measures its own")
+            self.register_buffer("p", _inverse_softplus(torch.tensor(1.0)))
+            self.register_buffer("measured", torch.tensor(False))
+
+    def now(self) -> Surrogate:
+        """h(u) with its present width, which later batches do not move."""
+        return surrogate(self.name, self.p.clone()) if self.name == "learnable" else self.h
+
+    @torch.no_grad()
+    def follow(self, v: Tensor) -> None:
+        """Let the width of "learnable" follow membranes v, in training; silence moves nothing."""
+        if self.name != "learnable" or not self.training or v.numel() < 2 or not bool(v.any()):
+            return
+        width = 2 * v.float().std().clamp_min(TINY).to(self.p.device)
+        if bool(self.measured):
+            width = torch.lerp(width, nn.functional.softplus(self.p.float()), MOMENTUM)
+        self.p.copy_(_inverse_softplus(width))
+        self.measured.fill_(True)
+
+
+def _inverse_softplus(x: Tensor) -> Tensor:
+    """The p with softplus(p) = x, for small x too."""
+    return x + torch.log(-torch.expm1(-x))

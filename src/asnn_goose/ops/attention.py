@@ -1,0 +1,34 @@
+"""The matrix by which attention mixes tokens."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+HIDDEN_SCORE = -1e9
+"""Score of a pair that is not looked at: finite, so that differences of logarithms stay so."""
+
+
+def causal_scores(q_BTHN: Tensor, k_BTHN: Tensor) -> Tensor:
+    """Scores q k^T / sqrt(N) as (B,H,T,T); entries above the diagonal mean nothing."""
+    q, k = q_BTHN.transpose(1, 2), k_BTHN.transpose(1, 2)
+    return q @ k.transpose(-1, -2) / math.sqrt(q_BTHN.shape[-1])
+
+
+def causal_pairs(keep_BT: Tensor) -> Tensor:
+    """True (B,1,T,T) where a token [row] may look at another [column] that is kept."""
+    T = keep_BT.shape[1]
+    causal = torch.ones(T, T, dtype=torch.bool, device=keep_BT.device).tril()
+    return (causal & keep_BT[:, None, :])[:, None]
+
+
+def causal_log_attention(q_BTHN: Tensor, k_BTHN: Tensor, keep_BT: Tensor) -> Tensor:
+    """Logarithm of softmax(q k^T / sqrt(N)) as (B,H,T,T) over the earlier tokens that are kept.
+
+    Every row also looks at itself, so that the rows of tokens that are not kept stay finite.
+    """
+    own = torch.eye(keep_BT.shape[1], dtype=torch.bool, device=keep_BT.device)
+    scores = causal_scores(q_BTHN, k_BTHN)
+    return scores.masked_fill(~(causal_pairs(keep_BT) | own), HIDDEN_SCORE).log_softmax(-1)

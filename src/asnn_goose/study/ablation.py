@@ -1,0 +1,224 @@
+"""Carry out a grid: every cell with every seed, each scored on the same windows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from asnn_goose.recipe.numbers import ALL
+from asnn_goose.study.errors import StudyError
+from asnn_goose.study.grid import Grid, Run, ScoringTable
+from asnn_goose.study.jobs import Ended, Job, carry_out
+from asnn_goose.study.scores import Scores, ScoresError, read_scores
+from asnn_goose.train import durable
+from asnn_goose.train.folder import locked
+from asnn_goose.train.signals import StopSignals
+
+UNCHECKED = ".eval.json.part"
+"""Scores as `eval` writes them; they get their name when it has ended well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """A run ended. failure: why it did not give scores, or None; eta_s: to the last run's end."""
+
+    run: Run
+    done: int
+    total: int
+    seconds: float
+    eta_s: float
+    failure: str | None
+
+
+class StudyInterrupted(StudyError):  # noqa: N818 - not an error
+    """SIGINT or SIGTERM came: runs under way were saved, finished ones are kept."""
+
+    def __init__(self, *, signal: int, out: Path) -> None:
+        super().__init__(f"stopped; what is done is kept in {out}: continue with --resume")
+        self.exit_code = 128 + signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """Where a study keeps what belongs to each of its runs."""
+
+    path: Path
+
+    def recipe(self, run: Run) -> Path:
+        """The run's recipe, before it begins."""
+        return self.path / "recipes" / f"{run.name}.toml"
+
+    def run(self, run: Run) -> Path:
+        """The run folder."""
+        return self.path / "runs" / run.name
+
+    def log(self, run: Run) -> Path:
+        """What its commands printed."""
+        return self.path / "logs" / f"{run.name}.log"
+
+    def scores(self, run: Run) -> Path:
+        """Its scores; there when it is finished."""
+        return self.run(run) / "eval.json"
+
+    def prepare(self, runs: Sequence[Run], *, resume: bool) -> None:
+        """Make folders and write recipes.
+
+        Raises StudyError where the folder is taken, or holds a run of another recipe.
+        """
+        if not resume and (self.path / "recipes").exists():
+            raise StudyError(
+                f"{self.path} holds a study: continue it with --resume, or choose another --out"
+            )
+        for name in ("recipes", "runs", "logs"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        for run in runs:
+            self._write_recipe(run)
+
+    def _write_recipe(self, run: Run) -> None:
+        file, text = self.recipe(run), run.recipe.to_toml()
+        if self.run(run).exists() and file.exists() and file.read_text("utf-8") != text:
+            raise StudyError(
+                f"cell {run.cell!r} was begun with another recipe ({file}): delete"
+                f" {self.run(run)} to run it anew, or choose another --out"
+            )
+        durable.write_text(file, text)
+
+
+@dataclass(kw_only=True)
+class Study:
+    """A grid being carried out in a folder.
+
+    goose    how to call the command line: ("asnn-goose",)
+    workers  runs at a time, each on one thread
+    tell     gets a sentence now and then
+    on_run   gets an Advance when a run ended
+    """
+
+    grid: Grid
+    out: Path
+    goose: Sequence[str]
+    workers: int = 2
+    tell: Callable[[str], None]
+    on_run: Callable[[Advance], None]
+    _seconds: list[float] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Folder:
+        """Where everything is."""
+        return Folder(path=self.out)
+
+    def carry_out(self, runs: Sequence[Run], *, resume: bool) -> None:
+        """Train and score the runs that are not finished.
+
+        A run that fails stops no other: its failure goes to `on_run`, its log is kept, and with
+        `resume` it is tried again. Raises StudyError where the folder is taken, StudyInterrupted
+        where a signal came.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.out, tell=self.tell))
+            self.folder.prepare(runs, resume=resume)
+            left = [run for run in runs if not self._is_finished(run)]
+            if len(left) < len(runs):
+                self.tell(f"{len(runs) - len(left)} of {len(runs)} runs are finished and kept")
+            signals = stack.enter_context(StopSignals(self.tell))
+            by_name = {run.name: run for run in left}
+            done = len(runs) - len(left)
+
+            def on_end(ended: Ended) -> None:
+                nonlocal done
+                done += 1
+                self.on_run(self._advance(by_name[ended.job.name], ended, done, len(runs)))
+
+            carry_out(
+                [self._job(run) for run in left],
+                workers=self.workers,
+                on_end=on_end,
+                stopped=lambda: signals.received is not None,
+            )
+        if signals.received is not None:
+            raise StudyInterrupted(signal=signals.received, out=self.out)
+
+    def _is_finished(self, run: Run) -> bool:
+        """Whether a run has scores. Raises StudyError where they were taken in another way."""
+        file = self.folder.scores(run)
+        if not file.exists():
+            return False
+        try:
+            read_scores(file, scoring=self.grid.scoring)
+        except ScoresError as error:
+            raise StudyError(f"{error}; delete {file.parent} or choose another --out") from error
+        return True
+
+    def _job(self, run: Run) -> Job:
+        folder = self.folder.run(run)
+        begun = (folder / "recipe.toml").exists()
+        train = ("distill", str(self.folder.recipe(run)), "--out", str(folder), "--quiet")
+        return Job(
+            name=run.name,
+            commands=(
+                (*self.goose, *train, *(["--resume"] if begun else [])),
+                (*self.goose, *scoring_command(self.grid.scoring, folder)),
+            ),
+            log=self.folder.log(run),
+        )
+
+    def _advance(self, run: Run, ended: Ended, done: int, total: int) -> Advance:
+        failure = self._settle(run, ended)
+        self._seconds.append(ended.seconds)
+        each = sum(self._seconds) / len(self._seconds)
+        return Advance(
+            run=run,
+            done=done,
+            total=total,
+            seconds=ended.seconds,
+            eta_s=each * (total - done) / self.workers,
+            failure=failure,
+        )
+
+    def _settle(self, run: Run, ended: Ended) -> str | None:
+        """Keep the scores of a run that ended well; else say why there are none."""
+        if ended.code:
+            return f"exit code {ended.code}: {last_words(self.folder.log(run))}"
+        unchecked = self.folder.run(run) / UNCHECKED
+        try:
+            read_scores(unchecked, scoring=self.grid.scoring)
+        except ScoresError as error:
+            return str(error)
+        unchecked.replace(self.folder.scores(run))
+        if not self.grid.keep_models:
+            for name in ("checkpoints", "model"):
+                shutil.rmtree(self.folder.run(run) / name, ignore_errors=True)
+        return None
+
+    def results(self) -> tuple[list[Scores], dict[str, str]]:
+        """Scores of every finished run of the grid, and of runs whose scores are of no use, why."""
+        found, refused = [], {}
+        for run in self.grid.runs():
+            file = self.folder.scores(run)
+            if file.exists():
+                try:
+                    scores = read_scores(file, scoring=self.grid.scoring)
+                except ScoresError as error:
+                    refused[run.name] = str(error)
+                else:
+                    found.append(replace(scores, cell=run.cell, seed=run.seed))
+        return found, refused
+
+
+def scoring_command(scoring: ScoringTable, folder: Path) -> tuple[str, ...]:
+    """`eval` of a run with the grid's texts, tokens and window."""
+    tokens = "all" if scoring.tokens == ALL else str(scoring.tokens)
+    texts = [word for text in scoring.on for word in ("--on", text)]
+    protocol = ("--tokens", tokens, "--window", str(scoring.window))
+    return ("eval", str(folder), *texts, *protocol, "--json", str(folder / UNCHECKED))
+
+
+def last_words(log: Path) -> str:
+    """The last error a log tells of, else its last line."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    lines = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")]
+    return (errors or lines or ["it printed nothing"])[-1]

@@ -1,0 +1,195 @@
+"""A grid: one recipe, named changes to it, seeds; every cell is one change and nothing else."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from asnn_goose.recipe import Recipe, RecipeError, load_recipe
+from asnn_goose.recipe.errors import hint
+from asnn_goose.recipe.numbers import Count, CountOrAll
+from asnn_goose.recipe.schema import Table
+from asnn_goose.study.errors import GridError
+
+Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+OWN = frozenset({"name", "seed"})
+"""Settings of a recipe that belong to the grid and that no cell may change."""
+
+
+class ScoringTable(Table):
+    """[eval]: what every student is scored on, as `asnn-goose eval` names it.
+
+    The first text decides the order of tables and plots.
+    """
+
+    on: tuple[str, ...] = Field(default=("validation", "out-of-domain"), min_length=1)
+    tokens: CountOrAll = 16_000
+    window: Count = 256
+
+
+class CellTable(Table):
+    """[[cell]]: a name and its changes, written as after `--set`; none for the control."""
+
+    name: Name
+    changes: tuple[str, ...] = Field(default=(), alias="set")
+    equal_tokens: bool = True
+
+
+class GridTable(Table):
+    """A grid file. `base` is a recipe, found from the folder of the grid."""
+
+    name: Name
+    base: str
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    keep_models: bool = False
+    eval: ScoringTable = ScoringTable()
+    cell: tuple[CellTable, ...] = Field(min_length=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One recipe of a grid, before it gets a seed."""
+
+    name: str
+    changes: tuple[str, ...]
+    recipe: Recipe
+
+    @property
+    def tokens(self) -> int:
+        """Token budget over all stages."""
+        return sum(stage.tokens for stage in self.recipe.stage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One cell with one seed."""
+
+    cell: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return self.recipe.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A checked grid; `control` is the cell without changes."""
+
+    name: str
+    control: Cell
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    scoring: ScoringTable
+    keep_models: bool
+
+    def runs(self, *, cells: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[Run]:
+        """Every cell with the first seed, then with the next; the control comes first.
+
+        `cells` and `seeds` narrow it down, but never leave out the control. Raises GridError for
+        one that the grid does not have.
+        """
+        names = [cell.name for cell in self.cells]
+        for cell in cells:
+            if cell not in names:
+                raise GridError(f"the grid has no cell {cell!r}; {hint(cell, names)}")
+        for seed in seeds:
+            if seed not in self.seeds:
+                raise GridError(f"seed {seed}: the grid has {', '.join(map(str, self.seeds))}")
+        for seed in seeds or self.seeds:
+            for one in sorted(self.cells, key=lambda one: one is not self.control):
+                if not cells or one.name in cells or one is self.control:
+                    yield _seeded(one, seed)
+
+
+def _seeded(cell: Cell, seed: int) -> Run:
+    named = {"name": f"{cell.name}-seed{seed}", "seed": seed}
+    return Run(cell=cell.name, seed=seed, recipe=cell.recipe.model_copy(update=named))
+
+
+def load_grid(path: Path) -> Grid:
+    """Read a grid, make and check the recipe of every cell.
+
+    Every cell trains on one thread, and on as many tokens as the control unless it says
+    `equal_tokens = false`. Raises GridError, or OSError where a file cannot be read.
+    """
+    table = _read(path)
+    base = path.parent / table.base
+    cells = tuple(_cell(cell, base) for cell in table.cell)
+    control = _control(cells, path)
+    for cell, row in zip(cells, table.cell, strict=True):
+        _check_tokens(cell, control, equal=row.equal_tokens)
+    return Grid(
+        name=table.name,
+        control=control,
+        cells=cells,
+        seeds=table.seeds,
+        scoring=table.eval,
+        keep_models=table.keep_models,
+    )
+
+
+def _read(path: Path) -> GridTable:
+    try:
+        table = GridTable.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GridError(f"{path} is not readable as TOML: {error}") from error
+    except ValidationError as error:
+        lines = [_describe(entry) for entry in error.errors()]
+        raise GridError("\n  ".join([f"{path}:", *lines])) from None
+    for what, values in (("cell", [c.name for c in table.cell]), ("seed", table.seeds)):
+        twice = [str(value) for value, count in Counter(values).items() if count > 1]
+        if twice:
+            raise GridError(f"{path}: {what} {twice[0]} comes twice: each once")
+    return table
+
+
+def _describe(error: Any) -> str:
+    """One line: place, value, what would be right."""
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{place}: unknown key; {hint(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return f"{place}: missing"
+    return f"{place} = {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _keys_at(location: Sequence[Any]) -> list[str]:
+    tables: dict[str, type[Table]] = {"cell": CellTable, "eval": ScoringTable}
+    table = tables[str(location[0])] if location else GridTable
+    return [field.alias or name for name, field in table.model_fields.items()]
+
+
+def _cell(table: CellTable, base: Path) -> Cell:
+    for change in table.changes:
+        if change.partition("=")[0].strip() in OWN:
+            raise GridError(f"cell {table.name!r}: {change}: names and seeds are the grid's own")
+    try:
+        recipe = load_recipe(base, (*table.changes, "train.threads=1"))
+    except RecipeError as error:
+        raise GridError(f"cell {table.name!r}: {error}") from error
+    return Cell(name=table.name, changes=table.changes, recipe=recipe)
+
+
+def _control(cells: Sequence[Cell], path: Path) -> Cell:
+    unchanged = [cell for cell in cells if not cell.changes]
+    if len(unchanged) != 1:
+        found = ", ".join(cell.name for cell in unchanged) or "none"
+        raise GridError(f"{path}: cells without changes: {found}; wanted one, the control")
+    return unchanged[0]
+
+
+def _check_tokens(cell: Cell, control: Cell, *, equal: bool) -> None:
+    if equal and cell.tokens != control.tokens:
+        raise GridError(
+            f"cell {cell.name!r} trains on {cell.tokens:,} tokens and the control on"
+            f" {control.tokens:,}: make them equal, or say equal_tokens = false"
+        )

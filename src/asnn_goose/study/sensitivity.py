@@ -1,0 +1,130 @@
+"""Where precision hurts: one matrix is lowered, all else stays, and the loss is measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asnn_goose.model import GooseForCausalLM
+from asnn_goose.trace import IGNORED_LABEL
+
+Window = tuple[Tensor, Tensor]
+"""Inputs and labels (1,T) of a stretch of text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """What lowering each place costs, in nats per token more than `base`.
+
+    names    matrices and sites, the columns of the map
+    rows     layers, one by one or in runs of neighbours, as (first, last)
+    cost     rows x names
+    by_name  the same matrix lowered in all layers at once
+    whole    everything lowered at once
+    """
+
+    base: float
+    tokens: int
+    names: tuple[str, ...]
+    rows: tuple[tuple[int, int], ...]
+    cost: tuple[tuple[float, ...], ...]
+    by_name: tuple[float, ...]
+    whole: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "base_nll": self.base,
+            "tokens": self.tokens,
+            "names": list(self.names),
+            "layers": [list(row) for row in self.rows],
+            "cost": [list(row) for row in self.cost],
+            "by_name": list(self.by_name),
+            "whole": self.whole,
+        }
+
+
+def sensitivity(
+    student: GooseForCausalLM,
+    windows: Sequence[Window],
+    *,
+    entry: Mapping[str, Any],
+    names: Sequence[str] | None = None,
+    together: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """Lower one place after another to the precision `entry` and measure the cross-entropy.
+
+    student   keeps its own precision afterwards, and weights that went through a rotation and
+              back, which moves their last bits
+    names     places of `precision`; by default every matrix of a block
+    together  neighbouring layers that are lowered at the same time
+    progress  is told how many measurements are done, of how many
+
+    Raises ValueError for a precision or name that does not fit the student.
+    """
+    if together < 1:
+        raise ValueError(f"together = {together}: must be at least 1 layer")
+    chosen = tuple(names or student.config.matrix_columns)
+    own = dict(student.config.precision or {})
+    layers = student.config.num_hidden_layers
+    rows = tuple((a, min(a + together, layers) - 1) for a in range(0, layers, together))
+    tables = [own]
+    tables += [_in_layers(own, row, name, entry) for row in rows for name in chosen]
+    tables += [_in_layers(own, (0, layers - 1), name, entry) for name in chosen]
+    tables += [_all(own, layers, chosen, entry)]
+    found = list[float]()
+    try:
+        for table in tables:
+            student.set_precision(table)
+            found.append(_loss(student, windows))
+            if progress:
+                progress(len(found), len(tables))
+    finally:
+        student.set_precision(own)
+    base, *costs = found
+    extra = [cost - base for cost in costs]
+    width = len(chosen)
+    return Sensitivity(
+        base=base,
+        tokens=sum(int((labels != IGNORED_LABEL).sum()) for _, labels in windows),
+        names=chosen,
+        rows=rows,
+        cost=tuple(tuple(extra[i * width : (i + 1) * width]) for i in range(len(rows))),
+        by_name=tuple(extra[len(rows) * width : -1]),
+        whole=extra[-1],
+    )
+
+
+def _in_layers(
+    own: Mapping[str, Any], row: tuple[int, int], name: str, entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    places = {f"{layer}.{name}": dict(entry) for layer in range(row[0], row[1] + 1)}
+    return {**own, **places}
+
+
+def _all(
+    own: Mapping[str, Any], layers: int, names: Sequence[str], entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    places = {f"{layer}.{name}": dict(entry) for layer in range(layers) for name in names}
+    return {**own, **places}
+
+
+@torch.no_grad()
+def _loss(student: GooseForCausalLM, windows: Sequence[Window]) -> float:
+    """Mean cross-entropy in nats of the labelled tokens."""
+    student.train(False)
+    total, count = 0.0, 0
+    for tokens_BT, labels_BT in windows:
+        trace = student.trace(tokens_BT, frozenset({"vocab"}))
+        logits_nV = trace.vocab(slice(None))
+        total += float(F.cross_entropy(logits_nV, labels_BT.flatten(), reduction="sum"))
+        count += int((labels_BT != IGNORED_LABEL).sum())
+    if not count:
+        raise ValueError("nothing to score: the text holds fewer than two tokens")
+    return total / count

@@ -1,0 +1,83 @@
+"""Easy windows first: POCL (Liu and Zhang 2025, arXiv 2506.05695).
+
+The paper ranks samples by the loss and the ROUGE-L of the first student. On running text we take
+the student's loss and the teacher-student KL of each window; the fusion of the ranks is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+
+from asnn_goose.trace import Batch
+from asnn_goose.train.stages import Stage
+from asnn_goose.train.stages.stage import Tracing
+
+RANK_OFFSET = 60
+"""The constant of reciprocal rank fusion."""
+
+
+class Windows(Protocol):
+    """The part of a loader that gives chosen windows."""
+
+    def batch_of(self, places: Sequence[tuple[int, int]], progress: float) -> Batch:
+        """The batch of the windows (shard, first token)."""
+
+
+def fused_order(*scores: Sequence[float]) -> list[int]:
+    """Numbers of the windows, easiest first: falling sum over the scores of 1 / (60 + rank).
+
+    Rank 1 is the lowest score; equal ranks and equal sums go by number.
+    """
+    total = np.zeros(len(scores[0]))
+    for score in scores:
+        ranks = np.empty(len(score))
+        ranks[np.argsort(np.asarray(score), kind="stable")] = np.arange(1, len(score) + 1)
+        total += 1 / (RANK_OFFSET + ranks)
+    return [int(number) for number in np.argsort(-total, kind="stable")]
+
+
+def rank(
+    stage: Stage,
+    windows: Windows,
+    places: Sequence[tuple[int, int]],
+    *,
+    batch: int,
+    accelerator: Accelerator,
+) -> list[int]:
+    """Order of the windows by the student as it is; the main process's on all of them."""
+    losses: list[float] = []
+    divergences: list[float] = []
+    stage.eval()
+    for start in range(0, len(places), batch):
+        found = windows.batch_of(places[start : start + batch], 0.0).to(accelerator.device)
+        loss_B, kl_B = difficulty(stage, found)
+        losses += loss_B.tolist()
+        divergences += kl_B.tolist()
+    stage.train()
+    order: list[Any] = [fused_order(losses, divergences)]
+    return cast(list[int], broadcast_object_list(order)[0])
+
+
+@torch.no_grad()
+def difficulty(stage: Stage, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean -log p(label) of the student, and mean KL(teacher || student), per window (B,)."""
+    needs = frozenset({"vocab"})
+    teacher = stage.teacher.trace(batch.tokens_BT, needs)
+    student = cast(Tracing, stage.student).trace(batch.tokens_BT, needs)
+    rows, count = batch.tokens_BT.shape[1], stage.objective.chunk
+    loss_n, kl_n = [], []
+    for start in range(0, batch.tokens_BT.numel(), count):
+        tokens = slice(start, min(start + count, batch.tokens_BT.numel()))
+        log_q_nV = torch.log_softmax(student.vocab(tokens), -1)
+        log_p_nV = torch.log_softmax(teacher.vocab(tokens), -1)
+        labels_n1 = batch.labels_BT.flatten()[tokens, None]
+        loss_n.append(-log_q_nV.gather(1, labels_n1)[:, 0])
+        kl_n.append((log_p_nV.exp() * (log_p_nV - log_q_nV)).sum(-1))
+    return torch.cat(loss_n).view(-1, rows).mean(1), torch.cat(kl_n).view(-1, rows).mean(1)

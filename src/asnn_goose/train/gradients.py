@@ -1,0 +1,60 @@
+"""Gradients of groups of loss terms, kept apart: for DOT and for the watchman."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from asnn_goose.losses import Objective, VocabLoss
+
+Gradients = list[Tensor | None]
+"""One for every parameter, None where the terms do not reach it."""
+
+
+@contextmanager
+def kept_apart(objective: Objective, groups: Iterable[Sequence[str]]) -> Iterator[None]:
+    """Within, terms over the vocabulary share a gradient only inside a group of names."""
+    vocab = [name for name, loss in objective.losses.items() if isinstance(loss, VocabLoss)]
+    numbers = (tuple(vocab.index(n) for n in group if n in vocab) for group in groups)
+    before = objective.groups
+    objective.groups = tuple(group for group in numbers if group)
+    try:
+        yield
+    finally:
+        objective.groups = before
+
+
+def apart(
+    terms: Mapping[str, Tensor],
+    groups: Mapping[str, Sequence[str]],
+    parameters: Sequence[nn.Parameter],
+) -> dict[str, Gradients]:
+    """Gradient of each group's sum of terms; the pass behind the terms is freed after the last."""
+    found: dict[str, Gradients] = {}
+    for number, (name, members) in enumerate(groups.items(), start=1):
+        total = torch.stack([terms[member] for member in members]).sum()
+        found[name] = [None] * len(parameters)
+        if total.requires_grad:
+            last = number == len(groups)
+            found[name] = list(
+                torch.autograd.grad(total, parameters, retain_graph=not last, allow_unused=True)
+            )
+    return found
+
+
+def accumulate(
+    parameters: Sequence[nn.Parameter], parts: Iterable[Gradients], *, scale: float
+) -> None:
+    """Add the parts, times `scale`, to the gradients of the parameters."""
+    for part in parts:
+        for parameter, gradient in zip(parameters, part, strict=True):
+            if gradient is not None:
+                parameter.grad = added(parameter.grad, gradient * scale)
+
+
+def added(total: Tensor | None, part: Tensor) -> Tensor:
+    """`total` with `part` added in place; `part` itself where there is none yet."""
+    return part if total is None else total.add_(part)

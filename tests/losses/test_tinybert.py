@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from asnn_goose.losses.tinybert import TinyBERT, TinyBERTAttention
+from asnn_goose.trace import Batch, Trace
+
+Passing = Callable[[int], Trace]
+
+
+def test_embedding_and_hidden_states_are_summed(passing: Passing, batch: Batch) -> None:
+    student, teacher = passing(1), passing(2)
+    wanted = sum(
+        F.mse_loss(s[batch.mask_BT], t[batch.mask_BT]).item()
+        for s, t in zip(student.hidden, teacher.hidden, strict=True)
+    )
+    assert TinyBERT()(student, teacher, batch).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_all_layers_share_one_projection(passing: Passing, batch: Batch) -> None:
+    student, teacher = passing(1), passing(2)
+    loss = TinyBERT(student_width=8, teacher_width=8, project=True)
+    (weight,) = loss.parameters()
+    with torch.no_grad():
+        weight.normal_(generator=torch.Generator().manual_seed(0))
+    wanted = sum(
+        F.mse_loss(s[batch.mask_BT] @ weight.T, t[batch.mask_BT]).item()
+        for s, t in zip(student.hidden, teacher.hidden, strict=True)
+    )
+    assert loss(student, teacher, batch).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_scores_before_the_softmax_of_causal_pairs(passing: Passing, batch: Batch) -> None:
+    student, teacher = passing(1), passing(2)
+    wanted = 0.0
+    for block in range(3):
+        errors = []
+        for b, t, s in batch.mask_BT.new_ones(2, 11, 11).tril().nonzero().tolist():
+            if batch.mask_BT[b, t] and batch.mask_BT[b, s]:
+                scores = [
+                    (x.queries[block][b, t] * x.keys[block][b, s]).sum(-1) / 4**0.5
+                    for x in (student, teacher)
+                ]
+                errors.append(((scores[0] - scores[1]) ** 2).mean())
+        wanted += torch.stack(errors).mean().item()
+    found = TinyBERTAttention()(student, teacher, batch)
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_positions_turn_the_teachers_scores_alone(passing: Passing, batch: Batch) -> None:
+    student, teacher = passing(1), passing(2)
+    plain, turned = TinyBERTAttention(), TinyBERTAttention(rope_theta=100.0)
+    silent = dataclasses.replace(teacher, queries=tuple(0 * q for q in teacher.queries))
+    assert turned(student, silent, batch).item() == plain(student, silent, batch).item()
+    assert turned(student, teacher, batch).item() != plain(student, teacher, batch).item()
+
+
+def test_what_does_not_fit_is_named(passing: Passing, batch: Batch) -> None:
+    student, teacher = passing(1), passing(2)
+    more = dataclasses.replace(
+        teacher,
+        queries=tuple(q.repeat(1, 1, 2, 1) for q in teacher.queries),
+        keys=tuple(k.repeat(1, 1, 2, 1) for k in teacher.keys),
+    )
+    with pytest.raises(ValueError, match="student has 2 heads, the teacher 4"):
+        TinyBERTAttention()(student, more, batch)
+    with pytest.raises(ValueError, match="begin with block 1"):
+        TinyBERTAttention(layer_map=[[0, 0]])(student, teacher, batch)
+    with pytest.raises(ValueError, match="rope_theta = -1"):
+        TinyBERTAttention(rope_theta=-1.0)

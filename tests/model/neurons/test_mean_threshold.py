@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from asnn_goose.model.neurons import MeanThreshold
+from asnn_goose.ops.spike_codes import mean_magnitude
+from asnn_goose.ops.surrogate import SURROGATES, surrogate
+
+
+def gradient(neuron: MeanThreshold, h: Tensor, dy: Tensor) -> Tensor:
+    x = h.clone().requires_grad_()
+    return torch.autograd.grad(neuron(x), x, dy)[0]
+
+
+def test_it_keeps_no_state() -> None:
+    assert MeanThreshold(64).state_dict() == {}
+    assert list(MeanThreshold(64).modules()) != []
+    assert "gradient.p" in MeanThreshold(64, surrogate="learnable").state_dict()
+
+
+def test_a_binary_neuron_fires_above_only(h_BTK: Tensor) -> None:
+    out = MeanThreshold(64, signed=False, threshold=0.7)(h_BTK)
+    mean = mean_magnitude(h_BTK)
+    assert torch.equal(out > 0, h_BTK > 0.7 * mean)
+    assert (out >= 0).all()
+
+
+def test_the_binary_window(h_BTK: Tensor) -> None:
+    neuron, dy = MeanThreshold(64, signed=False), torch.randn(h_BTK.shape)
+    size = neuron.encode(h_BTK).amplitude_B1
+    inside = (h_BTK >= -size / 2) & (h_BTK <= 1.5 * size)
+    assert torch.equal(gradient(neuron, h_BTK, dy), dy * inside)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("name", [name for name in SURROGATES if name != "straight_through"])
+def test_a_surrogates_gradient(name: str, signed: bool, h_BTK: Tensor) -> None:
+    neuron = MeanThreshold(64, surrogate=name, signed=signed).eval()
+    dy = torch.randn(h_BTK.shape)
+    size = neuron.encode(h_BTK).amplitude_B1
+    v, theta = h_BTK / size, 0.7 * mean_magnitude(h_BTK) / size
+    h = surrogate(name)
+    wanted = h(v - theta) + (h(v + theta) if signed else 0)
+    found = gradient(neuron, h_BTK, dy)
+    close = torch.isclose(found, dy * wanted, rtol=1e-4, atol=1e-6)
+    assert close.float().mean() > 0.999  # the rectangle's edge is a matter of rounding
+
+
+def test_surrogates_mean_the_same_at_every_scale(h_BTK: Tensor) -> None:
+    neuron, dy = MeanThreshold(64, surrogate="atan"), torch.randn(h_BTK.shape)
+    assert torch.equal(gradient(neuron, h_BTK, dy), gradient(neuron, 1024 * h_BTK, dy))

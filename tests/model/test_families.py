@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asnn_goose.model import GooseCache, GooseForCausalLM, Teacher, TeacherError, convert
+from asnn_goose.model.families import linear
+from asnn_goose.model.goose.groups import parameter_group
+from asnn_goose.model.teacher import FAMILIES, real_words
+from asnn_goose.ops.rotary import rotate
+from asnn_goose.trace import NEEDS
+
+KINDS = ["llama", "llama-80", "mistral", "qwen2", "qwen3", "gpt2"]
+
+Make = Callable[..., Teacher]
+
+
+def close(found: Tensor, wanted: Tensor) -> bool:
+    return torch.allclose(found, wanted, atol=1e-5 * float(wanted.abs().max()), rtol=1e-4)
+
+
+def test_every_family_is_tested() -> None:
+    assert {kind.split("-")[0] for kind in KINDS} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_with_the_teachers_mixers_a_student_gives_its_logits(
+    kind: str, of_family: Make, tokens_BT: Tensor
+) -> None:
+    teacher = of_family(kind)
+    trace, student = teacher.trace(tokens_BT, NEEDS), convert(teacher)
+    x_BTD = student.trace(tokens_BT, frozenset({"hidden"})).hidden[0]
+    for index, block in enumerate(student.blocks):
+        assert close(x_BTD, trace.hidden[index])
+        assert close(block.mixer_norm(x_BTD), trace.mixer_in[index])
+        x_BTD = x_BTD + trace.mixer_out[index]
+        added_BTD, _ = block.mlp(block.mlp_norm(x_BTD), None)
+        assert close(added_BTD, trace.mlp_out[index])
+        x_BTD = x_BTD + added_BTD
+    logits_nV = student.lm_head(student.final_norm(x_BTD)).flatten(0, 1)
+    assert close(logits_nV, teacher.model(tokens_BT).logits.flatten(0, 1))
+    assert close(logits_nV, trace.vocab(slice(0, 82)))
+    assert trace.final_norm is not None
+    assert close(trace.final_norm(trace.hidden[-1]), trace.final_BTD)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_queries_keys_and_values_are_inherited(
+    kind: str, of_family: Make, tokens_BT: Tensor
+) -> None:
+    teacher = of_family(kind)
+    trace, student = teacher.trace(tokens_BT, NEEDS), convert(teacher, v_first="none")
+    driven = student.drive(trace.mixer_in)
+    for index, mixer in enumerate(block.mixer for block in student.blocks):
+        assert close(driven.queries[index], trace.queries[index])
+        assert close(driven.keys[index] * mixer.head_size**0.5, trace.keys[index])
+        assert close(driven.values[index], trace.values[index])
+        output = linear(teacher.attention(index), teacher.family.output)
+        assert torch.equal(mixer.output.weight, output.weight_OK)
+        assert (mixer.output.bias is None) == (output.bias_O is None)
+        assert output.bias_O is None or torch.equal(mixer.output.bias, output.bias_O)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_trace_holds_what_attention_is_made_of(
+    kind: str, of_family: Make, tokens_BT: Tensor
+) -> None:
+    teacher = of_family(kind)
+    trace = teacher.trace(tokens_BT, NEEDS)
+    for index in range(2):
+        q, k, v = trace.queries[index], trace.keys[index], trace.values[index]
+        assert q.shape == k.shape == v.shape
+        if teacher.positions is None:
+            position_BT = torch.arange(41).expand(2, 41)
+            q, k = (rotate(x, position_BT, theta=10000.0) for x in (q, k))
+        y = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), is_causal=True)
+        output = linear(teacher.attention(index), teacher.family.output)
+        mixed_BTD = F.linear(y.transpose(1, 2).flatten(2), *output)
+        assert close(mixed_BTD, trace.mixer_out[index])
+
+
+@pytest.mark.parametrize("kind", ["llama-80", "qwen2", "qwen3", "gpt2"])
+def test_a_student_of_every_family_learns(kind: str, of_family: Make, tokens_BT: Tensor) -> None:
+    student = convert(of_family(kind), variant="radlads").train()
+    student(tokens_BT, labels=tokens_BT).loss.backward()
+    for name, parameter in student.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter_group(name) in {"embedding", "norm", "matrix", "vector"}
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+@torch.no_grad()
+def test_decoding_and_padding_change_nothing(kind: str, of_family: Make, tokens_BT: Tensor) -> None:
+    student = convert(of_family(kind))
+    whole_BTV = student(tokens_BT[:, 5:]).logits
+    cache = GooseCache()
+    pieces = [
+        student(piece, past_key_values=cache, use_cache=True).logits
+        for piece in tokens_BT[:, 5:].split([20, *[1] * 16], dim=1)
+    ]
+    assert torch.allclose(torch.cat(pieces, dim=1), whole_BTV, atol=1e-3)
+    mask_BT = torch.ones_like(tokens_BT)
+    mask_BT[:, :5] = 0
+    padded_BTV = student(tokens_BT, attention_mask=mask_BT).logits
+    assert torch.allclose(padded_BTV[:, 5:], whole_BTV, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+@torch.no_grad()
+def test_a_student_is_saved_whole(
+    kind: str, of_family: Make, tmp_path: Path, tokens_BT: Tensor
+) -> None:
+    student = convert(of_family(kind, words=90))
+    student.save_pretrained(tmp_path)
+    again: GooseForCausalLM = GooseForCausalLM.from_pretrained(tmp_path)
+    assert torch.equal(again(tokens_BT).logits, student(tokens_BT).logits)
+
+
+def test_longer_contexts_than_learned_positions_are_refused(of_family: Make) -> None:
+    teacher = of_family("gpt2")
+    student, long_BT = convert(teacher), torch.zeros(1, 49, dtype=torch.long)
+    with pytest.raises(TeacherError, match=r"49 tokens: teacher 'tiny gpt2'.*positions for 48"):
+        teacher.trace(long_BT, frozenset({"vocab"}))
+    for run in (student, lambda tokens: student.trace(tokens, frozenset({"vocab"}))):
+        with pytest.raises(ValueError, match=r"49 tokens: .*n_positions = 48"):
+            run(long_BT)
+    cache = GooseCache()
+    student(long_BT[:, :48], past_key_values=cache, use_cache=True)
+    with pytest.raises(ValueError, match=r"49 tokens"):
+        student(long_BT[:, 48:], past_key_values=cache, use_cache=True)
+
+
+def test_a_key_with_a_norm_is_scaled_in_its_norm(of_family: Make) -> None:
+    teacher = of_family("qwen3")
+    mixer, theirs = convert(teacher).blocks[1].mixer, teacher.attention(1)
+    assert torch.equal(mixer.key.weight[:32], linear(theirs, teacher.family.keys).weight_OK[:32])
+    assert torch.allclose(mixer.key_norm.weight * 32**0.5, theirs.k_norm.weight)
+
+
+def test_layers_may_scale_their_attention(of_family: Make, tokens_BT: Tensor) -> None:
+    teacher = of_family("gpt2", scale_attn_by_inverse_layer_idx=True)
+    trace = teacher.trace(tokens_BT, NEEDS)
+    keys = convert(teacher, v_first="none").drive(trace.mixer_in).keys
+    assert close(keys[0] * 4, trace.keys[0])
+    assert close(keys[1] * 4 * 2, trace.keys[1])
+
+
+def test_rotation_is_kept_only_where_there_is_one(of_family: Make) -> None:
+    assert not convert(of_family("gpt2"), variant="radlads").config.rope
+    assert convert(of_family("qwen3"), variant="radlads").config.rope
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("gpt2", {"n_positions": 0}, r"n_positions = 0: a student of tiny gpt2 needs 48"),
+        ("gpt2", {"norm": "rms"}, r"norm = 'rms'.*needs 'layer'"),
+        ("qwen3", {"qk_norm": False}, r"qk_norm = False.*needs True"),
+        ("gpt2", {"precision": {"gate": {"planes": 1}}}, r"precision.gate: .*up, down"),
+        ("llama", {"n_positions": -1}, r"n_positions = -1: must be at least 0"),
+        ("llama", {"real_vocab_size": 98}, r"real_vocab_size = 98: .*at most the 97 rows"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    kind: str, change: dict[str, object], message: str, of_family: Make
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        convert(of_family(kind), **change)
+
+
+@torch.no_grad()
+def test_padded_rows_of_a_vocabulary_get_no_probability(of_family: Make, tokens_BT: Tensor) -> None:
+    teacher, tokens_BT = of_family("qwen2", words=90), tokens_BT.clamp_max(89)
+    student = convert(teacher)
+    assert (real_words(teacher), real_words(of_family("qwen2"))) == (90, 97)
+    assert (student.config.vocab_size, student.config.real_vocab_size) == (97, 90)
+    assert convert(of_family("qwen2", words=97)).config.real_vocab_size == 0
+    assert torch.equal(student.embedding.weight, teacher.model.get_input_embeddings().weight)
+    theirs, ours = (model.trace(tokens_BT, frozenset({"vocab"})) for model in (teacher, student))
+    assert theirs.vocab(slice(0, 5)).shape == ours.vocab(slice(0, 5)).shape == (5, 90)
+    logits_BTV = student(tokens_BT).logits
+    assert torch.equal(logits_BTV[..., :90].flatten(0, 1), ours.vocab(slice(0, 82)))
+    assert not logits_BTV.softmax(-1)[..., 90:].any()
+
+
+def test_words_beyond_the_rows_of_a_model_do_not_count(of_family: Make) -> None:
+    assert real_words(of_family("llama", words=99)) == 97
+
+
+def test_special_tokens_are_inherited(of_family: Make) -> None:
+    config = convert(of_family("qwen3", bos_token_id=3, eos_token_id=[4, 5], pad_token_id=6)).config
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (3, [4, 5], 6)
