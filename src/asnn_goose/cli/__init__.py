@@ -20,6 +20,7 @@ from asnn_goose.cli import (
     generate,
     lab,
     report,
+    restore,
     sensitivity,
     teacher,
 )
@@ -60,6 +61,7 @@ app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)

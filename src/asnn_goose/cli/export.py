@@ -15,6 +15,7 @@ EXAMPLES = examples(
     "asnn-goose export runs/demo --to packed",
     "asnn-goose export runs/demo --to packed --out goose.packed --dense int8",
     "asnn-goose export runs/demo --to packed --head ternary --low-rank f16",
+    "asnn-goose export runs/rung --to compact --out students/rung.safetensors",
 )
 
 
@@ -22,6 +23,7 @@ class Target(StrEnum):
     """What a student can be exported to."""
 
     packed = "packed"
+    compact = "compact"
 
 
 class Dense(StrEnum):
@@ -46,7 +48,10 @@ def export(
     to: Annotated[Target, typer.Option("--to", help="What to make of it.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write.  [default: packed/ in the run or student's folder]"),
+        typer.Option(
+            help="Folder or, for compact, file to write.  [default: packed/ or"
+            " compact.safetensors in the run or student's folder]"
+        ),
     ] = None,
     dense: Annotated[
         Dense, typer.Option(help="Large matrices that the student does not keep ternary.")
@@ -59,13 +64,16 @@ def export(
         typer.Option(help="Embedding and head; ternary adds a spiking head beside the embedding."),
     ] = Head.int8,
 ) -> None:
-    """Pack a student for the engine: ternary weights as bits, the rest as said.
+    """Pack a student for the engine, ternary weights as bits, or keep it in a small file.
 
     Which matrices are ternary, and which inputs spike, is the student's own setting (`precision`
     in its recipe). The folder appears whole or not at all; an older packed model in its place
-    is replaced, anything else is left alone.
+    is replaced, anything else is left alone. A compact file leaves out what is the teacher's own;
+    `asnn-goose restore` makes a student of it that trains on.
     """
-    from asnn_goose.cli.packing import pack_student
+    from asnn_goose.cli.packing import compact_student, pack_student
 
-    assert to is Target.packed
+    if to is Target.compact:
+        compact_student(student, out=out)
+        return
     pack_student(student, out=out, dense=dense.value, low_rank=low_rank.value, head=head.value)

@@ -7,10 +7,12 @@ from pathlib import Path
 import typer
 
 from asnn_goose.cli.numbers import size
-from asnn_goose.cli.subject import SubjectError, hush, student_folder
+from asnn_goose.cli.subject import SubjectError, hush, run_recipe, student_folder
+from asnn_goose.export.compact import compact_teacher, restored, write_compact
 from asnn_goose.export.packed import Packed, PackSettings, export_packed
 from asnn_goose.format.packed import WEIGHTS
-from asnn_goose.model import GooseForCausalLM
+from asnn_goose.model import GooseForCausalLM, load_teacher
+from asnn_goose.recipe import load_recipe
 
 
 def pack_student(student: str, *, out: Path | None, dense: str, low_rank: str, head: str) -> None:
@@ -25,6 +27,33 @@ def pack_student(student: str, *, out: Path | None, dense: str, low_rank: str, h
     model: GooseForCausalLM = GooseForCausalLM.from_pretrained(source)
     packed = export_packed(model, target, settings=settings, tokenizer=source)
     typer.echo(f"{target}\n{table(packed)}")
+
+
+def compact_student(student: str, *, out: Path | None) -> None:
+    """Write the compact file of a run's student, whose recipe names the teacher."""
+    source, recipe = find(student), run_recipe(student)
+    if recipe is None:
+        raise SubjectError(f"{student}: give a run folder, whose recipe names the teacher")
+    teacher = load_recipe(recipe).teacher[0].model
+    hush()
+    file = out or Path(student).expanduser() / "compact.safetensors"
+    embedding = load_teacher(teacher).model.get_input_embeddings().weight
+    model: GooseForCausalLM = GooseForCausalLM.from_pretrained(source)
+    total = write_compact(model, file, teacher=teacher, embedding_VD=embedding)
+    typer.echo(f"{file}\n  {size(total)}, without the embedding of {teacher}")
+
+
+def restore_student(file: Path, *, out: Path) -> None:
+    """Make a student's folder of a compact file."""
+    if out.exists() and any(out.iterdir()):
+        raise SubjectError(f"{out} is not empty: choose another --out")
+    hush()
+    teacher = load_teacher(compact_teacher(file))
+    embedding = teacher.model.get_input_embeddings().weight
+    restored(file, embedding_VD=embedding).save_pretrained(out)
+    if teacher.tokenizer is not None:
+        teacher.tokenizer.save_pretrained(out)
+    typer.echo(f"the student is in {out}")
 
 
 def find(student: str) -> Path:

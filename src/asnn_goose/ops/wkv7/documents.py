@@ -14,6 +14,8 @@ from asnn_goose.ops.wkv7 import Form, _chosen, wkv7
 STEPPING = ("recurrent", "native")
 """Forms that apply every decay by itself, so that one of exactly 0 is safe in them."""
 
+Sequences = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
 Segment = tuple[int, int, int]
 """Row, first token and end (exclusive) of one document in a window."""
 
@@ -74,7 +76,7 @@ def wkv7_by_document(
     return _by_segment(sequences, state_BHNN, documents_BT, form=form, chunk=chunk)
 
 
-def _forgetting(sequences: tuple[Tensor, ...], starts_BT: Tensor) -> tuple[Tensor, ...]:
+def _forgetting(sequences: Sequences, starts_BT: Tensor) -> Sequences:
     """Sequences with w = 0 and alpha = 0 at every start.
 
     There S_t = S_{t-1} diag(0) + (S_{t-1} 0) beta^T + v k^T = v k^T: what a state of zeros gives.
@@ -85,7 +87,7 @@ def _forgetting(sequences: tuple[Tensor, ...], starts_BT: Tensor) -> tuple[Tenso
 
 
 def _by_segment(
-    sequences: tuple[Tensor, ...],
+    sequences: Sequences,
     state_BHNN: Tensor | None,
     documents_BT: Tensor,
     *,
@@ -99,11 +101,11 @@ def _by_segment(
     pieces: dict[Segment, Tensor] = {}
     finals: dict[int, Tensor] = {}
     for group in _like_lengths(found):
-        padded = [_padded(x, group) for x in sequences]
+        r, log_w, k, v, alpha, beta = (_padded(x, group) for x in sequences)
         before = [
             state[row] if first == 0 else torch.zeros_like(state[row]) for row, first, _ in group
         ]
-        y, final = wkv7(*padded, torch.stack(before), form=form, chunk=chunk)
+        y, final = wkv7(r, log_w, k, v, alpha, beta, torch.stack(before), form=form, chunk=chunk)
         for number, (row, first, end) in enumerate(group):
             pieces[row, first, end] = y[number, : end - first]
             if end == T:

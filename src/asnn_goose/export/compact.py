@@ -1,0 +1,164 @@
+"""A trained ternary student in one small file, to keep and to go on from.
+
+Ternary codes take 1.6 bits, low-rank factors 8, and what is the teacher's own, embedding, head and
+tokenizer, is left out: the file names the teacher. `restored` makes the student again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from asnn_goose.export.forms import Arrays, ExportError, dense, floats
+from asnn_goose.model import GooseConfig, GooseForCausalLM
+from asnn_goose.model.goose.projection import Projection
+from asnn_goose.model.mixers.low_rank import LowRank
+
+FORMAT = "asnn_goose_compact"
+TRITS = 5
+"""Ternary digits in a byte: 3^5 = 243 of 256."""
+
+LEFT_OUT = ("embedding.weight", "lm_head.weight")
+
+
+def write_compact(
+    model: GooseForCausalLM, file: Path, *, teacher: str, embedding_VD: Tensor
+) -> int:
+    """Write the student and return the bytes of its tensors.
+
+    teacher       name that `load_teacher` knows; embedding_VD is its embedding
+    Raises ExportError where the student's embedding is not the teacher's, or where the latent
+    weights of a matrix say more than its planes: two planes, or a method that learns.
+    """
+    if not torch.equal(model.embedding.weight, embedding_VD.to(model.embedding.weight.dtype)):
+        raise ExportError(
+            f"the embedding is not that of {teacher}: train with student.embedding = 'teacher' "
+            'and train = "body"'
+        )
+    arrays: Arrays = {}
+    for name, found in _parts(model).items():
+        arrays |= {f"{name}.{end}": array for end, array in found.items()}
+    metadata = {
+        "format": FORMAT,
+        "teacher": teacher,
+        "config": model.config.to_json_string(use_diff=False),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, file, metadata=metadata)
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _parts(model: GooseForCausalLM) -> dict[str, Arrays]:
+    """Every parameter that is not left out, by name, in its form."""
+    found: dict[str, Arrays] = {}
+    for place, module in model.named_modules():
+        if isinstance(module, Projection) and module.ternary is not None:
+            found[f"{place}.weight"] = _ternary(module, name=place)
+        elif isinstance(module, LowRank):
+            for factor in ("down", "up"):
+                weight = module.get_parameter(factor).T
+                found[f"{place}.{factor}"] = dense(weight, "int8", name=f"{place}.{factor}")
+    for name, parameter in model.named_parameters():
+        if name not in found and name not in LEFT_OUT:
+            found[name] = {"values": floats(parameter, name=name)}
+    return found
+
+
+def _ternary(module: Projection, *, name: str) -> Arrays:
+    assert module.ternary is not None  # the caller has checked
+    if module.ternary.planes != 1 or list(module.ternary.parameters()):
+        raise ExportError(
+            f"{name}: only one plane without learned scales can be kept in a compact file"
+        )
+    planes = module.ternary.planes_of(torch.from_numpy(floats(module.weight, name=name)))
+    return {
+        "trits": pack_trits(planes.codes_POK[0].to(torch.int8).numpy()),
+        "scale": planes.scale_PGO[0].numpy(),
+    }
+
+
+def pack_trits(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Codes -1, 0, 1 of any shape, five to a byte, the first one in the lowest digit."""
+    flat = codes.reshape(-1).astype(np.uint8) + np.uint8(1)
+    digits = np.zeros((-(-flat.size // TRITS), TRITS), np.uint8)
+    digits.reshape(-1)[: flat.size] = flat
+    packed: NDArray[np.uint8] = (digits * 3 ** np.arange(TRITS, dtype=np.uint8)).sum(
+        1, dtype=np.uint8
+    )
+    return packed
+
+
+def unpack_trits(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """What `pack_trits` was given. Raises ValueError where the length does not fit the shape."""
+    count = int(np.prod(shape))
+    if packed.shape != (-(-count // TRITS),) or (packed >= 3**TRITS).any():
+        raise ValueError(f"{packed.size} bytes are not {count} ternary codes")
+    digits = packed[:, None] // 3 ** np.arange(TRITS, dtype=np.uint8) % 3
+    return (digits.reshape(-1)[:count].astype(np.int8) - 1).reshape(shape)
+
+
+def compact_teacher(file: Path) -> str:
+    """Name of the teacher whose embedding and tokenizer the student needs."""
+    return _metadata(file)["teacher"]
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    try:
+        with safe_open(file, "np") as stored:
+            found = stored.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ExportError(f"{file} cannot be read: {error}") from error
+    if found.get("format") != FORMAT or not {"teacher", "config"} <= found.keys():
+        raise ExportError(f"{file} is no compact student: its metadata say {found.get('format')!r}")
+    return dict(found)
+
+
+@torch.no_grad()
+def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
+    """The student in a compact file, with its teacher's embedding.
+
+    Latent weights are what their codes stand for. Raises ExportError for a file that is not one.
+    """
+    settings = json.loads(_metadata(file)["config"])
+    known = GooseConfig.__dataclass_fields__
+    config = GooseConfig(**{key: value for key, value in settings.items() if key in known})
+    with torch.device("meta"):
+        model = GooseForCausalLM(config)
+    model.to_empty(device="cpu").tie_weights()
+    with safe_open(file, "np") as stored:
+        arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    try:
+        for name, parameter in model.named_parameters():
+            if name not in LEFT_OUT:
+                parameter.copy_(torch.from_numpy(_values(arrays, name, tuple(parameter.shape))))
+        for head in (model.embedding, model.lm_head):
+            head.weight.copy_(embedding_VD)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ExportError(f"{file} does not hold the student its metadata tell of: {error}") from (
+            error
+        )
+    model.train(False)
+    return model
+
+
+def _values(arrays: dict[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """One parameter as fp32 numbers."""
+    values: NDArray[Any]
+    if f"{name}.trits" in arrays:
+        scale_GO = arrays[f"{name}.scale"]
+        codes_OK = unpack_trits(arrays[f"{name}.trits"], shape)
+        codes_OGC = codes_OK.reshape(shape[0], scale_GO.shape[0], -1)
+        values = (codes_OGC * scale_GO.T[:, :, None]).reshape(shape)
+    elif f"{name}.scale" in arrays:
+        values = (arrays[f"{name}.weight"] * arrays[f"{name}.scale"][:, None]).T
+    else:
+        values = arrays[f"{name}.values"]
+    return values.astype(np.float32)
