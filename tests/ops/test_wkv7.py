@@ -132,7 +132,7 @@ def test_agrees_with_an_independent_implementation(operands, assert_close):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"form": "fused"}, "'fused'; choose auto, recurrent, chunked or native"),
+        ({"form": "fused"}, "'fused'; choose auto, recurrent, chunked, native or fla"),
         ({"chunk": 0}, "chunk is 0; it must be at least 1"),
     ],
 )

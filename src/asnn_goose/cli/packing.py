@@ -13,6 +13,7 @@ from asnn_goose.export.packed import Packed, PackSettings, export_packed
 from asnn_goose.format.packed import WEIGHTS
 from asnn_goose.model import GooseForCausalLM, load_teacher
 from asnn_goose.recipe import load_recipe
+from asnn_goose.recipe.build import DTYPES
 
 
 def pack_student(student: str, *, out: Path | None, dense: str, low_rank: str, head: str) -> None:
@@ -34,13 +35,14 @@ def compact_student(student: str, *, out: Path | None) -> None:
     source, recipe = find(student), run_recipe(student)
     if recipe is None:
         raise SubjectError(f"{student}: give a run folder, whose recipe names the teacher")
-    teacher = load_recipe(recipe).teacher[0].model
+    table = load_recipe(recipe).teacher[0]
     hush()
     file = out or Path(student).expanduser() / "compact.safetensors"
-    embedding = load_teacher(teacher).model.get_input_embeddings().weight
+    teacher = load_teacher(table.model, dtype=DTYPES[table.dtype])
+    embedding = teacher.model.get_input_embeddings().weight
     model: GooseForCausalLM = GooseForCausalLM.from_pretrained(source)
-    total = write_compact(model, file, teacher=teacher, embedding_VD=embedding)
-    typer.echo(f"{file}\n  {size(total)}, without the embedding of {teacher}")
+    total = write_compact(model, file, teacher=table.model, embedding_VD=embedding)
+    typer.echo(f"{file}\n  {size(total)}, without the embedding of {table.model}")
 
 
 def restore_student(file: Path, *, out: Path) -> None:
@@ -48,7 +50,8 @@ def restore_student(file: Path, *, out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         raise SubjectError(f"{out} is not empty: choose another --out")
     hush()
-    teacher = load_teacher(compact_teacher(file))
+    name, dtype = compact_teacher(file)
+    teacher = load_teacher(name, dtype=dtype)
     embedding = teacher.model.get_input_embeddings().weight
     restored(file, embedding_VD=embedding).save_pretrained(out)
     if teacher.tokenizer is not None:

@@ -88,6 +88,8 @@ def _moved(
     """New thresholds, each nearer to the wanted density than the one that gave `found`."""
     moved = {}
     for name, now in found.items():
+        if f"{name}.threshold" not in model.tensors:
+            continue  # a fixed amplitude stays
         factor = _deviations(density) / _deviations(min(max(now, 0.005), 0.98))
         # Radix steps answer less than one would think: never move further than twofold.
         threshold = model.tensors[f"{name}.threshold"] * np.float32(min(max(factor, 0.5), 2.0))

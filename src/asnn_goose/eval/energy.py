@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, layout
+from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Site, layout
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
@@ -107,6 +107,8 @@ def _operations(
     model: PackedModel, densities: Mapping[str, float]
 ) -> Iterator[tuple[str, dict[str, float]]]:
     for slot in layout(dict(model.config)):
+        if isinstance(slot, Site) and slot.name in model.matrices:
+            yield "encoder", _encoder(slot.columns, model.matrices[slot.name])
         if isinstance(slot, Matrix) and slot.name != EMBEDDING:
             coding = model.matrices.get(slot.name, {})
             yield "encoder", _encoder(slot.columns, coding)

@@ -34,7 +34,8 @@ def write_compact(
 ) -> int:
     """Write the student and return the bytes of its tensors.
 
-    teacher       name that `load_teacher` knows; embedding_VD is its embedding
+    teacher       name that `load_teacher` knows; embedding_VD is its embedding, in the dtype in
+                  which the student took it over
     Raises ExportError where the student's embedding is not the teacher's, or where the latent
     weights of a matrix say more than its planes: two planes, or a method that learns.
     """
@@ -49,6 +50,7 @@ def write_compact(
     metadata = {
         "format": FORMAT,
         "teacher": teacher,
+        "dtype": str(embedding_VD.dtype).removeprefix("torch."),
         "config": model.config.to_json_string(use_diff=False),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -105,9 +107,13 @@ def unpack_trits(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[n
     return (digits.reshape(-1)[:count].astype(np.int8) - 1).reshape(shape)
 
 
-def compact_teacher(file: Path) -> str:
-    """Name of the teacher whose embedding and tokenizer the student needs."""
-    return _metadata(file)["teacher"]
+def compact_teacher(file: Path) -> tuple[str, torch.dtype]:
+    """The teacher whose embedding and tokenizer the student needs, and the embedding's dtype."""
+    found = _metadata(file)
+    dtype = getattr(torch, found["dtype"], None)
+    if not isinstance(dtype, torch.dtype):
+        raise ExportError(f"{file}: dtype = {found['dtype']!r} in its metadata is none of torch's")
+    return found["teacher"], dtype
 
 
 def _metadata(file: Path) -> dict[str, str]:
@@ -116,7 +122,7 @@ def _metadata(file: Path) -> dict[str, str]:
             found = stored.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ExportError(f"{file} cannot be read: {error}") from error
-    if found.get("format") != FORMAT or not {"teacher", "config"} <= found.keys():
+    if found.get("format") != FORMAT or not {"teacher", "dtype", "config"} <= found.keys():
         raise ExportError(f"{file} is no compact student: its metadata say {found.get('format')!r}")
     return dict(found)
 

@@ -72,7 +72,7 @@ def spikes(neuron: Neuron, *, name: str) -> dict[str, float]:
             f"{name}: spikes of {kind} are for training only: {neuron.training_only};"
             " --engine torch runs them"
         )
-    found = neuron.packed()
+    found = dict(neuron.packed())
     fixed = {"amplitude", "fires"} if neuron.steps == 1 else {"amplitude"}
     if set(found) - {"factor"} not in ({"threshold"}, fixed):
         raise ExportError(

@@ -36,9 +36,11 @@ class Assistant:
         return cast(torch.nn.ModuleList, self.model.blocks)
 
     @torch.no_grad()
-    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
-        """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS)."""
-        trace: Trace = self.model.trace(tokens_BT, needs)
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+    ) -> Trace:
+        """Run on tokens (B,T) and keep what `needs` names, as the student's own `trace` does."""
+        trace: Trace = self.model.trace(tokens_BT, needs, documents_BT=documents_BT)
         return trace
 
 

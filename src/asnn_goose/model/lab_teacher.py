@@ -78,7 +78,9 @@ class LabTeacher(nn.Module):
         super().__init__()
         self.model = LlamaForCausalLM(config)
 
-    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+    ) -> Trace:
         """Run on tokens (B,T) and keep what the head multiplies; gradients flow.
 
         Raises ValueError for other needs: load it with `load_teacher` to look inside.

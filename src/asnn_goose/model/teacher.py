@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from asnn_goose.model.documents import document_mask, document_positions
 from asnn_goose.model.families import FAMILIES, Family, Rows, TeacherError, family_of, head_size
 from asnn_goose.sources import cache_dir, new_folder, teacher_folder
 from asnn_goose.trace import NEEDS, Trace
@@ -94,25 +95,39 @@ class Teacher:
         return cast(nn.Module, self.layers[layer].mlp)
 
     @torch.no_grad()
-    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+    ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS).
 
         keys and values are repeated to the full number of heads; queries and keys are taken
         after their norms, if any, and before rotary positions. The head is multiplied only when
         the Trace is asked for logits, and has `words` rows. Raises TeacherError for more tokens
-        than there are learned positions.
+        than there are learned positions. With `documents_BT` no token sees another document, and
+        positions start again with every one.
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
         self._check_length(tokens_BT.shape[1])
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
-            final_BTD = self.base(input_ids=tokens_BT, use_cache=False).last_hidden_state
+            final_BTD = self.base(
+                input_ids=tokens_BT, use_cache=False, **self._apart(documents_BT)
+            ).last_hidden_state
         fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
         if "vocab" in needs:
             fields |= {"head_VD": self._head_VD(), "final_norm": self.final_norm}
             fields["final_BTD"] = final_BTD
         return Trace(**fields)
+
+    def _apart(self, documents_BT: Tensor | None) -> dict[str, Tensor]:
+        """Arguments of the model that keep documents apart; none for None."""
+        if documents_BT is None:
+            return {}
+        return {
+            "attention_mask": document_mask(documents_BT, dtype=self.model.dtype),
+            "position_ids": document_positions(documents_BT),
+        }
 
     def _check_length(self, length: int) -> None:
         if self.positions is not None and length > self.positions.num_embeddings:

@@ -26,7 +26,9 @@ class MixedTeacher(Protocol):
     name: str
     tokenizer: PreTrainedTokenizerBase | None
 
-    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+    ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names."""
 
 
@@ -97,8 +99,10 @@ class TeacherMixture:
         self._log_w_K = _log_weights(weights, len(teachers))
 
     @torch.no_grad()
-    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
-        """Run every teacher on tokens (B,T).
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+    ) -> Trace:
+        """Run every teacher on tokens (B,T), anew in each document where they are given.
 
         Raises ValueError where more than 'vocab' is needed, TeacherError where heads differ.
         """
@@ -107,7 +111,9 @@ class TeacherMixture:
                 f"needs {', '.join(beyond)}: several teachers give only 'vocab', for their insides "
                 "cannot be mixed"
             )
-        passes = tuple(teacher.trace(tokens_BT, needs) for teacher in self.teachers)
+        passes = tuple(
+            teacher.trace(tokens_BT, needs, documents_BT=documents_BT) for teacher in self.teachers
+        )
         if not needs:
             return Trace()
         self._check_heads(passes)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +13,8 @@ from accelerate.utils import set_seed
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.data.loader import WindowLoader
+from asnn_goose.data.loader import Pool, Subset, WindowLoader
+from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.shards import Shard, shard
 from asnn_goose.model import (
     GooseConfig,
@@ -34,23 +34,23 @@ from asnn_goose.model.assistant import (
 )
 from asnn_goose.model.goose.groups import parameter_group, trainable
 from asnn_goose.recipe.errors import RecipeError
-from asnn_goose.recipe.schema import Recipe, StageTable, StudentTable, TrainTable
+from asnn_goose.recipe.identity import identity
+from asnn_goose.recipe.schema import Recipe, StageTable
+from asnn_goose.recipe.tables import StudentTable, TrainTable
+from asnn_goose.train.ending import EndSettings
 from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES
+from asnn_goose.train.trackers import check_installed
+from asnn_goose.train.validation import Validation
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-FREE = (
-    "name",
-    "data.out_of_domain",
-    "eval.",
-    "log.",
-    "train.threads",
-    "train.checkpoint_minutes",
-    "train.keep",
-)
-"""Beginnings of settings that may change when a run is resumed: they do not touch the weights."""
+SCRATCH = "scratch"
+"""Start of a student that inherits no weights."""
+
+PHASE_SEEDS = 100
+"""Between the seeds of a curriculum's phases."""
 
 
 def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
@@ -59,7 +59,8 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     `tell` is called with a sentence before each of these. Raises RecipeError where teacher,
     student and recipe do not fit, and what data, model and sources raise.
     """
-    accelerator = Accelerator(mixed_precision="no")
+    check_installed(recipe.log.trackers)
+    accelerator = _accelerator(recipe)
     with accelerator.main_process_first():
         teachers = load_teachers(recipe, tell=tell)
     tokenizer = teachers[0].tokenizer
@@ -71,19 +72,25 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
         shards = [_shard(name, tokenizer, tell) for name in recipe.data.train]
+        held_out = [
+            shard(name, "validation", tokenizer)
+            for name in recipe.data.train
+            if any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
+        ]
     return RunPlan(
         student=student,
         tokenizer=tokenizer,
         stages=tuple(
-            _stage(
+            plan
+            for index in range(len(recipe.stage))
+            for plan in _stages(
                 recipe,
                 index,
                 student=student,
                 teacher=teachers[recipe.teacher_index(index)],
-                shards=shards,
+                texts=(shards, held_out),
                 at=accelerator,
             )
-            for index in range(len(recipe.stage))
         ),
         settings=_settings(recipe),
         identity=identity(recipe, shards),
@@ -108,7 +115,9 @@ def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausa
     """The student before training; draws from the global generator where it is converted."""
     table = recipe.student
     with _about_student():
-        if table.start is not None:
+        if table.start == SCRATCH:
+            student = GooseForCausalLM(student_config_of(recipe, teacher))
+        elif table.start is not None:
             student = continued(load_student(table.start), **table.overrides())
             _fit(student, teacher, table)
         else:
@@ -148,10 +157,11 @@ def student_config_of(recipe: Recipe, teacher: Teacher | Assistant) -> GooseConf
     """Configuration of the student that `build_student` gives."""
     table = recipe.student
     with _about_student():
-        if table.start is None:
+        if table.start in (None, SCRATCH):
             return student_config(_transformer(teacher), variant=table.variant, **table.overrides())
+        place = student_place(table.start)
         with torch.device("meta"):
-            start = GooseForCausalLM(GooseConfig.from_pretrained(student_place(table.start)))
+            start = GooseForCausalLM(GooseConfig.from_pretrained(place))
         return continued(start, **table.overrides()).config
 
 
@@ -168,36 +178,109 @@ def _shard(name: str, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], 
     return shard(name, "train", tokenizer)
 
 
-def _stage(
+def _accelerator(recipe: Recipe) -> Accelerator:
+    names = list(recipe.log.trackers)
+    if not names:
+        return Accelerator(mixed_precision="no")
+    # The run's folder, which is not known yet, takes the place of this one before anything starts.
+    return Accelerator(mixed_precision="no", log_with=names, project_dir=".")
+
+
+def _stages(
     recipe: Recipe,
     index: int,
     *,
     student: nn.Module,
     teacher: Teacher | Assistant,
-    shards: list[Shard],
+    texts: tuple[list[Shard], list[Shard]],
     at: Accelerator,
-) -> StagePlan:
-    table, seed = recipe.stage[index], recipe.stage_seed(index)
-    return StagePlan(
-        name=recipe.stage_name(index),
-        stage=STAGES[table.kind](student=student, teacher=teacher, objective=table.objective()),
-        loader=WindowLoader(
-            shards,
-            window=table.window,
-            batch=table.batch,
-            seed=seed,
-            rank=at.process_index,
-            world=at.num_processes,
-        ),
-        trained=lambda: {name: parameter_group(name) for name in trainable(student, table.train)},
-        accumulate=table.accumulate,
-        tokens_per_step=table.tokens_per_step(at.num_processes),
-        lr=table.lr,
-        lr_scale=table.lr_scale.model_dump(),
-        schedule=_schedule(table, at.num_processes),
+) -> list[StagePlan]:
+    """A stage of the recipe, or the phases that its curriculum makes of it."""
+    whole, seed, name = recipe.stage[index], recipe.stage_seed(index), recipe.stage_name(index)
+    pool = None
+    if whole.curriculum is not None:
+        windows = _windows(whole, texts[0], seed=seed, at=at)
+        pool = Pool(windows, count=whole.curriculum.pool // whole.window)
+    plans = []
+    for number, (table, share) in enumerate(whole.phases()):
+        own = seed + PHASE_SEEDS * number
+        subset = None if pool is None or share is None else Subset(pool=pool, share=share)
+        plan = StagePlan(
+            name=name if share is None else f"{name}.{number + 1}",
+            stage=STAGES[table.kind](
+                student=student,
+                teacher=teacher,
+                objective=table.objective(),
+                resets=recipe.data.resets,
+            ),
+            loader=_mixed(recipe, table, texts[0], seed=own, at=at)
+            if recipe.data.weights
+            else _windows(table, texts[0], seed=own, at=at, subset=subset),
+            trained=partial(_groups, student, table.train),
+            accumulate=table.accumulate,
+            tokens_per_step=table.tokens_per_step(at.num_processes),
+            lr=table.lr,
+            lr_scale=table.lr_scale.model_dump(),
+            schedule=_schedule(table, at.num_processes),
+            seed=own,
+            precision=table.precision,
+            dot=None if table.dot is None else table.dot.settings(),
+            watch=None if table.watch is None else table.watch.settings(),
+            end=_end(table, texts[1], seed=own, at=at),
+            pool=pool,
+        )
+        plans.append(plan)
+    return plans
+
+
+def _groups(student: nn.Module, train: str) -> dict[str, str]:
+    return {name: parameter_group(name) for name in trainable(student, train)}
+
+
+def _mixed(
+    recipe: Recipe, table: StageTable, shards: list[Shard], *, seed: int, at: Accelerator
+) -> MixtureLoader:
+    return MixtureLoader(
+        shards,
+        weights=recipe.data.weights,
+        window=table.window,
+        batch=table.batch,
         seed=seed,
-        precision=table.precision,
+        rank=at.process_index,
+        world=at.num_processes,
     )
+
+
+def _windows(
+    table: StageTable,
+    shards: list[Shard],
+    *,
+    seed: int,
+    at: Accelerator,
+    subset: Subset | None = None,
+) -> WindowLoader:
+    return WindowLoader(
+        shards,
+        window=table.window,
+        batch=table.batch,
+        seed=seed,
+        rank=at.process_index,
+        world=at.num_processes,
+        subset=subset,
+    )
+
+
+def _end(
+    table: StageTable, held_out: list[Shard], *, seed: int, at: Accelerator
+) -> EndSettings | None:
+    if table.end is None or table.end.by == "budget":
+        return None
+    validation = None
+    if table.end.by == "validation":
+        loader = _windows(table, held_out, seed=seed, at=at)
+        size = table.window * table.batch * at.num_processes
+        validation = Validation(loader=loader, batches=math.ceil(table.end.tokens / size))
+    return EndSettings(**table.end.model_dump(exclude={"tokens"}), validation=validation)
 
 
 def _schedule(table: StageTable, processes: int) -> Schedule:
@@ -210,26 +293,3 @@ def _schedule(table: StageTable, processes: int) -> Schedule:
 def _settings(recipe: Recipe) -> RunSettings:
     train: TrainTable = recipe.train
     return RunSettings(**train.model_dump(exclude={"checkpointing"}), log_every=recipe.log.every)
-
-
-def identity(recipe: Recipe, shards: list[Shard]) -> dict[str, str]:
-    """What a resumed run must share with the one it continues: settings and texts."""
-    settings = dict(flat(recipe.model_dump(mode="json", exclude_none=True)))
-    kept = {k: v for k, v in settings.items() if not k.startswith(FREE)}
-    for index, text in enumerate(shards):
-        kept[f"text of data.train.{index}"] = json.dumps(asdict(text.meta))
-    return kept
-
-
-def flat(values: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every single value under its dotted place, as `--set` would name it."""
-    inner: Mapping[str, Any] | None = None
-    if isinstance(values, Mapping):
-        inner = values
-    elif isinstance(values, list | tuple):
-        inner = {str(index): value for index, value in enumerate(values)}
-    if inner is None:
-        yield place, json.dumps(values)
-        return
-    for key, value in inner.items():
-        yield from flat(value, f"{place}.{key}" if place else key)

@@ -87,7 +87,8 @@ def estimate(recipe: Recipe) -> Estimate:
         student=_count(student),
         matrix_flops=speed,
         stages=tuple(
-            _stage(recipe, index, sizes=sizes, speed=speed) for index in range(len(recipe.stage))
+            _stage(recipe, name, table, sizes=sizes, speed=speed)
+            for name, table in recipe.trained_stages()
         ),
     )
 
@@ -121,15 +122,16 @@ class _Sizes:
         self.mlp_values: int = SAVED_BY_MLP * config.intermediate_size + SAVED_BY_BLOCK * self.width
 
 
-def _stage(recipe: Recipe, index: int, *, sizes: _Sizes, speed: float) -> StageEstimate:
-    table = recipe.stage[index]
+def _stage(
+    recipe: Recipe, name: str, table: StageTable, *, sizes: _Sizes, speed: float
+) -> StageEstimate:
     names = trainable(sizes.student, table.train)
     trained = sum(p.numel() for name, p in sizes.student.named_parameters() if name in names)
     tokens = table.steps(1) * table.tokens_per_step(1)
     again = recipe.train.checkpointing
     flops = 2 * _products(table, sizes, again=again)
     return StageEstimate(
-        name=recipe.stage_name(index),
+        name=name,
         steps=table.steps(1),
         tokens=tokens,
         trained=trained,
@@ -140,21 +142,22 @@ def _stage(recipe: Recipe, index: int, *, sizes: _Sizes, speed: float) -> StageE
 
 def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     """Multiply-adds per token: forward once, backward twice, blocks once more if recomputed."""
-    passes = 4 if again else 3
+    more = 0 if table.dot is None else 2  # a backward pass for each side
+    passes = (4 if again else 3) + more
     objective = table.objective()
     teacher = sizes.teacher_blocks if objective.teacher_needs else 0
     if table.kind == "align":
         return teacher + passes * sizes.mixers
     if table.kind == "align_blocks":
         return teacher + passes * sizes.blocks
-    heads = 3 * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
+    heads = (3 + more) * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
     return teacher + passes * sizes.blocks + heads * sizes.head
 
 
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    training = 3 * 4 * trained
+    training = (3 if table.dot is None else 6) * 4 * trained
     align = table.kind in ("align", "align_blocks")
     per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
     kept = 2 * sizes.width if align else sizes.width

@@ -7,130 +7,41 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss, VocabLoss
-from asnn_goose.model import VARIANTS, GooseConfig
 from asnn_goose.model.goose.precision import check_words
 from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.numbers import Count, CountOrAll
+from asnn_goose.recipe.numbers import Count
+from asnn_goose.recipe.tables import (
+    DataTable,
+    EvalTable,
+    LogTable,
+    StudentTable,
+    TeacherTable,
+    TrainTable,
+    one_of,
+)
+from asnn_goose.recipe.teaching import (
+    CurriculumTable,
+    DotTable,
+    EndTable,
+    Phase,
+    Positive,
+    Table,
+    WatchTable,
+    taught,
+)
+from asnn_goose.train.dot import check as check_dot
 from asnn_goose.train.schedule import SHAPES
 from asnn_goose.train.stages import STAGES
 
+__all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
+
 ALL_LOSSES: dict[str, type[TraceLoss] | type[VocabLoss]] = {**LOSSES, **VOCAB_LOSSES}
-
-
-def one_of(valid: Collection[str]) -> AfterValidator:
-    """Validator of a name that must be a row of a table."""
-
-    def check(name: str) -> str:
-        if name not in valid:
-            raise ValueError(hint(name, valid))
-        return name
-
-    return AfterValidator(check)
-
-
-def _text_source(name: str) -> str:
-    find_corpus(name)
-    return name
-
-
-TextSource = Annotated[str, AfterValidator(_text_source)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class Table(BaseModel):
-    """A table of a recipe: an unknown key is an error, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TeacherTable(Table):
-    """A model to learn from: a built-in name, a folder or a Hub id; or a student as an assistant.
-
-    `name` is what a stage calls it; the first teacher is what stages take that name none.
-    """
-
-    model: str
-    name: str = ""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-
-
-class _Student(Table):
-    """How the student differs from the one that the teacher's shape gives.
-
-    start      folder of a run or student to go on from, instead of converting the teacher
-    embedding  "teacher" puts the first teacher's embedding and head back into such a start
-    """
-
-    start: str | None = None
-    embedding: Literal["own", "teacher"] = "own"
-    variant: Annotated[str, one_of(VARIANTS)] = "goose"
-
-    def overrides(self) -> dict[str, Any]:
-        """Fields of GooseConfig that the recipe sets."""
-        return self.model_dump(exclude=set(_Student.model_fields), exclude_none=True)
-
-    @model_validator(mode="after")
-    def _words_exist(self) -> Self:
-        GooseConfig(**self.overrides())
-        return self
-
-
-if TYPE_CHECKING:
-
-    class StudentTable(_Student):
-        """[student]: `variant` and the fields of GooseConfig; None where the recipe sets none."""
-
-else:
-    StudentTable = create_model(
-        "StudentTable",
-        __base__=_Student,
-        # The annotations are strings of builtin types, which pydantic evaluates.
-        **{name: (f"{kind} | None", None) for name, kind in GooseConfig.__annotations__.items()},
-    )
-
-
-class DataTable(Table):
-    """Texts: corpora by name, or .txt and .jsonl files."""
-
-    train: tuple[TextSource, ...] = Field(default=DEFAULT_TRAIN, min_length=1)
-    out_of_domain: tuple[TextSource, ...] = DEFAULT_OUT_OF_DOMAIN
-
-
-class TrainTable(Table):
-    """What holds for every stage (train.plan.RunSettings says what each means)."""
-
-    threads: Count | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
-    checkpointing: bool = False
-    clip: Positive = 1.0
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
-        0.9,
-        0.95,
-    )
-    weight_decay: float = Field(default=0.0, ge=0)
-    checkpoint_minutes: float = Field(default=5.0, ge=0)
-    keep: int = Field(default=2, ge=2)
-
-
-class EvalTable(Table):
-    """Protocol of `asnn-goose eval` for this run."""
-
-    window: Count = 512
-    tokens: CountOrAll = 32_000
-
-
-class LogTable(Table):
-    """Lines of metrics.jsonl: one every so many steps."""
-
-    every: Count = 1
 
 
 class LossTable(Table):
@@ -144,6 +55,15 @@ class LossTable(Table):
     def term(self) -> Term:
         """The loss itself."""
         return Term(self.name, self.weight, ALL_LOSSES[self.name](**(self.model_extra or {})))
+
+    def in_phase(self, phase: Phase) -> dict[str, Any] | None:
+        """Its settings in a phase of a curriculum; None where it has no weight there."""
+        loss = VOCAB_LOSSES.get(self.name)
+        if loss is None:
+            return self.model_dump()
+        tempered = loss.uses_teacher and "temperature" in inspect.signature(loss).parameters
+        settings = self.model_dump()
+        return taught(settings, phase, tempered=tempered, teacher=loss.uses_teacher)
 
     @model_validator(mode="after")
     def _settings_exist(self) -> Self:
@@ -190,6 +110,22 @@ class StageTable(Table):
     losses: tuple[LossTable, ...] = Field(min_length=1)
     chunk: Count = 256
     seed: int | None = Field(default=None, ge=0)
+    dot: DotTable | None = None
+    watch: WatchTable | None = None
+    end: EndTable | None = None
+    curriculum: CurriculumTable | None = None
+
+    def phases(self) -> list[tuple[StageTable, float | None]]:
+        """The stages that are trained: itself, or a curriculum's phases with their shares."""
+        if self.curriculum is None:
+            return [(self, None)]
+        return [(self._in_phase(phase), phase.share) for phase in self.curriculum.phases()]
+
+    def _in_phase(self, phase: Phase) -> StageTable:
+        losses = [loss.in_phase(phase) for loss in self.losses]
+        own: dict[str, Any] = {"losses": [loss for loss in losses if loss], "curriculum": None}
+        own["tokens"] = math.ceil(self.tokens * phase.part)
+        return StageTable.model_validate(self.model_dump() | own)
 
     def objective(self) -> Objective:
         """The weighted losses."""
@@ -222,6 +158,32 @@ class StageTable(Table):
             raise ValueError(f"floor = {self.floor}: a constant schedule has none")
         return self
 
+    @model_validator(mode="after")
+    def _dot_finds_its_terms(self) -> Self:
+        names = [loss.name for loss in self.losses]
+        for task in () if self.dot is None else self.dot.task:
+            if task not in names:
+                raise ValueError(f"dot.task has {task!r}: {hint(task, names)}")
+        if self.dot is not None and set(names) <= set(self.dot.task):
+            raise ValueError(f"dot.task = {list(self.dot.task)}: leave a loss for distillation")
+        return self
+
+    @model_validator(mode="after")
+    def _phases_are_stages(self) -> Self:
+        if self.curriculum is None:
+            return self
+        if self.kind != "distill":
+            raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use distill")
+        if self.dot is not None:
+            raise ValueError("dot beside curriculum: a phase may drop the task's terms; use one")
+        for number, phase in enumerate(self.curriculum.phases(), start=1):
+            try:
+                self._in_phase(phase)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"curriculum, phase {number}: {message}") from None
+        return self
+
 
 class Recipe(Table):
     """A whole recipe. Stages without a name or seed of their own get one."""
@@ -239,6 +201,15 @@ class Recipe(Table):
     def to_toml(self) -> str:
         """The recipe with every default written out; loading it gives the same recipe."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def trained_stages(self) -> list[tuple[str, StageTable]]:
+        """Names and tables of what is trained, in order: stages, and the phases of curricula."""
+        found = []
+        for index, stage in enumerate(self.stage):
+            for number, (table, share) in enumerate(stage.phases(), start=1):
+                name = self.stage_name(index)
+                found.append((name if share is None else f"{name}.{number}", table))
+        return found
 
     def stage_name(self, index: int) -> str:
         """Name of a stage: its own, or its kind, numbered where the kind comes twice."""
@@ -259,6 +230,14 @@ class Recipe(Table):
     def teacher_names(self) -> list[str]:
         """What stages may call the teachers: their names, or their models where they have none."""
         return [teacher.name or teacher.model for teacher in self.teacher]
+
+    @model_validator(mode="after")
+    def _momenta_fit(self) -> Self:
+        for stage in self.stage:
+            if stage.dot is not None:
+                momentum, form = self.train.betas[0], stage.dot.optimiser
+                check_dot(delta=stage.dot.delta, momentum=momentum, form=form)
+        return self
 
     @model_validator(mode="after")
     def _teachers_exist(self) -> Self:

@@ -55,7 +55,8 @@ class Dot(torch.optim.Optimizer):
     """SGD with momentum, or AdamW, over two gradients.
 
     "sgd"    as published; weight decay is added to the task's gradient. Gradients gain
-             1 / (1 - beta): with mu = 0.9 and delta = 0.075 distillation counts seven times the task
+             1 / (1 - beta): with mu = 0.9 and delta = 0.075 distillation counts seven times
+             as much
     "adamw"  (ours) two first moments, each with its own bias correction, over one second moment of
              the summed gradient, decoupled weight decay. A first moment is a mean, so distillation
              gets the longer memory, not the larger gain

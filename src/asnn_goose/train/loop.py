@@ -13,17 +13,23 @@ from typing import cast
 import torch
 
 from asnn_goose.ops.allocator import keep_freed_memory
-from asnn_goose.train import checkpoint, guard, state
+from asnn_goose.train import checkpoint, curriculum, guard, state, trackers
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.folder import RunFolder, locked
 from asnn_goose.train.memory import peak_memory
 from asnn_goose.train.pace import Pace
-from asnn_goose.train.plan import RunPlan, Saveable
+from asnn_goose.train.plan import RunPlan, Saveable, StagePlan
 from asnn_goose.train.progress import Progress, StepInfo
 from asnn_goose.train.signals import StopSignals
 from asnn_goose.train.state import Position
-from asnn_goose.train.trainer import NotFiniteError, StageTrainer, StepResult, agree
+from asnn_goose.train.trainer import (
+    NotFiniteError,
+    StageTrainer,
+    StepResult,
+    agree,
+    check_alone,
+)
 
 
 def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
@@ -38,12 +44,15 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
         CheckpointError: no checkpoint can be read, the last one cannot be written, or the recipe
             is not that of the run.
         TrainingDiverged: a loss, gradient or parameter is not finite.
+        TrainError: a stage keeps gradients apart, and several processes train.
         RunInterrupted: SIGINT or SIGTERM came; a checkpoint was written.
     """
     if plan.settings.threads is not None:
         torch.set_num_threads(plan.settings.threads)
     keep_freed_memory()
     accelerator = plan.accelerator
+    for stage in plan.stages:
+        check_alone(stage, accelerator)
     tell = progress.on_message if accelerator.is_main_process else _silent
     folder = RunFolder(out)
     with ExitStack() as stack:
@@ -77,6 +86,7 @@ class _Loop:
         if self.main:
             self.folder.begin(self.plan.recipe_toml)
         self.accelerator.wait_for_everyone()
+        trackers.begin(self.accelerator, run=self.folder.path, recipe_toml=self.plan.recipe_toml)
         snapshot = self._find_start() if resume else None
         for index in range(self.position.stage, len(self.plan.stages)):
             self._stage(index, snapshot)
@@ -99,6 +109,7 @@ class _Loop:
         self.position = state.check(self.plan, snapshot.state, tell=self._tell)
         self.pace = Pace(seconds=self.position.seconds)
         state.restore_weights(self.plan.student, snapshot)
+        state.restore_orders(self.plan, snapshot)
         self._rewind_metrics()
         self._tell(f"resumed from {self.saved}")
         return snapshot if self.position.step else None
@@ -110,19 +121,36 @@ class _Loop:
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
         state.change_precision(self.plan.student, stage)
+        self._order_windows(stage)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
         if snapshot is not None:
             state.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
         self.pace.forget()
         for number in range(self.position.step, stage.steps):
-            self._step(trainer, number)
+            if self._step(trainer, number).ended:
+                break
             if number + 1 < stage.steps:
                 self._pause(trainer)
         trainer.close()
         self.position = replace(self.position, stage=index + 1, step=0)
         self._pause(None)
 
-    def _step(self, trainer: StageTrainer, number: int) -> None:
+    def _order_windows(self, stage: StagePlan) -> None:
+        """Rank the windows of a curriculum once, with the student as it is before the first."""
+        pool = stage.pool
+        if pool is None or pool.order is not None:
+            return
+        self._tell(f"ranking {len(pool.places)} windows for stage {stage.name}")
+        micro = stage.tokens_per_step // stage.accumulate // self.accelerator.num_processes
+        pool.order = curriculum.rank(
+            stage.stage,
+            pool.windows,
+            pool.places,
+            batch=max(1, micro // pool.window),
+            accelerator=self.accelerator,
+        )
+
+    def _step(self, trainer: StageTrainer, number: int) -> StepResult:
         tokens = trainer.plan.tokens_per_step
         with self._located(trainer.plan.name, number), self.pace.measure(tokens):
             result = trainer.step(number)
@@ -134,7 +162,12 @@ class _Loop:
             seconds=self.pace.seconds,
         )
         if self.main:
-            self._report(self._info(trainer, result))
+            self._report(self._info(trainer, result), last=result.ended)
+        for text in result.warnings:
+            self._tell(f"stage {trainer.plan.name}, step {number + 1}: {text}")
+        if result.ended:
+            self._tell(f"stage {trainer.plan.name} ends after {number + 1} steps: no improvement")
+        return result
 
     @contextmanager
     def _located(self, stage: str, number: int) -> Iterator[None]:
@@ -147,6 +180,7 @@ class _Loop:
             ) from None
 
     def _info(self, trainer: StageTrainer, result: StepResult) -> StepInfo:
+        left = self._tokens_left(trainer.plan, ended=result.ended)
         return StepInfo(
             stage=trainer.plan.name,
             stage_index=self.position.stage,
@@ -155,20 +189,30 @@ class _Loop:
             steps=trainer.plan.steps,
             run_step=self.position.run_step,
             tokens_seen=self.position.tokens,
-            tokens_total=self.plan.tokens,
+            tokens_total=self.position.tokens + left,
             loss=sum(result.terms.values()),
             terms=result.terms,
             lr=result.lr,
             grad_norm=result.grad_norm,
             tokens_per_s=self.pace.tokens_per_s,
-            eta_s=self.pace.eta_s(self.plan.tokens - self.position.tokens),
+            eta_s=self.pace.eta_s(left),
             memory_bytes=peak_memory(self.accelerator.device),
             seconds=self.pace.seconds,
+            readings=result.readings,
+            watch=result.watch,
         )
 
-    def _report(self, info: StepInfo) -> None:
+    def _tokens_left(self, stage: StagePlan, *, ended: bool) -> int:
+        """Tokens that the rest of this stage and the stages after it may take."""
+        here = 0 if ended else (stage.steps - self.position.step) * stage.tokens_per_step
+        return here + sum(later.tokens for later in self.plan.stages[self.position.stage + 1 :])
+
+    def _report(self, info: StepInfo, *, last: bool) -> None:
+        """Tell the watcher and the trackers, and write a line where one is due."""
         self.progress.on_step(info)
-        if info.step % self.plan.settings.log_every == 0 or info.step == info.steps:
+        last = last or info.step == info.steps or info.watch is not None
+        if last or "validation" in info.readings or info.step % self.plan.settings.log_every == 0:
+            trackers.log(self.accelerator, info)
             trouble = self.folder.metrics.append(info)
             if trouble:
                 self._tell(trouble)

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 from torch import nn
 
+from asnn_goose.data.loader import Pool
 from asnn_goose.trace import Batch
-from asnn_goose.train.curriculum import Windows
 from asnn_goose.train.dot import DotSettings
 from asnn_goose.train.ending import EndSettings
 from asnn_goose.train.schedule import Schedule
@@ -30,14 +30,6 @@ class Loader(Protocol):
 
     def restore(self, state: dict[str, int]) -> None:
         """Go to a position that `state` gave."""
-
-
-class Pool(Protocol):
-    """Fixed windows, shared by the stages of a curriculum; `order` is None until it is known."""
-
-    order: list[int] | None
-    windows: Windows
-    places: list[tuple[int, int]]
 
 
 class Saveable(Protocol):

@@ -90,15 +90,37 @@ def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> 
         "environment": environment(plan.accelerator),
         "frozen_sha256": frozen_digest(plan.student, stored),
         "generators": gather_object([rng.plain()]),
+        "orders": orders(plan),
     }
     model = _weights(plan.student, "student.", stored)
     if trainer is not None:
         state["loader"] = trainer.plan.loader.state()
+        state["trainer"] = trainer.state()
         objective = trainer.plan.stage.objective
         own = {name for name, _ in objective.named_parameters()}
         model |= _weights(objective, "objective.", own)
         tensors |= optimiser.state_tensors(trainer.optimiser, trainer.trained)
     return Snapshot(model=_movable(model), optimiser=_movable(tensors), state=state)
+
+
+def orders(plan: RunPlan) -> dict[str, list[int]]:
+    """Orders of windows that curricula have found, by the first stage that uses them."""
+    found: dict[str, list[int]] = {}
+    seen: set[int] = set()
+    for index, stage in enumerate(plan.stages):
+        if stage.pool is not None and id(stage.pool) not in seen:
+            seen.add(id(stage.pool))
+            if stage.pool.order is not None:
+                found[str(index)] = stage.pool.order
+    return found
+
+
+def restore_orders(plan: RunPlan, snapshot: Snapshot) -> None:
+    """Put the orders of windows back."""
+    for index, order in snapshot.state.get("orders", {}).items():
+        pool = plan.stages[int(index)].pool
+        if pool is not None:
+            pool.order = list(order)
 
 
 def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tensor]:
@@ -174,6 +196,7 @@ def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> 
     optimiser.restore_state(trainer.optimiser, trainer.trained, moments)
     _copy_into(trainer.plan.stage.objective, snapshot.model, "objective.")
     trainer.plan.loader.restore(snapshot.state["loader"])
+    trainer.restore(snapshot.state.get("trainer", {}))
     prefix = f"{_RNG}{rank}/"
     own = {k.removeprefix(prefix): v for k, v in snapshot.optimiser.items() if k.startswith(prefix)}
     rng.restore_tensors(own, next(trainer.plan.stage.student.parameters()).device)

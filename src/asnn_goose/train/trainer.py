@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
+from torch import Tensor, nn
 
 from asnn_goose.trace import Batch
-from asnn_goose.train import guard, optimiser
-from asnn_goose.train.optimiser import Trained
+from asnn_goose.train import clipping, gradients, guard, optimiser
+from asnn_goose.train.dot import Dot
+from asnn_goose.train.ending import Ending
+from asnn_goose.train.errors import TrainError
+from asnn_goose.train.optimiser import LOSS_GROUP, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
-
-LOSS_GROUP = "loss"
-"""Optimiser group of an objective's own parameters."""
+from asnn_goose.train.watch import Watchman, measure
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """Loss terms (mean over micro-batches and processes), rate and gradient norm of a step."""
+    """Loss terms (mean over micro-batches and processes), rate and gradient norm of a step.
+
+    readings, watch  as in progress.StepInfo
+    warnings         what the watchman has to say
+    ended            True where the stage ends here, before its budget is used up
+    """
 
     terms: dict[str, float]
     lr: float
     grad_norm: float
+    readings: dict[str, float] = field(default_factory=dict)
+    watch: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+    ended: bool = False
+
+
+class WithHead(Protocol):
+    """A student as Transformers knows it."""
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Its head."""
 
 
 class NotFiniteError(Exception):
@@ -40,16 +59,17 @@ class StageTrainer:
         self._settings = settings
         self._accelerator = accelerator
         set_seed(plan.seed, device_specific=True)
+        objective = plan.stage.objective
+        if objective.wants_head:
+            objective.adopt(cast(WithHead, plan.stage.student).get_output_embeddings().weight)
         self.trained = _choose_trained(plan)
+        self._parameters = [entry.parameter for entry in self.trained]
         plan.stage.train()
         accelerator.gradient_accumulation_steps = plan.accumulate
         self._module = accelerator.prepare(plan.stage)
-        self.optimiser = optimiser.adamw(
-            self.trained,
-            scales=plan.lr_scale,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-        )
+        self.optimiser = _optimiser(plan, settings, self.trained)
+        self.watchman = None if plan.watch is None else Watchman(plan.watch, objective)
+        self.ending = None if plan.end is None else Ending(plan.end)
 
     def step(self, number: int) -> StepResult:
         """Optimiser step `number` of the stage, counted from 0.
@@ -61,43 +81,156 @@ class StageTrainer:
         optimiser.set_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
         batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
-        terms = self._accumulate(batches)
-        gradients = [e.parameter.grad for e in self.trained if e.parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if agree(self._accelerator, not math.isfinite(sum(terms.values()) + float(norm))):
+        watched = self.watchman is not None and self.watchman.due(number + 1)
+        terms, record = self._accumulate(batches, watched=watched)
+        norms = clipping.norms(self.trained, by=self._settings.clip_by)
+        norm = float(clipping.total(norms))
+        if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
             raise NotFiniteError(
                 guard.culprit(self.plan.stage, trained=self.trained, batches=batches, terms=terms)
             )
-        parameters = [entry.parameter for entry in self.trained]
-        torch.nn.utils.clip_grads_with_norm_(parameters, self._settings.clip, norm)
+        self._clip(norms)
         self.optimiser.step()
-        return StepResult(terms=terms, lr=rate, grad_norm=float(norm))
+        readings = self.plan.stage.objective.readings()
+        warnings = self._watch(terms, record, readings)
+        ended = self._look(number + 1, sum(terms.values()), readings)
+        return StepResult(
+            terms=terms,
+            lr=rate,
+            grad_norm=norm,
+            readings=readings,
+            watch=record,
+            warnings=warnings,
+            ended=ended,
+        )
+
+    def _clip(self, norms: dict[str, Tensor]) -> None:
+        most, by = self._settings.clip, self._settings.clip_by
+        clipping.clip(self.trained, norms, most=most, by=by)
+        if isinstance(self.optimiser, Dot):
+            for name, parameters in clipping.members(self.trained, by=by).items():
+                self.optimiser.scale(parameters, clipping.factor(norms[name], most))
+
+    def _watch(
+        self, terms: Mapping[str, float], record: dict[str, Any] | None, readings: dict[str, float]
+    ) -> list[str]:
+        """Let the watchman see a step; what he has to say after a look."""
+        if self.watchman is None:
+            return []
+        self.watchman.see(terms)
+        return [] if record is None else self.watchman.look(record, readings)
+
+    def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
+        """Whether the stage ends after a step; a held-out loss joins the readings."""
+        ending = self.ending
+        if ending is None:
+            return False
+        ending.see(loss)
+        if not ending.due(step):
+            return False
+        validation = ending.settings.validation
+        if validation is None:
+            return ending.look(ending.smoothed)
+        with self._autocast():
+            held_out = validation.loss(
+                self.plan.stage, self._accelerator, progress=step / self.plan.steps
+            )
+        if math.isfinite(held_out):
+            readings["validation"] = held_out
+        return ending.look(held_out)
 
     def _batch(self, number: int, micro: int) -> Batch:
         done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
         return self.plan.loader.next(done).to(self._accelerator.device)
 
-    def _accumulate(self, batches: list[Batch]) -> dict[str, float]:
-        """Add up the gradients of the micro-batches; returns the mean of each loss term."""
+    def _accumulate(
+        self, batches: list[Batch], *, watched: bool
+    ) -> tuple[dict[str, float], dict[str, Any] | None]:
+        """Add up the gradients of the micro-batches; returns the mean of each loss term.
+
+        Where the step is watched, also what the first micro-batch's gradients are.
+        """
         sums: dict[str, Tensor] = {}
-        for batch in batches:
+        record = None
+        for micro, batch in enumerate(batches):
             with self._accelerator.accumulate(self._module):
-                terms = self._forward(batch)
-                self._accelerator.backward(torch.stack(list(terms.values())).sum())
+                if watched and micro == 0:
+                    terms, parts = self._backward_apart(batch, each=True)
+                    record = measure(parts, self.trained)
+                elif self.plan.dot is not None:
+                    terms, _ = self._backward_apart(batch, each=False)
+                else:
+                    terms = self._forward(batch)
+                    self._accelerator.backward(torch.stack(list(terms.values())).sum())
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         means = torch.stack(list(sums.values())) / len(batches)
-        return dict(zip(sums, self._accelerator.reduce(means, "mean").tolist(), strict=True))
+        reduced = self._accelerator.reduce(means, "mean").tolist()
+        return dict(zip(sums, reduced, strict=True)), record
+
+    def _backward_apart(
+        self, batch: Batch, *, each: bool
+    ) -> tuple[dict[str, Tensor], dict[str, gradients.Gradients]]:
+        """Terms, and the gradients of `each` or of DOT's two groups, which are also added up."""
+        objective, dot = self.plan.stage.objective, self.plan.dot
+        names = list(objective.losses)
+        groups = {name: [name] for name in names} if each or dot is None else dot.groups(names)
+        with gradients.kept_apart(objective, groups.values()):
+            terms = self._forward(batch)
+        parts = gradients.apart(terms, groups, self._parameters)
+        scale = 1 / self.plan.accumulate
+        if isinstance(self.optimiser, Dot) and dot is not None:
+            for name, part in parts.items():
+                task = groups[name][0] in dot.task
+                self.optimiser.add(self._parameters, part, task=task, scale=scale)
+        else:
+            gradients.accumulate(self._parameters, parts.values(), scale=scale)
+        return terms, parts
 
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
-        device = self._accelerator.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self._settings.precision == "bf16"):
+        with self._autocast():
             terms: dict[str, Tensor] = self._module(batch)
         return terms
+
+    def _autocast(self) -> torch.autocast:
+        bf16 = self._settings.precision == "bf16"
+        return torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=bf16)
+
+    def state(self) -> dict[str, Any]:
+        """What the watchman and the ending remember, as JSON can hold it."""
+        found = {"watch": self.watchman, "end": self.ending}
+        return {name: part.state() for name, part in found.items() if part is not None}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave."""
+        if self.watchman is not None:
+            self.watchman.restore(state["watch"])
+        if self.ending is not None:
+            self.ending.restore(state["end"])
 
     def close(self) -> None:
         """Drop accelerate's references, so that the next stage can be wrapped."""
         self._accelerator.clear()
+
+
+def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
+    """Raise TrainError where a stage keeps gradients apart and several processes train."""
+    for key, setting in (("dot", plan.dot), ("watch", plan.watch)):
+        if setting is not None and accelerator.num_processes > 1:
+            raise TrainError(
+                f"stage {plan.name!r} has [stage.{key}] and {accelerator.num_processes} processes "
+                "train: gradients of single terms are not exchanged between processes; train on "
+                f"one, or leave {key} out"
+            )
+
+
+def _optimiser(
+    plan: StagePlan, settings: RunSettings, trained: list[Trained]
+) -> torch.optim.Optimizer:
+    scales, decay = plan.lr_scale, settings.weight_decay
+    if plan.dot is None:
+        return optimiser.adamw(trained, scales=scales, betas=settings.betas, weight_decay=decay)
+    return optimiser.dot(trained, plan.dot, scales=scales, betas=settings.betas, weight_decay=decay)
 
 
 def _choose_trained(plan: StagePlan) -> list[Trained]:

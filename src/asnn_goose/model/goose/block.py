@@ -50,6 +50,7 @@ class GooseBlock(nn.Module):
         state: BlockState | None = None,
         mask_BT: Tensor | None = None,
         position_BT: Tensor | None = None,
+        documents_BT: Tensor | None = None,
     ) -> BlockOutput:
         """One block over (B,T,D); the arguments are those of the mixer."""
         mixer_in_BTD = self.mixer_norm(x_BTD)
@@ -59,13 +60,14 @@ class GooseBlock(nn.Module):
             None if state is None else state.mixer,
             mask_BT,
             position_BT,
+            documents_BT,
         )
         x_BTD = x_BTD + mixed.out_BTD
         mlp_in_BTD = self.mlp_norm(x_BTD)
         if mask_BT is not None:
             mlp_in_BTD = mlp_in_BTD * mask_BT.unsqueeze(-1)
         out_BTD, channel_BD = self.mlp(
-            mlp_in_BTD, None if state is None else state.channel_shift_BD
+            mlp_in_BTD, None if state is None else state.channel_shift_BD, documents_BT
         )
         return BlockOutput(
             x_BTD + out_BTD, mixer_in_BTD, mixed, out_BTD, BlockState(mixed.state, channel_BD)
@@ -77,6 +79,7 @@ class GooseBlock(nn.Module):
         mixer_out_BTD: Tensor,
         v_first_BTD: Tensor | None,
         position_BT: Tensor | None,
+        documents_BT: Tensor | None = None,
     ) -> tuple[MixerOutput, Tensor]:
         """Mixer and MLP, each behind its own norm, on a residual stream from outside.
 
@@ -84,9 +87,9 @@ class GooseBlock(nn.Module):
         neither half of the block sees the errors of the other. Returns both outputs.
         """
         mixed: MixerOutput = self.mixer(
-            self.mixer_norm(x_BTD), v_first_BTD, None, None, position_BT
+            self.mixer_norm(x_BTD), v_first_BTD, None, None, position_BT, documents_BT
         )
-        out_BTD, _ = self.mlp(self.mlp_norm(x_BTD + mixer_out_BTD), None)
+        out_BTD, _ = self.mlp(self.mlp_norm(x_BTD + mixer_out_BTD), None, documents_BT)
         return mixed, out_BTD
 
     def set_precision(self, of: Callable[[str], Precision]) -> None:

@@ -19,6 +19,7 @@ from asnn_goose.model.goose.initialise import initialise
 from asnn_goose.model.goose.positions import learned_positions
 from asnn_goose.model.goose.precision import check_words, resolve
 from asnn_goose.model.goose.state import BlockState
+from asnn_goose.model.goose.window import positions, positions_in, window_mask
 from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import IGNORED_LABEL, NEEDS, Trace
 
@@ -120,17 +121,22 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         result = CausalLMOutputWithPast(**fields)
         return result if return_dict else result.to_tuple()
 
-    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
-        """Run on tokens (B,T) from an empty state; keep what `needs` names (trace.NEEDS)."""
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+    ) -> Trace:
+        """Run on tokens (B,T) from an empty state; keep what `needs` names (trace.NEEDS).
+
+        With `documents_BT` the state is empty again at the start of every document.
+        """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
         x_BTD = self.embedding(tokens_BT)
-        position_BT = positions(None, None, x_BTD)
+        position_BT = positions_in(documents_BT, x_BTD)
         x_BTD = self._embed(x_BTD, position_BT)
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         if "hidden" in needs:
             kept["hidden"].append(x_BTD)
-        for output in self._blocks(x_BTD, (), None, position_BT):
+        for output in self._blocks(x_BTD, (), None, position_BT, documents_BT):
             x_BTD = output.x_BTD
             for name, tensors in kept.items():
                 tensors.append(_CAPTURE[name](output))
@@ -140,7 +146,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             fields["final_norm"] = self.final_norm
         return Trace(**fields)
 
-    def drive(self, mixer_in: tuple[Tensor, ...]) -> Trace:
+    def drive(self, mixer_in: tuple[Tensor, ...], *, documents_BT: Tensor | None = None) -> Trace:
         """Run every mixer alone on the given inputs (L of B,T,D), such as a teacher's.
 
         The Trace holds mixer_in, mixer_out and the mixers' signals; no MLP and no head runs.
@@ -149,8 +155,10 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             raise ValueError(f"{len(mixer_in)} inputs for {len(self.blocks)} blocks: give one each")
         v_first_BTD, outputs = None, []
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
-            position_BT = positions(None, None, x_BTD)
-            output = self._call(block.mixer, x_BTD, v_first_BTD, None, None, position_BT)
+            position_BT = positions_in(documents_BT, x_BTD)
+            output = self._call(
+                block.mixer, x_BTD, v_first_BTD, None, None, position_BT, documents_BT
+            )
             v_first_BTD = output.v_first_BTD
             outputs.append(output)
         return Trace(
@@ -165,7 +173,13 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             written=tuple(o.written_BTHN for o in outputs),
         )
 
-    def drive_blocks(self, hidden: tuple[Tensor, ...], mixer_out: tuple[Tensor, ...]) -> Trace:
+    def drive_blocks(
+        self,
+        hidden: tuple[Tensor, ...],
+        mixer_out: tuple[Tensor, ...],
+        *,
+        documents_BT: Tensor | None = None,
+    ) -> Trace:
         """Run every mixer and every MLP alone, with its norm, on another model's residual stream.
 
         hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers add (L)
@@ -175,8 +189,10 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             raise ValueError(f"{len(mixer_out)} layers for {len(self.blocks)} blocks: give as many")
         v_first_BTD, mixers, mlps = None, [], []
         for block, x_BTD, added_BTD in zip(self.blocks, hidden[:-1], mixer_out, strict=True):
-            position_BT = positions(None, None, x_BTD)
-            mixed, out_BTD = self._call(block.local, x_BTD, added_BTD, v_first_BTD, position_BT)
+            position_BT = positions_in(documents_BT, x_BTD)
+            mixed, out_BTD = self._call(
+                block.local, x_BTD, added_BTD, v_first_BTD, position_BT, documents_BT
+            )
             v_first_BTD = mixed.v_first_BTD
             mixers.append(mixed.out_BTD)
             mlps.append(out_BTD)
@@ -228,12 +244,15 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         states: tuple[BlockState, ...],
         mask_BT: Tensor | None,
         position_BT: Tensor,
+        documents_BT: Tensor | None = None,
     ) -> Iterator[BlockOutput]:
         """Outputs of the blocks one by one, so that a caller holds only what it needs."""
         v_first_BTD = None
         for layer, block in enumerate(self.blocks):
             state = states[layer] if states else None
-            output = self._call(block, x_BTD, v_first_BTD, state, mask_BT, position_BT)
+            output = self._call(
+                block, x_BTD, v_first_BTD, state, mask_BT, position_BT, documents_BT
+            )
             x_BTD, v_first_BTD = output.x_BTD, output.mixer.v_first_BTD
             yield output
 
@@ -257,34 +276,6 @@ _CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
     "rate": lambda output: output.mixer.rate_BTHN,
     "written": lambda output: output.mixer.written_BTHN,
 }
-
-
-def window_mask(attention_mask: Tensor | None, length: int) -> Tensor | None:
-    """Mask (B, length) of the newest positions as bool, or None where nothing is padding.
-
-    Raises ValueError where padding stands right of a token: it would enter the state.
-    """
-    if attention_mask is None:
-        return None
-    mask_BT = attention_mask[:, -length:].bool()
-    if bool(mask_BT.all()):
-        return None
-    if bool((mask_BT[:, :-1] & ~mask_BT[:, 1:]).any()):
-        raise ValueError(
-            "attention_mask has padding right of a token, which a recurrence would remember: "
-            "pad on the left (tokenizer.padding_side = 'left')"
-        )
-    return mask_BT
-
-
-def positions(seen_B: Tensor | None, mask_BT: Tensor | None, x_BTD: Tensor) -> Tensor:
-    """Position (B,T) of every token, counted from the first real one of its sequence."""
-    batch, length = x_BTD.shape[:2]
-    if mask_BT is None:
-        step_BT = torch.arange(length, device=x_BTD.device).expand(batch, length)
-    else:
-        step_BT = (mask_BT.long().cumsum(1) - 1).clamp_min(0)
-    return step_BT if seen_B is None else step_BT + seen_B.unsqueeze(1)
 
 
 def next_token_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:

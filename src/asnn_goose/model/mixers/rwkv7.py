@@ -18,6 +18,7 @@ from asnn_goose.model.mixers.low_rank import LowRank
 from asnn_goose.model.mixers.token_shift import TokenShift
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7 import wkv7
+from asnn_goose.ops.wkv7.documents import wkv7_by_document
 
 DECAY_RATE = math.exp(-0.5)
 """Largest decay exponent: log w lies in (-0.6065, 0)."""
@@ -108,6 +109,7 @@ class RWKV7Mixer(nn.Module):
         state: MixerState | None = None,
         mask_BT: Tensor | None = None,
         position_BT: Tensor | None = None,
+        documents_BT: Tensor | None = None,
     ) -> MixerOutput:
         """Mix tokens of x (B,T,D).
 
@@ -115,10 +117,11 @@ class RWKV7Mixer(nn.Module):
         state        what `MixerOutput.state` of the tokens before held; None at a start
         mask_BT      False where a position is padding on the left: it leaves the state alone
         position_BT  positions for `rope`; needed only then
+        documents_BT document of every token: each starts from an empty state; None for one
         """
         if mask_BT is not None:
             x_BTD = x_BTD * mask_BT.unsqueeze(-1)
-        inputs = self._shifted(x_BTD, None if state is None else state.shift_BD)
+        inputs = self._shifted(x_BTD, None if state is None else state.shift_BD, documents_BT)
         r_BTC, k_BTC = self.receptance(inputs[0]), self.key(inputs[2])
         if self.k_neuron is not None:
             k_BTC = self.k_neuron(k_BTC)
@@ -134,9 +137,12 @@ class RWKV7Mixer(nn.Module):
         v, log_w, a = self._by_head(v_BTC), self._by_head(log_w_BTC), self._by_head(a_BTC)
         kappa = self._removal_direction(k)
         written = self._replaced(k, a)
-        y, wkv = wkv7(
-            r, log_w, written, v, -kappa, kappa * a, None if state is None else state.wkv_BHNN
-        )
+        before = None if state is None else state.wkv_BHNN
+        operands = (r, log_w, written, v, -kappa, kappa * a, before)
+        if documents_BT is None:
+            y, wkv = wkv7(*operands)
+        else:
+            y, wkv = wkv7_by_document(*operands, documents_BT=documents_BT)
         out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1])
         new = MixerState(x_BTD[:, -1], wkv)
         return MixerOutput(out_BTD, v_first_BTD, new, r, k, v, log_w, kappa, a, written)
@@ -149,11 +155,13 @@ class RWKV7Mixer(nn.Module):
                 setattr(self, f"{name}_neuron", new.spikes(self.heads * self.head_size))
             self.site_precision[name] = new
 
-    def _shifted(self, x_BTD: Tensor, last_BD: Tensor | None) -> tuple[Tensor, ...]:
+    def _shifted(
+        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Inputs of r, w, k, v, a and, with a gate, g."""
         if self.shift is None:
             return (x_BTD,) * 6
-        return tuple(self.shift(x_BTD, last_BD))
+        return tuple(self.shift(x_BTD, last_BD, documents_BT))
 
     def _by_head(self, x_BTC: Tensor) -> Tensor:
         return x_BTC.view(*x_BTC.shape[:-1], self.heads, self.head_size)

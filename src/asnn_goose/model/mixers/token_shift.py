@@ -5,11 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from asnn_goose.ops.wkv7.documents import document_starts
 
-def previous_token(x_BTD: Tensor, last_BD: Tensor | None) -> Tensor:
-    """X one position later: row t holds x_{t-1}; row 0 holds `last_BD`, or zeros."""
+
+def previous_token(
+    x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
+) -> Tensor:
+    """X one position later: row t holds x_{t-1}; row 0 holds `last_BD`, or zeros.
+
+    With `documents_BT` the first row of every later document holds zeros too.
+    """
     first = torch.zeros_like(x_BTD[:, :1]) if last_BD is None else last_BD.unsqueeze(1)
-    return torch.cat((first.to(x_BTD.dtype), x_BTD[:, :-1]), dim=1)
+    earlier_BTD = torch.cat((first.to(x_BTD.dtype), x_BTD[:, :-1]), dim=1)
+    if documents_BT is None:
+        return earlier_BTD
+    return earlier_BTD.masked_fill(document_starts(documents_BT).unsqueeze(-1), 0)
 
 
 class TokenShift(nn.Module):
@@ -22,7 +32,9 @@ class TokenShift(nn.Module):
         super().__init__()
         self.mix = nn.Parameter(torch.zeros(consumers, width))
 
-    def forward(self, x_BTD: Tensor, last_BD: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(
+        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """One mixed (B,T,D) per consumer."""
-        delta_BTD = previous_token(x_BTD, last_BD) - x_BTD
+        delta_BTD = previous_token(x_BTD, last_BD, documents_BT) - x_BTD
         return tuple(torch.addcmul(x_BTD, delta_BTD, mu) for mu in self.mix.unbind())

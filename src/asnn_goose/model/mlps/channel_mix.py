@@ -29,9 +29,11 @@ class ChannelMix(nn.Module):
         self.value = matrix("mlp_value", config.intermediate_size, width)
         self.shift = TokenShift(width=width, consumers=1) if config.token_shift else None
 
-    def forward(self, x_BTD: Tensor, last_BD: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """(B,T,D) -> (B,T,D) and the last input, which the next token leans on."""
-        mixed = x_BTD if self.shift is None else self.shift(x_BTD, last_BD)[0]
+        mixed = x_BTD if self.shift is None else self.shift(x_BTD, last_BD, documents_BT)[0]
         return self.value(torch.relu(self.key(mixed)).square()), x_BTD[:, -1]
 
     def matrices(self) -> tuple[Projection, ...]:

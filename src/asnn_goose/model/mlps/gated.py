@@ -28,7 +28,9 @@ class GatedMLP(nn.Module):
         self.down = matrix("down", inner, width)
         self.activation = ACT2FN[config.hidden_act]
 
-    def forward(self, x_BTD: Tensor, last_BD: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """(B,T,D) -> (B,T,D); carries no state."""
         return self.down(self.activation(self.gate(x_BTD)) * self.up(x_BTD)), None
 

@@ -1,8 +1,9 @@
-"""WKV-7, the recurrence of RWKV-7 "Goose", in three forms that give the same numbers.
+"""WKV-7, the recurrence of RWKV-7 "Goose", in forms that give the same numbers.
 
 recurrent  one token after the other: the formula itself, slow to train
 chunked    matrix products over chunks of tokens, on any device
 native     the compiled kernel: CPU, fp32
+fla        flash-linear-attention's kernel where it is installed: CUDA, bf16 operands
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from torch import Tensor
 
 from asnn_goose.ops.native_build import native_available, native_status
 from asnn_goose.ops.wkv7.chunked import chunked
+from asnn_goose.ops.wkv7.fla import fla, obstacle_to_fla
 from asnn_goose.ops.wkv7.native import HEAD_SIZES, native
 from asnn_goose.ops.wkv7.recurrent import recurrent
 
 __all__ = ["Form", "wkv7"]
 
-Form = Literal["auto", "recurrent", "chunked", "native"]
+Form = Literal["auto", "recurrent", "chunked", "native", "fla"]
 
 
 def _check(inputs: dict[str, Tensor], state_BHNN: Tensor | None, chunk: int) -> None:
@@ -52,8 +54,14 @@ def _obstacle_to_native(r_BTHN: Tensor) -> str | None:
 def _chosen(form: Form, r_BTHN: Tensor) -> Form:
     if form in ("recurrent", "chunked"):
         return form
-    if form not in ("auto", "native"):
-        raise ValueError(f"form is {form!r}; choose auto, recurrent, chunked or native")
+    if form not in ("auto", "native", "fla"):
+        raise ValueError(f"form is {form!r}; choose auto, recurrent, chunked, native or fla")
+    if form != "native":
+        obstacle = obstacle_to_fla(r_BTHN)
+        if obstacle is None:
+            return "fla"
+        if form == "fla":
+            raise ValueError(f"form is 'fla', but it cannot be used: {obstacle}")
     obstacle = _obstacle_to_native(r_BTHN)
     if obstacle is None:
         return "native"
@@ -89,8 +97,8 @@ def wkv7(
 
     Returns:
         y (B,T,H,N) in the dtype of v, and the state after the last token (B,H,N,N). States and all
-        arithmetic are fp32, or fp64 where r is fp64, autocast or not. Both are differentiable with
-        respect to every tensor passed in.
+        arithmetic are fp32, or fp64 where r is fp64, autocast or not; fla has bf16 operands. Both
+        are differentiable with respect to every tensor passed in.
 
     Raises:
         ValueError: shapes that do not fit, or a form that cannot take these inputs.
@@ -113,6 +121,8 @@ def wkv7(
     with torch.autocast(r.device.type, enabled=False):
         if form == "native":
             y, final = native(r, log_w, k, v, alpha, beta, state)
+        elif form == "fla":
+            y, final = fla(r, log_w, k, v, alpha, beta, state)
         elif form == "chunked":
             y, final = chunked(r, log_w, k, v, alpha, beta, state, chunk=chunk)
         else:

@@ -18,7 +18,7 @@ from asnn_goose.train.stages.stage import Stage
 class Driven(Protocol):
     """A student whose mixers can be run on inputs from outside."""
 
-    def drive(self, mixer_in: tuple[Tensor, ...]) -> Trace:
+    def drive(self, mixer_in: tuple[Tensor, ...], *, documents_BT: Tensor | None = None) -> Trace:
         """Run every mixer on its own input (B,T,D)."""
 
 
@@ -32,7 +32,8 @@ class Align(Stage):
         """Weighted loss terms by name."""
         self.anneal(batch)
         needs = self.objective.teacher_needs | {"mixer_in"}
-        teacher = self.teacher.trace(batch.tokens_BT, needs)
-        student = cast(Driven, self.student).drive(teacher.mixer_in)
+        within = self.documents(batch)
+        teacher = self.teacher.trace(batch.tokens_BT, needs, **within)
+        student = cast(Driven, self.student).drive(teacher.mixer_in, **within)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
         return terms

@@ -18,7 +18,13 @@ from asnn_goose.train.stages.stage import Stage
 class DrivenBlocks(Protocol):
     """A student whose blocks can be run on a residual stream from outside."""
 
-    def drive_blocks(self, hidden: tuple[Tensor, ...], mixer_out: tuple[Tensor, ...]) -> Trace:
+    def drive_blocks(
+        self,
+        hidden: tuple[Tensor, ...],
+        mixer_out: tuple[Tensor, ...],
+        *,
+        documents_BT: Tensor | None = None,
+    ) -> Trace:
         """Run every mixer and MLP alone."""
 
 
@@ -32,7 +38,10 @@ class AlignBlocks(Stage):
         """Weighted loss terms by name."""
         self.anneal(batch)
         needs = self.objective.teacher_needs | {"hidden", "mixer_out"}
-        teacher = self.teacher.trace(batch.tokens_BT, needs)
-        student = cast(DrivenBlocks, self.student).drive_blocks(teacher.hidden, teacher.mixer_out)
+        within = self.documents(batch)
+        teacher = self.teacher.trace(batch.tokens_BT, needs, **within)
+        student = cast(DrivenBlocks, self.student).drive_blocks(
+            teacher.hidden, teacher.mixer_out, **within
+        )
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
         return terms

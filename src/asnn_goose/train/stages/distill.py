@@ -23,7 +23,8 @@ class Distill(Stage):
         """Weighted loss terms by name."""
         self.anneal(batch)
         tokens_BT, needs = batch.tokens_BT, self.objective.teacher_needs
-        teacher = self.teacher.trace(tokens_BT, needs) if needs else Trace()
-        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs)
+        within = self.documents(batch)
+        teacher = self.teacher.trace(tokens_BT, needs, **within) if needs else Trace()
+        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, **within)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
         return terms

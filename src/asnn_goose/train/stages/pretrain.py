@@ -33,6 +33,8 @@ class Pretrain(Stage):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        student = cast(Tracing, self.student).trace(batch.tokens_BT, self.objective.needs)
+        student = cast(Tracing, self.student).trace(
+            batch.tokens_BT, self.objective.needs, **self.documents(batch)
+        )
         terms: dict[str, Tensor] = self.objective(student, Trace(), batch)
         return terms

@@ -14,8 +14,10 @@ from asnn_goose.trace import Batch, Trace
 class Tracing(Protocol):
     """A model whose forward pass can be looked into."""
 
-    def trace(self, tokens_BT: Tensor, needs: frozenset[str]) -> Trace:
-        """Run on tokens (B,T) and keep what `needs` names."""
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+    ) -> Trace:
+        """Run on tokens (B,T) and keep what `needs` names, anew in each document if given."""
 
 
 class Stage(nn.Module, ABC):
@@ -26,6 +28,7 @@ class Stage(nn.Module, ABC):
 
     gives    what a student's pass can hold in this kind of stage (trace.NEEDS)
     trains   values of a recipe's `train` that make sense in it
+    resets   whether every document of a window begins with an empty state
 
     Raises ValueError where the objective needs more than the stage gives.
     """
@@ -34,8 +37,11 @@ class Stage(nn.Module, ABC):
     trains: ClassVar[frozenset[str]]
     teacher: Tracing
 
-    def __init__(self, *, student: nn.Module, teacher: Tracing, objective: Objective) -> None:
+    def __init__(
+        self, *, student: nn.Module, teacher: Tracing, objective: Objective, resets: bool = False
+    ) -> None:
         super().__init__()
+        self.resets = resets
         self.check(objective)
         self.student = student
         self.objective = objective
@@ -56,6 +62,10 @@ class Stage(nn.Module, ABC):
         tell = getattr(self.student, "anneal", None)
         if tell is not None:
             tell(batch.progress)
+
+    def documents(self, batch: Batch) -> dict[str, Tensor]:
+        """What both passes are told of documents: nothing, unless their states are to be reset."""
+        return {"documents_BT": batch.documents_BT} if self.resets else {}
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,0 +1,48 @@
+"""What a resumed run must share with the one it continues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from asnn_goose.data.shards import Shard
+from asnn_goose.recipe.schema import Recipe
+
+FREE = (
+    "name",
+    "data.out_of_domain",
+    "eval.",
+    "log.",
+    "train.threads",
+    "train.checkpoint_minutes",
+    "train.keep",
+)
+"""Beginnings of settings that may change when a run is resumed: they do not touch the weights."""
+
+LATER = {"train.clip_by": '"all"'}
+"""Settings that runs from before they existed can be resumed with."""
+
+
+def identity(recipe: Recipe, shards: list[Shard]) -> dict[str, str]:
+    """What a resumed run must share with the one it continues: settings and texts."""
+    settings = dict(flat(recipe.model_dump(mode="json", exclude_none=True)))
+    kept = {k: v for k, v in settings.items() if not k.startswith(FREE) and LATER.get(k) != v}
+    for index, text in enumerate(shards):
+        kept[f"text of data.train.{index}"] = json.dumps(asdict(text.meta))
+    return kept
+
+
+def flat(values: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every single value under its dotted place, as `--set` would name it."""
+    inner: Mapping[str, Any] | None = None
+    if isinstance(values, Mapping):
+        inner = values
+    elif isinstance(values, list | tuple):
+        inner = {str(index): value for index, value in enumerate(values)}
+    if inner is None:
+        yield place, json.dumps(values)
+        return
+    for key, value in inner.items():
+        yield from flat(value, f"{place}.{key}" if place else key)

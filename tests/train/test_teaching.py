@@ -1,0 +1,142 @@
+"""DOT, watchman, early end and curriculum in whole runs, also broken off and resumed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
+
+from asnn_goose.data.loader import Pool, Subset, WindowLoader
+from asnn_goose.train import trackers
+from asnn_goose.train.dot import DotSettings
+from asnn_goose.train.ending import EndSettings
+from asnn_goose.train.errors import TrainError
+from asnn_goose.train.loop import run
+from asnn_goose.train.trackers import TrackerError, check_installed
+from asnn_goose.train.trainer import check_alone
+from asnn_goose.train.validation import Validation
+from asnn_goose.train.watch import WatchSettings
+
+
+class CrashError(Exception):
+    pass
+
+
+class Crashing:
+    """Stops the run dead after a step, as a power cut would."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def on_step(self, info: Any) -> None:
+        if info.run_step == self.at:
+            raise CrashError
+
+    def on_message(self, text: str) -> None:
+        pass
+
+
+def taught(tiny: ModuleType, *, pool: bool = False) -> Any:
+    """One distill stage with everything on, or two phases of a curriculum."""
+    plan = tiny.plan(accumulate=2, noise=False, steps=(1, 8))
+    stage = plan.stages[1]
+
+    def loader(subset: Subset | None = None) -> WindowLoader:
+        return WindowLoader([tiny.shard()], window=32, batch=2, seed=5, subset=subset)
+
+    if pool:
+        shared = Pool(loader(), count=6)
+        halves = [
+            replace(stage, name=f"d{s}", pool=shared, loader=loader(Subset(pool=shared, share=s)))
+            for s in (0.5, 1.0)
+        ]
+        short = [replace(h, schedule=replace(h.schedule, steps=4)) for h in halves]
+        return replace(plan, stages=tuple(short))
+    end = EndSettings(
+        by="validation",
+        every=2,
+        patience=1,
+        min_delta=0.3,
+        validation=Validation(loader=loader(), batches=2),
+    )
+    every = replace(stage, dot=DotSettings(), watch=WatchSettings(every=2), end=end)
+    return replace(plan, stages=(every,))
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    timed = {"tokens_per_s", "eta_s", "memory_bytes", "seconds"}
+    read = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in timed} for line in read]
+
+
+@pytest.mark.parametrize(("pool", "at"), [(False, 3), (True, 3), (True, 5)])
+def test_a_crash_changes_nothing(tiny: ModuleType, tmp_path: Path, pool: bool, at: int) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(taught(tiny, pool=pool), out=whole, resume=False, progress=tiny.Watcher())
+    with pytest.raises(CrashError):
+        run(taught(tiny, pool=pool), out=broken, resume=False, progress=Crashing(at))
+    run(taught(tiny, pool=pool), out=broken, resume=True, progress=tiny.Watcher())
+    files = [folder / "model" / "model.safetensors" for folder in (whole, broken)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert lines(whole) == lines(broken)
+
+
+def test_what_is_seen_is_written_down(tiny: ModuleType, tmp_path: Path) -> None:
+    watcher = tiny.Watcher()
+    run(taught(tiny), out=tmp_path / "run", resume=False, progress=watcher)
+    found = lines(tmp_path / "run")
+    assert ["watch" in line for line in found[:4]] == [False, True, False, True]
+    assert set(found[1]["watch"]["share"]) == {"kl", "ce"}
+    assert "kl/ce" in found[1]["watch"]["cosine"]["matrix"]
+    assert found[1]["readings"]["validation"] > 0
+    assert len(found) < 8  # no loss falls by 0.3 at every look: it ends before its budget
+    assert found[-1]["tokens_seen"] == found[-1]["tokens_total"]
+    assert any("ends after" in text for text in watcher.messages)
+
+
+@pytest.mark.parametrize("key", ["dot", "watch"])
+def test_several_processes_are_refused(tiny: ModuleType, key: str) -> None:
+    other = {"dot": "watch", "watch": "dot"}[key]
+    stage = replace(taught(tiny).stages[0], **{other: None})
+    with pytest.raises(TrainError, match=rf"\[stage.{key}\] and 2 processes"):
+        check_alone(stage, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
+
+
+class Fake(GeneralTracker):
+    """A tracker that keeps what it is given."""
+
+    name = "fake"
+    requires_logging_directory = False
+    tracker = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, dict[str, float]]] = []
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        self.configuration = values
+
+    def log(self, values: dict[str, float], step: int | None = None, **kwargs: Any) -> None:
+        self.seen.append((step or 0, values))
+
+
+def test_trackers_get_the_numbers_of_every_line(tiny: ModuleType, tmp_path: Path) -> None:
+    fake = Fake()
+    plan = taught(tiny)
+    plan = replace(plan, accelerator=Accelerator(mixed_precision="no", log_with=[fake]))
+    run(plan, out=tmp_path / "run", resume=False, progress=tiny.Watcher())
+    assert [step for step, _ in fake.seen] == [line["run_step"] for line in lines(tmp_path / "run")]
+    assert fake.configuration == {"recipe": plan.recipe_toml}
+    assert {"loss", "terms/kl", "readings/validation", "watch/share/ce"} <= set(fake.seen[1][1])
+
+
+def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    with pytest.raises(TrackerError, match=r"'wandb', and the package wandb .* pip install wandb"):
+        check_installed(["wandb"])
