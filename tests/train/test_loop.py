@@ -227,6 +227,7 @@ class Poison(torch.nn.Module):
         super().__init__()
         self.inner, self.at = objective, at
         self.needs, self.teacher_needs = objective.needs, objective.teacher_needs
+        self.wants_head, self.readings = objective.wants_head, objective.readings
 
     def forward(self, student: Any, teacher: Any, batch: Any) -> Any:
         terms = self.inner(student, teacher, batch)
