@@ -23,6 +23,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -97,6 +98,23 @@ def our_sides(options: argparse.Namespace) -> Sides:
     }
 
 
+def trained_sides(students: dict[str, float], *, tokens: int) -> Sides:
+    """Decoding by trained students, packed, by the names of their folders."""
+    engines = {folder: Engine.load(Path(folder), threads=1) for folder in students}
+    return {
+        folder: partial(speed.decode_rate, engine, tokens=tokens)
+        for folder, engine in engines.items()
+    }
+
+
+def student(text: str) -> tuple[str, float]:
+    """A packed folder and the perplexity that `asnn-goose eval` gave its student."""
+    folder, _, perplexity = text.rpartition("=")
+    if not folder:
+        raise argparse.ArgumentTypeError(f"{text}: write FOLDER=PERPLEXITY")
+    return folder, float(perplexity)
+
+
 def their_side(folder: Path | None, *, tokens: int) -> Sides:
     """The teacher on llama.cpp; nothing, and a line that says why, where it cannot run."""
     try:
@@ -134,15 +152,18 @@ def show(rates: Times) -> bool:
     return good
 
 
-def points(rates: Times) -> dict[str, object]:
-    """What the plot reads: tokens/s by planes and steps, and the teacher's."""
+def points(rates: Times, students: dict[str, float], perplexity: float | None) -> dict[str, object]:
+    """What the plot reads: tokens/s by planes and steps, of trained students, and the teacher's."""
     speeds = {name: statistics.median(found) for name, found in rates.items()}
     ours = (((1, 1), SINGLE), ((2, 3), DOUBLE))
-    rows = [
+    rows: list[dict[str, object]] = [
         {"planes": planes, "steps": steps, "tokens_per_s": speeds[name], "perplexity": None}
         for (planes, steps), name in ours
     ]
-    teacher = {"name": LLAMA, "tokens_per_s": speeds.get(LLAMA), "perplexity": None}
+    teacher = {"name": LLAMA, "tokens_per_s": speeds.get(LLAMA), "perplexity": perplexity}
+    for folder, perplexity in students.items():
+        speed_of = {"tokens_per_s": speeds[folder], "perplexity": perplexity}
+        rows.append({"name": folder, **speed_of})
     return {"points": rows, "teacher": teacher, "rates": rates}
 
 
@@ -159,12 +180,21 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--student", type=student, action="append", default=[], metavar="PACKED=PERPLEXITY"
+    )
+    parser.add_argument("--perplexity", type=float, help="of the teacher, for the plot")
     options = parser.parse_args()
+    students = dict(options.student)
     sides = our_sides(options) | their_side(options.llama_cpp, tokens=options.tokens)
+    sides |= trained_sides(students, tokens=options.tokens)
     rates = in_turns(sides, rounds=options.rounds)
     good = show(rates)
     if options.json:
-        options.json.write_text(json.dumps(points(rates), indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(
+            json.dumps(points(rates, students, options.perplexity), indent=1) + "\n",
+            encoding="utf-8",
+        )
     return 0 if good or not options.check else 1
 
 

@@ -2,9 +2,9 @@
 
     python bench/speed_plot.py points.json [--out speed.png]
 
-points.json is what bench/decode.py --json writes, perplexities filled in where a trained student
-exists: {"points": [{"planes", "steps", "tokens_per_s", "perplexity"}], "teacher": {"name",
-"tokens_per_s", "perplexity"}}. Without any perplexity the speeds alone are drawn. Needs
+points.json is what bench/decode.py --json writes, with perplexities where a trained student was
+named: {"points": [{"name" or "planes", "steps"; "tokens_per_s", "perplexity"}], "teacher":
+{"name", "tokens_per_s", "perplexity"}}. Without any perplexity the speeds alone are drawn. Needs
 matplotlib.
 """
 
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 def rows(content: dict[str, Any]) -> list[Row]:
     """Every point that has a speed, the teacher last, with its name."""
     found = [
-        {"name": f"{p['planes']} plane(s), {p['steps']} step(s)", **p}
+        {"name": f"{p.get('planes')} plane(s), {p.get('steps')} step(s)", **p}
         for p in content.get("points", [])
     ]
     found += [content["teacher"]] if content.get("teacher") else []

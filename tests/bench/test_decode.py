@@ -33,10 +33,15 @@ def test_a_peer_that_did_not_run_is_a_missed_bar(capsys: pytest.CaptureFixture[s
 
 
 def test_points_for_the_plot() -> None:
-    content: dict[str, Any] = decode.points(GOOD)
+    rates = {**GOOD, "runs/x/packed": [310.0]}
+    content: dict[str, Any] = decode.points(rates, {"runs/x/packed": 51.8}, 21.2)
     found = speed_plot.rows(content)
-    assert [row["tokens_per_s"] for row in found] == [420.0, 140.0, 90.0]
-    assert found[0]["name"] == "1 plane(s), 1 step(s)"
+    assert [row["tokens_per_s"] for row in found] == [420.0, 140.0, 310.0, 90.0]
+    assert [row["name"] for row in found[:1] + found[2:3]] == [
+        "1 plane(s), 1 step(s)",
+        "runs/x/packed",
+    ]
+    assert [row["perplexity"] for row in found] == [None, None, 51.8, 21.2]
 
 
 def row(shape: tuple[int, int], *, product: float, ratio: float | None) -> kernels.Row:
