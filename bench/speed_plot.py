@@ -36,11 +36,14 @@ def draw(found: list[Row], file: Path) -> None:
     figure, axes = plots.subplots(figsize=(7, 4.5), layout="constrained")
     known = [row for row in found if row.get("perplexity")]
     if known:
+        middle = max(row["perplexity"] for row in known) / 2
         for row in known:
-            axes.plot(row["perplexity"], row["tokens_per_s"], "o")
             place = (row["perplexity"], row["tokens_per_s"])
-            axes.annotate(row["name"], place, textcoords="offset points", xytext=(6, 4))
-        axes.set(xlabel="perplexity (lower is better)", ylabel="tokens/s", yscale="log")
+            axes.plot(*place, "o")
+            side = (-6, "right") if row["perplexity"] > middle else (6, "left")
+            text = {"textcoords": "offset points", "xytext": (side[0], 4), "ha": side[1]}
+            axes.annotate(row["name"], place, **text)
+        axes.set(xlabel="perplexity (lower is better)", ylabel="tokens/s", ylim=(0, None))
     else:
         axes.barh([row["name"] for row in found], [row["tokens_per_s"] for row in found])
         axes.set(xlabel="tokens/s (no trained student yet)")
