@@ -198,3 +198,15 @@ def test_other_folders_are_left_alone(student: Student, tmp_path: Path) -> None:
     export_packed(student(), tmp_path / "packed", settings=PackSettings(head="f16"))
     export_packed(student(), tmp_path / "packed")
     assert read_packed(tmp_path / "packed").tensors["embedding.weight"].dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    "setting", [{"mlp": "plain"}, {"qk_norm": True}, {"n_positions": 32}, {"real_vocab_size": 8}]
+)
+def test_parts_that_the_engine_lacks_are_refused(
+    setting: dict[str, object], student: Student, tmp_path: Path
+) -> None:
+    (name,) = setting
+    with pytest.raises(ExportError, match=f"{name} = .*the engine does not know it.*torch"):
+        exported(student(**setting), tmp_path, PackSettings())
+    assert not (tmp_path / "packed").exists()

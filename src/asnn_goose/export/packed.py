@@ -24,7 +24,7 @@ from asnn_goose.export.forms import (
 )
 from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Site, Vector, layout
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
-from asnn_goose.model import GooseForCausalLM
+from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.goose.precision import Precision
 from asnn_goose.model.goose.projection import Projection, rotated
 from asnn_goose.model.neurons import Neuron
@@ -100,6 +100,7 @@ def export_packed(
 @torch.no_grad()
 def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[str, Entry]]:
     """Tensors and table of matrices, as `format.packed.write_packed` takes them."""
+    _check_known(model.config)
     arrays: Arrays = {}
     matrices: dict[str, Entry] = {}
     for slot in layout(model.config.to_dict()):
@@ -113,6 +114,21 @@ def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[
         if entry is not None:
             matrices[slot.name] = entry
     return arrays, matrices
+
+
+def _check_known(config: GooseConfig) -> None:
+    """Raise ExportError for parts that the engine does not compute."""
+    for setting, known in (
+        ("mlp", config.mlp != "plain"),
+        ("qk_norm", not config.qk_norm),
+        ("n_positions", not config.n_positions),
+        ("real_vocab_size", not config.real_vocab_size),
+    ):
+        if not known:
+            raise ExportError(
+                f"{setting} = {getattr(config, setting)!r}: the engine does not know it; run this "
+                "student with --engine torch"
+            )
 
 
 def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
