@@ -13,7 +13,7 @@ from asnn_goose.export.packed import Packed, PackSettings, export_packed
 from asnn_goose.format.packed import WEIGHTS
 from asnn_goose.model import GooseForCausalLM, load_teacher
 from asnn_goose.recipe import load_recipe
-from asnn_goose.recipe.build import DTYPES
+from asnn_goose.recipe.teachers import DTYPES
 
 
 def pack_student(student: str, *, out: Path | None, dense: str, low_rank: str, head: str) -> None:

@@ -85,6 +85,8 @@ class LabTeacher(nn.Module):
 
         Raises ValueError for other needs: load it with `load_teacher` to look inside.
         """
+        if documents_BT is not None:
+            raise ValueError("documents_BT: the lab teacher's training keeps no documents apart")
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: training it gives only vocab")
         decoder: Any = self.model.model

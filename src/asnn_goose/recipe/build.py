@@ -21,14 +21,11 @@ from asnn_goose.model import (
     GooseForCausalLM,
     Teacher,
     convert,
-    load_teacher,
     student_config,
 )
 from asnn_goose.model.assistant import (
     Assistant,
     continued,
-    is_student,
-    load_assistant,
     load_student,
     student_place,
 )
@@ -36,18 +33,15 @@ from asnn_goose.model.goose.groups import parameter_group, trainable
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.schema import Recipe, StageTable
-from asnn_goose.recipe.tables import StudentTable, TrainTable
+from asnn_goose.recipe.tables import SCRATCH, StudentTable, TrainTable
+from asnn_goose.recipe.teachers import load_teachers, stage_teacher
 from asnn_goose.train.ending import EndSettings
 from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES
+from asnn_goose.train.stages.stage import Tracing
 from asnn_goose.train.trackers import check_installed
 from asnn_goose.train.validation import Validation
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-SCRATCH = "scratch"
-"""Start of a student that inherits no weights."""
 
 PHASE_SEEDS = 100
 """Between the seeds of a curriculum's phases."""
@@ -68,15 +62,11 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         raise RecipeError(f"teacher {teachers[0].name} comes without a tokenizer: add its files")
     set_seed(recipe.seed)
     student = build_student(recipe, teachers[0])
+    _check_windows(recipe, student.config)
     for teacher in teachers.values():
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
-        shards = [_shard(name, tokenizer, tell) for name in recipe.data.train]
-        held_out = [
-            shard(name, "validation", tokenizer)
-            for name in recipe.data.train
-            if any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
-        ]
+        shards, held_out = _texts(recipe, tokenizer, tell)
     return RunPlan(
         student=student,
         tokenizer=tokenizer,
@@ -87,7 +77,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
                 recipe,
                 index,
                 student=student,
-                teacher=teachers[recipe.teacher_index(index)],
+                teacher=stage_teacher(recipe, index, teachers),
                 texts=(shards, held_out),
                 at=accelerator,
             )
@@ -97,18 +87,6 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
     )
-
-
-def load_teachers(recipe: Recipe, *, tell: Callable[[str], None]) -> dict[int, Teacher | Assistant]:
-    """The first teacher and those that a stage learns from, by their number in the recipe."""
-    used = {0} | {recipe.teacher_index(index) for index in range(len(recipe.stage))}
-    found: dict[int, Teacher | Assistant] = {}
-    for number in sorted(used):
-        table = recipe.teacher[number]
-        tell(f"loading the teacher {table.model}")
-        load = load_assistant if is_student(table.model) else load_teacher
-        found[number] = load(table.model, dtype=DTYPES[table.dtype])
-    return found
 
 
 def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausalLM:
@@ -128,6 +106,16 @@ def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausa
         enable = getattr(student, "activation_checkpointing_enable", None) or getattr(student, old)
         enable({"use_reentrant": False})
     return student
+
+
+def _check_windows(recipe: Recipe, config: GooseConfig) -> None:
+    """Raise RecipeError where a window is longer than the learned positions reach."""
+    for index, stage in enumerate(recipe.stage):
+        if config.n_positions and stage.window > config.n_positions:
+            raise RecipeError(
+                f"stage.{index}.window = {stage.window}: the student has {config.n_positions} "
+                "learned positions"
+            )
 
 
 @torch.no_grad()
@@ -173,9 +161,17 @@ def _about_student() -> Iterator[None]:
         raise RecipeError(f"student: {error}") from error
 
 
-def _shard(name: str, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]) -> Shard:
-    tell(f"reading {name}")
-    return shard(name, "train", tokenizer)
+def _texts(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
+) -> tuple[list[Shard], list[Shard]]:
+    """Shards to train on, and those held out where a stage ends by validation."""
+    shards = []
+    for name in recipe.data.train:
+        tell(f"reading {name}")
+        shards.append(shard(name, "train", tokenizer))
+    validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
+    names = recipe.data.train if validated else ()
+    return shards, [shard(name, "validation", tokenizer) for name in names]
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
@@ -191,7 +187,7 @@ def _stages(
     index: int,
     *,
     student: nn.Module,
-    teacher: Teacher | Assistant,
+    teacher: Tracing,
     texts: tuple[list[Shard], list[Shard]],
     at: Accelerator,
 ) -> list[StagePlan]:
@@ -213,9 +209,7 @@ def _stages(
                 objective=table.objective(),
                 resets=recipe.data.resets,
             ),
-            loader=_mixed(recipe, table, texts[0], seed=own, at=at)
-            if recipe.data.weights
-            else _windows(table, texts[0], seed=own, at=at, subset=subset),
+            loader=_loader(recipe, table, texts[0], seed=own, at=at, subset=subset),
             trained=partial(_groups, student, table.train),
             accumulate=table.accumulate,
             tokens_per_step=table.tokens_per_step(at.num_processes),
@@ -237,9 +231,17 @@ def _groups(student: nn.Module, train: str) -> dict[str, str]:
     return {name: parameter_group(name) for name in trainable(student, train)}
 
 
-def _mixed(
-    recipe: Recipe, table: StageTable, shards: list[Shard], *, seed: int, at: Accelerator
-) -> MixtureLoader:
+def _loader(
+    recipe: Recipe,
+    table: StageTable,
+    shards: list[Shard],
+    *,
+    seed: int,
+    at: Accelerator,
+    subset: Subset | None,
+) -> WindowLoader | MixtureLoader:
+    if not recipe.data.weights:
+        return _windows(table, shards, seed=seed, at=at, subset=subset)
     return MixtureLoader(
         shards,
         weights=recipe.data.weights,

@@ -11,8 +11,9 @@ from torch import nn
 from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
 from asnn_goose.model.goose.groups import parameter_group, trainable
-from asnn_goose.recipe.build import load_teachers, student_config_of
+from asnn_goose.recipe.build import student_config_of
 from asnn_goose.recipe.schema import Recipe, StageTable
+from asnn_goose.recipe.teachers import load_teachers
 
 MATRIX_SHARE = 0.7
 """Share of the speed of bare matrix products that a training step reaches."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss, VocabLoss
+from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.goose.precision import check_words
 from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.numbers import Count
@@ -96,6 +97,8 @@ class StageTable(Table):
     kind: Annotated[str, one_of(STAGES)]
     name: str = ""
     teacher: str = ""
+    teachers: tuple[str, ...] = ()
+    mix: Literal["uniform", "per_token", "selected"] | tuple[Positive, ...] = "uniform"
     precision: dict[str, Any] | None = None
     train: str
     tokens: Count
@@ -156,6 +159,31 @@ class StageTable(Table):
             )
         if self.schedule == "constant" and self.floor:
             raise ValueError(f"floor = {self.floor}: a constant schedule has none")
+        return self
+
+    @model_validator(mode="after")
+    def _several_teachers_mix(self) -> Self:
+        learned = [loss for loss in self.losses if ALL_LOSSES[loss.name] is MultiTeacher]
+        if not self.teachers:
+            if self.mix != "uniform":
+                raise ValueError(f"mix = {self.mix!r}: name the stage's teachers")
+            if learned:
+                raise ValueError("multi_teacher weighs several teachers: name the stage's teachers")
+            return self
+        if self.teacher or len(set(self.teachers)) < max(2, len(self.teachers)):
+            raise ValueError(
+                f"teachers = {list(self.teachers)}: name two different ones or more, and no teacher"
+            )
+        if beyond := sorted(self.objective().teacher_needs - {"vocab"}):
+            raise ValueError(f"teachers: several give logits only, no {', '.join(beyond)}")
+        if isinstance(self.mix, tuple) and len(self.mix) != len(self.teachers):
+            raise ValueError(f"mix = {list(self.mix)}: give one weight to each teacher")
+        for loss in learned:
+            count = (loss.model_extra or {}).get("teachers", 2)
+            if count != len(self.teachers):
+                raise ValueError(
+                    f"multi_teacher.teachers = {count}: {len(self.teachers)} are named"
+                )
         return self
 
     @model_validator(mode="after")
@@ -222,10 +250,11 @@ class Recipe(Table):
         own = self.stage[index].seed
         return 1000 * self.seed + index if own is None else own
 
-    def teacher_index(self, index: int) -> int:
-        """Number of the teacher that stage `index` learns from."""
-        wanted = self.stage[index].teacher
-        return self.teacher_names().index(wanted) if wanted else 0
+    def teacher_numbers(self, index: int) -> tuple[int, ...]:
+        """Numbers of the teachers that stage `index` learns from; the first where it names none."""
+        stage = self.stage[index]
+        wanted = stage.teachers or ((stage.teacher,) if stage.teacher else ())
+        return tuple(self.teacher_names().index(name) for name in wanted) or (0,)
 
     def teacher_names(self) -> list[str]:
         """What stages may call the teachers: their names, or their models where they have none."""
@@ -245,9 +274,18 @@ class Recipe(Table):
         if len(set(names)) < len(names):
             raise ValueError(f"teachers are {', '.join(names)}: give each a name of its own")
         for index, stage in enumerate(self.stage):
-            if stage.teacher and stage.teacher not in names:
+            for name in (stage.teacher, *stage.teachers):
+                if name and name not in names:
+                    raise ValueError(f"stage.{index}.teacher = {name!r}: {hint(name, names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_have_an_effect(self) -> Self:
+        for index, stage in enumerate(self.stage):
+            if stage.curriculum is not None and self.data.weights:
                 raise ValueError(
-                    f"stage.{index}.teacher = {stage.teacher!r}: {hint(stage.teacher, names)}"
+                    f"stage.{index}.curriculum: it chooses windows by difficulty, data.weights by "
+                    "text; leave one out"
                 )
         return self
 

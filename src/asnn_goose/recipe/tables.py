@@ -14,6 +14,11 @@ from asnn_goose.recipe.numbers import Count, CountOrAll
 from asnn_goose.recipe.teaching import Positive, Table
 from asnn_goose.train.trackers import TRACKERS
 
+SCRATCH = "scratch"
+"""Start of a student that inherits no weights."""
+
+DEFAULT_VARIANT = "goose"
+
 
 def one_of(valid: Collection[str]) -> AfterValidator:
     """Validator of a name that must be a row of a table."""
@@ -55,11 +60,20 @@ class _Student(Table):
 
     start: str | None = None
     embedding: Literal["own", "teacher"] = "own"
-    variant: Annotated[str, one_of(VARIANTS)] = "goose"
+    variant: Annotated[str, one_of(VARIANTS)] = DEFAULT_VARIANT
 
     def overrides(self) -> dict[str, Any]:
         """Fields of GooseConfig that the recipe sets."""
         return self.model_dump(exclude=set(_Student.model_fields), exclude_none=True)
+
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> Self:
+        goes_on = self.start not in (None, SCRATCH)
+        if goes_on and self.variant != DEFAULT_VARIANT:
+            raise ValueError(f"variant = {self.variant!r}: a student to go on from has its own")
+        if self.embedding == "teacher" and not goes_on:
+            raise ValueError("embedding = 'teacher': only where start names a student")
+        return self
 
     @model_validator(mode="after")
     def _words_exist(self) -> Self:

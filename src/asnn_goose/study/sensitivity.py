@@ -78,16 +78,7 @@ def sensitivity(
     tables += [_in_layers(own, row, name, entry) for row in rows for name in chosen]
     tables += [_in_layers(own, (0, layers - 1), name, entry) for name in chosen]
     tables += [_all(own, layers, chosen, entry)]
-    found = list[float]()
-    try:
-        for table in tables:
-            student.set_precision(table)
-            found.append(_loss(student, windows))
-            if progress:
-                progress(len(found), len(tables))
-    finally:
-        student.set_precision(own)
-    base, *costs = found
+    base, *costs = _losses(student, windows, tables, progress)
     extra = [cost - base for cost in costs]
     width = len(chosen)
     return Sensitivity(
@@ -99,6 +90,25 @@ def sensitivity(
         by_name=tuple(extra[len(rows) * width : -1]),
         whole=extra[-1],
     )
+
+
+def _losses(
+    student: GooseForCausalLM,
+    windows: Sequence[Window],
+    tables: Sequence[dict[str, Any]],
+    progress: Callable[[int, int], None] | None,
+) -> list[float]:
+    """The loss under every precision; the first one is the student's own, and comes back."""
+    found = list[float]()
+    try:
+        for table in tables:
+            student.set_precision(table)
+            found.append(_loss(student, windows))
+            if progress:
+                progress(len(found), len(tables))
+    finally:
+        student.set_precision(tables[0])
+    return found
 
 
 def _in_layers(

@@ -1,0 +1,41 @@
+"""The teachers of a recipe, and which of them a stage learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from asnn_goose.model import Teacher, load_teacher
+from asnn_goose.model.assistant import Assistant, is_student, load_assistant
+from asnn_goose.model.teacher_mixture import TeacherMixture
+from asnn_goose.recipe.schema import Recipe
+from asnn_goose.train.stages.stage import Tracing
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def load_teachers(recipe: Recipe, *, tell: Callable[[str], None]) -> dict[int, Teacher | Assistant]:
+    """The first teacher and those that a stage learns from, by their number in the recipe."""
+    stages = range(len(recipe.stage))
+    used = {0}.union(*(recipe.teacher_numbers(index) for index in stages))
+    found: dict[int, Teacher | Assistant] = {}
+    for number in sorted(used):
+        table = recipe.teacher[number]
+        tell(f"loading the teacher {table.model}")
+        load = load_assistant if is_student(table.model) else load_teacher
+        found[number] = load(table.model, dtype=DTYPES[table.dtype])
+    return found
+
+
+def stage_teacher(
+    recipe: Recipe, index: int, teachers: Mapping[int, Teacher | Assistant]
+) -> Tracing:
+    """What stage `index` learns from: one of the loaded teachers, or several as one.
+
+    Raises TeacherError where several do not share a tokenizer.
+    """
+    numbers = recipe.teacher_numbers(index)
+    if len(numbers) == 1:
+        return teachers[numbers[0]]
+    return TeacherMixture([teachers[k] for k in numbers], weights=recipe.stage[index].mix)

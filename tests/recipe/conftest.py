@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from asnn_goose.recipe import RecipeError, build_run, load_recipe
+from asnn_goose.recipe.load import check_recipe
+from asnn_goose.recipe.overrides import override
+from asnn_goose.train.loop import run
+
+SENTENCE = "the goose flies over the quiet lake and the old teacher writes a long letter home"
+WORDS = SENTENCE.split()
+
+
+@pytest.fixture(scope="session")
+def minimal() -> Callable[[], dict[str, Any]]:
+    """The shortest recipe with both kinds of stage."""
+
+    def make() -> dict[str, Any]:
+        """The shortest recipe with both kinds of stage."""
+        shared = {"tokens": "1k", "window": 8, "batch": 2, "lr": 1e-3}
+        return {
+            "name": "tiny",
+            "teacher": [{"model": "somewhere"}],
+            "stage": [
+                {
+                    "kind": "align",
+                    "train": "mixers",
+                    "losses": [{"name": "attention_output"}],
+                    **shared,
+                },
+                {"kind": "distill", "train": "all", "losses": [{"name": "kl"}], **shared},
+            ],
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def changed(minimal: Callable[[], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """It with `--set` settings."""
+
+    def make(*settings: str) -> dict[str, Any]:
+        raw = minimal()
+        for setting in settings:
+            override(raw, setting)
+        return raw
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def error_of(changed: Callable[..., dict[str, Any]]) -> Callable[..., str]:
+    """What is said of it with wrong settings."""
+
+    def make(*settings: str) -> str:
+        with pytest.raises(RecipeError) as wrong:
+            check_recipe(changed(*settings), source="a.toml")
+        return str(wrong.value)
+
+    return make
+
+
+class Quiet:
+    def on_step(self, info: object) -> None:
+        pass
+
+    def on_message(self, text: str) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def carry_out() -> Callable[..., None]:
+    """Train what a recipe file says."""
+
+    def make(path: Path, out: Path, *settings: str, resume: bool = False) -> None:
+        recipe = load_recipe(path, settings)
+        run(build_run(recipe, tell=lambda text: None), out=out, resume=resume, progress=Quiet())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with a tokenizer, as `save_pretrained` leaves it."""
+    folder = tmp_path_factory.mktemp("teacher")
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["<unk>", "<|endoftext|>"]
+    tokenizer.train_from_iterator([WORDS], trainers.WordLevelTrainer(special_tokens=special))
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<|endoftext|>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def recipe_file(
+    teacher_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: Callable[..., dict[str, Any]],
+) -> Path:
+    """A recipe over the random teacher and a text file."""
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(" ".join(WORDS[i % 7 :] * 12) for i in range(80)))
+    raw = check_recipe(
+        changed(
+            f"teacher.0.model='{teacher_folder}'",
+            f"data.train=['{text}']",
+            "train.threads=1",
+            "stage.0.tokens=64",
+            "stage.1.tokens=64",
+            "stage.1.window=16",
+        ),
+        source="",
+    )
+    path = tmp_path / "recipe.toml"
+    path.write_text(raw.to_toml())
+    return path
