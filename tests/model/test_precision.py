@@ -67,8 +67,8 @@ def test_nothing_said_is_plain() -> None:
         ({"down": {"steps": 5}}, r"steps = 5: must be 0 to 4 for code 'radix3'"),
         ({"*": {"steps": 8, "code": "rate"}, "5.up": {"code": "radix2"}}, r"5.up: steps = 8"),
         ({"down": {"steps": -1}}, r"steps = -1"),
-        ({"head": {"planes": 2}}, r"precision.head: .*set its precision at export"),
-        ({"head": {"steps": 1}}, r"precision.head"),
+        ({"head": {"planes": 2}}, r"precision.head: .*set theirs at export"),
+        ({"head": {"rotate": True}}, r"precision.head"),
     ],
 )
 def test_wrong_tables_are_explained(table: Any, words: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.ops.error_feedback import _refitted, error_feedback
+from asnn_goose.ops.error_feedback import _refitted, error_feedback, latent
 from asnn_goose.ops.ternary import Ternary, absmean
 
 K = 96
@@ -177,3 +177,17 @@ def test_wrong_settings_are_named(weight_OK: Tensor, covariance_KK: Tensor) -> N
         error_feedback(weight_OK, covariance_KK, planes=1, group=64)
     with pytest.raises(ValueError, match="not positive definite"):
         error_feedback(weight_OK, 0 * covariance_KK, **good)
+
+
+def test_latent_weights_round_to_the_plane(weight_OK: Tensor, covariance_KK: Tensor) -> None:
+    found, _ = error_feedback(weight_OK, covariance_KK, planes=1, group=0)
+    latent_OK = latent(weight_OK, found)
+    again = absmean(latent_OK)
+    assert torch.equal(again.codes_POK, found.codes_POK)
+    torch.testing.assert_close(again.scale_PGO, found.scale_PGO)
+    assert (latent_OK - weight_OK).square().sum() < (found.dense() - weight_OK).square().sum()
+
+
+def test_latent_weights_of_groups_are_unknown(weight_OK: Tensor) -> None:
+    with pytest.raises(ValueError, match="one plane with a scale per row"):
+        latent(weight_OK, absmean(weight_OK, planes=2))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -238,3 +239,19 @@ def test_settings_without_effect_are_refused(
     settings: list[str], words: str, error_of: Callable[..., str]
 ) -> None:
     assert words in error_of(*settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["stage.0.calibrate=1k"], r"calibrate = 1000: .* precision has no planes"),
+        (
+            ["stage.1.calibrate=1k", "stage.1.precision.down.steps=1"],
+            r"calibrate = 1000: .* precision has no planes",
+        ),
+    ],
+)
+def test_calibration_needs_ternary_weights(
+    error_of: Callable[..., str], settings: list[str], words: str
+) -> None:
+    assert re.search(words, error_of(*settings))

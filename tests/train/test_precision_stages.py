@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from asnn_goose.model import GooseForCausalLM
+from asnn_goose.train.errors import TrainError
 from asnn_goose.train.loop import run
 
 TABLE = {"*": {"planes": 1}, "receptance": {"rotate": True, "steps": 3, "threshold": 4.0}}
@@ -60,3 +61,43 @@ def test_the_student_is_saved_with_its_last_precision(tiny: ModuleType, tmp_path
     assert len(module.weight.unique()) > 3  # what is kept are the latent weights
     codes = module.ternary(module.weight).sign().unique()
     assert torch.equal(codes, torch.tensor([-1.0, 0.0, 1.0]))
+
+
+def calibrated(tiny: ModuleType, *, ternary: str = "absmean") -> Any:
+    plan = tiny.plan(accumulate=1, noise=False)
+    first, second = plan.stages
+    table = {"*": {"planes": 1, "ternary": ternary}}
+    return replace(plan, stages=(first, replace(second, precision=table, calibrate=64)))
+
+
+def test_a_calibrated_start_is_made_once(tiny: ModuleType, tmp_path: Path) -> None:
+    """A run that crashes within the stage does not calibrate again, and ends the same."""
+    whole, broken, watcher = tmp_path / "whole", tmp_path / "broken", tiny.Watcher()
+    run(calibrated(tiny), out=whole, resume=False, progress=watcher)
+    assert "calibrated 14 ternary matrices on 64 tokens" in watcher.messages
+    with pytest.raises(CrashError):
+        run(calibrated(tiny), out=broken, resume=False, progress=Crashing(9))
+    again = tiny.Watcher()
+    run(calibrated(tiny), out=broken, resume=True, progress=again)
+    assert not any(text.startswith("calibrated") for text in again.messages)
+    files = [folder / "model" / "model.safetensors" for folder in (whole, broken)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_calibration_shows_in_the_first_loss(tiny: ModuleType, tmp_path: Path) -> None:
+    """It reads windows that the stage then reads again."""
+    losses = []
+    for name, plan in (("with", calibrated(tiny)), ("without", calibrated(tiny))):
+        second = plan.stages[1]
+        if name == "without":
+            plan = replace(plan, stages=(plan.stages[0], replace(second, calibrate=0)))
+        watcher = tiny.Watcher()
+        run(plan, out=tmp_path / name, resume=False, progress=watcher)
+        losses.append(watcher.steps[6].loss)
+    assert losses[0] != losses[1]
+
+
+def test_a_method_that_cannot_be_calibrated(tiny: ModuleType, tmp_path: Path) -> None:
+    plan = calibrated(tiny, ternary="twn")
+    with pytest.raises(TrainError, match=r"stage 'distill': calibrate: TWN of blocks\.0"):
+        run(plan, out=tmp_path / "run", resume=False, progress=tiny.Watcher())

@@ -94,6 +94,11 @@ def projection(module: Projection, form: str, *, name: str) -> Arrays:
     method adds; a factor of the neuron folds into the weights. Raises ExportError for what
     cannot be packed.
     """
+    if module.sub_norm is not None:
+        raise ExportError(
+            f"{name}: sub_norm is for training only: the engine knows no norm there; run this "
+            "student with --engine torch"
+        )
     numbers = {} if module.neuron is None else spikes(module.neuron, name=name)
     factor = numbers.pop("factor", 1.0)
     if module.ternary is None:

@@ -25,7 +25,8 @@ from asnn_goose.export.forms import (
 from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Site, Vector, layout
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
-from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.goose.precision import HEAD as HEAD_SITE
+from asnn_goose.model.goose.precision import Precision, resolve
 from asnn_goose.model.goose.projection import Projection, rotated
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.ops.ternary import absmean
@@ -129,6 +130,10 @@ def _check_known(config: GooseConfig) -> None:
                 f"{setting} = {getattr(config, setting)!r}: the engine does not know it; run this "
                 "student with --engine torch"
             )
+    if resolve(config.precision, HEAD_SITE).steps:
+        raise ExportError(
+            "precision.head: spikes at the head's input are for training only: --engine torch"
+        )
 
 
 def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:

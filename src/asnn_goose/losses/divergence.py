@@ -27,7 +27,10 @@ def log_mixture(log_a_nV: Tensor, log_b_nV: Tensor, share: float) -> Tensor:
 def hellinger_distance(log_a_nV: Tensor, log_b_nV: Tensor) -> Tensor:
     """sqrt(1/2 sum (sqrt a - sqrt b)^2) (n,), from 0 to 1; not differentiated."""
     pairs = zip(log_a_nV.split(ROWS), log_b_nV.split(ROWS), strict=True)
-    squares = [
-        torch.exp(0.5 * a).sub_(torch.exp(0.5 * b)).square_().sum(-1).mul_(0.5) for a, b in pairs
-    ]
-    return torch.cat(squares).sqrt_()
+    gaps = [_root(log_a_rV).sub_(_root(log_b_rV)) for log_a_rV, log_b_rV in pairs]
+    return torch.cat([torch.linalg.vector_norm(gap_rV, dim=-1) for gap_rV in gaps]) / math.sqrt(2)
+
+
+def _root(log_p_rV: Tensor) -> Tensor:
+    """sqrt p. As a power of 2, for `exp` takes three times as long on a CPU."""
+    return torch.exp2(log_p_rV * (0.5 / math.log(2)))

@@ -2,7 +2,7 @@
 
 Neither the log-probabilities nor the graph of such a loss can be shared with another, so the
 gradient is taken along with the value, for a few tokens at a time while they are in the cache.
-What stays for the backward pass is one tensor (n,V).
+What stays for the backward pass is one tensor (n,V), and none where nothing is differentiated.
 """
 
 from __future__ import annotations
@@ -37,33 +37,47 @@ class _Tempered(torch.autograd.Function):
     def forward(
         ctx: Any, reverse: bool, z_student_nV: Tensor, z_teacher_nV: Tensor, tau_n: Tensor
     ) -> Tensor:
+        to_student, to_tau = ctx.needs_input_grad[1], ctx.needs_input_grad[3]
         values_n, d_tau_n = torch.empty_like(tau_n), torch.zeros_like(tau_n)
-        d_student_nV = torch.empty_like(z_student_nV)
+        d_student_nV = torch.empty_like(z_student_nV) if to_student else None
         for start in range(0, len(tau_n), ROWS):
             rows = slice(start, start + ROWS)
-            tau_r1 = tau_n[rows, None]
-            logs = [torch.log_softmax(z[rows] / tau_r1, -1) for z in (z_student_nV, z_teacher_nV)]
-            log_a_rV, log_b_rV = logs if reverse else logs[::-1]
-            a_rV, gap_rV = log_a_rV.exp(), log_a_rV - log_b_rV
-            kl_r1 = (a_rV * gap_rV).sum(-1, keepdim=True)
-            values_n[rows] = kl_r1[:, 0]
-            to_student_rV = _to_first(a_rV, gap_rV, kl_r1) if reverse else log_b_rV.exp() - a_rV
-            torch.div(to_student_rV, tau_r1, out=d_student_nV[rows])
-            if ctx.needs_input_grad[3]:
-                # d log p / d tau is -log p / tau but for a constant, which the factors cancel
-                to_a_rV, to_b_rV = _to_first(a_rV, gap_rV, kl_r1), log_b_rV.exp() - a_rV
-                pull_r = (to_a_rV * log_a_rV + to_b_rV * log_b_rV).sum(-1)
-                d_tau_n[rows] = -pull_r / tau_n[rows]
-        ctx.save_for_backward(d_student_nV, d_tau_n)
+            u_rV, v_rV = (z[rows] / tau_n[rows, None] for z in (z_student_nV, z_teacher_nV))
+            pair = (u_rV, v_rV) if reverse else (v_rV, u_rV)
+            values_n[rows], slopes = _divergence(*pair, differentiate=to_student or to_tau)
+            if d_student_nV is not None:
+                d_student_nV[rows] = slopes[0 if reverse else 1]
+            if to_tau:
+                pulls = (torch.linalg.vecdot(d, x) for d, x in zip(slopes, pair, strict=True))
+                d_tau_n[rows] = -sum(pulls) / tau_n[rows]
+        ctx.save_for_backward(d_student_nV, d_tau_n, tau_n)
         return values_n
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         (grad_n,) = grad_outputs
-        d_student_nV, d_tau_n = ctx.saved_tensors
-        return None, d_student_nV * grad_n[:, None], None, d_tau_n * grad_n
+        d_student_nV, d_tau_n, tau_n = ctx.saved_tensors
+        if d_student_nV is not None:
+            d_student_nV = d_student_nV * (grad_n / tau_n)[:, None]
+        return None, d_student_nV, None, d_tau_n * grad_n
 
 
-def _to_first(a_rV: Tensor, gap_rV: Tensor, kl_r1: Tensor) -> Tensor:
-    """Gradient of KL(a || b) for the logits of a."""
-    return a_rV * (gap_rV - kl_r1)
+def _divergence(
+    u_rV: Tensor, v_rV: Tensor, *, differentiate: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """KL(softmax u || softmax v) (r,), and its gradients for u and v where they are wanted."""
+    (a_rV, total_a_r1), (b_rV, total_b_r1) = _normalised(u_rV), _normalised(v_rV)
+    gap_rV = (u_rV - v_rV).sub_(total_a_r1 - total_b_r1)
+    kl_r = torch.linalg.vecdot(a_rV, gap_rV)
+    if not differentiate:
+        return kl_r, ()
+    return kl_r, (gap_rV.sub_(kl_r[:, None]).mul_(a_rV), b_rV.sub_(a_rV))
+
+
+def _normalised(u_rV: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax u, and log sum exp u (r,1): the largest of u less its log-probability.
+
+    One exponential for both; a logarithm of all words would take another to get back from.
+    """
+    p_rV = torch.softmax(u_rV, -1)
+    return p_rV, u_rV.amax(-1, keepdim=True) - p_rV.amax(-1, keepdim=True).log_()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asnn_goose.ops.ternary import Ternary, absmean
 
+_LATENT_ROUNDS = 8
 _ROUNDS = 3
 """How often codes and scales are chosen in turn."""
 
@@ -155,3 +156,28 @@ def _rows_where(mask_O: Tensor, one: Ternary, other: Ternary) -> Ternary:
     """Rows of `one` where the mask is true, else those of `other`."""
     codes_POK = torch.where(mask_O.unsqueeze(-1), one.codes_POK, other.codes_POK)
     return Ternary(codes_POK, torch.where(mask_O, one.scale_PGO, other.scale_PGO))
+
+
+@torch.no_grad()
+def latent(weight_OK: Tensor, ternary: Ternary) -> Tensor:
+    """Dense weights (O,K) that `absmean` rounds to one given plane, as near to W as that allows.
+
+    Where a code is zero |w| ends below 0.45 of the row's mean, elsewhere w has the code's sign and
+    at least 0.55; then the row is scaled, which changes no code, until its scale is the given one.
+    Raises ValueError for more planes than one, or scales of groups.
+    """
+    if ternary.scale_PGO.shape[:2] != (1, 1):
+        raise ValueError("latent weights are known for one plane with a scale per row")
+    codes_OK, scale_O1 = ternary.codes_POK[0].to(weight_OK), ternary.scale_PGO[0, 0, :, None]
+    fires_OK = codes_OK != 0
+    latent_OK = weight_OK.clone()
+    for _ in range(_LATENT_ROUNDS):
+        mean_O1 = latent_OK.abs().mean(-1, keepdim=True)
+        bound_OK = mean_O1.expand_as(latent_OK)
+        above_OK = codes_OK * (latent_OK * codes_OK).maximum(0.55 * bound_OK)
+        below_OK = latent_OK.clamp(-0.45 * bound_OK, 0.45 * bound_OK)
+        latent_OK = torch.where(fires_OK, above_OK, below_OK)
+    count_O1 = fires_OK.sum(-1, keepdim=True)
+    kept_O1 = (latent_OK.abs() * fires_OK).sum(-1, keepdim=True) / count_O1.clamp_min(1)
+    factor_O1 = torch.where(count_O1 > 0, scale_O1 / kept_O1.clamp_min(1e-30), 0.0)
+    return latent_OK * factor_O1.to(weight_OK)

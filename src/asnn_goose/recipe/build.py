@@ -218,6 +218,7 @@ def _stages(
             schedule=_schedule(table, at.num_processes),
             seed=own,
             precision=table.precision,
+            calibrate=(table.calibrate or 0) if number == 0 else 0,
             dot=None if table.dot is None else table.dot.settings(),
             watch=None if table.watch is None else table.watch.settings(),
             end=_end(table, texts[1], seed=own, at=at),

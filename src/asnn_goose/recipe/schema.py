@@ -34,6 +34,7 @@ from asnn_goose.recipe.teaching import (
     Positive,
     Table,
     WatchTable,
+    check_calibration,
     taught,
 )
 from asnn_goose.train.dot import check as check_dot
@@ -100,6 +101,7 @@ class StageTable(Table):
     teachers: tuple[str, ...] = ()
     mix: Literal["uniform", "per_token", "selected"] | tuple[Positive, ...] = "uniform"
     precision: dict[str, Any] | None = None
+    calibrate: Count | None = None
     train: str
     tokens: Count
     window: Count
@@ -147,6 +149,9 @@ class StageTable(Table):
         kind = STAGES[self.kind]
         if self.precision is not None:
             check_words(self.precision)
+        if self.calibrate:
+            one = not self.teachers and self.kind != "pretrain"
+            check_calibration(self.calibrate, self.precision, one_teacher=one)
         if self.train not in kind.trains:
             raise ValueError(
                 f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -147,3 +148,16 @@ def taught(
         return None
     found = values | {"weight": weight}
     return found | {"temperature": phase.temperature} if tempered else found
+
+
+def check_calibration(
+    tokens: int, precision: Mapping[str, Any] | None, *, one_teacher: bool
+) -> None:
+    """Raise ValueError where a stage has nothing to calibrate, or no teacher to do it with."""
+    if not any(entry.get("planes") for entry in (precision or {}).values()):
+        raise ValueError(
+            f"calibrate = {tokens}: it chooses ternary weights, and the stage's precision has no "
+            "planes"
+        )
+    if not one_teacher:
+        raise ValueError(f"calibrate = {tokens}: needs one teacher's residual stream")

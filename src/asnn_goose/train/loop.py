@@ -13,7 +13,7 @@ from typing import cast
 import torch
 
 from asnn_goose.ops.allocator import keep_freed_memory
-from asnn_goose.train import checkpoint, curriculum, guard, state, trackers
+from asnn_goose.train import calibration, checkpoint, curriculum, guard, state, trackers
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.folder import RunFolder, locked
@@ -121,6 +121,9 @@ class _Loop:
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
         state.change_precision(self.plan.student, stage)
+        if stage.calibrate and snapshot is None:
+            device = self.accelerator.device
+            calibration.start(stage, tokens=stage.calibrate, device=device, tell=self._tell)
         self._order_windows(stage)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
         if snapshot is not None:

@@ -56,6 +56,7 @@ class StagePlan:
     trained          gives names of the student's parameters that train -> their optimiser group,
                      once the stage's precision holds
     precision        what the student's precision becomes when the stage begins; None: stays
+    calibrate        tokens on which the ternary weights are then chosen before training; 0: none
     accumulate       micro-batches in an optimiser step, on each process
     tokens_per_step  over all processes and micro-batches
     lr, lr_scale     peak rate, and factors on it by optimiser group
@@ -78,6 +79,7 @@ class StagePlan:
     schedule: Schedule
     seed: int
     precision: Mapping[str, Any] | None = None
+    calibrate: int = 0
     dot: DotSettings | None = None
     watch: WatchSettings | None = None
     end: EndSettings | None = None

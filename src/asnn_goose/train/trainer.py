@@ -214,7 +214,12 @@ class StageTrainer:
 
 
 def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
-    """Raise TrainError where a stage keeps gradients apart and several processes train."""
+    """Raise TrainError where a stage does what one process must do alone, and several train."""
+    if plan.calibrate and accelerator.num_processes > 1:
+        raise TrainError(
+            f"stage {plan.name!r} has calibrate = {plan.calibrate} and {accelerator.num_processes} "
+            "processes train: each would find weights of its own; train on one, or leave it out"
+        )
     for key, setting in (("dot", plan.dot), ("watch", plan.watch)):
         if setting is not None and accelerator.num_processes > 1:
             raise TrainError(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from asnn_goose.model.goose.precision import resolve
 from asnn_goose.model.neurons import SpikeLM
 
 
@@ -20,6 +21,37 @@ def test_a_gaussian_fires_at_the_published_rate(gaussian_BK: Tensor) -> None:
 def test_a_larger_multiplier_fires_less(gaussian_BK: Tensor) -> None:
     rates = [rate(SpikeLM(64, multiplier=m), gaussian_BK) for m in (1.0, 1.5, 2.0, 3.0, 4.0)]
     assert all(more > less for more, less in pairwise(rates))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0, 1.7])
+def test_it_fires_above_the_threshold_in_multiples_of_the_mean(
+    threshold: float, gaussian_BK: Tensor
+) -> None:
+    neuron, mean = SpikeLM(64, threshold=threshold), gaussian_BK.abs().mean()
+    assert torch.equal(neuron(gaussian_BK) != 0, gaussian_BK.abs() > threshold * mean)
+    assert neuron.alpha.item() == pytest.approx(2 * threshold * mean.item(), rel=1e-5)
+
+
+def test_a_larger_threshold_fires_less(gaussian_BK: Tensor) -> None:
+    rates = [rate(SpikeLM(64, threshold=t), gaussian_BK) for t in (0.25, 0.5, 0.7, 1.0, 1.5, 2.5)]
+    assert all(more > less for more, less in pairwise(rates))
+
+
+@pytest.mark.parametrize("neuron", ["spikelm", {"name": "spikelm"}])
+def test_a_precision_without_a_threshold_is_the_published_neuron(
+    neuron: str | dict[str, str], gaussian_BK: Tensor
+) -> None:
+    by_table = resolve({"*": {"steps": 1, "neuron": neuron}}, "down", layer=0).spikes(64)
+    assert isinstance(by_table, SpikeLM)
+    assert torch.equal(by_table(gaussian_BK), SpikeLM(64)(gaussian_BK))
+    assert by_table.alpha.item() == (2 * gaussian_BK.abs().mean(dtype=torch.float64)).float().item()
+
+
+def test_a_precision_with_one_is_heard(gaussian_BK: Tensor) -> None:
+    table = {"*": {"steps": 1, "threshold": 2.0}, "down": {"neuron": "spikelm"}}
+    found = resolve(table, "down", layer=0).spikes(64)
+    assert found is not None
+    assert torch.equal(found(gaussian_BK), SpikeLM(64, threshold=2.0)(gaussian_BK))
 
 
 def test_one_step_is_lsq_with_a_fixed_scale(h_BTK: Tensor) -> None:

@@ -17,7 +17,7 @@ from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise
 from asnn_goose.model.goose.positions import learned_positions
-from asnn_goose.model.goose.precision import check_words, resolve
+from asnn_goose.model.goose.precision import HEAD, check_words, resolve
 from asnn_goose.model.goose.state import BlockState
 from asnn_goose.model.goose.window import positions, positions_in, window_mask
 from asnn_goose.model.ternary import TernaryMethod
@@ -50,6 +50,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         blocks = [GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)]
         self.blocks = cast(Sequence[GooseBlock], nn.ModuleList(blocks))
         self.final_norm = make_norm(config)
+        self.head_neuron = resolve(config.precision, HEAD).spikes(config.hidden_size)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.gradient_checkpointing = False
         self.post_init()  # type: ignore[no-untyped-call]
@@ -142,7 +143,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
                 tensors.append(_CAPTURE[name](output))
         fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
         if "vocab" in needs:
-            fields |= {"final_BTD": self.final_norm(x_BTD), "head_VD": self._head_VD()}
+            fields |= {"final_BTD": self._head_input(x_BTD), "head_VD": self._head_VD()}
             fields["final_norm"] = self.final_norm
         return Trace(**fields)
 
@@ -211,6 +212,9 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         except ValueError:
             self.config.precision = before
             raise
+        was, head = (resolve(table, HEAD) for table in (before, precision))
+        if was != head:
+            self.head_neuron = head.spikes(self.config.hidden_size)
         for layer, block in enumerate(self.blocks):
             block.set_precision(partial(resolve, precision, layer=layer))
 
@@ -222,10 +226,14 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
 
     def _logits(self, x_BTD: Tensor) -> Tensor:
         """Logits of every row; those that no tokenizer produces are impossible."""
-        logits_BTV: Tensor = self.lm_head(self.final_norm(x_BTD))
+        logits_BTV: Tensor = self.lm_head(self._head_input(x_BTD))
         if self.config.real_vocab_size:
             logits_BTV[..., self.config.real_vocab_size :] = -torch.inf
         return logits_BTV
+
+    def _head_input(self, x_BTD: Tensor) -> Tensor:
+        normed_BTD: Tensor = self.final_norm(x_BTD)
+        return normed_BTD if self.head_neuron is None else self.head_neuron(normed_BTD)
 
     def _head_VD(self) -> Tensor:
         """Rows of the head that a tokenizer can produce: losses see no others."""

@@ -12,7 +12,7 @@ def parameter_group(name: str) -> str:
     """Group of a student parameter by its dotted name.
 
     "embedding"  token embedding, learned positions and head
-    "norm"       norms of the residual stream
+    "norm"       norms of the residual stream, and those before a ternary matrix
     "matrix"     the large matrices of mixers and MLPs: what weight decay is for
     "quantiser"  what neurons and ternary methods learn: thresholds, amplitudes, scales
     "vector"     everything else in a mixer or MLP: low-rank factors, shifts, biases, decays
@@ -22,7 +22,9 @@ def parameter_group(name: str) -> str:
         return "quantiser"
     if parts[0] in ("embedding", "positions", "lm_head"):
         return "embedding"
-    if parts[0] in ("embedding_norm", "final_norm") or parts[2:3] in (["mixer_norm"], ["mlp_norm"]):
+    if parts[-2] == "sub_norm" or parts[0] in ("embedding_norm", "final_norm"):
+        return "norm"
+    if parts[2:3] in (["mixer_norm"], ["mlp_norm"]):
         return "norm"
     if parts[-1] == "weight" and (parts[2] == "mlp" or parts[-2] in MIXER_MATRICES):
         return "matrix"

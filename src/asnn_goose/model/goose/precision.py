@@ -35,8 +35,9 @@ class Precision:
     neuron     how spikes come out of the input: a row of model.neurons.NEURONS, or a table
     code       how steps add up: "rate" (equal), "radix2" or "radix3" (powers of two or three)
     threshold  in multiples of the token's mean magnitude: one step fires above it, more steps
-               reach up to it
+               reach up to it; `resolve` takes the neuron's own where no place sets one
     rotate     the input goes through `ops.hadamard`, and the weights live in that basis
+    sub_norm   the input goes through a norm of its own first (sub_norm.py)
 
     Raises ValueError for values that do not fit together.
     """
@@ -47,8 +48,9 @@ class Precision:
     steps: int = 0
     neuron: str | Mapping[str, Any] = "mean"
     code: str = "radix3"
-    threshold: float = 0.7
+    threshold: float = Neuron.usual_threshold
     rotate: bool = False
+    sub_norm: bool = False
 
     def __post_init__(self) -> None:
         for setting, right in _TYPES.items():
@@ -88,7 +90,7 @@ class Precision:
     @property
     def plain(self) -> bool:
         """True for a dense matrix with an analogue input in its own basis."""
-        return not (self.planes or self.steps or self.rotate)
+        return not (self.planes or self.steps or self.rotate or self.sub_norm)
 
     def check_columns(self, columns: int) -> None:
         """Raise ValueError where a matrix with so many columns cannot have this precision."""
@@ -132,6 +134,7 @@ _TYPES: dict[str, type] = {
     "code": str,
     "threshold": float,
     "rotate": bool,
+    "sub_norm": bool,
 }
 
 
@@ -152,8 +155,8 @@ def resolve(
 ) -> Precision:
     """Precision of the matrix `name` in block `layer`, field by field.
 
-    `*` < `name` < `layer.*` < `layer.name`; the head takes only what stands under `head`, and the
-    sites `k` and `v` of the mixer only what stands under their own names.
+    `*` < `name` < `layer.*` < `layer.name`; the head's input takes only what stands under `head`,
+    and the sites `k` and `v` of the mixer only what stands under their own names.
 
     >>> table = {"*": {"planes": 2, "steps": 3}, "down": {"steps": 4}, "7.*": {"planes": 1}}
     >>> found = resolve(table, "down", layer=7)
@@ -168,11 +171,19 @@ def resolve(
     found: dict[str, Any] = {}
     for place in places:
         found |= (precision or {}).get(place, {})
+    found.setdefault("threshold", _usual_threshold(found.get("neuron")))
     try:
         return Precision(**found)
     except ValueError as error:
         where = name if layer is None else f"{layer}.{name}"
         raise ValueError(f"precision of {where}: {error}") from error
+
+
+def _usual_threshold(neuron: object) -> float:
+    """What a neuron, by name or table, takes for a threshold that no place sets."""
+    name = neuron.get("name") if isinstance(neuron, Mapping) else neuron
+    known = NEURONS.get(name) if isinstance(name, str) else None
+    return (known or Neuron).usual_threshold
 
 
 def check_words(precision: object) -> None:
@@ -186,12 +197,19 @@ def check_words(precision: object) -> None:
     for name in (*BLOCK_NAMES, *SITE_NAMES):
         for layer in layers:
             found = resolve(precision, name, layer=layer)
-            if name in SITE_NAMES and (found.planes or found.rotate):
-                raise ValueError(f"precision.{name}: a signal has spikes, no planes and no basis")
-    if not resolve(precision, HEAD).plain:
+            if name in SITE_NAMES and _more_than_spikes(found):
+                raise ValueError(
+                    f"precision.{name}: a signal has spikes, no planes, no basis and no norm"
+                )
+    if _more_than_spikes(resolve(precision, HEAD)):
         raise ValueError(
-            "precision.head: the head is trained dense; set its precision at export (--head)"
+            "precision.head: its input may spike, its weights are trained dense; set theirs at "
+            "export (--head)"
         )
+
+
+def _more_than_spikes(found: Precision) -> bool:
+    return bool(found.planes or found.rotate or found.sub_norm)
 
 
 def check_fit(

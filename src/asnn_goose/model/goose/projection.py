@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.goose.sub_norm import SubNorm
 from asnn_goose.ops.hadamard import hadamard, hadamard_product
 
 
 class Projection(nn.Linear):
-    """y = T(W) s(H x) + bias, with T, s and H as `precision` says, or left out.
+    """y = T(W) s(H n(x)) + bias, with T, s, H and n as `precision` says, or left out.
 
     Parameters are those of nn.Linear; `weight` stays dense and is what trains. With
     `precision.rotate` it lives in the rotated basis: W x = (W H)(H x). The default precision is
@@ -22,18 +23,24 @@ class Projection(nn.Linear):
         precision.check_columns(columns)
         super().__init__(columns, rows, bias=bias)
         self.precision = precision
+        self.sub_norm = SubNorm(columns) if precision.sub_norm else None
         self.neuron = precision.spikes(columns)
         self.ternary = precision.weights(rows, columns)
 
     def forward(self, x_BK: Tensor) -> Tensor:
         """(..., K) -> (..., O)."""
-        if self.precision.rotate:
-            x_BK = rotated(x_BK)
-        if self.neuron is not None:
-            x_BK = self.neuron(x_BK)
+        x_BK = self.coded(x_BK)
         if self.ternary is None:
             return F.linear(x_BK, self.weight, self.bias)
         return F.linear(x_BK, self.ternary(self.weight), self.whole_bias())
+
+    def coded(self, x_BK: Tensor) -> Tensor:
+        """What the matrix multiplies by: the input behind its norm, basis and spikes."""
+        if self.sub_norm is not None:
+            x_BK = self.sub_norm(x_BK)
+        if self.precision.rotate:
+            x_BK = rotated(x_BK)
+        return x_BK if self.neuron is None else self.neuron(x_BK)
 
     def whole_bias(self) -> Tensor | None:
         """The bias and what the ternary method adds to it."""
@@ -52,12 +59,15 @@ class Projection(nn.Linear):
         before, self.precision = self.precision, precision
         if before.rotate != precision.rotate:
             self.weight.copy_(rotated(self.weight))
+        if before.sub_norm != precision.sub_norm:
+            self.sub_norm = SubNorm(self.in_features) if precision.sub_norm else None
         if _spiking(before) != _spiking(precision):
             self.neuron = precision.spikes(self.in_features)
         if _weighing(before) != _weighing(precision):
             self.ternary = precision.weights(self.out_features, self.in_features)
             if self.ternary is not None:
                 self.ternary.start_(self.weight)
+        self.train(self.training)  # new parts are in the mode of the whole
 
     @torch.no_grad()
     def into_basis_(self) -> None:

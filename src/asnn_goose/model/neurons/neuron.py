@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,16 @@ class Neuron(nn.Module, ABC):
     training_only: str = ""
     """Why the engine cannot run it; empty where it can."""
 
+    usual_threshold: ClassVar[float] = 0.7
+    """Threshold where a precision sets none."""
+
     def __init__(
-        self, columns: int, *, steps: int = 1, code: str = "radix3", threshold: float = 0.7
+        self,
+        columns: int,
+        *,
+        steps: int = 1,
+        code: str = "radix3",
+        threshold: float = usual_threshold,
     ) -> None:
         super().__init__()
         if columns < 1:

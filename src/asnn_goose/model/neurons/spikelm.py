@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -22,16 +24,20 @@ class SpikeLM(Neuron):
     """Mean over inner steps of o_t = alpha_t clip(round(m_t / alpha_t), -1, 1) (arXiv 2406.03287).
 
     m_0 = h and m_t = m_{t-1} (alpha_{t-1} - o_{t-1}) / 4 + h, where no gradient takes the bracket;
-    do/dm = 1[|m_t| <= alpha_t]. alpha_t = multiplier mean |m_t| over the whole first batch, then
-    frozen. The published multiplier of 2 fires above mean |m|: 42.5 % of a Gaussian.
+    do/dm = 1[|m_t| <= alpha_t]. alpha_t = multiplier threshold mean |m_t| over the whole first
+    batch, then frozen. A step fires where |m_t| > alpha_t / 2: at the published multiplier of 2
+    and threshold of 1 above mean |m|, which 42.5 % of a Gaussian are.
 
     One step is odd in h. More are not: a negative spike doubles the bracket, a positive one
     empties it, as published.
 
-    threshold is not used: what fires is up to `multiplier`
+    threshold         in multiples of the first batch's mean magnitude
+    multiplier        the published knob; only its product with the threshold counts
     shared_amplitude  one alpha, the first step's, so that spikes add up to integers; false, as
                       published, measures one for each step, and then there is no `encode`
     """
+
+    usual_threshold: ClassVar[float] = 1.0
 
     alpha: Tensor
     measured: Tensor
@@ -42,7 +48,7 @@ class SpikeLM(Neuron):
         *,
         steps: int = 1,
         code: str = "rate",
-        threshold: float = 0.7,
+        threshold: float = usual_threshold,
         multiplier: float = 2.0,
         shared_amplitude: bool = True,
     ) -> None:
