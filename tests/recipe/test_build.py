@@ -73,6 +73,21 @@ def test_resume_allows_free_settings_and_names_others(
         carry_out(recipe_file, out, "seed=1", resume=True)
 
 
+def test_a_learned_temperature_is_in_every_line_of_the_metrics(
+    recipe_file: Path, tmp_path: Path, carry_out: Callable[..., None]
+) -> None:
+    loss = "stage.1.losses=[{ name = 'ctkd', preset = 'reference', warmup = 0.5 }]"
+    settings = (loss, "stage.1.tokens=256", "stage.1.lr_scale.loss=100")
+    carry_out(recipe_file, tmp_path / "run", *settings)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    steps = [line for line in map(json.loads, lines) if line["stage"] == "distill"]
+    found = [step["readings"]["ctkd.temperature"] for step in steps]
+    assert len(found) == 8
+    assert found[0] == pytest.approx(2.0)
+    assert len(set(found)) > 4
+    assert all(1 < temperature < 5 for temperature in found)
+
+
 def test_changed_text_is_noticed(
     recipe_file: Path, tmp_path: Path, carry_out: Callable[..., None]
 ) -> None:

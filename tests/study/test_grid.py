@@ -97,4 +97,4 @@ def test_grids_of_the_project_are_valid(path: Path) -> None:
 
 
 def test_the_dense_grid_has_twenty_changes() -> None:
-    assert len(load_grid(RECIPES / "lab" / "dense-grid.toml").cells) > 20
+    assert len(load_grid(RECIPES / "ablations" / "dense.toml").cells) > 20

@@ -23,6 +23,7 @@ from asnn_goose.cli import (
     restore,
     sensitivity,
     teacher,
+    tune,
 )
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ def _main(
 
 
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
+teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)

@@ -11,9 +11,9 @@ from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
 
 EXAMPLES = examples(
-    "asnn-goose ablate recipes/lab/dense-grid.toml --dry-run",
-    "asnn-goose ablate recipes/lab/dense-grid.toml --out runs/dense-grid --seed 0",
-    "asnn-goose ablate recipes/lab/dense-grid.toml --out runs/dense-grid --resume --cell no-gate",
+    "asnn-goose ablate recipes/ablations/dense.toml --dry-run",
+    "asnn-goose ablate recipes/ablations/dense.toml --out runs/ablations/dense --seed 0",
+    "asnn-goose ablate recipes/ablations/dense.toml --out runs/ablations/dense --resume --cell no-gate",
 )
 
 

@@ -13,6 +13,7 @@ from asnn_goose.cli.scoring import training_line
 from asnn_goose.cli.subject import hush
 from asnn_goose.cli.watching import say, watcher
 from asnn_goose.recipe import Estimate, Recipe, build_run, estimate, load_recipe
+from asnn_goose.recipe.chain import run_folder
 from asnn_goose.report import write_report
 from asnn_goose.train.loop import run
 
@@ -22,6 +23,11 @@ def dry(file: Path, settings: Sequence[str]) -> None:
     hush()
     recipe = load_recipe(file, settings)
     typer.echo(recipe.to_toml())
+    echo_estimate(recipe)
+
+
+def echo_estimate(recipe: Recipe) -> None:
+    """Print what a run will cost."""
     for line in estimate_lines(estimate(recipe)):
         typer.echo(line)
 
@@ -48,7 +54,11 @@ def carry_out(
     """Train as the recipe says; with `resume`, a run that is complete is left as it is."""
     hush()
     recipe = load_recipe(file, settings)
-    folder = out or Path("runs") / recipe.name
+    train(recipe, out or run_folder(recipe), resume=resume, quiet=quiet)
+
+
+def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
+    """Carry out a recipe that is already checked, in `folder`."""
     console = Console()
     if resume and is_complete(folder, recipe):
         say(console, f"{folder} is complete: {folder / 'model'} holds its student")

@@ -35,19 +35,21 @@ def lab(
     It reads the training splits of the built-in corpora. The teacher ends up in the run folder
     under model/, in fp16. Ctrl-C saves and stops; --resume goes on, bit for bit.
     """
+    from dataclasses import replace
+
     from rich.console import Console
 
     from asnn_goose.cli.subject import hush
     from asnn_goose.cli.watching import say, watcher
     from asnn_goose.report import write_report
-    from asnn_goose.study.lab import LabSettings, lab_plan
+    from asnn_goose.study.lab import LAB, lab_plan
     from asnn_goose.train.loop import run
 
     hush()
     console = Console()
-    settings = LabSettings(tokens=tokens, seed=seed, lr=lr)
+    training = replace(LAB, tokens=tokens, seed=seed, lr=lr)
     with watcher(console, quiet=quiet) as view:
-        plan = lab_plan(settings, tell=view.on_message)
+        plan = lab_plan(training, tell=view.on_message)
         model = run(plan, out=out, resume=resume, progress=view)
     if plan.accelerator.is_main_process:
         say(console, f"wrote {write_report(out)}")

@@ -14,9 +14,13 @@ from asnn_goose.cli.numbers import size
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-EXAMPLES = examples("asnn-goose teacher show", "asnn-goose teacher fetch smollm2-135m")
+EXAMPLES = examples(
+    "asnn-goose teacher show",
+    "asnn-goose teacher fetch smollm2-135m",
+    "asnn-goose teacher tune smollm2-135m --out runs/tuned",
+)
 
-app = typer.Typer(no_args_is_help=True, help="Show or fetch teachers.")
+app = typer.Typer(no_args_is_help=True, help="Show, fetch, train or tune teachers.")
 
 
 @app.command(

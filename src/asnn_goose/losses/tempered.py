@@ -66,18 +66,22 @@ def _divergence(
     u_rV: Tensor, v_rV: Tensor, *, differentiate: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """KL(softmax u || softmax v) (r,), and its gradients for u and v where they are wanted."""
-    (a_rV, total_a_r1), (b_rV, total_b_r1) = _normalised(u_rV), _normalised(v_rV)
-    gap_rV = (u_rV - v_rV).sub_(total_a_r1 - total_b_r1)
+    a_rV, b_rV = torch.softmax(u_rV, -1), torch.softmax(v_rV, -1)
+    gap_rV = (u_rV - v_rV).sub_(_difference_of_totals((u_rV, a_rV), (v_rV, b_rV)))
     kl_r = torch.linalg.vecdot(a_rV, gap_rV)
     if not differentiate:
         return kl_r, ()
     return kl_r, (gap_rV.sub_(kl_r[:, None]).mul_(a_rV), b_rV.sub_(a_rV))
 
 
-def _normalised(u_rV: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax u, and log sum exp u (r,1): the largest of u less its log-probability.
+def _difference_of_totals(*sides: tuple[Tensor, Tensor]) -> Tensor:
+    """log sum exp u - log sum exp v (r,1), from logits and probabilities of the two.
 
-    One exponential for both; a logarithm of all words would take another to get back from.
+    The largest logit less its log-probability is such a total. So one exponential per word gives
+    probabilities and totals, where log-probabilities would need a second to go back.
     """
-    p_rV = torch.softmax(u_rV, -1)
-    return p_rV, u_rV.amax(-1, keepdim=True) - p_rV.amax(-1, keepdim=True).log_()
+    (top_u_r1, top_a_r1), (top_v_r1, top_b_r1) = (
+        (logits_rV.amax(-1, keepdim=True), p_rV.amax(-1, keepdim=True)) for logits_rV, p_rV in sides
+    )
+    # A quotient: two logarithms near -11 would lose digits that the small difference needs.
+    return (top_u_r1 - top_v_r1) + torch.log(top_b_r1 / top_a_r1)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from asnn_goose.trace import Trace
+from asnn_goose.model.trainable_teacher import TrainableTeacher
 
 VOCABULARY = 4096
 END_OF_TEXT = "<|endoftext|>"
-NEEDS = frozenset({"vocab"})
 
 
 def lab_config(*, layers: int = 6, heads: int = 3, vocabulary: int = VOCABULARY) -> LlamaConfig:
@@ -71,40 +67,6 @@ def train_tokenizer(
     )
 
 
-class LabTeacher(nn.Module):
-    """A Llama that can be trained like a student, and is saved in fp16."""
-
-    def __init__(self, config: LlamaConfig) -> None:
-        super().__init__()
-        self.model = LlamaForCausalLM(config)
-
-    def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
-    ) -> Trace:
-        """Run on tokens (B,T) and keep what the head multiplies; gradients flow.
-
-        Raises ValueError for other needs: load it with `load_teacher` to look inside.
-        """
-        if documents_BT is not None:
-            raise ValueError("documents_BT: the lab teacher's training keeps no documents apart")
-        if not needs <= NEEDS:
-            raise ValueError(f"needs {sorted(needs - NEEDS)}: training it gives only vocab")
-        decoder: Any = self.model.model
-        final_BTD = decoder(input_ids=tokens_BT, use_cache=False).last_hidden_state
-        return Trace(final_BTD=final_BTD, head_VD=self.model.get_output_embeddings().weight)
-
-    def save_pretrained(self, save_directory: Path) -> None:
-        """Write the model in fp16, as `load_teacher` reads it."""
-        half: PreTrainedModel = copy.deepcopy(self.model).half()
-        half.save_pretrained(save_directory)
-
-
-def optimiser_groups(model: LabTeacher) -> dict[str, str]:
-    """Group of every parameter by name: "embedding", "norm" or "matrix"."""
-    return {name: _group(name) for name, _ in model.named_parameters()}
-
-
-def _group(name: str) -> str:
-    if "embed_tokens" in name or "lm_head" in name:
-        return "embedding"
-    return "norm" if "norm" in name else "matrix"
+def lab_teacher(config: LlamaConfig) -> TrainableTeacher:
+    """A new lab teacher, which draws its weights from the global generator; saved in fp16."""
+    return TrainableTeacher(LlamaForCausalLM(config), saved_as=torch.float16)

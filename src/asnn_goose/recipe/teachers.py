@@ -15,12 +15,16 @@ from asnn_goose.train.stages.stage import Tracing
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
+def used_teachers(recipe: Recipe) -> list[int]:
+    """Numbers of the first teacher, whose tokenizer counts, and of those a stage learns from."""
+    stages = range(len(recipe.stage))
+    return sorted({0}.union(*(recipe.teacher_numbers(index) for index in stages)))
+
+
 def load_teachers(recipe: Recipe, *, tell: Callable[[str], None]) -> dict[int, Teacher | Assistant]:
     """The first teacher and those that a stage learns from, by their number in the recipe."""
-    stages = range(len(recipe.stage))
-    used = {0}.union(*(recipe.teacher_numbers(index) for index in stages))
     found: dict[int, Teacher | Assistant] = {}
-    for number in sorted(used):
+    for number in used_teachers(recipe):
         table = recipe.teacher[number]
         tell(f"loading the teacher {table.model}")
         load = load_assistant if is_student(table.model) else load_teacher

@@ -29,7 +29,7 @@ class RunFolder:
         """Raise RunFolderError unless the folder is free, or with `resume` holds a run."""
         if resume and not self.recipe.exists():
             raise RunFolderError(f"there is no run to resume in {self.path}: it has no recipe.toml")
-        if not resume and self._is_used():
+        if not resume and self.is_used():
             raise RunFolderError(
                 f"{self.path} is not empty: continue its run with --resume, or choose another --out"
             )
@@ -48,7 +48,7 @@ class RunFolder:
         with _reported(self.path):
             self.metrics.drop_after(run_step)
 
-    def _is_used(self) -> bool:
+    def is_used(self) -> bool:
         """True where the folder holds anything but our lock."""
         return self.path.exists() and any(e.name != _LOCK for e in self.path.iterdir())
 

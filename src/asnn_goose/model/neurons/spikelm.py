@@ -108,7 +108,7 @@ class SpikeLM(Neuron):
         if before and self.shared_amplitude:
             return before[0]
         mean = m_BK.detach().abs().mean(dtype=torch.float64)
-        return (self.multiplier * mean).clamp_min(TINY).to(m_BK.dtype)
+        return (self.multiplier * self.threshold * mean).clamp_min(TINY).to(m_BK.dtype)
 
 
 def _elastic(m_BK: Tensor, alpha: Tensor) -> Tensor:

@@ -1,0 +1,107 @@
+"""`asnn-goose teacher tune`: a teacher trained on the text that a student read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asnn_goose.cli.errors import expected_errors
+from asnn_goose.cli.examples import examples
+from asnn_goose.cli.numbers import count
+
+EXAMPLES = examples(
+    "asnn-goose teacher tune smollm2-135m --out runs/tuned",
+    "asnn-goose teacher tune smollm2-135m --seed 1 --text sotu --text my.txt --out runs/tuned-1",
+    "asnn-goose teacher tune smollm2-135m --out runs/tuned --resume",
+)
+
+
+class Precision(StrEnum):
+    """Number format of the forward pass."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@expected_errors()
+def tune(
+    model: Annotated[
+        str, typer.Argument(help="The teacher to begin with: built-in name, folder or Hub id.")
+    ],
+    tokens: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Training tokens (60k = 60000).")
+    ] = 60_000,
+    lr: Annotated[
+        float, typer.Option(help="Peak learning rate; 5 % warm-up, then a cosine to a tenth.")
+    ] = 5e-5,
+    window: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Tokens of a window.")
+    ] = 512,
+    batch: Annotated[
+        int,
+        typer.Option(
+            parser=count, metavar="N", help="Windows of a step: a stage's batch times accumulate."
+        ),
+    ] = 1,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of the data order: the windows of a recipe's stage with this seed."
+        ),
+    ] = 0,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A corpus, or a .txt, .jsonl or .parquet file; may be repeated."
+            "  [default: the built-in training texts]"
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="bf16: autocast around the forward pass.")
+    ] = Precision.fp32,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the CPU.  [default: PyTorch's choice]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/tuned-teacher"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the run folder.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+) -> None:
+    """Train all weights of a teacher by cross-entropy on text.
+
+    The control of a student that learned from text too (loss ce): with the stage's seed, texts,
+    window and batch the teacher reads the same windows in the same order, unless the recipe has
+    data.weights. The tuned teacher ends up in the run folder under model/, in fp32. Ctrl-C saves
+    and stops; --resume goes on, bit for bit.
+    """
+    from rich.console import Console
+
+    from asnn_goose.cli.subject import hush
+    from asnn_goose.cli.watching import say, watcher
+    from asnn_goose.data.corpora import DEFAULT_TRAIN
+    from asnn_goose.report import write_report
+    from asnn_goose.study.text_training import TextTraining
+    from asnn_goose.study.tuning import Tuning, tuning_plan
+    from asnn_goose.train.loop import run
+
+    hush()
+    console = Console()
+    training = TextTraining(
+        tokens=tokens,
+        seed=seed,
+        window=window,
+        batch=batch,
+        lr=lr,
+        texts=tuple(text or DEFAULT_TRAIN),
+    )
+    tuning = Tuning(model=model, training=training, precision=precision.value, threads=threads)
+    with watcher(console, quiet=quiet) as view:
+        plan = tuning_plan(tuning, tell=view.on_message)
+        tuned = run(plan, out=out, resume=resume, progress=view)
+    if plan.accelerator.is_main_process:
+        say(console, f"wrote {write_report(out)}")
+        say(console, f"next: asnn-goose eval {tuned} --teacher {model}")

@@ -1,0 +1,27 @@
+"""Whether a name leads to a model that can teach, found out before any weight is read."""
+
+from __future__ import annotations
+
+from transformers import AutoConfig
+
+from asnn_goose.model.assistant import is_student
+from asnn_goose.model.families import family_of
+from asnn_goose.model.teacher import TeacherError, gguf_option
+from asnn_goose.sources import SourceError, teacher_folder
+
+
+def check_teacher(name_or_path: str) -> None:
+    """Raise TeacherError where neither `load_assistant` nor `load_teacher` would find a model.
+
+    A built-in teacher is fetched, and of a model on the Hub its configuration.
+    """
+    if is_student(name_or_path):
+        return
+    try:
+        folder = teacher_folder(name_or_path)
+        if not gguf_option(folder):
+            family_of(AutoConfig.from_pretrained(folder), name=name_or_path)
+    except TeacherError:
+        raise
+    except (SourceError, OSError, KeyError, ValueError) as error:
+        raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
