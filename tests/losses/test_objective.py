@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from asnn_goose.losses import Objective, Term, VocabLoss
+from asnn_goose.losses import VOCAB_LOSSES, Objective, Term, VocabLoss
 from asnn_goose.losses.attention_output import AttentionOutput
 from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.kinds import Chunk
@@ -191,11 +194,58 @@ def test_a_frozen_head_gets_no_gradient(passing: Passing, batch: Batch) -> None:
     assert student.final_BTD.grad is not None
 
 
-def test_nothing_is_differentiated_without_grad(passing: Passing, batch: Batch) -> None:
-    with torch.no_grad():
-        term = Objective([Term("kl", 1.0, KL())])(passing(1), passing(2), batch)["kl"]
-    assert not term.requires_grad
-    assert float(term) > 0
+class Counting(TorchDispatchMode):
+    """Counts products with a head, and tensors of a head's shape that come into being."""
+
+    def __init__(self, head_VD: Tensor) -> None:
+        super().__init__()
+        self.shape, self.products, self.made = head_VD.shape, 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.products += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm_.default)
+        new = torch.is_tensor(out) and not out._is_view() and all(out is not arg for arg in args)
+        self.made += bool(new and out.shape == self.shape)
+        return out
+
+
+@pytest.mark.parametrize("unwanted", ["no_grad", "nothing requires it"])
+@pytest.mark.parametrize("names", [["kl"], ["kl", "ce", "ctkd", "adakd"], ["dual_head"]])
+def test_without_a_use_for_gradients_there_are_values_alone(
+    passing: Passing, batch: Batch, names: list[str], unwanted: str
+) -> None:
+    student, teacher = passing(1), passing(2)
+    assert student.head_VD is not None
+    objective = Objective([Term(name, 1.0, VOCAB_LOSSES[name]()) for name in names], chunk=5).eval()
+    objective.adopt(student.head_VD)
+    with Counting(student.head_VD) as full:
+        wanted = objective(student, teacher, batch)
+    assert full.products == 5 * (2 + 2)  # both sides, and two products to go back
+    if unwanted != "no_grad":
+        objective.requires_grad_(False)
+        student = replace(
+            student, final_BTD=student.final_BTD.detach(), head_VD=student.head_VD.detach()
+        )
+    with torch.set_grad_enabled(unwanted != "no_grad"), Counting(student.head_VD) as bare:
+        found = objective(student, teacher, batch)
+    assert bare.products == 5 * 2
+    assert (full.made, bare.made) == (1, 0)  # the sum of the head's gradient, or none
+    for name in names:
+        assert not found[name].requires_grad
+        assert torch.equal(found[name], wanted[name].detach())
+
+
+def test_a_group_has_no_gradient_of_what_it_does_not_reach(passing: Passing, batch: Batch) -> None:
+    student = passing(1)
+    assert student.head_VD is not None
+    names = ("ce", "dual_head")
+    objective = Objective([Term(n, 1.0, VOCAB_LOSSES[n]()) for n in names], apart=True)
+    objective.adopt(student.head_VD)
+    terms = objective(student, passing(2), batch)
+    heads = [student.head_VD, next(objective.parameters())]
+    for name, reached in (("ce", 0), ("dual_head", 1)):
+        found = torch.autograd.grad(terms[name], heads, retain_graph=True, allow_unused=True)
+        assert [gradient is not None for gradient in found] == [reached == n for n in (0, 1)]
 
 
 def test_needs_are_those_of_the_losses() -> None:

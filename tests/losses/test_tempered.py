@@ -41,3 +41,15 @@ def test_a_second_pass_finds_the_same_gradient(loss: Tempered) -> None:
     value = loss(z, target, tau_n.detach()).sum()
     first, second = (torch.autograd.grad(value, z, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("loss", BOTH)
+def test_autocast_changes_nothing(loss: Tempered) -> None:
+    found = []
+    for enabled in (False, True):
+        z, target, tau_n = (x.detach().float() for x in draw())
+        z, tau_n = z.requires_grad_(), tau_n.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value_n = loss(z, target, tau_n)
+        found.append([value_n, *torch.autograd.grad(value_n.sum(), (z, tau_n))])
+    assert all(torch.equal(left, right) for left, right in zip(*found, strict=True))

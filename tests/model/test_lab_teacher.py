@@ -10,12 +10,10 @@ from transformers import LlamaConfig
 from asnn_goose.model import load_teacher
 from asnn_goose.model.lab_teacher import (
     END_OF_TEXT,
-    LabTeacher,
     lab_config,
-    optimiser_groups,
+    lab_teacher,
     train_tokenizer,
 )
-from asnn_goose.trace import NEEDS
 
 TEXTS = [
     f"The goose number {n} flew {n * n} miles over the naïve lake, didn't it? 1990"
@@ -32,7 +30,7 @@ def config() -> LlamaConfig:
 
 def test_it_is_a_small_smollm2() -> None:
     with torch.device("meta"):
-        model = LabTeacher(lab_config())
+        model = lab_teacher(lab_config())
     parameters = sum(p.numel() for p in model.parameters())
     assert 3_000_000 < parameters < 5_000_000
     assert 2 * parameters < 8_000_000 - 500_000  # room for the tokenizer
@@ -64,21 +62,8 @@ def test_too_little_text_is_an_error() -> None:
         train_tokenizer(["a goose"])
 
 
-def test_its_trace_is_its_logits_and_gradients_flow(config: LlamaConfig) -> None:
-    torch.manual_seed(0)
-    model = LabTeacher(config)
-    tokens_BT = torch.randint(290, (2, 9))
-    trace = model.trace(tokens_BT, frozenset({"vocab"}))
-    logits = trace.vocab(slice(None))
-    torch.testing.assert_close(logits, model.model(tokens_BT).logits.flatten(0, 1))
-    logits.square().mean().backward()
-    assert all(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
-    with pytest.raises(ValueError, match="hidden"):
-        model.trace(tokens_BT, NEEDS)
-
-
 def test_it_is_saved_in_fp16_and_loads_as_a_teacher(config: LlamaConfig, tmp_path: Path) -> None:
-    model = LabTeacher(config)
+    model = lab_teacher(config)
     model.save_pretrained(tmp_path)
     train_tokenizer(TEXTS, vocabulary=290).save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
@@ -91,13 +76,3 @@ def test_it_is_saved_in_fp16_and_loads_as_a_teacher(config: LlamaConfig, tmp_pat
     ours = model.trace(tokens_BT, frozenset({"vocab"})).vocab(slice(None))
     theirs = teacher.trace(tokens_BT, frozenset({"vocab"})).vocab(slice(None))
     torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=1e-2)
-
-
-def test_groups_let_weight_decay_fall_on_matrices_only(config: LlamaConfig) -> None:
-    groups = optimiser_groups(LabTeacher(config))
-    assert groups["model.model.embed_tokens.weight"] == "embedding"
-    assert groups["model.model.norm.weight"] == "norm"
-    assert groups["model.model.layers.1.input_layernorm.weight"] == "norm"
-    assert groups["model.model.layers.0.self_attn.q_proj.weight"] == "matrix"
-    assert groups["model.model.layers.0.mlp.down_proj.weight"] == "matrix"
-    assert set(groups.values()) == {"embedding", "norm", "matrix"}

@@ -109,3 +109,11 @@ def test_going_on_changes_only_the_precision(fresh: Fresh) -> None:
     assert continued(student, precision=TABLE, hidden_size=64).config.precision == TABLE
     with pytest.raises(ValueError, match="gate = 'none': the student to start from has 'sigmoid'"):
         continued(student, gate="none")
+
+
+def test_a_head_without_a_key_spike_has_a_bounded_gradient(fresh: Fresh) -> None:
+    mixer = fresh(mlp="gated", precision={"k": {"steps": 1}}).blocks[1].mixer
+    k_BTHN = torch.zeros(1, 2, mixer.heads, mixer.head_size, requires_grad=True)
+    mixer._removal_direction(k_BTHN).sum().backward()
+    assert k_BTHN.grad is not None
+    assert 0 < k_BTHN.grad.abs().max() < 1e7

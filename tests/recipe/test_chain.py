@@ -97,7 +97,7 @@ def test_what_has_begun_goes_on_with_resume_only(trained: list[Path]) -> None:
     links = load_chain(trained)
     assert missing(links[1], links[:1]) == []
     assert begun(links, resume=True) == (True, False)
-    with pytest.raises(RecipeError, match="^a.toml: runs/a is not empty: go on with --resume"):
+    with pytest.raises(RecipeError, match=r"^a.toml: runs/a is not empty: go on with --resume"):
         begun(links, resume=False)
     Path("runs/b").mkdir()
     Path("runs/b/notes.txt").touch()
@@ -119,5 +119,7 @@ def test_a_link_does_not_go_on_from_another_start_than_its_own(
 ) -> None:
     carry_out(trained[1], Path("runs/b"))
     shutil.rmtree("runs/a")
-    with pytest.raises(RecipeError, match="^b.toml: runs/b began from another runs/a than the one"):
+    with pytest.raises(
+        RecipeError, match=r"^b.toml: runs/b began from another runs/a than the one"
+    ):
         begun(load_chain(trained), resume=True)

@@ -17,7 +17,7 @@ from asnn_goose.recipe.numbers import parse_count
 from asnn_goose.recipe.overrides import override
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if not p.stem.endswith("-grid"))
+RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ablations")
 
 
 @pytest.mark.parametrize(
@@ -249,9 +249,13 @@ def test_settings_without_effect_are_refused(
             ["stage.1.calibrate=1k", "stage.1.precision.down.steps=1"],
             r"calibrate = 1000: .* precision has no planes",
         ),
+        (
+            ["stage.1.least_squares=1k", "stage.1.precision.down.planes=1"],
+            r"least_squares = 1000: .* take calibrate",
+        ),
     ],
 )
-def test_calibration_needs_ternary_weights(
+def test_starts_fit_their_weights(
     error_of: Callable[..., str], settings: list[str], words: str
 ) -> None:
     assert re.search(words, error_of(*settings))

@@ -56,6 +56,10 @@ def test_a_preset_and_lists_of_one_s_own(curriculum: Callable[..., Any]) -> None
         (["stage.1.curriculum.kind=pocl", "stage.1.warmup=10"], "phase 1: warmup = 10"),
         (["stage.1.dot.delta=0.05"], "dot.task has 'ce'"),
         (["stage.1.dot.task=['kl']"], "leave a loss for distillation"),
+        (["stage.1.project.task=['ce']"], "project.task has 'ce'"),
+        (["stage.1.project.task=['kl']"], "project.task = ['kl']: leave a loss for distillation"),
+        (["stage.1.project.tasks=['kl']"], "'task'"),
+        (["stage.1.dot.delta=0.05", "stage.1.project.task=['kl']"], "dot beside project: both"),
         (["stage.1.watch.evry=3"], "'every'"),
         (["stage.1.end.by=plato"], "stage.1.end.by = 'plato'"),
         (["log.trackers=['wandbb']"], "'wandb'"),
@@ -66,6 +70,21 @@ def test_teaching_is_checked_when_loaded(
     settings: list[str], words: str, error_of: Callable[..., str]
 ) -> None:
     assert words in error_of(*settings)
+
+
+@pytest.mark.parametrize("key", ["dot", "project"])
+def test_two_sides_do_not_go_through_a_curriculum(curriculum: Callable[..., Any], key: str) -> None:
+    with pytest.raises(RecipeError, match=f"{key} beside curriculum: a phase may drop"):
+        curriculum(f"stage.1.{key}.task=['ce']")
+
+
+def test_projection_arrives_in_the_plan(recipe_file: Path) -> None:
+    loss = "stage.1.losses=[{name='kl'}, {name='ce'}]"
+    recipe = load_recipe(recipe_file, (loss, "stage.1.project.task=['ce']"))
+    align, distill = build_run(recipe, tell=lambda text: None).stages
+    assert align.project is None
+    assert distill.project is not None
+    assert distill.project.task == ("ce",)
 
 
 def test_momenta_of_dot_stay_below_one(changed: Callable[..., dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from asnn_goose.study.errors import GridError
 from asnn_goose.study.grid import load_grid
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-GRIDS = sorted(RECIPES.rglob("*-grid.toml"))
+GRIDS = sorted(RECIPES.glob("ablations/*.toml"))
 
 
 def edited(file: Path, old: str, new: str) -> Path:

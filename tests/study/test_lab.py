@@ -11,7 +11,8 @@ from transformers import LlamaConfig
 
 from asnn_goose.model import load_teacher
 from asnn_goose.model.lab_teacher import lab_config
-from asnn_goose.study.lab import LabSettings, lab_plan
+from asnn_goose.study.lab import LAB, lab_plan
+from asnn_goose.study.text_training import TextTraining
 from asnn_goose.train.errors import CheckpointError
 from asnn_goose.train.loop import run
 
@@ -32,19 +33,19 @@ def config() -> LlamaConfig:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabSettings:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TextTraining:
     monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
     text = tmp_path / "text.txt"
     text.write_text("\n\n".join("the goose flies over the quiet lake " * 60 for _ in range(40)))
-    return LabSettings(tokens=640, window=32, batch=2, lr=1e-2, texts=(str(text),))
+    return replace(LAB, tokens=640, window=32, batch=2, lr=1e-2, texts=(str(text),))
 
 
-def train(settings: LabSettings, config: LlamaConfig, out: Path, *, resume: bool = False) -> Path:
+def train(settings: TextTraining, config: LlamaConfig, out: Path, *, resume: bool = False) -> Path:
     plan = lab_plan(settings, config=config, tell=lambda text: None)
     return run(plan, out=out, resume=resume, progress=Quiet())
 
 
-def test_a_run_gives_a_teacher(settings: LabSettings, config: LlamaConfig, tmp_path: Path) -> None:
+def test_a_run_gives_a_teacher(settings: TextTraining, config: LlamaConfig, tmp_path: Path) -> None:
     model = train(settings, config, tmp_path / "run")
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == settings.steps == 10
@@ -57,7 +58,7 @@ def test_a_run_gives_a_teacher(settings: LabSettings, config: LlamaConfig, tmp_p
 
 
 def test_it_is_resumed_only_with_its_own_settings(
-    settings: LabSettings, config: LlamaConfig, tmp_path: Path
+    settings: TextTraining, config: LlamaConfig, tmp_path: Path
 ) -> None:
     train(settings, config, tmp_path / "run")
     train(settings, config, tmp_path / "run", resume=True)
@@ -66,7 +67,7 @@ def test_it_is_resumed_only_with_its_own_settings(
 
 
 def test_the_tokenizer_is_trained_once(
-    settings: LabSettings, config: LlamaConfig, tmp_path: Path
+    settings: TextTraining, config: LlamaConfig, tmp_path: Path
 ) -> None:
     told: list[str] = []
     for _ in range(2):
@@ -79,4 +80,4 @@ def test_the_tokenizer_is_trained_once(
 
 def test_a_budget_below_two_steps_is_an_error() -> None:
     with pytest.raises(ValueError, match="tokens = 4096: must be above 4096"):
-        _ = LabSettings(tokens=4096).steps
+        replace(LAB, tokens=4096)

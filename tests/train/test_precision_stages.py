@@ -101,3 +101,16 @@ def test_a_method_that_cannot_be_calibrated(tiny: ModuleType, tmp_path: Path) ->
     plan = calibrated(tiny, ternary="twn")
     with pytest.raises(TrainError, match=r"stage 'distill': calibrate: TWN of blocks\.0"):
         run(plan, out=tmp_path / "run", resume=False, progress=tiny.Watcher())
+
+
+def test_outputs_are_fitted_before_the_first_step(tiny: ModuleType, tmp_path: Path) -> None:
+    losses = []
+    for name, tokens in (("plain", 0), ("fitted", 256)):
+        plan = tiny.plan(accumulate=1, noise=False)
+        first, second = plan.stages
+        plan = replace(plan, stages=(replace(first, least_squares=tokens), second))
+        watcher = tiny.Watcher()
+        run(plan, out=tmp_path / name, resume=False, progress=watcher)
+        losses.append(watcher.steps[0].loss)
+    assert "fitted 2 output projections on 256 tokens" in watcher.messages
+    assert losses[1] < 0.9 * losses[0]

@@ -1,4 +1,4 @@
-"""DOT, watchman, early end and curriculum in whole runs, also broken off and resumed."""
+"""DOT, projection, watchman, end and curriculum in whole runs, also broken off and resumed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from asnn_goose.train.dot import DotSettings
 from asnn_goose.train.ending import EndSettings
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.loop import run
+from asnn_goose.train.projection import ProjectSettings
 from asnn_goose.train.trackers import TrackerError, check_installed
 from asnn_goose.train.trainer import check_alone
 from asnn_goose.train.validation import Validation
@@ -42,8 +43,8 @@ class Crashing:
         pass
 
 
-def taught(tiny: ModuleType, *, pool: bool = False) -> Any:
-    """One distill stage with everything on, or two phases of a curriculum."""
+def taught(tiny: ModuleType, *, pool: bool = False, project: bool = False) -> Any:
+    """One distill stage with all else on and DOT or projection, or two phases of a curriculum."""
     plan = tiny.plan(accumulate=2, noise=False, steps=(1, 8))
     stage = plan.stages[1]
 
@@ -65,7 +66,8 @@ def taught(tiny: ModuleType, *, pool: bool = False) -> Any:
         min_delta=0.3,
         validation=Validation(loader=loader(), batches=2),
     )
-    every = replace(stage, dot=DotSettings(), watch=WatchSettings(every=2), end=end)
+    two = {"project": ProjectSettings()} if project else {"dot": DotSettings()}
+    every = replace(stage, watch=WatchSettings(every=2), end=end, **two)
     return replace(plan, stages=(every,))
 
 
@@ -75,13 +77,18 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in timed} for line in read]
 
 
-@pytest.mark.parametrize(("pool", "at"), [(False, 3), (True, 3), (True, 5)])
-def test_a_crash_changes_nothing(tiny: ModuleType, tmp_path: Path, pool: bool, at: int) -> None:
+@pytest.mark.parametrize(
+    ("settings", "at"),
+    [({}, 3), ({"project": True}, 3), ({"pool": True}, 3), ({"pool": True}, 5)],
+)
+def test_a_crash_changes_nothing(
+    tiny: ModuleType, tmp_path: Path, settings: dict[str, bool], at: int
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(taught(tiny, pool=pool), out=whole, resume=False, progress=tiny.Watcher())
+    run(taught(tiny, **settings), out=whole, resume=False, progress=tiny.Watcher())
     with pytest.raises(CrashError):
-        run(taught(tiny, pool=pool), out=broken, resume=False, progress=Crashing(at))
-    run(taught(tiny, pool=pool), out=broken, resume=True, progress=tiny.Watcher())
+        run(taught(tiny, **settings), out=broken, resume=False, progress=Crashing(at))
+    run(taught(tiny, **settings), out=broken, resume=True, progress=tiny.Watcher())
     files = [folder / "model" / "model.safetensors" for folder in (whole, broken)]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert lines(whole) == lines(broken)
@@ -100,10 +107,11 @@ def test_what_is_seen_is_written_down(tiny: ModuleType, tmp_path: Path) -> None:
     assert any("ends after" in text for text in watcher.messages)
 
 
-@pytest.mark.parametrize("key", ["dot", "watch"])
+@pytest.mark.parametrize("key", ["dot", "project", "watch"])
 def test_several_processes_are_refused(tiny: ModuleType, key: str) -> None:
-    other = {"dot": "watch", "watch": "dot"}[key]
-    stage = replace(taught(tiny).stages[0], **{other: None})
+    stage = taught(tiny, project=key == "project").stages[0]
+    others = {"dot", "project", "watch"} - {key}
+    stage = replace(stage, **dict.fromkeys(others))
     with pytest.raises(TrainError, match=rf"\[stage.{key}\] and 2 processes"):
         check_alone(stage, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
 

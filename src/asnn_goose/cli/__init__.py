@@ -24,6 +24,7 @@ from asnn_goose.cli import (
     sensitivity,
     teacher,
     tune,
+    write,
 )
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ def _main(
 
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
+teacher.app.command("write", epilog=write.EXAMPLES)(write.write)
 app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)

@@ -13,7 +13,8 @@ from asnn_goose.cli.examples import examples
 EXAMPLES = examples(
     "asnn-goose ablate recipes/ablations/dense.toml --dry-run",
     "asnn-goose ablate recipes/ablations/dense.toml --out runs/ablations/dense --seed 0",
-    "asnn-goose ablate recipes/ablations/dense.toml --out runs/ablations/dense --resume --cell no-gate",
+    "asnn-goose ablate recipes/ablations/dense.toml --out runs/ablations/dense --resume"
+    " --cell no-gate",
 )
 
 

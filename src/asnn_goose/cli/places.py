@@ -12,10 +12,23 @@ class SubjectError(ValueError):
     """There is no model to work on; the message says what was found instead."""
 
 
+TEACHERS_RUN = ("[lab_teacher]", "[tuned_teacher]")
+"""How recipe.toml begins where a run trained no student but a teacher."""
+
+
 def run_recipe(name_or_path: str) -> Path | None:
-    """recipe.toml of a run folder; None for anything else."""
+    """recipe.toml of a student's run folder; None for what is no run folder.
+
+    Raises SubjectError for the run folder of a teacher.
+    """
     recipe = Path(name_or_path).expanduser() / "recipe.toml"
-    return recipe if recipe.is_file() else None
+    if not recipe.is_file():
+        return None
+    if recipe.read_text(encoding="utf-8").startswith(TEACHERS_RUN):
+        raise SubjectError(
+            f"the run {name_or_path} trained a teacher: give {recipe.with_name('model')}"
+        )
+    return recipe
 
 
 def student_folder(name_or_path: str) -> Path | None:

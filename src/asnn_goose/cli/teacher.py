@@ -18,9 +18,10 @@ EXAMPLES = examples(
     "asnn-goose teacher show",
     "asnn-goose teacher fetch smollm2-135m",
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
+    "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
 )
 
-app = typer.Typer(no_args_is_help=True, help="Show, fetch, train or tune teachers.")
+app = typer.Typer(no_args_is_help=True, help="Show, fetch, train, tune teachers; let them write.")
 
 
 @app.command(

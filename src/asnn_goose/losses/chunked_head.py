@@ -7,14 +7,14 @@ so nothing is recomputed in the backward pass and nothing of size V outlives the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-ChunkTerms = Callable[[slice, tuple[Tensor, ...]], Tensor]
-"""Maps a range of tokens and their logits (n,V), one per head, to its share of the terms (k,)."""
+ChunkTerms = Callable[[slice, tuple[Tensor, ...]], Sequence[Tensor]]
+"""Maps a range of tokens and their logits (n,V), one per head, to its share of each term."""
 
 Groups = tuple[tuple[int, ...], ...]
 """Terms by number; those of one group share their gradient."""
@@ -35,12 +35,36 @@ def head_terms(
     `groups` the gradient kept is that of the terms' plain sum: a backward pass that weighs them
     differently raises RuntimeError, so weights belong into `compute`. With `groups`, which name
     every term once, one gradient is kept for each, and only terms of one group must weigh alike.
-    Every group after the first costs a backward pass through the losses, the two products of the
-    heads' backward pass, and memory for one gradient of hidden states, heads and parameters.
+    A group goes back through its own losses alone. Every one after the first costs the two
+    products of the heads' backward pass, and memory for one gradient of what it reaches of hidden
+    states, heads and parameters.
+
+    Where gradients are off, or no input wants one, the values are all that is computed.
     """
     inputs = (hidden_nD, *heads, *parameters)
+    if not (torch.is_grad_enabled() and any(x.requires_grad for x in inputs)):
+        return _values(compute, hidden_nD, heads, chunk=chunk)
     settings = (compute, chunk, groups or (None,), len(heads))
     return cast(Tensor, _HeadTerms.apply(*settings, *inputs))  # type: ignore[no-untyped-call]
+
+
+@torch.no_grad()
+def _values(
+    compute: ChunkTerms, hidden_nD: Tensor, heads: Sequence[Tensor], *, chunk: int
+) -> Tensor:
+    """The terms (k,) alone."""
+    total = torch.zeros(())
+    for tokens in _ranges(len(hidden_nD), chunk):
+        total = total + torch.stack([*compute(tokens, _logits(hidden_nD[tokens], heads))])
+    return total
+
+
+def _ranges(count: int, chunk: int) -> Iterator[slice]:
+    return (slice(start, min(start + chunk, count)) for start in range(0, count, chunk))
+
+
+def _logits(rows_nD: Tensor, heads: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(rows_nD @ head_VD.T for head_VD in heads)
 
 
 class _HeadTerms(torch.autograd.Function):
@@ -53,16 +77,11 @@ class _HeadTerms(torch.autograd.Function):
         heads: int,
         *inputs: Tensor,
     ) -> Tensor:
-        wanted = ctx.needs_input_grad[4:]
-        grads = [
-            [torch.zeros_like(x) if want else None for x, want in zip(inputs, wanted, strict=True)]
-            for _ in groups
-        ]
+        grads = [_Sums(inputs, ctx.needs_input_grad[4:]) for _ in groups]
         total = torch.zeros(())
-        for start in range(0, inputs[0].shape[0], chunk):
-            tokens = slice(start, min(start + chunk, inputs[0].shape[0]))
+        for tokens in _ranges(len(inputs[0]), chunk):
             total = total + _one_chunk(compute, tokens, inputs, heads, groups, grads)
-        ctx.groups, ctx.grads = groups, grads
+        ctx.groups, ctx.grads = groups, [sums.found for sums in grads]
         return total
 
     @staticmethod
@@ -95,54 +114,67 @@ def _weighed(parts: Sequence[Tensor | None], scales: Sequence[Tensor]) -> Tensor
     return total
 
 
+class _Sums:
+    """A group's gradients of the inputs, summed over the chunks.
+
+    found  one for every input; None where it wants none or the group does not reach it
+    """
+
+    def __init__(self, inputs: Sequence[Tensor], wanted: Sequence[bool]) -> None:
+        self.found: list[Tensor | None] = [None] * len(inputs)
+        self._inputs, self._wanted = inputs, wanted
+
+    def wants(self, number: int) -> bool:
+        """Whether an input has use for a gradient."""
+        return self._wanted[number]
+
+    def of(self, number: int) -> Tensor:
+        """Where the gradient of an input is summed up, made at the first call."""
+        found = self.found[number]
+        if found is None:
+            found = self.found[number] = torch.zeros_like(self._inputs[number])
+        return found
+
+
 def _one_chunk(
     compute: ChunkTerms,
     tokens: slice,
     inputs: Sequence[Tensor],
     heads: int,
     groups: tuple[tuple[int, ...] | None, ...],
-    grads: list[list[Tensor | None]],
+    grads: Sequence[_Sums],
 ) -> Tensor:
     """Terms of one chunk (k,), detached; adds its gradients to `grads`."""
-    rows_nD = inputs[0][tokens]
-    logits = tuple((rows_nD @ head_VD.T).requires_grad_() for head_VD in inputs[1 : 1 + heads])
-    own = zip(inputs[1 + heads :], grads[0][1 + heads :], strict=True)
-    leaves = [*logits, *(parameter for parameter, grad in own if grad is not None)]
+    logits = _logits(inputs[0][tokens], inputs[1 : 1 + heads])
+    own = [number for number in range(1 + heads, len(inputs)) if grads[0].wants(number)]
+    leaves = [*(z_nV.requires_grad_() for z_nV in logits), *(inputs[number] for number in own)]
     with torch.enable_grad():
-        terms_k = compute(tokens, logits)
-        totals = [(terms_k if g is None else terms_k[list(g)]).sum() for g in groups]
-    if all(grad is None for grad in grads[0]):
-        return terms_k.detach()
+        terms = compute(tokens, logits)
+        # Not taken out of one stack: that would send a gradient of 0 through all other terms.
+        members = [range(len(terms)) if group is None else group for group in groups]
+        totals = [torch.stack([terms[number] for number in group]).sum() for group in members]
     for number, (total, sums) in enumerate(zip(totals, grads, strict=True), start=1):
         found = torch.autograd.grad(
             total, leaves, allow_unused=True, retain_graph=number < len(groups)
         )
-        _collect(found[:heads], rows_nD, inputs[1 : 1 + heads], tokens, sums)
-        _add_all((grad for grad in sums[1 + heads :] if grad is not None), found[heads:])
-    return terms_k.detach()
+        _collect(found[:heads], tokens, inputs, sums)
+        for place, part in zip(own, found[heads:], strict=True):
+            if part is not None:
+                sums.of(place).add_(part)
+    return torch.stack([*terms]).detach()
 
 
 def _collect(
-    d_logits: Sequence[Tensor | None],
-    rows_nD: Tensor,
-    heads: Sequence[Tensor],
-    tokens: slice,
-    sums: list[Tensor | None],
+    d_logits: Sequence[Tensor | None], tokens: slice, inputs: Sequence[Tensor], sums: _Sums
 ) -> None:
-    """From the gradients of logits to those of hidden states (sums[0]) and heads (after it)."""
-    for d_nV, head_VD, d_head_VD in zip(d_logits, heads, sums[1 : 1 + len(heads)], strict=True):
+    """From the gradients of logits to those of hidden states (input 0) and heads (after it)."""
+    for number, d_nV in enumerate(d_logits, start=1):
         if d_nV is None:
             continue
-        if sums[0] is not None:
-            sums[0][tokens] += d_nV @ head_VD
-        if d_head_VD is not None:
-            _add_product(d_head_VD, d_nV.T, rows_nD)
-
-
-def _add_all(totals: Iterable[Tensor], parts: Iterable[Tensor | None]) -> None:
-    for total, part in zip(totals, parts, strict=True):
-        if part is not None:
-            total.add_(part)
+        if sums.wants(0):
+            sums.of(0)[tokens] += d_nV @ inputs[number]
+        if sums.wants(number):
+            _add_product(sums.of(number), d_nV.T, inputs[0][tokens])
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

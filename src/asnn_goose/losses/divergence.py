@@ -32,5 +32,5 @@ def hellinger_distance(log_a_nV: Tensor, log_b_nV: Tensor) -> Tensor:
 
 
 def _root(log_p_rV: Tensor) -> Tensor:
-    """sqrt p. As a power of 2, for `exp` takes three times as long on a CPU."""
+    """The square root of p. As a power of 2: on a CPU `exp` takes twice as long."""
     return torch.exp2(log_p_rV * (0.5 / math.log(2)))

@@ -20,7 +20,7 @@ class DualHead(VocabLoss):
     The head starts as the student's (`adopt`), trains with the objective and is dropped with it.
     It costs a head product of its own, forward and backward. The student's own head learns from
     the other terms, usually "ce". Projecting conflicting gradients is the training loop's part
-    (Objective, `apart`).
+    (train.projection, a recipe's [stage.project]).
 
     temperature  tau > 0
     top_k        only the teacher's likeliest words of each token; 0: all

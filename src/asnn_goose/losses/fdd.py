@@ -82,12 +82,12 @@ class FDD(TraceLoss):
         rows_nD, target_nKD = torch.stack(found, dim=1).flatten(0, 1), torch.stack(wanted, dim=1)
         K = len(pairs)
 
-        def compute(rows: slice, logits: tuple[Tensor, ...]) -> Tensor:
+        def compute(rows: slice, logits: tuple[Tensor, ...]) -> list[Tensor]:
             with torch.no_grad():
                 states_nKD = target_nKD[rows.start // K : rows.stop // K]
                 log_p_nKV = _log_words(theirs.norm(states_nKD) @ theirs.head_VD.T)
             values_n = self._per_token(_log_words(logits[0].unflatten(0, (-1, K))), log_p_nKV)
-            return values_n.sum()[None] / count
+            return [values_n.sum() / count]
 
         return head_terms(compute, rows_nD, (ours.head_VD,), (), chunk=K * self.chunk).sum()
 

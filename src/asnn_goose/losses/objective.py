@@ -145,8 +145,8 @@ class Objective(nn.Module):
         batch: Batch,
         tokens: slice,
         logits: tuple[Tensor, ...],
-    ) -> Tensor:
-        """The chunk's share of every term (k,)."""
+    ) -> list[Tensor]:
+        """The chunk's share of every term."""
         mask_n = batch.mask_BT.flatten()
         count = mask_n.sum().clamp_min(1)
         z_teacher_nV, each_nV = _teacher_side(losses, teacher, tokens)
@@ -161,7 +161,7 @@ class Objective(nn.Module):
             self.weights[name] * loss(students_nV[place[name]], z_teacher_nV, chunk)
             for name, loss in losses.items()
         ]
-        return torch.stack([(v * chunk.mask_n).sum() / count for v in values])
+        return [(value_n * chunk.mask_n).sum() / count for value_n in values]
 
 
 def _heads(losses: Mapping[str, VocabLoss], head_VD: Tensor) -> tuple[list[Tensor], dict[str, int]]:

@@ -48,7 +48,7 @@ class _Tempered(torch.autograd.Function):
             if d_student_nV is not None:
                 d_student_nV[rows] = slopes[0 if reverse else 1]
             if to_tau:
-                pulls = (torch.linalg.vecdot(d, x) for d, x in zip(slopes, pair, strict=True))
+                pulls = (_dot(d_rV, x_rV) for d_rV, x_rV in zip(slopes, pair, strict=True))
                 d_tau_n[rows] = -sum(pulls) / tau_n[rows]
         ctx.save_for_backward(d_student_nV, d_tau_n, tau_n)
         return values_n
@@ -68,14 +68,19 @@ def _divergence(
     """KL(softmax u || softmax v) (r,), and its gradients for u and v where they are wanted."""
     a_rV, b_rV = torch.softmax(u_rV, -1), torch.softmax(v_rV, -1)
     gap_rV = (u_rV - v_rV).sub_(_difference_of_totals((u_rV, a_rV), (v_rV, b_rV)))
-    kl_r = torch.linalg.vecdot(a_rV, gap_rV)
+    kl_r = _dot(a_rV, gap_rV)
     if not differentiate:
         return kl_r, ()
     return kl_r, (gap_rV.sub_(kl_r[:, None]).mul_(a_rV), b_rV.sub_(a_rV))
 
 
+def _dot(x_rV: Tensor, y_rV: Tensor) -> Tensor:
+    """Inner product of each row (r,). Not vecdot, which autocast would take in bf16."""
+    return (x_rV * y_rV).sum(-1)
+
+
 def _difference_of_totals(*sides: tuple[Tensor, Tensor]) -> Tensor:
-    """log sum exp u - log sum exp v (r,1), from logits and probabilities of the two.
+    """What log sum exp u is above log sum exp v (r,1), from logits and probabilities of both.
 
     The largest logit less its log-probability is such a total. So one exponential per word gives
     probabilities and totals, where log-probabilities would need a second to go back.

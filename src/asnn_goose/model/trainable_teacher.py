@@ -58,7 +58,7 @@ class TrainableTeacher(nn.Module):
 
     def save_pretrained(self, save_directory: Path) -> None:
         """Write the model in the format `saved_as`, as `load_teacher` reads it."""
-        model = self.model
+        model: Any = self.model
         if model.dtype != self.saved_as:
             model = copy.deepcopy(model).to(self.saved_as)
         model.save_pretrained(save_directory)

@@ -143,7 +143,7 @@ def _stage(
 
 def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     """Multiply-adds per token: forward once, backward twice, blocks once more if recomputed."""
-    more = 0 if table.dot is None else 2  # a backward pass for each side
+    more = 2 if table.dot or table.project else 0  # a backward pass for each side
     passes = (4 if again else 3) + more
     objective = table.objective()
     teacher = sizes.teacher_blocks if objective.teacher_needs else 0
@@ -158,7 +158,8 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    training = (3 if table.dot is None else 6) * 4 * trained
+    # Gradients and moments; DOT keeps two sides and two first moments more, projecting one side.
+    training = (6 if table.dot else 4 if table.project else 3) * 4 * trained
     align = table.kind in ("align", "align_blocks")
     per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
     kept = 2 * sizes.width if align else sizes.width

@@ -32,9 +32,11 @@ from asnn_goose.recipe.teaching import (
     EndTable,
     Phase,
     Positive,
+    ProjectTable,
     Table,
     WatchTable,
-    check_calibration,
+    check_sides,
+    check_starts,
     taught,
 )
 from asnn_goose.train.dot import check as check_dot
@@ -102,6 +104,7 @@ class StageTable(Table):
     mix: Literal["uniform", "per_token", "selected"] | tuple[Positive, ...] = "uniform"
     precision: dict[str, Any] | None = None
     calibrate: Count | None = None
+    least_squares: Count | None = None
     train: str
     tokens: Count
     window: Count
@@ -116,6 +119,7 @@ class StageTable(Table):
     chunk: Count = 256
     seed: int | None = Field(default=None, ge=0)
     dot: DotTable | None = None
+    project: ProjectTable | None = None
     watch: WatchTable | None = None
     end: EndTable | None = None
     curriculum: CurriculumTable | None = None
@@ -149,9 +153,9 @@ class StageTable(Table):
         kind = STAGES[self.kind]
         if self.precision is not None:
             check_words(self.precision)
-        if self.calibrate:
-            one = not self.teachers and self.kind != "pretrain"
-            check_calibration(self.calibrate, self.precision, one_teacher=one)
+        check_starts(self.calibrate, self.least_squares, self.precision)
+        if (self.calibrate or self.least_squares) and (self.teachers or self.kind == "pretrain"):
+            raise ValueError("calibrate, least_squares: need one teacher's residual stream")
         if self.train not in kind.trains:
             raise ValueError(
                 f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"
@@ -192,13 +196,9 @@ class StageTable(Table):
         return self
 
     @model_validator(mode="after")
-    def _dot_finds_its_terms(self) -> Self:
-        names = [loss.name for loss in self.losses]
-        for task in () if self.dot is None else self.dot.task:
-            if task not in names:
-                raise ValueError(f"dot.task has {task!r}: {hint(task, names)}")
-        if self.dot is not None and set(names) <= set(self.dot.task):
-            raise ValueError(f"dot.task = {list(self.dot.task)}: leave a loss for distillation")
+    def _sides_are_there(self) -> Self:
+        names, phases = [loss.name for loss in self.losses], self.curriculum is not None
+        check_sides(names, dot=self.dot, project=self.project, phases=phases)
         return self
 
     @model_validator(mode="after")
@@ -207,8 +207,6 @@ class StageTable(Table):
             return self
         if self.kind != "distill":
             raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use distill")
-        if self.dot is not None:
-            raise ValueError("dot beside curriculum: a phase may drop the task's terms; use one")
         for number, phase in enumerate(self.curriculum.phases(), start=1):
             try:
                 self._in_phase(phase)

@@ -1,15 +1,17 @@
-"""Tables of a stage that say how it is taught: DOT, watchman, early end, curriculum."""
+"""Tables of a stage that say how it is taught: DOT, projection, watchman, end, curriculum."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.numbers import Count
 from asnn_goose.train.dot import DotSettings
+from asnn_goose.train.projection import ProjectSettings
 from asnn_goose.train.watch import WatchSettings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -32,6 +34,16 @@ class DotTable(Table):
     def settings(self) -> DotSettings:
         """For the plan."""
         return DotSettings(**self.model_dump())
+
+
+class ProjectTable(Table):
+    """[stage.project]: what conflicts with the task is projected out (train.projection)."""
+
+    task: tuple[str, ...] = Field(default=("ce",), min_length=1)
+
+    def settings(self) -> ProjectSettings:
+        """For the plan."""
+        return ProjectSettings(task=self.task)
 
 
 class WatchTable(Table):
@@ -150,14 +162,36 @@ def taught(
     return found | {"temperature": phase.temperature} if tempered else found
 
 
-def check_calibration(
-    tokens: int, precision: Mapping[str, Any] | None, *, one_teacher: bool
+def check_sides(
+    losses: Sequence[str], *, dot: DotTable | None, project: ProjectTable | None, phases: bool
 ) -> None:
-    """Raise ValueError where a stage has nothing to calibrate, or no teacher to do it with."""
-    if not any(entry.get("planes") for entry in (precision or {}).values()):
+    """Raise ValueError where the losses of a stage, or of its `phases`, do not make two sides."""
+    if dot is not None and project is not None:
+        raise ValueError("dot beside project: both take the task's gradient apart; leave one out")
+    for key, table in (("dot", dot), ("project", project)):
+        if table is None:
+            continue
+        if phases:
+            raise ValueError(f"{key} beside curriculum: a phase may drop the task's terms; use one")
+        for task in table.task:
+            if task not in losses:
+                raise ValueError(f"{key}.task has {task!r}: {hint(task, losses)}")
+        if set(losses) <= set(table.task):
+            raise ValueError(f"{key}.task = {list(table.task)}: leave a loss for distillation")
+
+
+def check_starts(
+    calibrate: int | None, least_squares: int | None, precision: Mapping[str, Any] | None
+) -> None:
+    """Raise ValueError where a stage would choose ternary weights and has none, or fit them."""
+    planes = any(entry.get("planes") for entry in (precision or {}).values())
+    if calibrate and not planes:
         raise ValueError(
-            f"calibrate = {tokens}: it chooses ternary weights, and the stage's precision has no "
-            "planes"
+            f"calibrate = {calibrate}: it chooses ternary weights, and the stage's precision has "
+            "no planes"
         )
-    if not one_teacher:
-        raise ValueError(f"calibrate = {tokens}: needs one teacher's residual stream")
+    if least_squares and planes:
+        raise ValueError(
+            f"least_squares = {least_squares}: it fits dense weights, and the stage's precision "
+            "has planes: take calibrate"
+        )

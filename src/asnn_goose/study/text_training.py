@@ -12,6 +12,7 @@ import tomli_w
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
+from asnn_goose.data.corpora import find_corpus
 from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard, shard
 from asnn_goose.losses import VOCAB_LOSSES, Objective, Term
@@ -34,7 +35,8 @@ class TextTraining:
     lr            peak rate; 5 % warm-up, then a cosine down to a tenth
     texts         corpora whose training splits it reads, or files
 
-    Raises ValueError for a rate that trains nothing, or tokens for less than two steps.
+    Raises ValueError for a rate that trains nothing or tokens for less than two steps, DataError
+    for a text that there cannot be.
     """
 
     tokens: int
@@ -51,6 +53,8 @@ class TextTraining:
             raise ValueError(
                 f"tokens = {self.tokens}: must be above {self.window * self.batch}, one step's"
             )
+        for name in self.texts:
+            find_corpus(name)
 
     @property
     def steps(self) -> int:

@@ -1,45 +1,57 @@
-"""The calibrated start of a stage: no gradient yet, just better ternary weights."""
+"""Starts of a stage that need no gradient: weights chosen from what the teacher's layers do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import torch
 
-from asnn_goose.model.goose.calibrate import STREAM, calibrate
+from asnn_goose.model.goose import calibrate, least_squares
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.trace import Trace
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.plan import StagePlan
 
+Fit = Callable[[GooseForCausalLM, Iterable[Trace]], int]
 
-def start(
-    plan: StagePlan, *, tokens: int, device: torch.device, tell: Callable[[str], None]
-) -> None:
-    """Round the student's ternary matrices for the outputs they have on the stage's first windows.
 
-    The stage reads those windows again afterwards. Raises TrainError where the precision is one
-    that calibration does not know.
+def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None]) -> None:
+    """Fit output projections, or choose ternary weights, where the stage asks for it.
+
+    The stage reads the windows again that this takes. Raises TrainError where the student is one
+    that the method does not know.
     """
+    if plan.least_squares:
+        fit = least_squares.fit_outputs
+        count = _carry_out(plan, fit, plan.least_squares, least_squares.STREAM, device)
+        tell(f"fitted {count} output projections on {plan.least_squares} tokens")
+    if plan.calibrate:
+        count = _carry_out(plan, calibrate.calibrate, plan.calibrate, calibrate.STREAM, device)
+        tell(f"calibrated {count} ternary matrices on {plan.calibrate} tokens")
+
+
+def _carry_out(
+    plan: StagePlan, fit: Fit, tokens: int, needs: frozenset[str], device: torch.device
+) -> int:
     student = cast(GooseForCausalLM, plan.stage.student)
     place, training = plan.loader.state(), student.training
     student.train(False)
     try:
-        count = calibrate(student, _traces(plan, tokens, device))
+        return fit(student, _traces(plan, tokens, needs, device))
     except ValueError as error:
         raise TrainError(f"stage {plan.name!r}: {error}") from error
     finally:
         plan.loader.restore(place)
         student.train(training)
-    tell(f"calibrated {count} ternary matrices on {tokens} tokens")
 
 
 @torch.no_grad()
-def _traces(plan: StagePlan, tokens: int, device: torch.device) -> Iterator[Trace]:
+def _traces(
+    plan: StagePlan, tokens: int, needs: frozenset[str], device: torch.device
+) -> Iterator[Trace]:
     micro = plan.tokens_per_step // plan.accumulate
     for _ in range(math.ceil(tokens / micro)):
         batch = plan.loader.next(0.0).to(device)
-        within = plan.stage.documents(batch)
-        yield plan.stage.teacher.trace(batch.tokens_BT, STREAM, **within)
+        yield plan.stage.teacher.trace(batch.tokens_BT, needs, **plan.stage.documents(batch))

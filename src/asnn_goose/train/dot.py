@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.train.gradients import Gradients, added
+from asnn_goose.train.gradients import Gradients, added, sides
 
 EPS = 1e-8
 
@@ -37,9 +37,7 @@ class DotSettings:
 
     def groups(self, terms: Sequence[str]) -> dict[str, list[str]]:
         """The two groups of terms, without an empty one."""
-        task = [name for name in terms if name in self.task]
-        rest = [name for name in terms if name not in self.task]
-        return {name: group for name, group in (("task", task), ("rest", rest)) if group}
+        return sides(terms, self.task)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""Gradients of groups of loss terms, kept apart: for DOT and for the watchman."""
+"""Gradients of groups of loss terms, kept apart: for DOT, projection and the watchman."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +12,14 @@ from asnn_goose.losses import Objective, VocabLoss
 
 Gradients = list[Tensor | None]
 """One for every parameter, None where the terms do not reach it."""
+
+
+def sides(terms: Iterable[str], task: Collection[str]) -> dict[str, list[str]]:
+    """Names of the task's terms and of the rest, as the groups "task" and "rest"; none is empty."""
+    found: dict[str, list[str]] = {"task": [], "rest": []}
+    for name in terms:
+        found["task" if name in task else "rest"].append(name)
+    return {name: group for name, group in found.items() if group}
 
 
 @contextmanager
@@ -45,14 +53,11 @@ def apart(
     return found
 
 
-def accumulate(
-    parameters: Sequence[nn.Parameter], parts: Iterable[Gradients], *, scale: float
-) -> None:
-    """Add the parts, times `scale`, to the gradients of the parameters."""
-    for part in parts:
-        for parameter, gradient in zip(parameters, part, strict=True):
-            if gradient is not None:
-                parameter.grad = added(parameter.grad, gradient * scale)
+def accumulate(parameters: Sequence[nn.Parameter], part: Gradients, *, scale: float) -> None:
+    """Add a part, times `scale`, to the gradients of the parameters."""
+    for parameter, gradient in zip(parameters, part, strict=True):
+        if gradient is not None:
+            parameter.grad = added(parameter.grad, gradient * scale)
 
 
 def added(total: Tensor | None, part: Tensor) -> Tensor:

@@ -121,9 +121,8 @@ class _Loop:
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
         state.change_precision(self.plan.student, stage)
-        if stage.calibrate and snapshot is None:
-            device = self.accelerator.device
-            calibration.start(stage, tokens=stage.calibrate, device=device, tell=self._tell)
+        if snapshot is None:
+            calibration.start(stage, device=self.accelerator.device, tell=self._tell)
         self._order_windows(stage)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
         if snapshot is not None:

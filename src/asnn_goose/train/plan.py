@@ -14,6 +14,7 @@ from asnn_goose.data.loader import Pool
 from asnn_goose.trace import Batch
 from asnn_goose.train.dot import DotSettings
 from asnn_goose.train.ending import EndSettings
+from asnn_goose.train.projection import ProjectSettings
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import Stage
 from asnn_goose.train.watch import WatchSettings
@@ -57,12 +58,14 @@ class StagePlan:
                      once the stage's precision holds
     precision        what the student's precision becomes when the stage begins; None: stays
     calibrate        tokens on which the ternary weights are then chosen before training; 0: none
+    least_squares    tokens on which the output projections are fitted before training; 0: none
     accumulate       micro-batches in an optimiser step, on each process
     tokens_per_step  over all processes and micro-batches
     lr, lr_scale     peak rate, and factors on it by optimiser group
     schedule         rate over the steps; it also says how many steps there are
     seed             of everything random in this stage but the data order
     dot              keep two momenta (DOT) instead of AdamW's one
+    project          take out of the other terms' gradient what works against the task's
     watch            look at each term's gradient now and then
     end              end before the budget is used up
     pool             windows that must be in order when the stage begins (a curriculum)
@@ -80,7 +83,9 @@ class StagePlan:
     seed: int
     precision: Mapping[str, Any] | None = None
     calibrate: int = 0
+    least_squares: int = 0
     dot: DotSettings | None = None
+    project: ProjectSettings | None = None
     watch: WatchSettings | None = None
     end: EndSettings | None = None
     pool: Pool | None = None

@@ -19,6 +19,7 @@ from asnn_goose.train.ending import Ending
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.optimiser import LOSS_GROUP, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
+from asnn_goose.train.projection import Projection
 from asnn_goose.train.watch import Watchman, measure
 
 
@@ -68,6 +69,7 @@ class StageTrainer:
         accelerator.gradient_accumulation_steps = plan.accumulate
         self._module = accelerator.prepare(plan.stage)
         self.optimiser = _optimiser(plan, settings, self.trained)
+        self.projection = None if plan.project is None else Projection(self.trained)
         self.watchman = None if plan.watch is None else Watchman(plan.watch, objective)
         self.ending = None if plan.end is None else Ending(plan.end)
 
@@ -91,7 +93,7 @@ class StageTrainer:
             )
         self._clip(norms)
         self.optimiser.step()
-        readings = self.plan.stage.objective.readings()
+        readings = self._readings()
         warnings = self._watch(terms, record, readings)
         ended = self._look(number + 1, sum(terms.values()), readings)
         return StepResult(
@@ -110,6 +112,13 @@ class StageTrainer:
         if isinstance(self.optimiser, Dot):
             for name, parameters in clipping.members(self.trained, by=by).items():
                 self.optimiser.scale(parameters, clipping.factor(norms[name], most))
+
+    def _readings(self) -> dict[str, float]:
+        """Those of the losses and, where the stage projects, how well the two sides agreed."""
+        found = self.plan.stage.objective.readings()
+        if self.projection is not None:
+            found["project.cosine"] = self.projection.cosine
+        return found
 
     def _watch(
         self, terms: Mapping[str, float], record: dict[str, Any] | None, readings: dict[str, float]
@@ -157,13 +166,15 @@ class StageTrainer:
                 if watched and micro == 0:
                     terms, parts = self._backward_apart(batch, each=True)
                     record = measure(parts, self.trained)
-                elif self.plan.dot is not None:
+                elif self.plan.dot or self.plan.project:
                     terms, _ = self._backward_apart(batch, each=False)
                 else:
                     terms = self._forward(batch)
                     self._accelerator.backward(torch.stack(list(terms.values())).sum())
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
+        if self.projection is not None:
+            self.projection.join()
         means = torch.stack(list(sums.values())) / len(batches)
         reduced = self._accelerator.reduce(means, "mean").tolist()
         return dict(zip(sums, reduced, strict=True)), record
@@ -171,21 +182,26 @@ class StageTrainer:
     def _backward_apart(
         self, batch: Batch, *, each: bool
     ) -> tuple[dict[str, Tensor], dict[str, gradients.Gradients]]:
-        """Terms, and the gradients of `each` or of DOT's two groups, which are also added up."""
-        objective, dot = self.plan.stage.objective, self.plan.dot
+        """Terms, and the gradients of `each` or of the two sides, which are also added up."""
+        objective, two = self.plan.stage.objective, self.plan.dot or self.plan.project
         names = list(objective.losses)
-        groups = {name: [name] for name in names} if each or dot is None else dot.groups(names)
+        groups = {name: [name] for name in names} if each or two is None else two.groups(names)
         with gradients.kept_apart(objective, groups.values()):
             terms = self._forward(batch)
         parts = gradients.apart(terms, groups, self._parameters)
-        scale = 1 / self.plan.accumulate
-        if isinstance(self.optimiser, Dot) and dot is not None:
-            for name, part in parts.items():
-                task = groups[name][0] in dot.task
-                self.optimiser.add(self._parameters, part, task=task, scale=scale)
-        else:
-            gradients.accumulate(self._parameters, parts.values(), scale=scale)
+        for name, part in parts.items():
+            self._add(part, task=two is not None and groups[name][0] in two.task)
         return terms, parts
+
+    def _add(self, part: gradients.Gradients, *, task: bool) -> None:
+        """Add a micro-batch's gradients of some terms to those of the step."""
+        scale = 1 / self.plan.accumulate
+        if self.projection is not None:
+            self.projection.add(part, task=task, scale=scale)
+        elif isinstance(self.optimiser, Dot):
+            self.optimiser.add(self._parameters, part, task=task, scale=scale)
+        else:
+            gradients.accumulate(self._parameters, part, scale=scale)
 
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         with self._autocast():
@@ -215,12 +231,15 @@ class StageTrainer:
 
 def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
-    if plan.calibrate and accelerator.num_processes > 1:
-        raise TrainError(
-            f"stage {plan.name!r} has calibrate = {plan.calibrate} and {accelerator.num_processes} "
-            "processes train: each would find weights of its own; train on one, or leave it out"
-        )
-    for key, setting in (("dot", plan.dot), ("watch", plan.watch)):
+    for key in ("calibrate", "least_squares"):
+        tokens = getattr(plan, key)
+        if tokens and accelerator.num_processes > 1:
+            raise TrainError(
+                f"stage {plan.name!r} has {key} = {tokens} and {accelerator.num_processes} "
+                "processes train: each would find weights of its own; train on one, or leave it out"
+            )
+    tables = {"dot": plan.dot, "project": plan.project, "watch": plan.watch}
+    for key, setting in tables.items():
         if setting is not None and accelerator.num_processes > 1:
             raise TrainError(
                 f"stage {plan.name!r} has [stage.{key}] and {accelerator.num_processes} processes "

@@ -164,7 +164,7 @@ def _conflicts(cosine: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str,
                 yield (
                     f"conflict {group} {pair}",
                     f"gradients of {pair.replace('/', ' and ')} conflict{where} (cosine "
-                    f"{value:.2f}): lower a weight, keep them apart with [stage.dot], or train "
+                    f"{value:.2f}): lower a weight, use [stage.dot] or [stage.project], or train "
                     "them in stages after each other",
                 )
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.neurons import MeanThreshold, SpikeLLM
 from asnn_goose.ops.spike_codes import digits, step_weights
 
@@ -65,3 +67,20 @@ def test_the_window(h_BTK: Tensor) -> None:
     reach = torch.where(neuron.salient, 13.5, 4.5 * 3) * unit
     assert torch.equal(dh, dy * (h_BTK.abs() <= reach))
     assert 0 < dh.count_nonzero() < dh.numel()
+
+
+def test_saliency_is_measured_once_in_training(h_BTK: Tensor) -> None:
+    """At the first batch of the matrix it belongs to, and from that matrix."""
+    precision = Precision(steps=1, neuron={"name": "spikellm", "share": 0.1})
+    projection = Projection(64, 8, bias=False, precision=precision)
+    neuron = projection.neuron
+    assert isinstance(neuron, SpikeLLM)
+    projection.eval()(h_BTK)
+    assert not neuron.salient.any()
+    projection.train()(h_BTK)
+    x_RK, weight_OK = h_BTK.flatten(0, -2), projection.weight.detach()
+    expected_K = torch.einsum("rk,rj,oj,ok->k", x_RK, x_RK, weight_OK, weight_OK) / len(x_RK)
+    torch.testing.assert_close(neuron.saliency, expected_K)
+    assert neuron.salient.sum() == 6
+    projection(100 * h_BTK.flip(-1))
+    torch.testing.assert_close(neuron.saliency, expected_K)

@@ -40,7 +40,12 @@ class Projection(nn.Linear):
             x_BK = self.sub_norm(x_BK)
         if self.precision.rotate:
             x_BK = rotated(x_BK)
-        return x_BK if self.neuron is None else self.neuron(x_BK)
+        if self.neuron is None:
+            return x_BK
+        if self.training:
+            self.neuron.meet_(x_BK, self.weight)
+        spikes_BK: Tensor = self.neuron(x_BK)
+        return spikes_BK
 
     def whole_bias(self) -> Tensor | None:
         """The bias and what the ternary method adds to it."""

@@ -195,7 +195,9 @@ class RWKV7Mixer(nn.Module):
         """Unit vector kappa per head: the direction in which the state forgets."""
         if self.removal is not None:
             k_BTHN = k_BTHN * self._by_head(self.removal)
-        return F.normalize(k_BTHN.float(), dim=-1, eps=1e-12)
+        # A head without a spike has length 0, where the gradient would be 1 / eps.
+        eps = 1e-12 if self.k_neuron is None else 1e-6
+        return F.normalize(k_BTHN.float(), dim=-1, eps=eps)
 
     def _replaced(self, k_BTHN: Tensor, a_BTHN: Tensor) -> Tensor:
         """The written key k (1 + (a - 1) k_a)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ class LIF(Neuron):
                second batch on
     """
 
+    usual_threshold: ClassVar[float] = 1.0
     training_only = "carries a membrane along tokens"
 
     def __init__(
@@ -32,7 +35,7 @@ class LIF(Neuron):
         *,
         steps: int = 1,
         code: str = "radix3",
-        threshold: float = 1.0,
+        threshold: float = usual_threshold,
         tau: float = 2.0,
         ternary: bool = False,
         surrogate: str = "atan",

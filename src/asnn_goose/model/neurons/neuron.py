@@ -50,6 +50,9 @@ class Neuron(nn.Module, ABC):
         self.columns, self.steps, self.code, self.threshold = columns, steps, code, threshold
         self.levels = levels(code, steps)
 
+    def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
+        """Hear, before a training forward, of the matrix that the spikes of h will multiply."""
+
     @abstractmethod
     def forward(self, h_BK: Tensor) -> Tensor:
         """(..., K) -> what the spikes stand for, same shape and dtype."""

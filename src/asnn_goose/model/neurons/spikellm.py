@@ -25,8 +25,8 @@ class SpikeLLM(Neuron):
     of the fine unit, in steps + extra steps. One step is graded like more: it fires above half of
     its range. The gradient is straight-through up to half a unit beyond the range.
 
-    The published code is affine and per tensor of calibration data; here saliency comes in through
-    `set_saliency_`, and until it does no channel is salient.
+    The published code is affine and per tensor of calibration data; here saliency is measured on
+    the first training batch, and until then, or at a site without a matrix, no channel is salient.
     """
 
     training_only = "its channels differ in steps, and the engine's tokens have one code"
@@ -59,11 +59,18 @@ class SpikeLLM(Neuron):
         self.register_buffer("salient", torch.zeros(columns, dtype=torch.bool))
 
     @torch.no_grad()
+    def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
+        """Measure the saliency once: the mean of x (x W^T W) over the tokens of h."""
+        if bool(self.saliency.any()):
+            return
+        wide_RK, weight_OK = widened(h_BK).flatten(0, -2), widened(weight_OK)
+        self.set_saliency_((wide_RK * (wide_RK @ weight_OK.T @ weight_OK)).mean(0))
+
+    @torch.no_grad()
     def set_saliency_(self, score_K: Tensor) -> None:
         """Give the `share` of channels with the highest score their extra steps.
 
-        The published score is the mean of x (x W^T W) over calibration tokens. Raises ValueError
-        for a score of another shape.
+        Raises ValueError for a score of another shape.
         """
         if score_K.shape != (self.columns,):
             raise ValueError(f"score_K has shape {tuple(score_K.shape)}: must be ({self.columns},)")

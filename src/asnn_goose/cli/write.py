@@ -1,0 +1,85 @@
+"""`asnn-goose teacher write`: texts drawn from a teacher, to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asnn_goose.cli.errors import expected_errors
+from asnn_goose.cli.examples import examples
+from asnn_goose.cli.numbers import count
+
+EXAMPLES = examples(
+    "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
+    "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl --resume",
+    "asnn-goose teacher write smollm2-135m --tokens 1M --top-p 0.95 --seed 1 --text sotu"
+    " --out texts/speeches.jsonl",
+)
+
+
+@expected_errors()
+def write(
+    model: Annotated[str, typer.Argument(help="The teacher: built-in name, folder or Hub id.")],
+    tokens: Annotated[
+        int,
+        typer.Option(
+            parser=count, metavar="N", help="Tokens to reach, prompts included (70k = 70000)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, a .jsonl.")],
+    window: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Tokens of the longest text.")
+    ] = 256,
+    batch: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Texts drawn at a time.")
+    ] = 8,
+    temperature: Annotated[
+        float, typer.Option(help="1 draws as the teacher does; below is sharper.")
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(help="Draw from the fewest tokens that hold this much probability.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of prompts and drawing.")] = 0,
+    prompt_tokens: Annotated[
+        int,
+        typer.Option(
+            parser=count, metavar="N", help="Tokens of a training text that begin every text."
+        ),
+    ] = 8,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Training text that gives the prompts: a corpus, or a .txt, .jsonl or .parquet"
+            " file; may be repeated.  [default: the built-in training texts]"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a file that was interrupted.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+) -> None:
+    """Draw texts from a teacher, for a student to learn from by cross-entropy.
+
+    That is sequence-level distillation (Kim and Rush 2016, 1606.07947): name the file in a
+    recipe's data.train, and give a stage the loss ce. A recipe trains on nine tenths of a file,
+    so write more than it is to read. The file appears once all is written; Ctrl-C keeps what
+    there is, and --resume goes on as if nothing had happened.
+    """
+    from asnn_goose.cli.composing import compose
+    from asnn_goose.data.corpora import DEFAULT_TRAIN
+    from asnn_goose.study.teacher_texts import Writing
+
+    writing = Writing(
+        model=model,
+        tokens=tokens,
+        window=window,
+        batch=batch,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        prompt_tokens=prompt_tokens,
+        texts=tuple(text or DEFAULT_TRAIN),
+    )
+    compose(writing, out=out, resume=resume, quiet=quiet)
