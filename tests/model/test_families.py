@@ -56,7 +56,8 @@ def test_queries_keys_and_values_are_inherited(
     kind: str, of_family: Make, tokens_BT: Tensor
 ) -> None:
     teacher = of_family(kind)
-    trace, student = teacher.trace(tokens_BT, NEEDS), convert(teacher, v_first="none")
+    trace = teacher.trace(tokens_BT, NEEDS)
+    student = convert(teacher, variant="goose", v_first="none")
     driven = student.drive(trace.mixer_in)
     for index, mixer in enumerate(block.mixer for block in student.blocks):
         assert close(driven.queries[index], trace.queries[index])

@@ -229,7 +229,7 @@ def test_teachers_have_names(minimal: Callable[[], dict[str, Any]]) -> None:
         (["stage.1.teachers=['somewhere', 'b']", "stage.1.mix=[1]"], "one weight to each teacher"),
         (["stage.0.teachers=['somewhere', 'b']"], "several give logits only, no mixer_out"),
         (["stage.1.teachers=['somewhere', 'b']"], "stage.1.teacher = 'b'"),
-        (["student.start=x", "student.variant=radlads"], "variant = 'radlads': a student to go on"),
+        (["student.start=x", "student.variant=arwkv"], "variant = 'arwkv': a student to go on"),
         (["student.embedding=teacher"], "embedding = 'teacher': only where start"),
         (["student.start=scratch", "student.embedding=teacher"], "only where start"),
         (["data.weights=[1, 1, 1]", "stage.1.curriculum.kind=pocl"], "data.weights by text"),

@@ -21,7 +21,7 @@ EXAMPLES = examples(
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
 )
 
-app = typer.Typer(no_args_is_help=True, help="Show, fetch, train, tune teachers; let them write.")
+app = typer.Typer(no_args_is_help=True, help="Show, fetch, train or tune teachers; let them write.")
 
 
 @app.command(

@@ -2,7 +2,7 @@
 
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from asnn_goose.model.convert import VARIANTS, convert, student_config
+from asnn_goose.model.convert import DEFAULT_VARIANT, VARIANTS, convert, student_config
 from asnn_goose.model.goose.cache import GooseCache
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.config import GooseConfig
@@ -12,6 +12,7 @@ AutoConfig.register(GooseConfig.model_type, GooseConfig, exist_ok=True)
 AutoModelForCausalLM.register(GooseConfig, GooseForCausalLM, exist_ok=True)
 
 __all__ = [
+    "DEFAULT_VARIANT",
     "VARIANTS",
     "GooseCache",
     "GooseConfig",

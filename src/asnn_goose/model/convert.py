@@ -26,7 +26,10 @@ VARIANTS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     }
 )
 """Mixer settings of published conversions (RADLADS arXiv 2505.03005, ARWKV arXiv 2501.15570)
-and our default."""
+and our own, "goose"."""
+
+DEFAULT_VARIANT = "radlads"
+"""What a token of training buys most with, of these (docs/results.md)."""
 
 NORM_START = 0.05
 """Group-norm weight of a converted mixer: attention outputs are small averages of values."""
@@ -49,7 +52,9 @@ INHERITED = (
 """Settings that a student's weights dictate; biases and a tied head may be changed."""
 
 
-def student_config(teacher: Teacher, *, variant: str = "goose", **overrides: Any) -> GooseConfig:
+def student_config(
+    teacher: Teacher, *, variant: str = DEFAULT_VARIANT, **overrides: Any
+) -> GooseConfig:
     """Configuration of a student that can inherit `teacher`'s weights.
 
     `variant` is a row of VARIANTS; `overrides` are fields of GooseConfig and win over it. A
@@ -119,7 +124,9 @@ def _rope_theta(source: PreTrainedConfig) -> float:
 
 
 @torch.no_grad()
-def convert(teacher: Teacher, *, variant: str = "goose", **overrides: Any) -> GooseForCausalLM:
+def convert(
+    teacher: Teacher, *, variant: str = DEFAULT_VARIANT, **overrides: Any
+) -> GooseForCausalLM:
     """A dense RWKV-7 student of `teacher`: same shape, weights inherited, mixers near neutral.
 
     q, k, v, o become r, k, v and the output projection (key-value heads repeated, k scaled by

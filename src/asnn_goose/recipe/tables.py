@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, create_model, model_validator
 
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
-from asnn_goose.model import VARIANTS, GooseConfig
+from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
 from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.numbers import Count, CountOrAll
 from asnn_goose.recipe.teaching import Positive, Table
@@ -16,8 +16,6 @@ from asnn_goose.train.trackers import TRACKERS
 
 SCRATCH = "scratch"
 """Start of a student that inherits no weights."""
-
-DEFAULT_VARIANT = "goose"
 
 
 def one_of(valid: Collection[str]) -> AfterValidator:
