@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from bench.objectives import optimiser_of, random_batch, seconds, step_of
+
 from asnn_goose.losses import KL, Objective, Term
 from asnn_goose.model import GooseForCausalLM, Teacher, convert, load_teacher
 from asnn_goose.ops.allocator import keep_freed_memory
-from asnn_goose.trace import Batch
-from asnn_goose.train.stages import Distill
 
 CHUNK = 256
 FLOOR = 0.7
@@ -58,28 +60,8 @@ def kl_step(
 ) -> Callable[[], None]:
     """One optimiser step of the KL stage on random tokens."""
     objective = Objective([Term("kl", 1.0, KL())], chunk=CHUNK)
-    stage = Distill(student=student.train(), teacher=teacher, objective=objective)
-    optimiser = torch.optim.AdamW(student.parameters(), lr=1e-6, fused=True)
-    tokens_BT = torch.randint(0, student.config.vocab_size, (batch, window + 1))
-    data = Batch(
-        tokens_BT=tokens_BT[:, :-1],
-        labels_BT=tokens_BT[:, 1:],
-        documents_BT=torch.zeros_like(tokens_BT[:, 1:]),
-    )
-
-    def step() -> None:
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(stage(data).values())).sum().backward()
-        optimiser.step()
-
-    return step
-
-
-def seconds(work: Callable[[], None]) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    data = random_batch(student.config.vocab_size, batch=batch, window=window)
+    return step_of(student, teacher, objective, optimiser_of([student]), data)
 
 
 def main() -> None:

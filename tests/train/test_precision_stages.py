@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from asnn_goose.model import GooseForCausalLM
+from asnn_goose.train import calibration
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.loop import run
+from asnn_goose.train.trainer import check_alone
 
 TABLE = {"*": {"planes": 1}, "receptance": {"rotate": True, "steps": 3, "threshold": 4.0}}
 
@@ -84,17 +86,27 @@ def test_a_calibrated_start_is_made_once(tiny: ModuleType, tmp_path: Path) -> No
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_calibration_shows_in_the_first_loss(tiny: ModuleType, tmp_path: Path) -> None:
-    """It reads windows that the stage then reads again."""
-    losses = []
-    for name, plan in (("with", calibrated(tiny)), ("without", calibrated(tiny))):
-        second = plan.stages[1]
-        if name == "without":
-            plan = replace(plan, stages=(plan.stages[0], replace(second, calibrate=0)))
-        watcher = tiny.Watcher()
-        run(plan, out=tmp_path / name, resume=False, progress=watcher)
-        losses.append(watcher.steps[6].loss)
-    assert losses[0] != losses[1]
+def test_calibration_leaves_data_and_mode_as_they_were(tiny: ModuleType) -> None:
+    plan = calibrated(tiny).stages[1]
+    student, place = plan.stage.student, plan.loader.state()
+    student.train().set_precision(plan.precision)
+    before = student.blocks[0].mlp.up.weight.clone()
+    calibration.start(plan, device=torch.device("cpu"), tell=lambda text: None)
+    assert plan.loader.state() == place
+    assert student.training
+    assert not torch.equal(student.blocks[0].mlp.up.weight, before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"calibrate": 64}, {"least_squares": 64}, {"precision": {"down": {"sub_norm": True}}}],
+)
+def test_several_processes_are_refused(tiny: ModuleType, change: dict[str, Any]) -> None:
+    """Each would start from its own windows."""
+    plan = replace(tiny.plan().stages[1], **change)
+    check_alone(plan, SimpleNamespace(num_processes=1))  # type: ignore[arg-type]
+    with pytest.raises(TrainError, match=r"stage 'distill' has \w+ and 2 processes train"):
+        check_alone(plan, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
 
 
 def test_a_method_that_cannot_be_calibrated(tiny: ModuleType, tmp_path: Path) -> None:

@@ -231,12 +231,13 @@ class StageTrainer:
 
 def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
-    for key in ("calibrate", "least_squares"):
-        tokens = getattr(plan, key)
-        if tokens and accelerator.num_processes > 1:
+    norms = any(entry.get("sub_norm") for entry in (plan.precision or {}).values())
+    own = {"calibrate": plan.calibrate, "least_squares": plan.least_squares, "sub_norm": norms}
+    for key, wanted in own.items():
+        if wanted and accelerator.num_processes > 1:
             raise TrainError(
-                f"stage {plan.name!r} has {key} = {tokens} and {accelerator.num_processes} "
-                "processes train: each would find weights of its own; train on one, or leave it out"
+                f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
+                "each would find numbers of its own on its windows; train on one, or leave it out"
             )
     tables = {"dot": plan.dot, "project": plan.project, "watch": plan.watch}
     for key, setting in tables.items():
