@@ -253,6 +253,8 @@ def test_settings_without_effect_are_refused(
             ["stage.1.least_squares=1k", "stage.1.precision.down.planes=1"],
             r"least_squares = 1000: .* take calibrate",
         ),
+        (["stage.0.balance_strength=0.7"], r"balance_strength without balance"),
+        (["stage.0.balance=1k", "stage.0.balance_strength=1.5"], r"balance_strength"),
     ],
 )
 def test_starts_fit_their_weights(

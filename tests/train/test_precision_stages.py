@@ -14,6 +14,7 @@ from asnn_goose.model import GooseForCausalLM
 from asnn_goose.train import calibration
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.loop import run
+from asnn_goose.train.plan import Starts
 from asnn_goose.train.trainer import check_alone
 
 TABLE = {"*": {"planes": 1}, "receptance": {"rotate": True, "steps": 3, "threshold": 4.0}}
@@ -69,7 +70,9 @@ def calibrated(tiny: ModuleType, *, ternary: str = "absmean") -> Any:
     plan = tiny.plan(accumulate=1, noise=False)
     first, second = plan.stages
     table = {"*": {"planes": 1, "ternary": ternary}}
-    return replace(plan, stages=(first, replace(second, precision=table, calibrate=64)))
+    return replace(
+        plan, stages=(first, replace(second, precision=table, starts=Starts(calibrate=64)))
+    )
 
 
 def test_a_calibrated_start_is_made_once(tiny: ModuleType, tmp_path: Path) -> None:
@@ -99,7 +102,10 @@ def test_calibration_leaves_data_and_mode_as_they_were(tiny: ModuleType) -> None
 
 @pytest.mark.parametrize(
     "change",
-    [{"calibrate": 64}, {"least_squares": 64}, {"precision": {"down": {"sub_norm": True}}}],
+    [
+        *({"starts": Starts(**{key: 64})} for key in ("balance", "calibrate", "least_squares")),
+        {"precision": {"down": {"sub_norm": True}}},
+    ],
 )
 def test_several_processes_are_refused(tiny: ModuleType, change: dict[str, Any]) -> None:
     """Each would start from its own windows."""
@@ -120,7 +126,7 @@ def test_outputs_are_fitted_before_the_first_step(tiny: ModuleType, tmp_path: Pa
     for name, tokens in (("plain", 0), ("fitted", 256)):
         plan = tiny.plan(accumulate=1, noise=False)
         first, second = plan.stages
-        plan = replace(plan, stages=(replace(first, least_squares=tokens), second))
+        plan = replace(plan, stages=(replace(first, starts=Starts(least_squares=tokens)), second))
         watcher = tiny.Watcher()
         run(plan, out=tmp_path / name, resume=False, progress=watcher)
         losses.append(watcher.steps[0].loss)

@@ -36,7 +36,7 @@ from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.teachers import load_teachers, stage_teacher
 from asnn_goose.train.ending import EndSettings
-from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan
+from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES
 from asnn_goose.train.stages.stage import Tracing
@@ -218,8 +218,7 @@ def _stages(
             schedule=_schedule(table, at.num_processes),
             seed=own,
             precision=table.precision,
-            calibrate=(table.calibrate or 0) if number == 0 else 0,
-            least_squares=(table.least_squares or 0) if number == 0 else 0,
+            starts=table.starts() if number == 0 else Starts(),
             dot=None if table.dot is None else table.dot.settings(),
             project=None if table.project is None else table.project.settings(),
             watch=None if table.watch is None else table.watch.settings(),

@@ -5,17 +5,17 @@ Everything that can be checked without loading a model is checked here.
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss, VocabLoss
+from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.goose.precision import check_words
 from asnn_goose.recipe.errors import hint
+from asnn_goose.recipe.losses import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.numbers import Count
 from asnn_goose.recipe.tables import (
     DataTable,
@@ -33,65 +33,18 @@ from asnn_goose.recipe.teaching import (
     Phase,
     Positive,
     ProjectTable,
+    Share,
     Table,
     WatchTable,
     check_sides,
     check_starts,
-    taught,
 )
 from asnn_goose.train.dot import check as check_dot
+from asnn_goose.train.plan import Starts
 from asnn_goose.train.schedule import SHAPES
 from asnn_goose.train.stages import STAGES
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
-
-ALL_LOSSES: dict[str, type[TraceLoss] | type[VocabLoss]] = {**LOSSES, **VOCAB_LOSSES}
-
-
-class LossTable(Table):
-    """One loss of a stage: its name, its weight, and the settings of its constructor."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: Annotated[str, one_of(ALL_LOSSES)]
-    weight: Positive = 1.0
-
-    def term(self) -> Term:
-        """The loss itself."""
-        return Term(self.name, self.weight, ALL_LOSSES[self.name](**(self.model_extra or {})))
-
-    def in_phase(self, phase: Phase) -> dict[str, Any] | None:
-        """Its settings in a phase of a curriculum; None where it has no weight there."""
-        loss = VOCAB_LOSSES.get(self.name)
-        if loss is None:
-            return self.model_dump()
-        tempered = loss.uses_teacher and "temperature" in inspect.signature(loss).parameters
-        settings = self.model_dump()
-        return taught(settings, phase, tempered=tempered, teacher=loss.uses_teacher)
-
-    @model_validator(mode="after")
-    def _settings_exist(self) -> Self:
-        valid = inspect.signature(ALL_LOSSES[self.name]).parameters
-        for key in self.model_extra or {}:
-            if key not in valid:
-                keys = {*valid, "name", "weight"}
-                raise ValueError(f"loss {self.name!r} has no setting {key!r}: {hint(key, keys)}")
-        try:
-            self.term()
-        except TypeError as error:
-            raise ValueError(f"loss {self.name!r}: {error}") from error
-        return self
-
-
-class LrScaleTable(Table):
-    """Factors on the learning rate by group of parameters; `loss` is a loss's own."""
-
-    matrix: Positive = 1.0
-    vector: Positive = 1.0
-    norm: Positive = 1.0
-    embedding: Positive = 1.0
-    quantiser: Positive = 1.0
-    loss: Positive = 1.0
 
 
 class StageTable(Table):
@@ -103,6 +56,8 @@ class StageTable(Table):
     teachers: tuple[str, ...] = ()
     mix: Literal["uniform", "per_token", "selected"] | tuple[Positive, ...] = "uniform"
     precision: dict[str, Any] | None = None
+    balance: Count | None = None
+    balance_strength: Share | None = None
     calibrate: Count | None = None
     least_squares: Count | None = None
     train: str
@@ -136,6 +91,15 @@ class StageTable(Table):
         own["tokens"] = math.ceil(self.tokens * phase.part)
         return StageTable.model_validate(self.model_dump() | own)
 
+    def starts(self) -> Starts:
+        """What is fitted before the first step."""
+        return Starts(
+            balance=self.balance or 0,
+            balance_strength=self.balance_strength or Starts.balance_strength,
+            calibrate=self.calibrate or 0,
+            least_squares=self.least_squares or 0,
+        )
+
     def objective(self) -> Objective:
         """The weighted losses."""
         return Objective([loss.term() for loss in self.losses], chunk=self.chunk)
@@ -153,9 +117,13 @@ class StageTable(Table):
         kind = STAGES[self.kind]
         if self.precision is not None:
             check_words(self.precision)
-        check_starts(self.calibrate, self.least_squares, self.precision)
-        if (self.calibrate or self.least_squares) and (self.teachers or self.kind == "pretrain"):
-            raise ValueError("calibrate, least_squares: need one teacher's residual stream")
+        check_starts(self.starts(), self.precision)
+        if self.starts().any and (self.teachers or self.kind == "pretrain"):
+            raise ValueError(
+                "balance, calibrate, least_squares: need one teacher's residual stream"
+            )
+        if self.balance_strength is not None and self.balance is None:
+            raise ValueError("balance_strength without balance: say on how many tokens")
         if self.train not in kind.trains:
             raise ValueError(
                 f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.numbers import Count
 from asnn_goose.train.dot import DotSettings
+from asnn_goose.train.plan import Starts
 from asnn_goose.train.projection import ProjectSettings
 from asnn_goose.train.watch import WatchSettings
 
@@ -180,18 +181,16 @@ def check_sides(
             raise ValueError(f"{key}.task = {list(table.task)}: leave a loss for distillation")
 
 
-def check_starts(
-    calibrate: int | None, least_squares: int | None, precision: Mapping[str, Any] | None
-) -> None:
+def check_starts(starts: Starts, precision: Mapping[str, Any] | None) -> None:
     """Raise ValueError where a stage would choose ternary weights and has none, or fit them."""
     planes = any(entry.get("planes") for entry in (precision or {}).values())
-    if calibrate and not planes:
+    if starts.calibrate and not planes:
         raise ValueError(
-            f"calibrate = {calibrate}: it chooses ternary weights, and the stage's precision has "
-            "no planes"
+            f"calibrate = {starts.calibrate}: it chooses ternary weights, and the stage's "
+            "precision has no planes"
         )
-    if least_squares and planes:
+    if starts.least_squares and planes:
         raise ValueError(
-            f"least_squares = {least_squares}: it fits dense weights, and the stage's precision "
-            "has planes: take calibrate"
+            f"least_squares = {starts.least_squares}: it fits dense weights, and the stage's "
+            "precision has planes: take calibrate"
         )

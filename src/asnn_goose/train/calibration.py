@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import cast
 
 import torch
 
-from asnn_goose.model.goose import calibrate, least_squares
+from asnn_goose.model.goose import balance, calibrate, least_squares
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.trace import Trace
 from asnn_goose.train.errors import TrainError
@@ -18,18 +19,23 @@ Fit = Callable[[GooseForCausalLM, Iterable[Trace]], int]
 
 
 def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None]) -> None:
-    """Fit output projections, or choose ternary weights, where the stage asks for it.
+    """Balance channels, fit output projections, or choose ternary weights, as the stage asks.
 
     The stage reads the windows again that this takes. Raises TrainError where the student is one
     that the method does not know.
     """
-    if plan.least_squares:
-        fit = least_squares.fit_outputs
-        count = _carry_out(plan, fit, plan.least_squares, least_squares.STREAM, device)
-        tell(f"fitted {count} output projections on {plan.least_squares} tokens")
-    if plan.calibrate:
-        count = _carry_out(plan, calibrate.calibrate, plan.calibrate, calibrate.STREAM, device)
-        tell(f"calibrated {count} ternary matrices on {plan.calibrate} tokens")
+    starts = plan.starts
+    if starts.balance:
+        fit = partial(balance.balance, strength=starts.balance_strength)
+        count = _carry_out(plan, fit, starts.balance, balance.STREAM, device)
+        tell(f"balanced the channels of {count} places on {starts.balance} tokens")
+    if starts.least_squares:
+        fits = least_squares.fit_outputs
+        count = _carry_out(plan, fits, starts.least_squares, least_squares.STREAM, device)
+        tell(f"fitted {count} output projections on {starts.least_squares} tokens")
+    if starts.calibrate:
+        count = _carry_out(plan, calibrate.calibrate, starts.calibrate, calibrate.STREAM, device)
+        tell(f"calibrated {count} ternary matrices on {starts.calibrate} tokens")
 
 
 def _carry_out(

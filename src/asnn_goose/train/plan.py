@@ -48,6 +48,26 @@ class Precise(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Starts:
+    """Tokens on which parts of a student are fitted before training, in this order; 0: not.
+
+    balance        channels against the columns that read them, as `balance_strength` says
+    least_squares  the output projections
+    calibrate      the codes and scales of ternary weights
+    """
+
+    balance: int = 0
+    balance_strength: float = 0.5
+    least_squares: int = 0
+    calibrate: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is fitted."""
+        return bool(self.balance or self.least_squares or self.calibrate)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StagePlan:
     """One stage of a run.
 
@@ -57,8 +77,7 @@ class StagePlan:
     trained          gives names of the student's parameters that train -> their optimiser group,
                      once the stage's precision holds
     precision        what the student's precision becomes when the stage begins; None: stays
-    calibrate        tokens on which the ternary weights are then chosen before training; 0: none
-    least_squares    tokens on which the output projections are fitted before training; 0: none
+    starts           what is then fitted before the first step
     accumulate       micro-batches in an optimiser step, on each process
     tokens_per_step  over all processes and micro-batches
     lr, lr_scale     peak rate, and factors on it by optimiser group
@@ -82,8 +101,7 @@ class StagePlan:
     schedule: Schedule
     seed: int
     precision: Mapping[str, Any] | None = None
-    calibrate: int = 0
-    least_squares: int = 0
+    starts: Starts = Starts()
     dot: DotSettings | None = None
     project: ProjectSettings | None = None
     watch: WatchSettings | None = None

@@ -232,7 +232,8 @@ class StageTrainer:
 def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
     norms = any(entry.get("sub_norm") for entry in (plan.precision or {}).values())
-    own = {"calibrate": plan.calibrate, "least_squares": plan.least_squares, "sub_norm": norms}
+    own = {key: getattr(plan.starts, key) for key in ("balance", "calibrate", "least_squares")}
+    own["sub_norm"] = norms
     for key, wanted in own.items():
         if wanted and accelerator.num_processes > 1:
             raise TrainError(
