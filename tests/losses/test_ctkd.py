@@ -52,7 +52,7 @@ def test_theta_gets_minus_lambda_times_the_ungated_gradient(
     preset: str, reversal: bool, sign: int, share: float
 ) -> None:
     loss = CTKD(preset=preset, reversal=reversal, lambda_max=0.7)
-    _, (found,) = gradients(loss, progress=share * loss.warmup)
+    _, (found,) = gradients(loss, progress=loss.hold + share * loss.warmup)
     factor = sign * 0.7 * (1 - math.cos(math.pi * share)) / 2
     assert float(found) == pytest.approx(factor * float(ungated(loss)), rel=1e-3)
 
@@ -94,10 +94,17 @@ def test_it_starts_as_kl_at_the_start(preset: str, start: float, instance: bool)
 
 
 def test_lambda_rises_along_a_cosine_and_stays() -> None:
-    loss = CTKD(preset="reference", lambda_max=2.0)
+    loss = CTKD(warmup=0.2, lambda_max=2.0)
     found = [loss.strength(progress) for progress in (0.0, 0.05, 0.1, 0.2, 0.9)]
     assert found == pytest.approx([0, 1 - math.sqrt(0.5), 1, 2, 2])
     assert CTKD(warmup=0.0).strength(0.0) == 1.0
+
+
+def test_the_reference_holds_lambda_for_a_fifth_and_raises_it_to_the_end() -> None:
+    loss = CTKD(preset="reference")
+    found = [loss.strength(progress) for progress in (0.0, 0.1, 0.2, 0.4, 0.6, 1.0)]
+    assert found == pytest.approx([0, 0, 0, (1 - math.sqrt(0.5)) / 2, 0.5, 1])
+    assert CTKD(hold=0.3, warmup=0.0).strength(0.3) == 1.0
 
 
 def test_reversal_makes_the_task_harder_and_descent_easier() -> None:
@@ -147,6 +154,7 @@ def test_each_token_has_its_own_temperature() -> None:
         ({"range": [0.0, 1.0]}, "0 < low < high"),
         ({"start": 30.0}, r"start = 30.0: must lie inside range = \[1.0, 21.0\]"),
         ({"warmup": 2.0}, "warmup = 2.0"),
+        ({"hold": -0.1}, "hold = -0.1: must be a share of the stage"),
         ({"lambda_max": -1.0}, "lambda_max = -1.0"),
         ({"anchor": 2.0}, "anchor = 2.0 and anchor_weight = 0.0"),
         ({"anchor": 2.0, "anchor_weight": -1.0}, "anchor_weight = -1.0"),

@@ -18,11 +18,12 @@ from asnn_goose.ops.gradient_reversal import reverse_gradient
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Bounds of the temperature, where it starts, and the share of the stage that lambda rises."""
+    """Bounds of the temperature, its start, and shares of the stage: lambda held at 0, rising."""
 
     range: tuple[float, float]
     start: float
     warmup: float
+    hold: float = 0.0
 
 
 PRESETS: MappingProxyType[str, Preset] = MappingProxyType(
@@ -31,7 +32,8 @@ PRESETS: MappingProxyType[str, Preset] = MappingProxyType(
         "published": Preset(
             range=(1.0, 21.0), start=1 + 20 / (1 + math.exp(-1.0)), warmup=10 / 240
         ),
-        "reference": Preset(range=(1.0, 5.0), start=2.0, warmup=0.2),
+        # v12.1 of the public ASNN-Goose repository: 20 % without reversal, then up to the end
+        "reference": Preset(range=(1.0, 5.0), start=2.0, warmup=0.8, hold=0.2),
     }
 )
 FEATURES = 6
@@ -46,10 +48,11 @@ class CTKD(VocabLoss):
     the student descends. tau^2 is part of the loss that theta sees. While lambda is 0, tau is
     frozen. The paper trains theta by SGD; Adam's step hides the size of lambda, not its sign.
 
-    preset         "published" or "reference": values of the next three where they are not given
+    preset         "published" or "reference": values of the next four where they are not given
     range          bounds of tau
     start          first tau, inside the bounds
-    warmup         share of the stage over which lambda rises
+    hold           share of the stage in which lambda is 0
+    warmup         share of the stage over which lambda then rises
     lambda_max     lambda after the warm-up
     reversal       False: theta descends the loss like any parameter, with the same lambda
     anchor         a temperature towards which anchor_weight (tau - anchor)^2 pulls, without lambda
@@ -67,6 +70,7 @@ class CTKD(VocabLoss):
         preset: str = "published",
         range: Sequence[float] | None = None,
         start: float | None = None,
+        hold: float | None = None,
         warmup: float | None = None,
         lambda_max: float = 1.0,
         reversal: bool = True,
@@ -79,7 +83,8 @@ class CTKD(VocabLoss):
             raise ValueError(f"preset = {preset!r}: choose one of {', '.join(PRESETS)}")
         base = PRESETS[preset]
         self.low, self.high = _checked_range(base.range if range is None else range)
-        self.warmup = _checked_warmup(base.warmup if warmup is None else warmup)
+        self.hold = _checked_share("hold", base.hold if hold is None else hold)
+        self.warmup = _checked_share("warmup", base.warmup if warmup is None else warmup)
         theta = self._theta_of(base.start if start is None else start)
         if not lambda_max >= 0:
             raise ValueError(f"lambda_max = {lambda_max}: must be at least 0")
@@ -92,7 +97,10 @@ class CTKD(VocabLoss):
 
     def strength(self, progress: float) -> float:
         """The size of lambda after a share of the stage."""
-        done = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        risen = progress - self.hold
+        if risen < 0:
+            return 0.0
+        done = min(1.0, risen / self.warmup) if self.warmup else 1.0
         return self.lambda_max * (1 - math.cos(math.pi * done)) / 2
 
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
@@ -151,10 +159,10 @@ def _checked_range(bounds: Sequence[float]) -> tuple[float, float]:
     return float(bounds[0]), float(bounds[1])
 
 
-def _checked_warmup(warmup: float) -> float:
-    if not 0 <= warmup <= 1:
-        raise ValueError(f"warmup = {warmup}: must be a share of the stage, 0 to 1")
-    return float(warmup)
+def _checked_share(name: str, share: float) -> float:
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name} = {share}: must be a share of the stage, 0 to 1")
+    return float(share)
 
 
 def _checked_anchor(anchor: float | None, weight: float) -> tuple[float | None, float]:
