@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -223,6 +224,24 @@ def test_estimate_counts_exactly_and_measures(recipe_file: Path) -> None:
     assert found.tokens == plan.tokens
     assert found.matrix_flops > 1e7
     assert found.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_estimate_measures_the_products_that_will_run(
+    recipe_file: Path, monkeypatch: pytest.MonkeyPatch, precision: str, dtype: torch.dtype
+) -> None:
+    seen: list[torch.dtype] = []
+
+    def measured(student: object, *, tokens: int, dtype: torch.dtype) -> float:
+        seen.append(dtype)
+        return 1e9
+
+    # The package's `estimate` is the function; its module is found by name.
+    monkeypatch.setattr(sys.modules["asnn_goose.recipe.estimate"], "matrix_flops", measured)
+    estimate(load_recipe(recipe_file, [f"train.precision={precision}"]))
+    assert seen == [dtype]
 
 
 def test_estimate_grows_with_what_costs(recipe_file: Path) -> None:

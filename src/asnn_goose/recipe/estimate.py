@@ -46,7 +46,7 @@ class Estimate:
     """A whole run on one process of this machine.
 
     teacher, student   parameters, tied ones once
-    matrix_flops       measured speed of fp32 matrix products of the student's shapes, flop/s
+    matrix_flops       measured speed of matrix products of the student's shapes, flop/s
     """
 
     teacher: int
@@ -73,15 +73,17 @@ class Estimate:
 def estimate(recipe: Recipe) -> Estimate:
     """Parameters, memory and time of a run on this machine with the recipe's threads.
 
-    The time is what timed matrix products of the same shapes say, over MATRIX_SHARE; the memory
-    is that of CPU training. The teacher is loaded for its shape.
+    The time is what timed matrix products of the same shapes and precision say, over MATRIX_SHARE;
+    the memory is that of CPU training. The teacher is loaded for its shape.
     """
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     teacher = load_teachers(recipe, tell=lambda text: None)[0]
     with torch.device("meta"):
         student = GooseForCausalLM(student_config_of(recipe, teacher))
-    speed = matrix_flops(student, tokens=recipe.stage[0].window * recipe.stage[0].batch)
+    dtype = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
+    tokens = recipe.stage[0].window * recipe.stage[0].batch
+    speed = matrix_flops(student, tokens=tokens, dtype=dtype)
     sizes = _Sizes(student, teacher)
     return Estimate(
         teacher=_count(teacher.model),
@@ -169,14 +171,16 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
     return BASE_BYTES + weights + training + activations + logits
 
 
-def matrix_flops(student: GooseForCausalLM, *, tokens: int) -> float:
-    """Speed in flop/s of fp32 products of `tokens` rows with the matrices of a block."""
+def matrix_flops(student: GooseForCausalLM, *, tokens: int, dtype: torch.dtype) -> float:
+    """Speed in flop/s of products of `tokens` rows with the matrices of a block."""
     shapes = [
         tuple(p.shape)
         for name, p in student.blocks[0].named_parameters(prefix="blocks.0")
         if parameter_group(name) == "matrix"
     ]
-    products = [(torch.randn(tokens, i), torch.randn(i, o)) for o, i in shapes]
+    products = [
+        (torch.randn(tokens, i, dtype=dtype), torch.randn(i, o, dtype=dtype)) for o, i in shapes
+    ]
     flops = sum(2 * a.shape[0] * b.shape[0] * b.shape[1] for a, b in products)
     best = float("inf")
     for _ in range(4):  # the first one warms up
