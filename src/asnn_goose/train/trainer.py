@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
+from asnn_goose.model.goose.precision import starts_on_a_batch
 from asnn_goose.trace import Batch
 from asnn_goose.train import clipping, gradients, guard, optimiser
 from asnn_goose.train.dot import Dot
@@ -231,11 +232,10 @@ class StageTrainer:
 
 def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
-    norms = any(entry.get("sub_norm") for entry in (plan.precision or {}).values())
-    own = {key: getattr(plan.starts, key) for key in ("balance", "calibrate", "least_squares")}
-    own["sub_norm"] = norms
-    for key, wanted in own.items():
-        if wanted and accelerator.num_processes > 1:
+    fitted = ("balance", "calibrate", "least_squares")
+    own = [key for key in fitted if getattr(plan.starts, key)]
+    for key in own + starts_on_a_batch(plan.precision or {}):
+        if accelerator.num_processes > 1:
             raise TrainError(
                 f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
                 "each would find numbers of its own on its windows; train on one, or leave it out"

@@ -102,6 +102,15 @@ class Precision:
             raise ValueError(f"group = {self.group}: must divide the {columns} columns")
 
 
+def starts_on_a_batch(precision: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What in a table sets trained numbers from its first training batch: settings by name."""
+    found = ["sub_norm"] if any(entry.get("sub_norm") for entry in precision.values()) else []
+    names = {_method(entry["neuron"])[0] for entry in precision.values() if "neuron" in entry}
+    return found + [
+        f"neuron = {name!r}" for name in sorted(names) if NEURONS[name].starts_parameters
+    ]
+
+
 def _method(choice: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Name of a method and its own settings."""
     if isinstance(choice, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class LearnedThreshold(Neuron):
     per  "tensor", or "channel" (K numbers, each from its channel's own mean; amplitudes that would
          start equal are spread by up to 1 %, always the same way)
     """
+
+    starts_parameters: ClassVar[bool] = True
 
     measured: Tensor
     theta: nn.Parameter | None

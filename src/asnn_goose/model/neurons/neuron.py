@@ -32,6 +32,9 @@ class Neuron(nn.Module, ABC):
     training_only: str = ""
     """Why the engine cannot run it; empty where it can."""
 
+    starts_parameters: ClassVar[bool] = False
+    """Whether its first training batch sets numbers that train: processes would not agree."""
+
     usual_threshold: ClassVar[float] = 0.7
     """Threshold where a precision sets none."""
 
