@@ -133,3 +133,18 @@ def test_outputs_are_fitted_before_the_first_step(tiny: ModuleType, tmp_path: Pa
         losses.append(watcher.steps[0].loss)
     assert "fitted 2 output projections on 256 tokens" in watcher.messages
     assert losses[1] < 0.9 * losses[0]
+
+
+def test_channels_are_balanced_before_the_precision_falls(tiny: ModuleType) -> None:
+    divided = {}
+    for strength in (0.5, 1.0):
+        plan = tiny.plan(accumulate=1, noise=False).stages[1]
+        plan = replace(plan, starts=Starts(balance=64, balance_strength=strength))
+        norm, told = plan.stage.student.blocks[1].mlp_norm, list[str]()
+        before = norm.weight.detach().clone()
+        calibration.start(plan, device=torch.device("cpu"), tell=told.append)
+        assert told[0].startswith("balanced the channels of")
+        divided[strength] = (before / norm.weight.detach()).log()
+        assert abs(float(divided[strength].mean())) < 1e-4  # a geometric mean of 1
+        assert float(divided[strength].std()) > 1e-3
+    assert not torch.allclose(divided[0.5], divided[1.0], atol=1e-3)
