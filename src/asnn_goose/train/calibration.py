@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from asnn_goose.model.goose import balance, calibrate, least_squares
-from asnn_goose.model.goose.causal_lm import GooseForCausalLM
+from asnn_goose.model.goose.causal_lm import STREAM, GooseForCausalLM
 from asnn_goose.trace import Trace
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.plan import StagePlan
@@ -27,14 +27,14 @@ def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None])
     starts = plan.starts
     if starts.balance:
         fit = partial(balance.balance, strength=starts.balance_strength)
-        count = _carry_out(plan, fit, starts.balance, balance.STREAM, device)
+        count = _carry_out(plan, fit, starts.balance, STREAM, device)
         tell(f"balanced the channels of {count} places on {starts.balance} tokens")
     if starts.least_squares:
         fits = least_squares.fit_outputs
         count = _carry_out(plan, fits, starts.least_squares, least_squares.STREAM, device)
         tell(f"fitted {count} output projections on {starts.least_squares} tokens")
     if starts.calibrate:
-        count = _carry_out(plan, calibrate.calibrate, starts.calibrate, calibrate.STREAM, device)
+        count = _carry_out(plan, calibrate.calibrate, starts.calibrate, STREAM, device)
         tell(f"calibrated {count} ternary matrices on {starts.calibrate} tokens")
 
 

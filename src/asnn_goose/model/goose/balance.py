@@ -15,9 +15,6 @@ from asnn_goose.model.mixers.low_rank import LowRank
 from asnn_goose.model.mlps.gated import GatedMLP
 from asnn_goose.trace import Trace
 
-STREAM = frozenset({"hidden", "mixer_out"})
-"""What a teacher must leave behind to drive the student's blocks."""
-
 SMALLEST = 1e-3
 """Least size of a channel, in units of their mean: a silent one is not blown up."""
 
@@ -68,7 +65,7 @@ def _places(block: GooseBlock) -> Iterator[Place]:
 
 
 def _gains(norm: nn.Module) -> list[Tensor]:
-    return [parameter for parameter in norm.parameters() if parameter is not None]
+    return list(norm.parameters())
 
 
 @dataclass

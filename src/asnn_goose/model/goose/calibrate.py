@@ -15,9 +15,6 @@ from asnn_goose.trace import Trace
 
 _See = Callable[[str, Projection, Tensor], None]
 
-STREAM = frozenset({"hidden", "mixer_out"})
-"""What a teacher must leave behind to drive the student's blocks."""
-
 
 @torch.no_grad()
 def calibrate(student: GooseForCausalLM, teacher: Iterable[Trace]) -> int:

@@ -271,6 +271,9 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         return module(*inputs)
 
 
+STREAM = frozenset({"hidden", "mixer_out"})
+"""What another model's trace must hold to drive the blocks."""
+
 _CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
     "hidden": lambda output: output.x_BTD,
     "mixer_in": lambda output: output.mixer_in_BTD,
