@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -13,26 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asnn_goose.train import checkpoint, durable
+from asnn_goose.train import checkpoint
 from asnn_goose.train.errors import (
     CheckpointError,
     RunFolderError,
     RunInterrupted,
-    TrainingDiverged,
 )
 from asnn_goose.train.folder import locked
 from asnn_goose.train.loop import run
-
-
-def weights(out: Path) -> bytes:
-    return (out / "model" / "model.safetensors").read_bytes()
-
-
-def train(tiny: ModuleType, out: Path, *, resume: bool = False, **settings: Any) -> Any:
-    """Carry out a tiny run and return what the watcher saw."""
-    watcher = tiny.Watcher()
-    run(tiny.plan(**settings), out=out, resume=resume, progress=watcher)
-    return watcher
 
 
 def interrupt(tiny: ModuleType, out: Path, *, after: int, resume: bool = False) -> Any:
@@ -54,7 +41,7 @@ def interrupt(tiny: ModuleType, out: Path, *, after: int, resume: bool = False) 
 def test_a_run_leaves_recipe_metrics_checkpoints_and_model(
     tiny: ModuleType, tmp_path: Path
 ) -> None:
-    watcher = train(tiny, tmp_path / "run")
+    watcher = tiny.train(tmp_path / "run")
     out = tmp_path / "run"
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["run_step"] for line in lines] == list(range(1, 13))
@@ -89,7 +76,7 @@ def test_align_touches_mixers_only_and_stores_nothing_else(
 
 
 def test_checkpoints_come_when_due_and_not_more_often(tiny: ModuleType, tmp_path: Path) -> None:
-    watcher = train(tiny, tmp_path / "run", checkpoint_minutes=60.0)
+    watcher = tiny.train(tmp_path / "run", checkpoint_minutes=60.0)
     saved = [text for text in watcher.messages if text.startswith("saved")]
     assert [text[-2:] for text in saved] == ["06", "12"]  # the ends of the stages
 
@@ -99,16 +86,16 @@ def test_interrupted_and_resumed_is_uninterrupted(
     tiny: ModuleType, tmp_path: Path, uninterrupted: Path, after: int
 ) -> None:
     interrupt(tiny, tmp_path / "parts", after=after)
-    watcher = train(tiny, tmp_path / "parts", resume=True, checkpoint_minutes=60.0)
+    watcher = tiny.train(tmp_path / "parts", resume=True, checkpoint_minutes=60.0)
     assert [info.run_step for info in watcher.steps] == list(range(after + 1, 13))
-    assert weights(tmp_path / "parts") == weights(uninterrupted)
+    assert tiny.weights(tmp_path / "parts") == tiny.weights(uninterrupted)
 
 
 def test_interrupted_twice(tiny: ModuleType, tmp_path: Path, uninterrupted: Path) -> None:
     interrupt(tiny, tmp_path / "parts", after=2)
     interrupt(tiny, tmp_path / "parts", after=9, resume=True)
-    train(tiny, tmp_path / "parts", resume=True)
-    assert weights(tmp_path / "parts") == weights(uninterrupted)
+    tiny.train(tmp_path / "parts", resume=True)
+    assert tiny.weights(tmp_path / "parts") == tiny.weights(uninterrupted)
 
 
 def test_resume_before_the_first_checkpoint_starts_again(
@@ -117,29 +104,29 @@ def test_resume_before_the_first_checkpoint_starts_again(
     out = tmp_path / "parts"
     interrupt(tiny, out, after=2)
     checkpoint.prune(out / "checkpoints", keep=0)
-    watcher = train(tiny, out, resume=True)
+    watcher = tiny.train(out, resume=True)
     assert "no checkpoint yet" in watcher.messages[0]
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 12
-    assert weights(out) == weights(uninterrupted)
+    assert tiny.weights(out) == tiny.weights(uninterrupted)
 
 
 def test_resuming_a_finished_run_changes_nothing(tiny: ModuleType, tmp_path: Path) -> None:
-    train(tiny, tmp_path / "run")
-    before = weights(tmp_path / "run")
+    tiny.train(tmp_path / "run")
+    before = tiny.weights(tmp_path / "run")
     metrics = (tmp_path / "run" / "metrics.jsonl").read_text()
-    assert train(tiny, tmp_path / "run", resume=True).steps == []
-    assert weights(tmp_path / "run") == before
+    assert tiny.train(tmp_path / "run", resume=True).steps == []
+    assert tiny.weights(tmp_path / "run") == before
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == metrics
 
 
 def test_model_is_written_by_a_resume_that_has_only_that_left(
     tiny: ModuleType, tmp_path: Path
 ) -> None:
-    train(tiny, tmp_path / "run")
-    before = weights(tmp_path / "run")
+    tiny.train(tmp_path / "run")
+    before = tiny.weights(tmp_path / "run")
     (tmp_path / "run" / "model").rename(tmp_path / "moved")
-    train(tiny, tmp_path / "run", resume=True)
-    assert weights(tmp_path / "run") == before
+    tiny.train(tmp_path / "run", resume=True)
+    assert tiny.weights(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimiser.safetensors", "state.json"])
@@ -153,29 +140,29 @@ def test_damaged_newest_falls_back_to_the_one_before(
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    watcher = train(tiny, out, resume=True)
+    watcher = tiny.train(out, resume=True)
     assert f"step-00000005 is damaged (the sha256 of {file}" in watcher.messages[0]
     assert watcher.steps[0].run_step == 4
-    assert weights(out) == weights(uninterrupted)
+    assert tiny.weights(out) == tiny.weights(uninterrupted)
 
 
 def test_all_damaged_is_an_error(tiny: ModuleType, tmp_path: Path) -> None:
     interrupt(tiny, tmp_path / "run", after=3)
     (tmp_path / "run" / "checkpoints" / "step-00000003" / "state.json").unlink()
     with pytest.raises(CheckpointError, match="all 1 checkpoints"):
-        train(tiny, tmp_path / "run", resume=True)
+        tiny.train(tmp_path / "run", resume=True)
 
 
 def test_a_used_folder_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("dear")
     with pytest.raises(RunFolderError, match="--resume"):
-        train(tiny, tmp_path)
+        tiny.train(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_nothing_to_resume(tiny: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no run to resume"):
-        train(tiny, tmp_path / "run", resume=True)
+        tiny.train(tmp_path / "run", resume=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -184,7 +171,7 @@ def test_a_folder_in_use_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
         locked(tmp_path / "run", tell=print),
         pytest.raises(RunFolderError, match="another process"),
     ):
-        train(tiny, tmp_path / "run")
+        tiny.train(tmp_path / "run")
 
 
 def test_changed_recipe_names_the_key(tiny: ModuleType, tmp_path: Path) -> None:
@@ -210,126 +197,19 @@ def test_another_thread_count_warns(
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 7)
         interrupt(tiny, tmp_path / "run", after=10)
-    watcher = train(tiny, tmp_path / "run", resume=True)
+    watcher = tiny.train(tmp_path / "run", resume=True)
     assert any("threads was 7 and is 1" in text for text in watcher.messages)
 
 
 def test_the_thread_setting_is_applied(tiny: ModuleType, tmp_path: Path) -> None:
     torch.set_num_threads(2)
-    train(tiny, tmp_path / "run", threads=1, steps=(1, 1))
+    tiny.train(tmp_path / "run", threads=1, steps=(1, 1))
     assert torch.get_num_threads() == 1
 
 
-class Poison(torch.nn.Module):
-    """Turns a loss into NaN from some step of its stage on."""
-
-    def __init__(self, objective: Any, *, at: float) -> None:
-        super().__init__()
-        self.inner, self.at = objective, at
-        self.needs, self.teacher_needs = objective.needs, objective.teacher_needs
-        self.wants_head, self.readings = objective.wants_head, objective.readings
-
-    def forward(self, student: Any, teacher: Any, batch: Any) -> Any:
-        terms = self.inner(student, teacher, batch)
-        if batch.progress >= self.at:
-            terms["kl"] = terms["kl"] + float("nan")
-        return terms
-
-
-def test_divergence_stops_before_the_step_is_applied(tiny: ModuleType, tmp_path: Path) -> None:
-    plan = tiny.plan()
-    stage = plan.stages[1].stage
-    stage.objective = Poison(stage.objective, at=0.5)
-    watcher = tiny.Watcher()
-    with pytest.raises(TrainingDiverged) as stopped:
-        run(plan, out=tmp_path / "run", resume=False, progress=watcher)
-    assert (stopped.value.step, stopped.value.stage) == (4, "distill")
-    assert stopped.value.tensor == "loss term 'kl'"
-    newest = checkpoint.steps(tmp_path / "run" / "checkpoints")[0]
-    assert stopped.value.checkpoint == newest
-    assert newest.name == "step-00000009"
-    stored = load_file(newest / "model.safetensors")
-    for name, parameter in plan.student.named_parameters():
-        assert torch.equal(stored[f"student.{name}"], parameter)
-    assert str(newest) in str(stopped.value)
-    assert len(watcher.steps) == 9
-
-
-def test_weights_that_are_not_finite_are_never_saved(tiny: ModuleType, tmp_path: Path) -> None:
-    plan = tiny.plan()
-
-    class Breaking(tiny.Watcher):  # type: ignore[misc, name-defined]
-        def on_step(self, info: Any) -> None:
-            if info.run_step == 3:
-                with torch.no_grad():
-                    plan.student.blocks[1].mixer.value.weight[0, 0] = float("inf")
-
-    with pytest.raises(TrainingDiverged, match=r"'blocks\.1\.mixer\.value\.weight'"):
-        run(plan, out=tmp_path / "run", resume=False, progress=Breaking())
-    assert checkpoint.steps(tmp_path / "run" / "checkpoints")[0].name == "step-00000002"
-
-
-def full_disk(monkeypatch: pytest.MonkeyPatch, *, writes: set[int]) -> None:
-    """Fail the given checkpoint writes (counted from 1) as a full disk does, half way through."""
-    count = 0
-    original = checkpoint.save_file
-
-    def save_file(tensors: Any, path: Path) -> None:
-        nonlocal count
-        count += path.name == "model.safetensors"
-        if count in writes:
-            path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        original(tensors, path)
-
-    monkeypatch.setattr(checkpoint, "save_file", save_file)
-
-
-def test_full_disk_is_reported_and_training_goes_on(
-    tiny: ModuleType, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full_disk(monkeypatch, writes={3, 4, 5, 6})
-    watcher = train(tiny, tmp_path / "run")
-    trouble = [text for text in watcher.messages if "No space left" in text]
-    assert len(trouble) == 4
-    assert "step-00000002 is still good; training goes on" in trouble[-1]
-    assert weights(tmp_path / "run") == weights(uninterrupted)
-
-
-def test_full_disk_at_the_end_leaves_the_last_good_checkpoint(
-    tiny: ModuleType, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        full_disk(patch, writes=set(range(9, 20)))
-        with pytest.raises(CheckpointError, match=r"No space left .* step-00000008 is still good"):
-            train(tiny, out)
-    assert checkpoint.damage(out / "checkpoints" / "step-00000008") is None
-    assert not (out / "model").exists()
-    train(tiny, out, resume=True)
-    assert weights(out) == weights(uninterrupted)
-
-
-def test_full_disk_while_the_model_is_written(
-    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def sync(path: Path) -> None:
-        if path.name == "tokenizer.json":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(durable, "sync", sync)
-        with pytest.raises(RunFolderError, match="make room"):
-            train(tiny, tmp_path / "run")
-    assert not (tmp_path / "run" / "model").exists()
-    assert not list((tmp_path / "run").glob("*.part"))
-    train(tiny, tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / "model").exists()
-
-
 def test_bf16_trains(tiny: ModuleType, tmp_path: Path) -> None:
-    watcher = train(tiny, tmp_path / "run", precision="bf16")
-    exact = train(tiny, tmp_path / "fp32")
+    watcher = tiny.train(tmp_path / "run", precision="bf16")
+    exact = tiny.train(tmp_path / "fp32")
     losses = [info.loss for info in watcher.steps]
     assert losses != [info.loss for info in exact.steps]
     assert losses[0] == pytest.approx(exact.steps[0].loss, rel=0.05)
@@ -339,7 +219,7 @@ def test_gradient_checkpointing_gives_the_same_student(tiny: ModuleType, tmp_pat
     plan = tiny.plan()
     plan.student.activation_checkpointing_enable({"use_reentrant": False})
     run(plan, out=tmp_path / "again", resume=False, progress=tiny.Watcher())
-    train(tiny, tmp_path / "run")
+    tiny.train(tmp_path / "run")
     kept, recomputed = (
         load_file(tmp_path / name / "model" / "model.safetensors") for name in ("run", "again")
     )

@@ -172,6 +172,17 @@ def plan(
     )
 
 
+def train(out: Path, *, resume: bool = False, **settings: Any) -> Watcher:
+    """Carry out a tiny run; returns what its watcher saw."""
+    watcher = Watcher()
+    run(plan(**settings), out=out, resume=resume, progress=watcher)
+    return watcher
+
+
+def weights(out: Path) -> bytes:
+    return (out / "model" / "model.safetensors").read_bytes()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
