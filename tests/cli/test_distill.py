@@ -6,11 +6,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
 from asnn_goose.cli.carrying_out import estimate_lines
-from asnn_goose.recipe import Estimate, StageEstimate
+from asnn_goose.recipe import Estimate, StageEstimate, estimate, load_recipe
+from asnn_goose.train import checkpoint
 
 
 def test_dry_run_prints_a_recipe_and_trains_nothing(
@@ -31,15 +33,45 @@ def test_dry_run_prints_a_recipe_and_trains_nothing(
 
 def test_estimate_in_words() -> None:
     stage = StageEstimate(
-        name="align", steps=147, tokens=150_528, trained=7, seconds=605.0, memory_bytes=3 * 10**9
+        name="align",
+        steps=147,
+        tokens=150_528,
+        trained=7,
+        seconds=605.0,
+        memory_bytes=3 * 10**9,
+        checkpoint_bytes=10**9,
     )
-    found = Estimate(teacher=134_515_008, student=5, matrix_flops=9e10, stages=(stage, stage))
+    found = Estimate(
+        teacher=134_515_008, student=5, matrix_flops=9e10, keep=2, stages=(stage, stage)
+    )
     assert estimate_lines(found) == [
         "# parameters: teacher 134,515,008, student 5",
         *["# align: 147 steps, 150,528 tokens, 7 parameters train, about 10 min 05 s, 3.0 GB"] * 2,
         "# in all: 301,056 tokens, about 20 min 10 s on this machine (90 Gflop/s),"
-        " peak memory about 3.0 GB",
+        " peak memory about 3.0 GB, disk about 3.0 GB",
     ]
+
+
+def test_the_estimated_checkpoint_is_the_largest_one_written(
+    runner: CliRunner, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "prune", lambda folder, *, keep: None)
+    settings = ["train.checkpoint_minutes=0"]
+    out = tmp_path / "run"
+    verb = ["distill", str(recipe_file), "--out", str(out), "--set", *settings]
+    assert runner.invoke(app, verb).exit_code == 0
+    tensors = [
+        sum(
+            tensor.nbytes
+            for file in step.glob("*.safetensors")
+            for tensor in load_file(file).values()
+        )
+        for step in checkpoint.steps(out / "checkpoints")
+    ]
+    found = estimate(load_recipe(recipe_file, settings))
+    assert max(stage.checkpoint_bytes for stage in found.stages) == pytest.approx(
+        max(tensors), rel=0.1
+    )
 
 
 def test_from_recipe_to_ratio_and_not_twice(

@@ -51,10 +51,7 @@ def test_a_run_leaves_recipe_metrics_checkpoints_and_model(
     assert set(lines[0]["terms"]) == {"attention_output", "noise"}
     assert lines[0]["loss"] == pytest.approx(sum(lines[0]["terms"].values()))
     assert (out / "recipe.toml").read_text() == 'name = "tiny"\n'
-    assert [path.name for path in checkpoint.steps(out / "checkpoints")] == [
-        "step-00000012",
-        "step-00000011",
-    ]
+    assert [path.name for path in checkpoint.steps(out / "checkpoints")] == ["step-00000012"]
     assert not list(out.rglob("*.part"))
     assert (out / "model" / "tokenizer.json").exists()
 
@@ -79,6 +76,20 @@ def test_checkpoints_come_when_due_and_not_more_often(tiny: ModuleType, tmp_path
     watcher = tiny.train(tmp_path / "run", checkpoint_minutes=60.0)
     saved = [text for text in watcher.messages if text.startswith("saved")]
     assert [text[-2:] for text in saved] == ["06", "12"]  # the ends of the stages
+
+
+def test_a_run_under_way_keeps_as_many_checkpoints_as_asked(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    kept = []
+
+    class Counting(tiny.Watcher):  # type: ignore[misc, name-defined]
+        def on_message(self, text: str) -> None:
+            if text.startswith("saved"):
+                kept.append(len(checkpoint.steps(tmp_path / "run" / "checkpoints")))
+
+    run(tiny.plan(keep=3), out=tmp_path / "run", resume=False, progress=Counting())
+    assert kept == [1, 2, *[3] * 10]
 
 
 @pytest.mark.parametrize("after", [3, 6, 8])

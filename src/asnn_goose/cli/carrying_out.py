@@ -44,7 +44,8 @@ def estimate_lines(found: Estimate) -> list[str]:
         f"# parameters: teacher {found.teacher:,}, student {found.student:,}",
         *stages,
         f"# in all: {found.tokens:,} tokens, about {duration(found.seconds)} on this machine"
-        f" ({found.matrix_flops / 1e9:,.0f} Gflop/s), peak memory about {size(found.memory_bytes)}",
+        f" ({found.matrix_flops / 1e9:,.0f} Gflop/s), peak memory about {size(found.memory_bytes)},"
+        f" disk about {size(found.disk_bytes)}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a run will cost, before it starts: parameters, memory, time. Estimates, not promises."""
+"""What a run will cost before it starts: parameters, memory, disk, time. No promises."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOGIT_COPIES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEstimate:
-    """One stage: steps, tokens, parameters that train, seconds, peak memory in bytes."""
+    """One stage: steps, tokens, parameters that train, seconds, bytes of peak memory and disk."""
 
     name: str
     steps: int
@@ -39,6 +39,7 @@ class StageEstimate:
     trained: int
     seconds: float
     memory_bytes: int
+    checkpoint_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +48,13 @@ class Estimate:
 
     teacher, student   parameters, tied ones once
     matrix_flops       measured speed of matrix products of the student's shapes, flop/s
+    keep               checkpoints that stay on the disk while the run is under way
     """
 
     teacher: int
     student: int
     matrix_flops: float
+    keep: int
     stages: tuple[StageEstimate, ...]
 
     @property
@@ -69,9 +72,14 @@ class Estimate:
         """Peak over the stages."""
         return max(stage.memory_bytes for stage in self.stages)
 
+    @property
+    def disk_bytes(self) -> int:
+        """Peak over the stages: the checkpoints that stay and the one being written."""
+        return (self.keep + 1) * max(stage.checkpoint_bytes for stage in self.stages)
+
 
 def estimate(recipe: Recipe) -> Estimate:
-    """Parameters, memory and time of a run on this machine with the recipe's threads.
+    """Parameters, memory, disk and time of a run on this machine with the recipe's threads.
 
     The time is what timed matrix products of the same shapes and precision say, over MATRIX_SHARE;
     the memory is that of CPU training. The teacher is loaded for its shape.
@@ -89,6 +97,7 @@ def estimate(recipe: Recipe) -> Estimate:
         teacher=_count(teacher.model),
         student=_count(student),
         matrix_flops=speed,
+        keep=recipe.train.keep,
         stages=tuple(
             _stage(recipe, name, table, sizes=sizes, speed=speed)
             for name, table in recipe.trained_stages()
@@ -140,6 +149,7 @@ def _stage(
         trained=trained,
         seconds=tokens * flops / (speed * MATRIX_SHARE),
         memory_bytes=_memory(table, sizes, trained=trained, again=again),
+        checkpoint_bytes=_checkpoint(table, sizes, trained=trained),
     )
 
 
@@ -160,7 +170,7 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    # Gradients and moments; DOT keeps two sides and two first moments more, projecting one side.
+    # Gradients and moments; DOT keeps two sides and one first moment more, projecting one side.
     training = (6 if table.dot else 4 if table.project else 3) * 4 * trained
     align = table.kind in ("align", "align_blocks")
     per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
@@ -169,6 +179,12 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
     activations = 4 * table.window * table.batch * values
     logits = 0 if align else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary
     return BASE_BYTES + weights + training + activations + logits
+
+
+def _checkpoint(table: StageTable, sizes: _Sizes, *, trained: int) -> int:
+    """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
+    moments = 3 if table.dot else 2
+    return 4 * (_count(sizes.student) + moments * trained)
 
 
 def matrix_flops(student: GooseForCausalLM, *, tokens: int, dtype: torch.dtype) -> float:

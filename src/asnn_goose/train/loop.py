@@ -275,9 +275,11 @@ class _Loop:
             )
 
     def _finish(self) -> Path:
-        """Write model/ and say so."""
+        """Write model/ and say so; of the checkpoints only the last stays."""
         if self.main and not self.folder.model.exists():
             self.folder.write_model(cast(Saveable, self.plan.student), self.plan.tokenizer)
             self._tell(f"the student is in {self.folder.model}")
+        if self.main:  # moments are of no more use, and are most of what a run keeps
+            checkpoint.prune(self.folder.checkpoints, keep=1)
         self.accelerator.wait_for_everyone()
         return self.folder.model

@@ -129,7 +129,7 @@ class RunSettings:
     clip_by             "all" gradients together, or each optimiser "group" alone
     betas, weight_decay AdamW; the decay falls on weight matrices only
     checkpoint_minutes  time between checkpoints; every stage end has one anyway
-    keep                checkpoints that stay on the disk, at least 2
+    keep                checkpoints that stay on the disk, at least 2; one once the run is finished
     log_every           optimiser steps between lines of metrics.jsonl
     """
 
