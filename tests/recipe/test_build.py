@@ -13,9 +13,8 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from asnn_goose.data.mixture import MixtureLoader
-from asnn_goose.model import GooseConfig, GooseForCausalLM, TeacherError
+from asnn_goose.model import GooseForCausalLM, TeacherError
 from asnn_goose.recipe import RecipeError, build_run, estimate, load_recipe
-from asnn_goose.recipe.build import _check_windows
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.train.errors import CheckpointError
 
@@ -202,13 +201,6 @@ def test_resets_keep_documents_apart(recipe_file: Path) -> None:
         torch.testing.assert_close(stage(one)["kl"], stage(two)["kl"], atol=1e-6, rtol=1e-5)
         stage.resets = False
         assert abs(stage(one)["kl"] - stage(two)["kl"]) > 1e-5
-
-
-def test_windows_beyond_the_positions_are_refused(recipe_file: Path) -> None:
-    recipe = load_recipe(recipe_file)
-    _check_windows(recipe, GooseConfig(n_positions=16))
-    with pytest.raises(RecipeError, match=r"stage.1.window = 16: the student has 12 learned"):
-        _check_windows(recipe, GooseConfig(n_positions=12))
 
 
 def test_estimate_counts_exactly_and_measures(recipe_file: Path) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.data.loader import Pool, Subset, WindowLoader
-from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.shards import Shard, shard
 from asnn_goose.model import (
     GooseConfig,
@@ -29,22 +24,15 @@ from asnn_goose.model.assistant import (
     load_student,
     student_place,
 )
-from asnn_goose.model.goose.groups import parameter_group, trainable
 from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.identity import identity
-from asnn_goose.recipe.schema import Recipe, StageTable
+from asnn_goose.recipe.schema import Recipe
+from asnn_goose.recipe.stage_plans import StagePlanner
 from asnn_goose.recipe.tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.teachers import load_teachers, stage_teacher
-from asnn_goose.train.ending import EndSettings
-from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan, Starts
-from asnn_goose.train.schedule import Schedule
-from asnn_goose.train.stages import STAGES
-from asnn_goose.train.stages.stage import Tracing
+from asnn_goose.train.plan import RunPlan, RunSettings
 from asnn_goose.train.trackers import check_installed
-from asnn_goose.train.validation import Validation
-
-PHASE_SEEDS = 100
-"""Between the seeds of a curriculum's phases."""
 
 
 def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
@@ -62,25 +50,25 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         raise RecipeError(f"teacher {teachers[0].name} comes without a tokenizer: add its files")
     set_seed(recipe.seed)
     student = build_student(recipe, teachers[0])
-    _check_windows(recipe, student.config)
+    check_student(recipe, student.config)
     for teacher in teachers.values():
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
         shards, held_out = _texts(recipe, tokenizer, tell)
+    planner = StagePlanner(
+        recipe=recipe,
+        student=student,
+        shards=shards,
+        held_out=held_out,
+        accelerator=accelerator,
+    )
     return RunPlan(
         student=student,
         tokenizer=tokenizer,
         stages=tuple(
             plan
             for index in range(len(recipe.stage))
-            for plan in _stages(
-                recipe,
-                index,
-                student=student,
-                teacher=stage_teacher(recipe, index, teachers),
-                texts=(shards, held_out),
-                at=accelerator,
-            )
+            for plan in planner.plans(index, stage_teacher(recipe, index, teachers))
         ),
         settings=_settings(recipe),
         identity=identity(recipe, shards),
@@ -106,16 +94,6 @@ def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausa
         enable = getattr(student, "activation_checkpointing_enable", None) or getattr(student, old)
         enable({"use_reentrant": False})
     return student
-
-
-def _check_windows(recipe: Recipe, config: GooseConfig) -> None:
-    """Raise RecipeError where a window is longer than the learned positions reach."""
-    for index, stage in enumerate(recipe.stage):
-        if config.n_positions and stage.window > config.n_positions:
-            raise RecipeError(
-                f"stage.{index}.window = {stage.window}: the student has {config.n_positions} "
-                "learned positions"
-            )
 
 
 @torch.no_grad()
@@ -180,118 +158,6 @@ def _accelerator(recipe: Recipe) -> Accelerator:
         return Accelerator(mixed_precision="no")
     # The run's folder, which is not known yet, takes the place of this one before anything starts.
     return Accelerator(mixed_precision="no", log_with=names, project_dir=".")
-
-
-def _stages(
-    recipe: Recipe,
-    index: int,
-    *,
-    student: nn.Module,
-    teacher: Tracing,
-    texts: tuple[list[Shard], list[Shard]],
-    at: Accelerator,
-) -> list[StagePlan]:
-    """A stage of the recipe, or the phases that its curriculum makes of it."""
-    whole, seed, name = recipe.stage[index], recipe.stage_seed(index), recipe.stage_name(index)
-    pool = None
-    if whole.curriculum is not None:
-        windows = _windows(whole, texts[0], seed=seed, at=at)
-        pool = Pool(windows, count=whole.curriculum.pool // whole.window)
-    plans = []
-    for number, (table, share) in enumerate(whole.phases()):
-        own = seed + PHASE_SEEDS * number
-        subset = None if pool is None or share is None else Subset(pool=pool, share=share)
-        plan = StagePlan(
-            name=name if share is None else f"{name}.{number + 1}",
-            stage=STAGES[table.kind](
-                student=student,
-                teacher=teacher,
-                objective=table.objective(),
-                resets=recipe.data.resets,
-            ),
-            loader=_loader(recipe, table, texts[0], seed=own, at=at, subset=subset),
-            trained=partial(_groups, student, table.train),
-            accumulate=table.accumulate,
-            tokens_per_step=table.tokens_per_step(at.num_processes),
-            lr=table.lr,
-            lr_scale=table.lr_scale.model_dump(),
-            schedule=_schedule(table, at.num_processes),
-            seed=own,
-            precision=table.precision,
-            starts=table.starts() if number == 0 else Starts(),
-            dot=None if table.dot is None else table.dot.settings(),
-            project=None if table.project is None else table.project.settings(),
-            watch=None if table.watch is None else table.watch.settings(),
-            end=_end(table, texts[1], seed=own, at=at),
-            pool=pool,
-        )
-        plans.append(plan)
-    return plans
-
-
-def _groups(student: nn.Module, train: str) -> dict[str, str]:
-    return {name: parameter_group(name) for name in trainable(student, train)}
-
-
-def _loader(
-    recipe: Recipe,
-    table: StageTable,
-    shards: list[Shard],
-    *,
-    seed: int,
-    at: Accelerator,
-    subset: Subset | None,
-) -> WindowLoader | MixtureLoader:
-    if not recipe.data.weights:
-        return _windows(table, shards, seed=seed, at=at, subset=subset)
-    return MixtureLoader(
-        shards,
-        weights=recipe.data.weights,
-        window=table.window,
-        batch=table.batch,
-        seed=seed,
-        rank=at.process_index,
-        world=at.num_processes,
-    )
-
-
-def _windows(
-    table: StageTable,
-    shards: list[Shard],
-    *,
-    seed: int,
-    at: Accelerator,
-    subset: Subset | None = None,
-) -> WindowLoader:
-    return WindowLoader(
-        shards,
-        window=table.window,
-        batch=table.batch,
-        seed=seed,
-        rank=at.process_index,
-        world=at.num_processes,
-        subset=subset,
-    )
-
-
-def _end(
-    table: StageTable, held_out: list[Shard], *, seed: int, at: Accelerator
-) -> EndSettings | None:
-    if table.end is None or table.end.by == "budget":
-        return None
-    validation = None
-    if table.end.by == "validation":
-        loader = _windows(table, held_out, seed=seed, at=at)
-        size = table.window * table.batch * at.num_processes
-        validation = Validation(loader=loader, batches=math.ceil(table.end.tokens / size))
-    return EndSettings(**table.end.model_dump(exclude={"tokens"}), validation=validation)
-
-
-def _schedule(table: StageTable, processes: int) -> Schedule:
-    steps = table.steps(processes)
-    return Schedule(
-        shape=table.schedule, steps=steps, warmup=min(table.warmup, steps - 1), floor=table.floor
-    )
 
 
 def _settings(recipe: Recipe) -> RunSettings:

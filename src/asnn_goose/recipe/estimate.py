@@ -12,6 +12,7 @@ from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
 from asnn_goose.model.goose.groups import parameter_group, trainable
 from asnn_goose.recipe.build import student_config_of
+from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.teachers import load_teachers
 
@@ -87,8 +88,10 @@ def estimate(recipe: Recipe) -> Estimate:
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     teacher = load_teachers(recipe, tell=lambda text: None)[0]
+    config = student_config_of(recipe, teacher)
+    check_student(recipe, config)
     with torch.device("meta"):
-        student = GooseForCausalLM(student_config_of(recipe, teacher))
+        student = GooseForCausalLM(config)
     dtype = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
     tokens = recipe.stage[0].window * recipe.stage[0].batch
     speed = matrix_flops(student, tokens=tokens, dtype=dtype)

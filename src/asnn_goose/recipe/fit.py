@@ -1,0 +1,49 @@
+"""Whether a recipe's stages fit the student they train: what a stage alone cannot know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asnn_goose.model import GooseConfig
+from asnn_goose.model.assistant import student_place
+from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.schema import Recipe
+from asnn_goose.recipe.tables import SCRATCH
+
+
+def check_student(recipe: Recipe, config: GooseConfig) -> None:
+    """Check all stages against the student's configuration before the first one.
+
+    Raises RecipeError where a window is longer than the learned positions reach, or a stage
+    balances the channels of matrices that are ternary by then.
+    """
+    precision = _start_precision(recipe) if _has_planes(config.precision) else None
+    for index, stage in enumerate(recipe.stage):
+        if config.n_positions and stage.window > config.n_positions:
+            raise RecipeError(
+                f"stage.{index}.window = {stage.window}: the student has {config.n_positions} "
+                "learned positions"
+            )
+        if stage.balance and _has_planes(precision):
+            raise RecipeError(
+                f"stage.{index}.balance = {stage.balance}: the student is ternary before this "
+                "stage, and balance would move its codes; balance in the first stage that lowers "
+                "a dense student's precision"
+            )
+        if index == 0:
+            precision = config.precision
+        precision = precision if stage.precision is None else stage.precision
+
+
+def _start_precision(recipe: Recipe) -> Mapping[str, Any] | None:
+    """What the student of `student.start` was saved with, before the recipe changes anything."""
+    start = recipe.student.start
+    if start in (None, SCRATCH):
+        return None
+    found: Mapping[str, Any] | None = GooseConfig.from_pretrained(student_place(start)).precision
+    return found
+
+
+def _has_planes(precision: Mapping[str, Any] | None) -> bool:
+    return any(place.get("planes") for place in (precision or {}).values())
