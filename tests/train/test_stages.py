@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
+from asnn_goose.model.neurons import Neuron
+from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.train.stages import STAGES, Align, AlignBlocks, Distill
 
 
@@ -104,3 +106,20 @@ def test_no_block_sees_the_errors_of_another(parts: Any) -> None:
         assert float(stage(batch)["mlp_output"]) == before
         student.get_parameter("blocks.0.mlp.down.weight").add_(1.0)
         assert float(stage(batch)["mlp_output"]) > before
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [("align", "attention_output"), ("align_blocks", "mlp_output"), ("distill", "kl")],
+)
+def test_precision_that_falls_within_a_stage_hears_how_far_it_is(
+    kind: str, loss: str, parts: Any, tiny: ModuleType
+) -> None:
+    student, teacher, _ = parts
+    student.set_precision({"*": {"planes": 1, "ternary": "arenas", "steps": 1}, "v": {"steps": 1}})
+    batch = tiny.plan(noise=False).stages[0].loader.next(0.25)
+    STAGES[kind](student=student, teacher=teacher, objective=objective(loss))(batch)
+    heard = [m.share for m in student.modules() if isinstance(m, TernaryMethod)]
+    heard += [m.progress for m in student.modules() if isinstance(m, Neuron)]
+    assert len(heard) == 2 * 14 + 2
+    assert set(heard) == {0.25}

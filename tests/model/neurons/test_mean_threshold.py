@@ -51,3 +51,28 @@ def test_a_surrogates_gradient(name: str, signed: bool, h_BTK: Tensor) -> None:
 def test_surrogates_mean_the_same_at_every_scale(h_BTK: Tensor) -> None:
     neuron, dy = MeanThreshold(64, surrogate="atan"), torch.randn(h_BTK.shape)
     assert torch.equal(gradient(neuron, h_BTK, dy), gradient(neuron, 1024 * h_BTK, dy))
+
+
+@pytest.mark.parametrize(("progress", "left"), [(0.0, 1.0), (0.25, 0.5), (0.5, 0.0), (1.0, 0.0)])
+def test_an_analogue_part_fades_away(progress: float, left: float, h_BTK: Tensor) -> None:
+    neuron, plain = MeanThreshold(64, fade=0.5), MeanThreshold(64)
+    neuron.anneal(progress)
+    assert torch.allclose(neuron(h_BTK), plain(h_BTK) * (1 - left) + h_BTK * left, atol=1e-6)
+    dy = torch.randn(h_BTK.shape)
+    wanted = gradient(plain, h_BTK, dy) * (1 - left) + dy * left
+    assert torch.allclose(gradient(neuron, h_BTK, dy), wanted, atol=1e-6)
+
+
+def test_nothing_analogue_is_left_outside_of_training(h_BTK: Tensor) -> None:
+    neuron = MeanThreshold(64, fade=0.5)
+    before_any = neuron(h_BTK)
+    neuron.anneal(0.1)
+    for out in (before_any, neuron.eval()(h_BTK)):
+        assert torch.equal(out, neuron.encode(h_BTK).values())
+
+
+def test_a_fade_beyond_the_stage_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"fade = 1\.5: must be 0 to 1"):
+        MeanThreshold(64, fade=1.5)
+    with pytest.raises(ValueError, match=r"share = -0\.1: must be 0 to 1"):
+        MeanThreshold(64, fade=0.5).anneal(-0.1)

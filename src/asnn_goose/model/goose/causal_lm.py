@@ -20,6 +20,7 @@ from asnn_goose.model.goose.positions import learned_positions
 from asnn_goose.model.goose.precision import HEAD, check_words, resolve
 from asnn_goose.model.goose.state import BlockState
 from asnn_goose.model.goose.window import positions, positions_in, window_mask
+from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import IGNORED_LABEL, NEEDS, Trace
 
@@ -219,9 +220,9 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             block.set_precision(partial(resolve, precision, layer=layer))
 
     def anneal(self, share: float) -> None:
-        """Tell every ternary method what share of the stage is done."""
+        """Tell every ternary method and neuron what share of the stage is done."""
         for module in self.modules():
-            if isinstance(module, TernaryMethod):
+            if isinstance(module, TernaryMethod | Neuron):
                 module.anneal(share)
 
     def _logits(self, x_BTD: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from asnn_goose.model.neurons.neuron import Neuron, passed, widened
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
+from asnn_goose.ops.annealing import remainder
 from asnn_goose.ops.spike_codes import Spikes, encode, encode_binary, mean_magnitude
 
 STRAIGHT = "straight_through"
@@ -23,6 +24,8 @@ class MeanThreshold(Neuron):
     signed     false: no negative spikes, for one step; the window then ends at -1/2 amplitude
     surrogate  for one step any of `ops.surrogate`, over (h - threshold) / amplitude; threshold
                and amplitude take no gradient. surrogate_shape: its width, alpha or k
+    fade       share of the stage in which an analogue part of h fades away; 0: none. With r left
+               of it (`ops.annealing`) the value is (1 - r) amplitude q + r h, and so the gradient
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class MeanThreshold(Neuron):
         signed: bool = True,
         surrogate: str = STRAIGHT,
         surrogate_shape: float | None = None,
+        fade: float = 0.0,
     ) -> None:
         super().__init__(columns, steps=steps, code=code, threshold=threshold)
         gradient = SurrogateGradient(surrogate, shape=surrogate_shape)
@@ -43,7 +47,9 @@ class MeanThreshold(Neuron):
             raise ValueError(f"surrogate = {surrogate!r}: {steps} steps take {STRAIGHT!r} only")
         if steps > 1 and not signed:
             raise ValueError(f"signed = false: is for one step, and here are {steps}")
-        self.signed = signed
+        if not 0 <= fade <= 1:
+            raise ValueError(f"fade = {fade}: must be 0 to 1")
+        self.signed, self.fade = signed, fade
         if not signed:
             self.training_only = "the engine's codes have negative spikes"
 
@@ -56,7 +62,9 @@ class MeanThreshold(Neuron):
             else:
                 slope_BK = self._slope(self.gradient, h_BK, spikes.amplitude_B1)
             values_BK = spikes.values().to(h_BK.dtype)
-        return passed(h_BK, values_BK, slope_BK)
+        spikes_BK = passed(h_BK, values_BK, slope_BK)
+        left = remainder(self.progress, until=self.fade) if self.training else 0.0
+        return spikes_BK.lerp(h_BK, left) if left else spikes_BK
 
     def encode(self, h_BK: Tensor) -> Spikes:
         """The integers and amplitudes themselves, without a gradient."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from asnn_goose.ops.annealing import checked_share
 from asnn_goose.ops.spike_codes import Spikes, levels
 
 TINY = 1e-6
@@ -24,7 +25,8 @@ class Neuron(nn.Module, ABC):
 
     What is measured on the first batch is measured on the first batch of training that is not
     silent; until then, every batch is coded by its own. In eval mode forward(h) is, to the bit,
-    encode(h).values() in h's dtype.
+    encode(h).values() in h's dtype. `progress` is how much of the stage is done, 1.0 before any
+    training; it is not saved.
 
     Raises ValueError for settings that do not fit together.
     """
@@ -52,6 +54,11 @@ class Neuron(nn.Module, ABC):
         check_positive("threshold", threshold)
         self.columns, self.steps, self.code, self.threshold = columns, steps, code, threshold
         self.levels = levels(code, steps)
+        self.progress = 1.0
+
+    def anneal(self, share: float) -> None:
+        """Hear, before a training forward, what share of the stage is done (0 to 1)."""
+        self.progress = checked_share(share)
 
     def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
         """Hear, before a training forward, of the matrix that the spikes of h will multiply."""

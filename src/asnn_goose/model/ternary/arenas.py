@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from asnn_goose.model.ternary.method import TernaryMethod, straight_through, wide
+from asnn_goose.ops.annealing import remainder
 from asnn_goose.ops.ternary import Ternary, absmean
 
 
@@ -51,12 +50,9 @@ class Arenas(TernaryMethod):
     @property
     def residual(self) -> float:
         """Lambda now, from `share`; 0 in eval mode."""
-        if not self.training or self.share >= self.until:
+        if not self.training:
             return 0.0
-        if self.share < self.warmup:
-            return self.strength * self.share / self.warmup
-        fallen = (self.share - self.warmup) / (self.until - self.warmup)
-        return self.strength * 0.5 * (1 + math.cos(math.pi * fallen))
+        return self.strength * remainder(self.share, until=self.until, warmup=self.warmup)
 
     def forward(self, weight_OK: Tensor) -> Tensor:
         """(O,K) -> (O,K), same dtype."""

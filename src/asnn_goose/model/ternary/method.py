@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from asnn_goose.ops.annealing import checked_share
 from asnn_goose.ops.ternary import Ternary, check_granularity
 
 
@@ -39,9 +40,7 @@ class TernaryMethod(nn.Module, ABC):
 
     def anneal(self, share: float) -> None:
         """Hear, before a training forward, what share of the stage is done (0 to 1)."""
-        if not 0 <= share <= 1:
-            raise ValueError(f"share = {share}: must be 0 to 1")
-        self.share = share
+        self.share = checked_share(share)
 
     def start_(self, weight_OK: Tensor) -> None:
         """Set the method's own parameters from the latent weights."""
