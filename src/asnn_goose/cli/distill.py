@@ -15,7 +15,7 @@ EXAMPLES = examples(
     "asnn-goose distill recipes/smollm2-demo.toml --out runs/demo",
     "asnn-goose distill recipes/smollm2-demo.toml --out runs/demo --resume",
     "asnn-goose distill recipes/smollm2-demo.toml --set stage.0.tokens=200k --set seed=1",
-    "asnn-goose distill recipes/smollm2-dense.toml recipes/smollm2-spiking.toml --resume",
+    "asnn-goose distill recipes/smollm2-dense.toml recipes/ladder/smollm2-p2s3.toml --resume",
 )
 
 
