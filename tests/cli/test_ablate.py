@@ -14,6 +14,7 @@ from asnn_goose.cli.ablating import progress_line
 from asnn_goose.cli.scoring import STUDENT, TEACHER, write_json
 from asnn_goose.cli.texts import Text
 from asnn_goose.eval.comparison import Measurement, Protocol
+from asnn_goose.eval.copying import CopyTally
 from asnn_goose.eval.perplexity import Score
 from asnn_goose.study.ablation import Advance
 from asnn_goose.study.grid import ScoringTable, load_grid
@@ -119,6 +120,7 @@ def test_what_eval_writes_is_what_a_study_reads(tmp_path: Path) -> None:
             text="validation",
             model=role,
             score=Score(nll_sum=nats, tokens=100, bytes=400),
+            copying=CopyTally().found(),
             seconds=2.0,
             peak_bytes=1,
         )
@@ -126,7 +128,9 @@ def test_what_eval_writes_is_what_a_study_reads(tmp_path: Path) -> None:
     ]
     texts = [Text(name="validation", parts=(("sotu", "validation"),))]
     file = tmp_path / "eval.json"
-    write_json(file, texts, Protocol(window=64, limit=1000), {TEACHER: "a", STUDENT: "b"}, found)
+    write_json(
+        file, texts, Protocol(window=64, limit=1000), {TEACHER: "a", STUDENT: "b"}, found, {}
+    )
     scoring = ScoringTable(on=("validation",), tokens=1000, window=64)
     scores = read_scores(file, scoring=scoring)
     assert scores.log_ratios == {"validation": pytest.approx(0.4)}

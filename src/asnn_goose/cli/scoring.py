@@ -14,10 +14,12 @@ from rich.progress import Progress
 from rich.table import Table
 from transformers import PreTrainedTokenizerBase
 
+from asnn_goose.cli.copying_table import copying_table, probe_lines
 from asnn_goose.cli.numbers import duration
-from asnn_goose.cli.subject import SubjectError, load, load_tokenizer, run_recipe
+from asnn_goose.cli.subject import Subject, SubjectError, load, load_tokenizer, run_recipe
 from asnn_goose.cli.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
 from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
+from asnn_goose.eval.copying import PROBE_TOKENS, Probes, probes
 from asnn_goose.eval.perplexity import Window
 from asnn_goose.eval.text_bytes import text_bytes
 from asnn_goose.ops.allocator import keep_freed_memory
@@ -51,16 +53,20 @@ def score(request: Request) -> None:
     for name in models.values():
         check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
     windows = {text.name: windows_of(text, tokenizer, protocol=protocol) for text in texts}
-    found = [
-        measurement
-        for role, name in models.items()
-        for measurement in measure_model(name, role, windows, protocol)
-    ]
+    found, probed = list[Measurement](), dict[str, Probes]()
+    for role, name in models.items():
+        subject = load(name)
+        found += measure_model(subject, role, windows, protocol, label=f"{role} {name}")
+        if reads(subject, PROBE_TOKENS):
+            probed[role] = probes(subject.trace, vocabulary=len(subject.tokenizer))
     if request.json:
-        write_json(request.json, texts, protocol, models, found)
+        write_json(request.json, texts, protocol, models, found, probed)
     for line in (protocol.describe(), *(text.describe() for text in texts)):
         typer.echo(line)
     Console().print(table(found))
+    Console().print(copying_table(found))
+    for line in probe_lines(probed):
+        typer.echo(line)
     if recipe_file and (trained := training_line(recipe_file.with_name("metrics.jsonl"))):
         typer.echo(trained)
     for line in ratio_lines(found):
@@ -108,13 +114,23 @@ def check_vocabulary(
         )
 
 
+def reads(subject: Subject, tokens: int) -> bool:
+    """Whether a model can read so many tokens at once: learned positions have an end."""
+    positions = getattr(subject.model.config, "n_positions", 0)
+    return not positions or positions >= tokens
+
+
 def measure_model(
-    name: str, role: str, windows: Mapping[str, Sequence[Window]], protocol: Protocol
+    subject: Subject,
+    role: str,
+    windows: Mapping[str, Sequence[Window]],
+    protocol: Protocol,
+    *,
+    label: str,
 ) -> list[Measurement]:
-    """Load one model, score it on all texts and let go of it again."""
-    subject = load(name)
+    """Score one model on all texts; `label` stands beside the progress."""
     total = sum(labels.numel() for text in windows.values() for _, labels in text)
-    with advancing(f"{role} {name}", total) as advance:
+    with advancing(label, total) as advance:
         return measure(
             subject.trace,
             windows,
@@ -194,14 +210,16 @@ def write_json(
     protocol: Protocol,
     models: Mapping[str, str],
     found: Sequence[Measurement],
+    probed: Mapping[str, Probes],
 ) -> None:
-    """Protocol, models, texts, every measurement with its raw sums, and the ratios."""
+    """Protocol, models, texts, every measurement with its raw sums, ratios and probes."""
     content = {
         "protocol": protocol.as_dict(),
         "models": dict(models),
         "texts": {text.name: [list(part) for part in text.parts] for text in texts},
         "measurements": [row.as_dict() for row in found],
         "ratios": ratios(found),
+        "probes": {model: row.as_dict() for model, row in probed.items()},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

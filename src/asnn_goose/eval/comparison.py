@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose import __version__
+from asnn_goose.eval.copying import Copying, CopyTally
 from asnn_goose.eval.meter import measured
 from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
 
@@ -58,11 +59,12 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One model on one text."""
+    """One model on one text; `copying` is its score by what of a word stood in the window."""
 
     text: str
     model: str
     score: Score
+    copying: Copying
     seconds: float
     peak_bytes: int
 
@@ -78,7 +80,8 @@ class Measurement:
             "bits_per_byte": self.score.bits_per_byte,
             "tokens_per_s": self.tokens_per_s,
         }
-        return asdict(self) | {k: v if math.isfinite(v) else None for k, v in derived.items()}
+        finite = {k: v if math.isfinite(v) else None for k, v in derived.items()}
+        return asdict(self) | finite | {"copying": self.copying.as_dict()}
 
 
 def measure(
@@ -93,15 +96,22 @@ def measure(
     """Score one model on every text; peak memory is the process's, model included."""
     found = []
     for text, windows in texts.items():
+        tally = CopyTally()
         with measured() as reading:
             score = perplexity(
-                trace, windows, bytes_V=bytes_V, batch=protocol.batch, progress=progress
+                trace,
+                windows,
+                bytes_V=bytes_V,
+                batch=protocol.batch,
+                progress=progress,
+                each=tally.add,
             )
         found.append(
             Measurement(
                 text=text,
                 model=model,
                 score=score,
+                copying=tally.found(),
                 seconds=reading.seconds,
                 peak_bytes=reading.peak_bytes,
             )

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from asnn_goose.data.repeat_kinds import KINDS, SHORTEST
+from asnn_goose.data.repeats import Repeats
 from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.numbers import Count
 from asnn_goose.train.dot import DotSettings
@@ -17,6 +19,8 @@ from asnn_goose.train.watch import WatchSettings
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Distance = Annotated[int, Field(ge=SHORTEST)]
 
 
 class Table(BaseModel):
@@ -69,6 +73,40 @@ class EndTable(Table):
     min_delta: float = Field(default=0.0, ge=0)
     smoothing: float = Field(default=0.98, ge=0, lt=1)
     tokens: Count = 16_000
+
+
+class RepeatsTable(Table):
+    """[stage.repeats]: windows made of repeats among those of the texts (data.repeats.Repeats).
+
+    share     of the windows: one number, or two, at the start and at the end of the stage
+    distance  longest distance of a repeat in tokens, likewise
+    kinds     rows of data.repeat_kinds.KINDS
+    """
+
+    share: Share | tuple[Fraction, Fraction]
+    distance: Distance | tuple[Distance, Distance] = 256
+    kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1)
+
+    def settings(self) -> Repeats:
+        """For the loader."""
+        share = self.share if isinstance(self.share, tuple) else (self.share, self.share)
+        ends = self.distance if isinstance(self.distance, tuple) else (self.distance, self.distance)
+        return Repeats(share=share, distance=ends, kinds=self.kinds)
+
+    @model_validator(mode="after")
+    def _kinds_exist(self) -> Self:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise ValueError(f"kinds has {kind!r}: {hint(kind, KINDS)}")
+        return self
+
+    def check(self, window: int) -> None:
+        """Raise ValueError where a repeat can lie outside the window."""
+        longest = max(self.settings().distance)
+        if longest >= window:
+            raise ValueError(
+                f"repeats.distance = {longest}: must be below the stage's window of {window}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
