@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.layout import EMBEDDING, Matrix, Site, layout
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.format.settings import SIZES, SWITCHES
+from asnn_goose.shape.settings import SIZES, SWITCHES
+from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, layout
 
 TINY: dict[str, Any] = {
     "model_type": "asnn_goose",

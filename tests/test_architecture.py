@@ -18,26 +18,33 @@ import pytest
 PACKAGE = "asnn_goose"
 SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
-TRAIN_MAY = {"ops", "format", "model", "data", "losses", "trace", "sources"}
-RECIPE_MAY = {"data", "model", "losses", "train", "eval"}
+GROUND = {"trace", "disk", "meter", "sources"}
+TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
+RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
-    "sources": set(),
+    "disk": set(),
+    "meter": set(),
+    "sources": {"disk"},
+    "shape": set(),
     "ops": {"_native"},
-    "format": set(),
-    "model": {"ops", "trace", "sources"},
-    "data": {"format", "trace", "sources"},
+    "format": {"shape", "disk"},
+    "model": {"ops", "trace", "sources", "shape"},
+    "data": {"format", "trace", "sources", "disk"},
     "losses": {"ops", "trace"},
     "train": TRAIN_MAY,
-    "eval": {"ops", "model", "data", "trace", "format", "infer"},
-    "export": {"ops", "model", "format"},
-    "infer": {"format", "_native"},
+    "eval": GROUND | {"ops", "model", "data", "format", "shape", "infer"},
+    "export": {"ops", "model", "format", "shape", "disk"},
+    "infer": {"format", "shape", "disk", "_native"},
     "report": set(),
     "recipe": RECIPE_MAY,
-    "study": RECIPE_MAY | TRAIN_MAY | {"recipe"},
-    "cli": RECIPE_MAY | TRAIN_MAY | {"recipe", "study", "report", "export", "infer"},
+    "teachers": RECIPE_MAY | TRAIN_MAY | {"recipe"},
+    "study": RECIPE_MAY | TRAIN_MAY | {"recipe", "teachers"},
+    "cli": RECIPE_MAY
+    | TRAIN_MAY
+    | {"recipe", "teachers", "study", "report", "export", "infer", "shape"},
 }
-TORCHLESS = {"format", "infer"}
+TORCHLESS = {"shape", "format", "infer", "disk"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

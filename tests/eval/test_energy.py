@@ -12,7 +12,7 @@ from asnn_goose.eval.energy import Work, dense_picojoules, nonzero, part_of, wor
 from asnn_goose.export.random_student import SHAPES, random_student
 from asnn_goose.format.packed import PackedModel
 from asnn_goose.format.planes import pack_planes, unpack_planes
-from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.parts.precision import Precision
 
 D, M, V, L, N, H = 64, 128, 257, 2, 32, 2
 RANK = 32  # the published rule's least

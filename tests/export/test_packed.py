@@ -18,7 +18,7 @@ from asnn_goose.export.packed import (
 from asnn_goose.format import checks
 from asnn_goose.format.packed import WEIGHTS, PackedError, PackedModel, read_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
-from asnn_goose.model.goose.projection import Projection
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops import spike_codes
 from asnn_goose.ops.hadamard import hadamard

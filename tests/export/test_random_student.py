@@ -9,7 +9,7 @@ from asnn_goose.export.random_student import SHAPES, SURVIVORS, random_student
 from asnn_goose.format.packed import write_packed
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.infer.engine import Engine
-from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.parts.precision import Precision
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from asnn_goose.infer.reference import Reference
-from asnn_goose.infer.reference_matrix import Matrix
-from asnn_goose.infer.reference_spikes import (
+from asnn_goose.infer.reference.matrix import Matrix
+from asnn_goose.infer.reference.model import Reference
+from asnn_goose.infer.reference.spikes import (
     digits,
     encode,
     hadamard,

@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM
 
 from asnn_goose.model import VARIANTS, Teacher, TeacherError, convert, load_teacher
-from asnn_goose.model.goose.groups import parameter_group, trainable
-from asnn_goose.model.goose.projection import Projection
+from asnn_goose.model.parts.groups import parameter_group, trainable
+from asnn_goose.model.parts.projection import Projection
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asnn_goose.model import GooseCache, GooseForCausalLM, Teacher, TeacherError, convert
 from asnn_goose.model.families import linear
-from asnn_goose.model.goose.groups import parameter_group
+from asnn_goose.model.parts.groups import parameter_group
 from asnn_goose.model.teacher import FAMILIES, real_words
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.trace import NEEDS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.model import GooseConfig, GooseForCausalLM, Teacher, student_config
-from asnn_goose.model.goose.precision import Precision, resolve
+from asnn_goose.model.parts.precision import Precision, resolve
 from asnn_goose.recipe.schema import StudentTable
 
 TABLE: dict[str, dict[str, Any]] = {

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model import GooseForCausalLM, Teacher, convert
-from asnn_goose.model.goose.precision import Precision
-from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.neurons import MeanThreshold
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.ternary import AbsMean
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.spike_codes import encode

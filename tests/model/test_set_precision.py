@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.assistant import continued
-from asnn_goose.model.goose.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import parameter_group, trainable
 
 Fresh = Callable[..., GooseForCausalLM]
 TABLE: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from asnn_goose.model import Teacher
-from asnn_goose.model.trainable_teacher import TrainableTeacher, optimiser_groups
+from asnn_goose.teachers.trainable_teacher import TrainableTeacher, optimiser_groups
 from asnn_goose.trace import NEEDS
 
 KINDS = ["llama", "mistral", "qwen2", "qwen3", "gpt2"]

@@ -15,14 +15,14 @@ from accelerate.tracking import GeneralTracker
 from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.train import trackers
 from asnn_goose.train.dot import DotSettings
-from asnn_goose.train.ending import EndSettings
+from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.errors import TrainError
+from asnn_goose.train.gradient_monitor import WatchSettings
+from asnn_goose.train.gradient_projection import ProjectSettings
 from asnn_goose.train.loop import run
-from asnn_goose.train.projection import ProjectSettings
 from asnn_goose.train.trackers import TrackerError, check_installed
 from asnn_goose.train.trainer import check_alone
 from asnn_goose.train.validation import Validation
-from asnn_goose.train.watch import WatchSettings
 
 
 class CrashError(Exception):

@@ -128,7 +128,7 @@ def random_model(
     """Random weights in these sizes of a GooseConfig, firing as often as wanted; in memory."""
     from asnn_goose.eval.calibrate import gaussian_threshold, with_density, with_spread
     from asnn_goose.export.random_student import random_student
-    from asnn_goose.model.goose.precision import Precision
+    from asnn_goose.model.parts.precision import Precision
 
     precision = Precision(
         planes=wanted.planes,

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from asnn_goose.cli.numbers import duration
 from asnn_goose.cli.subject import hush
 from asnn_goose.cli.watching import LINE_SECONDS, say
-from asnn_goose.study.teacher_texts import Writer, Writing, write_texts
-from asnn_goose.study.text_file import TextFile
+from asnn_goose.teachers.teacher_texts import Writer, Writing, write_texts
+from asnn_goose.teachers.text_file import TextFile
 
 
 def compose(writing: Writing, *, out: Path, resume: bool, quiet: bool) -> None:

@@ -42,7 +42,7 @@ def lab(
     from asnn_goose.cli.subject import hush
     from asnn_goose.cli.watching import say, watcher
     from asnn_goose.report import write_report
-    from asnn_goose.study.lab import LAB, lab_plan
+    from asnn_goose.teachers.lab import LAB, lab_plan
     from asnn_goose.train.loop import run
 
     hush()

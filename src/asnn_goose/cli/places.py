@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from asnn_goose.format.settings import MODEL_TYPE
+from asnn_goose.shape.settings import MODEL_TYPE
 
 
 class SubjectError(ValueError):

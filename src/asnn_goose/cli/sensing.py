@@ -17,7 +17,7 @@ from asnn_goose.cli.subject import hush, load_tokenizer
 from asnn_goose.cli.texts import text_named, windows_of
 from asnn_goose.eval.comparison import Protocol
 from asnn_goose.model.assistant import load_student
-from asnn_goose.model.goose.precision import SITE_NAMES, check_words
+from asnn_goose.model.parts.precision import SITE_NAMES, check_words
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.study.heat_map import draw
 from asnn_goose.study.sensitivity import Sensitivity, sensitivity

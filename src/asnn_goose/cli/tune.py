@@ -84,8 +84,8 @@ def tune(
     from asnn_goose.cli.watching import say, watcher
     from asnn_goose.data.corpora import DEFAULT_TRAIN
     from asnn_goose.report import write_report
-    from asnn_goose.study.text_training import TextTraining
-    from asnn_goose.study.tuning import Tuning, tuning_plan
+    from asnn_goose.teachers.text_training import TextTraining
+    from asnn_goose.teachers.tuning import Tuning, tuning_plan
     from asnn_goose.train.loop import run
 
     hush()

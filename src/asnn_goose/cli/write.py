@@ -69,7 +69,7 @@ def write(
     """
     from asnn_goose.cli.composing import compose
     from asnn_goose.data.corpora import DEFAULT_TRAIN
-    from asnn_goose.study.teacher_texts import Writing
+    from asnn_goose.teachers.teacher_texts import Writing
 
     writing = Writing(
         model=model,

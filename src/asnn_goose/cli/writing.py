@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Protocol
 
-from asnn_goose.eval.meter import measured
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.text import Vocabulary, until_stop
+from asnn_goose.meter import measured
 
 
 class Source(Protocol):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Site, layout
+from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Site, layout
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel

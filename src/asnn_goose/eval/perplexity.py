@@ -110,7 +110,7 @@ def _stack(windows: list[Window]) -> Window:
 def token_losses(
     trace: TraceFn, tokens_BT: Tensor, labels_BT: Tensor, *, chunk: int = 256
 ) -> Tensor:
-    """Negative log-likelihood in nats of every label (B,T), fp64; 0 where a label does not count."""
+    """Negative log-likelihood in nats of every label (B,T), fp64; 0 where none counts."""
 
     def loss(logits_nV: Tensor, labels_n: Tensor) -> Tensor:
         return F.cross_entropy(

@@ -96,8 +96,8 @@ def cold_start(folder: Path, *, threads: int, backend: str, tokens: int) -> Star
 
 
 def _main(folder: str, threads: str, backend: str, tokens: str) -> None:
-    from asnn_goose.eval.meter import peak_bytes
     from asnn_goose.infer.engine import Engine
+    from asnn_goose.meter import peak_bytes
 
     chosen: BackendName = "reference" if backend == "reference" else "native"
     engine = Engine.load(folder, int(threads), backend=chosen)

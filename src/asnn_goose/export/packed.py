@@ -22,14 +22,14 @@ from asnn_goose.export.forms import (
     projection,
     spikes,
 )
-from asnn_goose.format.layout import EMBEDDING, HEAD, Matrix, Site, Vector, layout
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
-from asnn_goose.model.goose.precision import HEAD as HEAD_SITE
-from asnn_goose.model.goose.precision import Precision, resolve
-from asnn_goose.model.goose.projection import Projection, rotated
 from asnn_goose.model.neurons import Neuron
+from asnn_goose.model.parts.precision import HEAD as HEAD_SITE
+from asnn_goose.model.parts.precision import Precision, resolve
+from asnn_goose.model.parts.projection import Projection, rotated
 from asnn_goose.ops.ternary import absmean
+from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Site, Vector, layout
 
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
 """What `head = "ternary"` means; the embedding's rows stay int8."""

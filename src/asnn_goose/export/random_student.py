@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.layout import EMBEDDING, Matrix, Site, Vector, layout
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.model.goose.config import GooseConfig
-from asnn_goose.model.goose.precision import Precision
+from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector, layout
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.errors import wrong
-from asnn_goose.format.json_file import is_size
-from asnn_goose.format.layout import EMBEDDING, Matrix, Site, Slot, Vector
 from asnn_goose.format.mapped import code
 from asnn_goose.format.planes import ROWS
+from asnn_goose.shape.errors import wrong
+from asnn_goose.shape.settings import is_size
+from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Slot, Vector
 
 MAX_STEPS = {"rate": 8, "radix2": 6, "radix3": 4}
 GROUP = 64

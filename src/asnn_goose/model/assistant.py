@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.goose.config import GooseConfig
+from asnn_goose.model.parts.config import GooseConfig
 from asnn_goose.model.teacher import TeacherError
 from asnn_goose.trace import Trace
 

@@ -11,10 +11,10 @@ from transformers import PreTrainedConfig
 
 from asnn_goose.model.families import Linear, TeacherError, head_size, linear
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise_vectors
-from asnn_goose.model.goose.projection import Projection
-from asnn_goose.model.mixers.rwkv7 import RWKV7Mixer
+from asnn_goose.model.mixers.rwkv7.mixer import RWKV7Mixer
+from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.teacher import Teacher
 
 VARIANTS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(

@@ -20,8 +20,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from asnn_goose.model.documents import document_mask, document_positions
 from asnn_goose.model.families import FAMILIES, Family, Rows, TeacherError, family_of, head_size
+from asnn_goose.model.parts.documents import document_mask, document_positions
 from asnn_goose.sources import cache_dir, new_folder, teacher_folder
 from asnn_goose.trace import NEEDS, Trace
 

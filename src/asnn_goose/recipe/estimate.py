@@ -10,7 +10,7 @@ from torch import nn
 
 from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
-from asnn_goose.model.goose.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import parameter_group, trainable
 from asnn_goose.recipe.build import student_config_of
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable

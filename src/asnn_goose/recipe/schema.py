@@ -13,11 +13,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
-from asnn_goose.model.goose.precision import check_words
+from asnn_goose.model.parts.precision import check_words
 from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.losses import ALL_LOSSES, LossTable, LrScaleTable
+from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.numbers import Count
-from asnn_goose.recipe.tables import (
+from asnn_goose.recipe.run_tables import (
     DataTable,
     EvalTable,
     LogTable,
@@ -26,7 +26,7 @@ from asnn_goose.recipe.tables import (
     TrainTable,
     one_of,
 )
-from asnn_goose.recipe.teaching import (
+from asnn_goose.recipe.stage_tables import (
     CurriculumTable,
     DotTable,
     EndTable,

@@ -13,9 +13,9 @@ from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
-from asnn_goose.model.goose.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import parameter_group, trainable
 from asnn_goose.recipe.schema import Recipe, StageTable
-from asnn_goose.train.ending import EndSettings
+from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.plan import Loader, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from asnn_goose import disk
 from asnn_goose.recipe.numbers import ALL
 from asnn_goose.study.errors import StudyError
 from asnn_goose.study.grid import Grid, Run, ScoringTable
 from asnn_goose.study.jobs import Ended, Job, carry_out
 from asnn_goose.study.scores import Scores, ScoresError, read_scores
-from asnn_goose.train import durable
 from asnn_goose.train.folder import locked
 from asnn_goose.train.signals import StopSignals
 
@@ -84,7 +84,7 @@ class Folder:
                 f"cell {run.cell!r} was begun with another recipe ({file}): delete"
                 f" {self.run(run)} to run it anew, or choose another --out"
             )
-        durable.write_text(file, text)
+        disk.write_text(file, text)
 
 
 @dataclass(kw_only=True)

@@ -13,11 +13,11 @@ from torch import nn
 from asnn_goose.data.loader import Pool
 from asnn_goose.trace import Batch
 from asnn_goose.train.dot import DotSettings
-from asnn_goose.train.ending import EndSettings
-from asnn_goose.train.projection import ProjectSettings
+from asnn_goose.train.early_stopping import EndSettings
+from asnn_goose.train.gradient_monitor import WatchSettings
+from asnn_goose.train.gradient_projection import ProjectSettings
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import Stage
-from asnn_goose.train.watch import WatchSettings
 
 
 class Loader(Protocol):

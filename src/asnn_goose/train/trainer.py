@@ -12,16 +12,16 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
-from asnn_goose.model.goose.precision import starts_on_a_batch
+from asnn_goose.model.parts.precision import starts_on_a_batch
 from asnn_goose.trace import Batch
-from asnn_goose.train import clipping, gradients, guard, optimiser
+from asnn_goose.train import clipping, gradients, not_finite, optimiser
 from asnn_goose.train.dot import Dot
-from asnn_goose.train.ending import Ending
+from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.errors import TrainError
+from asnn_goose.train.gradient_monitor import Watchman, measure
+from asnn_goose.train.gradient_projection import Projection
 from asnn_goose.train.optimiser import LOSS_GROUP, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
-from asnn_goose.train.projection import Projection
-from asnn_goose.train.watch import Watchman, measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,9 @@ class StageTrainer:
         norm = float(clipping.total(norms))
         if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
             raise NotFiniteError(
-                guard.culprit(self.plan.stage, trained=self.trained, batches=batches, terms=terms)
+                not_finite.culprit(
+                    self.plan.stage, trained=self.trained, batches=batches, terms=terms
+                )
             )
         self._clip(norms)
         self.optimiser.step()

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from asnn_goose.model.goose.config import GooseConfig
-from asnn_goose.model.goose.precision import Precision
-from asnn_goose.model.goose.projection import Projection
-from asnn_goose.model.goose.state import BlockState
 from asnn_goose.model.mixers import MIXERS
-from asnn_goose.model.mixers.rwkv7 import MixerOutput
+from asnn_goose.model.mixers.rwkv7.mixer import MixerOutput
 from asnn_goose.model.mlps import MLPS
 from asnn_goose.model.mlps.channel_mix import ChannelMix
+from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.parts.state import BlockState
 
 
 def make_norm(config: GooseConfig) -> nn.RMSNorm | nn.LayerNorm:

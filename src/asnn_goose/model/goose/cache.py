@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from asnn_goose.model.goose.state import BlockState
+from asnn_goose.model.parts.state import BlockState
 
 CACHE_FIELD = "cache" if hasattr(CausalLMOutputWithPast(), "cache") else "past_key_values"
 """What Transformers calls a cache in calls and results: the first from 5.24 on."""

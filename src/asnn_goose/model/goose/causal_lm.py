@@ -14,13 +14,13 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from asnn_goose.model.goose.block import BlockOutput, GooseBlock, make_norm
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
-from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise
-from asnn_goose.model.goose.positions import learned_positions
-from asnn_goose.model.goose.precision import HEAD, check_words, resolve
-from asnn_goose.model.goose.state import BlockState
-from asnn_goose.model.goose.window import positions, positions_in, window_mask
 from asnn_goose.model.neurons import Neuron
+from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.positions import learned_positions
+from asnn_goose.model.parts.precision import HEAD, check_words, resolve
+from asnn_goose.model.parts.state import BlockState
+from asnn_goose.model.parts.window import positions, positions_in, window_mask
 from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import IGNORED_LABEL, NEEDS, Trace
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.model.mixers.low_rank import LowRank
-from asnn_goose.model.mixers.rwkv7 import RWKV7Mixer
+from asnn_goose.model.mixers.rwkv7.mixer import RWKV7Mixer
 from asnn_goose.model.mlps.channel_mix import ChannelMix
+from asnn_goose.model.parts.low_rank import LowRank
 
 if TYPE_CHECKING:
     from asnn_goose.model.goose.causal_lm import GooseForCausalLM

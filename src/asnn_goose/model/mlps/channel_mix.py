@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.model.goose.config import GooseConfig
-from asnn_goose.model.goose.precision import resolve
-from asnn_goose.model.goose.projection import Projection
-from asnn_goose.model.mixers.token_shift import TokenShift
+from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.precision import resolve
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.parts.token_shift import TokenShift
 
 
 class ChannelMix(nn.Module):

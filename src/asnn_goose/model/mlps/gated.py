@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
-from asnn_goose.model.goose.config import GooseConfig
-from asnn_goose.model.goose.precision import resolve
-from asnn_goose.model.goose.projection import Projection
+from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.precision import resolve
+from asnn_goose.model.parts.projection import Projection
 
 
 class GatedMLP(nn.Module):

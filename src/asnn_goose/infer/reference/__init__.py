@@ -1,0 +1,1 @@
+"""The numpy oracle of the engine: the same arithmetic, written plainly."""

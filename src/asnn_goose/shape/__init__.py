@@ -1,0 +1,1 @@
+"""A student's shape, described once, without torch."""
