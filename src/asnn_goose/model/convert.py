@@ -15,6 +15,7 @@ from asnn_goose.model.goose.initialise import initialise_vectors
 from asnn_goose.model.mixers.rwkv7.mixer import RWKV7Mixer
 from asnn_goose.model.parts.config import GooseConfig
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.starts.look_back import looking_back, start_looking_back
 from asnn_goose.model.teacher import Teacher
 
 VARIANTS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
@@ -131,7 +132,8 @@ def convert(
 
     q, k, v, o become r, k, v and the output projection (key-value heads repeated, k scaled by
     1/sqrt(head size), in the norm of k where there is one); embedding, learned positions, head,
-    norms and MLPs are copied. Token shift starts at zero, gates at one. The result needs the
+    norms and MLPs are copied. Token shift starts at zero, gates at one; a value shift starts at one
+    for heads of the teacher that look one token back (starts.look_back). The result needs the
     align stage before it speaks. Raises ValueError for a student of another shape.
     """
     config = student_config(teacher, variant=variant, **overrides)
@@ -150,6 +152,11 @@ def convert(
             _copy_linear(getattr(block.mlp, name), _mlp_matrix(teacher, name, index))
         _inherit_attention(block.mixer, teacher, index)
         _start_neutral(block.mixer)
+    if config.value_shift:
+        theta = None if teacher.positions is not None else _rope_theta(teacher.config)
+        masses = looking_back(teacher, rope_theta=theta)
+        for block, mass_H in zip(student.blocks, masses, strict=True):
+            start_looking_back(block.mixer, mass_H)
     student.train(False)
     return student
 

@@ -26,6 +26,8 @@ class GooseConfig(PreTrainedConfig):
     Mixer (methods: Peng et al. 2025, arXiv 2503.14456):
       mixer            row of `asnn_goose.model.mixers.MIXERS`
       token_shift      mix every input with the token before it
+      value_shift      mix every channel of v with the token before it instead (ours): with `bonus`
+                       a head looks one token back without its state
       decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
       gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
       v_first          mix the first block's values into later ones: "mix", "detached" (no
@@ -62,6 +64,7 @@ class GooseConfig(PreTrainedConfig):
 
     mixer: str = "rwkv7"
     token_shift: bool = True
+    value_shift: bool = False
     decay_rank: int = 0
     rate_rank: int = 0
     value_rank: int = 0
@@ -119,11 +122,13 @@ class GooseConfig(PreTrainedConfig):
         return mixer | {"mlp_key": self.hidden_size, "mlp_value": self.intermediate_size}
 
     def check_precision(self) -> None:
-        """Raise ValueError where `precision` does not fit this very shape.
+        """Raise ValueError where `precision` does not fit this very shape, or shifts come twice.
 
         A student makes this check, not the configuration: the one in a recipe's [student] has
         no shape before a teacher is known.
         """
+        if self.value_shift and self.token_shift:
+            raise ValueError("value_shift = True: needs token_shift = False, which it stands for")
         check_fit(self.precision or {}, columns=self.matrix_columns, layers=self.num_hidden_layers)
 
     def _check(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +93,8 @@ class RWKV7Mixer(nn.Module):
         consumers = 6 if self.gate is not None else 5
         self.shift = TokenShift(width=width, consumers=consumers) if config.token_shift else None
 
+        self.value_shift = TokenShift(width=inner, consumers=1) if config.value_shift else None
+
         self.removal = nn.Parameter(torch.ones(inner)) if config.removal_key else None
         self.replacement = nn.Parameter(torch.ones(inner)) if config.key_replacement else None
         self.bonus = nn.Parameter(torch.zeros(self.heads, self.head_size)) if config.bonus else None
@@ -121,11 +123,13 @@ class RWKV7Mixer(nn.Module):
         """
         if mask_BT is not None:
             x_BTD = x_BTD * mask_BT.unsqueeze(-1)
-        inputs = self._shifted(x_BTD, None if state is None else state.shift_BD, documents_BT)
+        last_BD = None if state is None else state.shift_BD
+        inputs = self._shifted(x_BTD, last_BD, documents_BT)
         r_BTC, k_BTC = self.receptance(inputs[0]), self.key(inputs[2])
         if self.k_neuron is not None:
             k_BTC = self.k_neuron(k_BTC)
-        v_BTC, v_first_BTD = self._values(inputs[3], v_first_BTD)
+        v_BTC = self._shifted_values(inputs[3], last_BD, documents_BT)
+        v_BTC, v_first_BTD = self._values(v_BTC, inputs[3], v_first_BTD)
         log_w_BTC = -DECAY_RATE * torch.sigmoid(self.decay(inputs[1]).float())
         a_BTC = torch.sigmoid(self.rate(inputs[4]))
         if mask_BT is not None:
@@ -166,9 +170,27 @@ class RWKV7Mixer(nn.Module):
     def _by_head(self, x_BTC: Tensor) -> Tensor:
         return x_BTC.view(*x_BTC.shape[:-1], self.heads, self.head_size)
 
-    def _values(self, x_BTD: Tensor, v_first_BTC: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Values of this block and those of the first one."""
-        v_BTC = self.value(x_BTD)
+    def _shifted_values(
+        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None
+    ) -> Tensor:
+        """Values (B,T,C), each channel leaning on the token before as far as it has learned to.
+
+        Before the first token comes an input of zeros, whose value is the bias.
+        """
+        v_BTC: Tensor = self.value(x_BTD)
+        if self.value_shift is None:
+            return v_BTC
+        last_BC = None if last_BD is None else self.value(last_BD.unsqueeze(1)).squeeze(1)
+        bias_C = self.value.bias
+        if bias_C is None:
+            return cast(Tensor, self.value_shift(v_BTC, last_BC, documents_BT)[0])
+        last_BC = None if last_BC is None else last_BC - bias_C
+        return cast(Tensor, self.value_shift(v_BTC - bias_C, last_BC, documents_BT)[0]) + bias_C
+
+    def _values(
+        self, v_BTC: Tensor, x_BTD: Tensor, v_first_BTC: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Values of this block, mixed with those of the first one, and those of the first one."""
         if self.v_neuron is not None:
             v_BTC = self.v_neuron(v_BTC)
         if v_first_BTC is None:
