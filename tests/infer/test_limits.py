@@ -94,7 +94,7 @@ def drawn(seed: int) -> dict[str, Any]:
     config = dict(TINY)
     for name in names:
         legal = [value for value in VALUES[name] if SETTINGS[name].packed.fits(value)]  # type: ignore[union-attr]
-        config[name] = chance.choice(legal if chance.random() < 0.9 else VALUES[name])
+        config[name] = chance.choice(legal if chance.random() < 0.5 else VALUES[name])
     return config
 
 
@@ -136,10 +136,13 @@ def test_format_engine_and_oracle_take_the_same_configurations(seed: int) -> Non
             ]
         assert logits[0].shape == logits[1].shape == (config["vocab_size"],)
         return
-    illegal = fault(config, packed=True)
-    assert illegal is not None
-    assert engine is not None and illegal.setting.split(" ")[0] in engine, engine
-    assert oracle is not None and oracle.startswith(illegal.setting), oracle
+    illegal = [
+        name
+        for name, known in settings_of(config).items()
+        if known.packed and not known.packed.fits(config.get(name, known.default))
+    ]
+    assert any(str(engine).startswith(name) for name in illegal)
+    assert str(oracle).startswith(illegal[0])
 
 
 def test_enough_of_the_drawn_configurations_are_legal_and_enough_are_not() -> None:

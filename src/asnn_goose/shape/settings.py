@@ -69,6 +69,14 @@ def halves(config: Mapping[str, Any]) -> tuple[Half, Half]:
     return found[0], found[1]
 
 
+def all_settings() -> dict[str, Setting]:
+    """Every setting that a student of any mixer and MLP may have."""
+    found = dict(_SHARED)
+    for half in (*MIXERS.values(), *MLPS.values()):
+        found |= half.settings
+    return found
+
+
 def settings_of(config: Mapping[str, Any]) -> dict[str, Setting]:
     """Every setting with its limits, as the mixer and MLP that `config` names have them."""
     found = dict(_SHARED)
