@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
 GROUND = {"trace", "disk", "meter", "names", "sources"}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
-RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
+RECIPE_MAY = GROUND | {"shape", "data", "model", "losses", "train", "eval"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
     "disk": set(),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.parts.precision import Precision
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector, layout
+from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector
+from asnn_goose.shape.student import layout
 
 Arrays = dict[str, NDArray[Any]]
 
