@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from asnn_goose.names import hint
 from asnn_goose.recipe import Recipe, RecipeError, load_recipe
-from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.numbers import Count, CountOrAll
 from asnn_goose.recipe.schema import Table
 from asnn_goose.study.errors import GridError
