@@ -46,4 +46,4 @@ def test_stream_is_lazy() -> None:
 def test_prompt_and_drawn_tokens_are_remembered_for_the_penalty() -> None:
     drawer = Drawer(Sampling(greedy=True, repetition_penalty=1.5))
     drawn = list(stream(Counter(), torch.tensor([7, 8]), tokens=3, drawer=drawer))
-    assert drawer.seen == {7, 8, *drawn}
+    assert drawer.seen == {7, 8, *drawn[:-1]}

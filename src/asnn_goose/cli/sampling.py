@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asnn_goose.cli.subject import Subject
 from asnn_goose.data.shards import separator_id
+from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.text import Vocabulary
 from asnn_goose.model.goose.cache import CACHE_FIELD
@@ -47,17 +50,19 @@ def stream(model: Any, prompt_T: Tensor, *, tokens: int, drawer: Drawer) -> Iter
     `model` is called as Transformers models are, with a cache. Beside the model's own
     cache nothing grows with the number of tokens.
     """
-    cache = None
-    drawer.see(prompt_T.tolist())
-    *parts, next_t = torch.split(prompt_T, PREFILL)
-    for part_t in parts:
-        _, cache = _step(model, part_t, cache)
-    for _ in range(tokens):
-        logits_V, cache = _step(model, next_t, cache)
-        token = drawer.draw(logits_V.numpy())
-        yield token
-        drawer.see([token])
-        next_t = torch.tensor([token])
+    return draw(Reader(model), prompt_T.tolist(), drawer=drawer, limit=tokens)
+
+
+class Reader:
+    """Reads tokens into a model's cache; logits (V,) of what comes next."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._cache = model, None
+
+    def __call__(self, ids: list[int]) -> NDArray[np.float32]:
+        for part_t in torch.split(torch.tensor(ids), PREFILL):
+            logits_V, self._cache = _step(self._model, part_t, self._cache)
+        return logits_V.numpy()
 
 
 @torch.no_grad()
