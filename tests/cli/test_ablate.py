@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from asnn_goose.cli.ablating import progress_line
+from asnn_goose.cli.scoring import STUDENT, TEACHER, write_json
 from typer.testing import CliRunner
 
 from asnn_goose.cli import ablating, app
-from asnn_goose.cli.ablating import progress_line
-from asnn_goose.cli.scoring import STUDENT, TEACHER, write_json
-from asnn_goose.cli.texts import Text
 from asnn_goose.eval.comparison import Measurement, Protocol
 from asnn_goose.eval.perplexity import Score
+from asnn_goose.eval.texts import Text
 from asnn_goose.study.ablation import Advance
 from asnn_goose.study.grid import ScoringTable, load_grid
 from asnn_goose.study.scores import read_scores

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from asnn_goose.cli.watching import Lines
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app, carrying_out
-from asnn_goose.cli.watching import Lines
 from asnn_goose.train.progress import StepInfo
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from asnn_goose.cli.texts import Text, text_named, windows_of
 from asnn_goose.data.document import DataError
 from asnn_goose.eval.comparison import Protocol
+from asnn_goose.eval.texts import Text, text_named, windows_of
 
 
 def test_groups_are_splits_of_the_training_texts() -> None:

@@ -6,9 +6,9 @@ import io
 from dataclasses import replace
 
 import pytest
+from asnn_goose.cli.watching import Lines, Live, Messages, watcher
 from rich.console import Console
 
-from asnn_goose.cli.watching import Lines, Live, Messages, watcher
 from asnn_goose.train.progress import StepInfo
 
 INFO = StepInfo(

@@ -7,11 +7,11 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from asnn_goose.cli.composing import Lines, Pace, showing
 from rich.console import Console
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.composing import Lines, Pace, showing
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import typer
 from asnn_goose.study.ablation import (
     Advance,
     Study,
+    StudyError,
     StudyInterrupted,
     last_words,
     scoring_command,
 )
-from asnn_goose.study.errors import StudyError
 from asnn_goose.study.grid import load_grid
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people write and read them."""
+"""Numbers as people write and read them: 200k, 3 min 20 s, 98 MB."""
 
 from __future__ import annotations
 
@@ -6,25 +6,37 @@ import math
 import re
 from decimal import Decimal
 
+ALL = -1
+"""Value of a token count that says `all`."""
+
 _COUNT = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([kKMGB]?)")
 _FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
 
-def count(text: str | int) -> int:
-    """A whole number of at least 1, written as in recipes: 500, 32_000, 200k, 1.5M.
+def parse_count(text: str) -> int:
+    """A whole number of at least 0 out of 5000, 32_000, 200k or 1.5M.
 
-    Raises ValueError for anything else. Reads what `recipe.numbers.parse_count` reads, which
-    cannot be had without torch.
+    Raises ValueError for anything else.
+
+    >>> parse_count("1.5M")
+    1500000
     """
-    found = _COUNT.fullmatch(str(text).strip())
+    found = _COUNT.fullmatch(text.strip())
     if not found:
         raise ValueError("write a whole number such as 5000, 200k or 1.5M")
-    value = Decimal(found[1].replace("_", "")) * _FACTORS[found[2]]
-    if value != int(value):
-        raise ValueError(f"is {value}, which is no whole number")
+    # Not a float: 0.29M would become 289999.99999999994, which is no whole number.
+    number = Decimal(found[1].replace("_", "")) * _FACTORS[found[2]]
+    if number != int(number):
+        raise ValueError(f"is {number}, which is no whole number")
+    return int(number)
+
+
+def count(text: str | int) -> int:
+    """A count of at least 1. Raises ValueError for anything else."""
+    value = parse_count(str(text))
     if value < 1:
         raise ValueError(f"is {value}, must be at least 1")
-    return int(value)
+    return value
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from asnn_goose.report import MOST_POINTS, ReportError, read_steps, summaries, thin, write_report
+from asnn_goose.report.curves import MOST_POINTS, thin
+from asnn_goose.report.page import ReportError, read_steps, summaries, write_report
 
 
 def step(number: int, stage: int, terms: dict[str, float]) -> dict[str, Any]:

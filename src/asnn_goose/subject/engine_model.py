@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from asnn_goose.cli.places import SubjectError, student_folder
 from asnn_goose.format.packed import WEIGHTS, is_packed, read_packed
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
+from asnn_goose.places import SubjectError, student_folder
+
+Tell = Callable[[str], None]
+"""Is told in a sentence what takes its time."""
+
+
+def _nobody(text: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineModel:
-    """A model on the engine, with its text side; a `writing.Source`."""
+    """A model on the engine, with its text side."""
 
     folder: Path
     engine: Engine
@@ -26,18 +31,20 @@ class EngineModel:
     def draw(
         self, ids: Sequence[int], *, tokens: int, sampling: Sampling, seed: int | None
     ) -> Iterator[int]:
-        """Up to `tokens` tokens that continue `ids`."""
+        """Up to `tokens` tokens that continue `ids`, which are at least one."""
         state = self.engine.start()
         return self.engine.generate(state, ids, sampling=sampling, limit=tokens, seed=seed)
 
 
-def load_engine(name_or_path: str, *, threads: int | None = None) -> EngineModel:
+def load_engine(
+    name_or_path: str, *, threads: int | None = None, tell: Tell = _nobody
+) -> EngineModel:
     """A packed folder, a run's student or a student's folder on the engine.
 
     Raises SubjectError for anything else, EngineError without a compiled engine, PackedError and
     TextError for damaged files.
     """
-    folder = packed_folder(name_or_path)
+    folder = packed_folder(name_or_path, tell=tell)
     model = read_packed(folder)
     return EngineModel(
         folder=folder,
@@ -46,7 +53,7 @@ def load_engine(name_or_path: str, *, threads: int | None = None) -> EngineModel
     )
 
 
-def packed_folder(name_or_path: str) -> Path:
+def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
     """The packed form of a student; made beside it where there is none, or only an older one."""
     source = student_folder(name_or_path)
     if source is None:
@@ -58,7 +65,8 @@ def packed_folder(name_or_path: str) -> Path:
         return source
     target = Path(name_or_path).expanduser() / "packed"
     if not is_fresh(target, source):
-        _pack(source, target)
+        tell(f"packing {source} into {target}; done once, until its weights change")
+        _pack(name_or_path, target)
     return target
 
 
@@ -70,15 +78,10 @@ def is_fresh(target: Path, source: Path) -> bool:
     )
 
 
-def _pack(source: Path, target: Path) -> None:
-    """Needs torch, this once."""
-    if not (source / "tokenizer.json").is_file():
-        raise SubjectError(f"{source} has no tokenizer.json: save the student's tokenizer there")
-    typer.echo(f"packing {source} into {target}; done once, until its weights change", err=True)
-    from asnn_goose.cli.subject import hush
+def _pack(name_or_path: str, target: Path) -> None:
+    """Needs torch, this once: without it a packed folder starts in a fraction of the time."""
     from asnn_goose.export.packed import export_packed
-    from asnn_goose.model import GooseForCausalLM
+    from asnn_goose.subject.trained import load_trained, trained_folder
 
-    hush()
-    student: GooseForCausalLM = GooseForCausalLM.from_pretrained(source)
-    export_packed(student, target, tokenizer=source)
+    student = load_trained(name_or_path)
+    export_packed(student, target, tokenizer=trained_folder(name_or_path))

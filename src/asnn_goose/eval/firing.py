@@ -1,4 +1,4 @@
-"""Make a student of random weights behave like a trained one: its spike density, its certainty."""
+"""A model that fires as often, and is as sure of itself, as a trained one would be."""
 
 from __future__ import annotations
 

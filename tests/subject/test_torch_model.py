@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asnn_goose.cli.sampling import PREFILL, stream
+from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.model.goose.cache import CACHE_FIELD
+from asnn_goose.subject.torch_model import PREFILL, CacheReader
 
 
 class Counter:
@@ -29,21 +30,8 @@ class Counter:
         return SimpleNamespace(logits=logits, **{CACHE_FIELD: seen})
 
 
-def test_stream_reads_long_prompts_in_parts_and_draws_no_step_too_many() -> None:
-    model = Counter()
-    prompt_T = torch.zeros(2 * PREFILL + 5, dtype=torch.int64)
-    drawn = list(stream(model, prompt_T, tokens=3, drawer=Drawer(Sampling(greedy=True))))
+def test_long_prompts_are_read_in_parts_and_no_step_too_many_is_drawn() -> None:
+    model, drawer = Counter(), Drawer(Sampling(greedy=True))
+    drawn = list(draw(CacheReader(model), [0] * (2 * PREFILL + 5), drawer=drawer, limit=3))
     assert drawn == [517, 518, 519]
     assert model.calls == [PREFILL, PREFILL, 5, 1, 1]
-
-
-def test_stream_is_lazy() -> None:
-    model = Counter()
-    next(stream(model, torch.zeros(4, dtype=torch.int64), tokens=9, drawer=Drawer(Sampling())))
-    assert model.calls == [4]
-
-
-def test_prompt_and_drawn_tokens_are_remembered_for_the_penalty() -> None:
-    drawer = Drawer(Sampling(greedy=True, repetition_penalty=1.5))
-    drawn = list(stream(Counter(), torch.tensor([7, 8]), tokens=3, drawer=drawer))
-    assert drawer.seen == {7, 8, *drawn[:-1]}

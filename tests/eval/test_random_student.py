@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asnn_goose.export.random_student import SHAPES, SURVIVORS, random_student
+from asnn_goose.eval.random_student import SHAPES, SURVIVORS, random_student
 from asnn_goose.format.packed import write_packed
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.infer.engine import Engine

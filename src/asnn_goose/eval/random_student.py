@@ -7,15 +7,23 @@ that activations stay those of a working model however deep it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asnn_goose.eval.firing import gaussian_threshold, with_density, with_spread
+from asnn_goose.eval.speed import random_tokens
+from asnn_goose.format.packed import PackedModel, write_packed
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.parts.config import GooseConfig
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector, layout
+
+if TYPE_CHECKING:
+    from asnn_goose.infer.backend import BackendName
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -63,6 +71,53 @@ SURVIVORS = 0.62
 
 LOGITS = 3.0
 """Standard deviation of the logits: about as peaked as a trained model's."""
+
+CALIBRATION = 64
+"""Tokens on which thresholds of a random student are set."""
+
+SPREAD = 3.8
+"""Deviation of its logits in nats: Gaussian ones over 49 152 words then have an entropy of 3.6, as
+those of a small trained model. Flat logits would cost a screened head more than real ones do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random:
+    """A random student: shape by name, precision of its block matrices, wanted density."""
+
+    shape: str = "135m"
+    planes: int = 1
+    steps: int = 1
+    code: str = "radix3"
+    group: int = 0
+    density: float = 0.3
+
+
+def write_random(folder: Path, wanted: Random, *, backend: BackendName = "native") -> None:
+    """Write a packed student of random weights. Raises ValueError for an unknown shape."""
+    if wanted.shape not in SHAPES:
+        raise ValueError(f"random = {wanted.shape!r}: choose one of {', '.join(SHAPES)}")
+    model = random_model(SHAPES[wanted.shape], wanted, backend=backend)
+    write_packed(folder, model.config, model.tensors, model.matrices)
+
+
+def random_model(
+    sizes: Mapping[str, int], wanted: Random, *, backend: BackendName = "native"
+) -> PackedModel:
+    """Random weights in these sizes of a GooseConfig, firing as often as wanted; in memory."""
+    precision = Precision(
+        planes=wanted.planes,
+        group=wanted.group,
+        steps=wanted.steps,
+        code=wanted.code,
+        threshold=gaussian_threshold(wanted.density),
+        rotate=wanted.steps > 0,
+    )
+    config, tensors, matrices = random_student(sizes, precision)
+    model = PackedModel(folder=Path(), config=config, tensors=tensors, matrices=matrices, crc32="")
+    ids = random_tokens(CALIBRATION, vocabulary=config["vocab_size"])
+    if wanted.steps:
+        model = with_density(model, wanted.density, tokens=ids, backend=backend)
+    return with_spread(model, SPREAD, tokens=ids, backend=backend)
 
 
 class Student(NamedTuple):

@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asnn_goose.cli.benching import Random, random_model
-from asnn_goose.eval.calibrate import gaussian_threshold, with_density
+from asnn_goose.eval.firing import gaussian_threshold, with_density
+from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.eval.spike_stats import densities, overall
-from asnn_goose.export.random_student import SHAPES
 from asnn_goose.infer.engine import Engine
 
 

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from asnn_goose.train.memory import peak_memory
+from asnn_goose.meter import peak_memory
 
 
 def test_peak_grows_with_what_is_held_and_stays() -> None:
@@ -20,7 +20,7 @@ def test_peak_grows_with_what_is_held_and_stays() -> None:
 def test_a_parent_does_not_count() -> None:
     held = torch.ones(200_000_000)  # 0.8 GB
     script = (
-        "from asnn_goose.train.memory import peak_memory; import torch;"
+        "from asnn_goose.meter import peak_memory; import torch;"
         "print(peak_memory(torch.device('cpu')))"
     )
     found = subprocess.run(
