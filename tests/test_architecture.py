@@ -18,24 +18,25 @@ import pytest
 PACKAGE = "asnn_goose"
 SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
-GROUND = {"trace", "disk", "meter", "sources"}
+GROUND = {"trace", "disk", "meter", "names", "sources"}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
     "disk": set(),
     "meter": set(),
-    "sources": {"disk"},
+    "names": set(),
+    "sources": {"disk", "names"},
     "shape": set(),
-    "ops": {"_native"},
-    "format": {"shape", "disk"},
-    "model": {"ops", "trace", "sources", "shape"},
-    "data": {"format", "trace", "sources", "disk"},
-    "losses": {"ops", "trace"},
+    "ops": {"_native", "names"},
+    "format": {"shape", "disk", "names"},
+    "model": {"ops", "trace", "sources", "shape", "names"},
+    "data": {"format", "trace", "sources", "disk", "names"},
+    "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
     "eval": GROUND | {"ops", "model", "data", "format", "shape", "infer"},
-    "export": {"ops", "model", "format", "shape", "disk"},
-    "infer": {"format", "shape", "disk", "_native"},
+    "export": {"ops", "model", "format", "shape", "disk", "names"},
+    "infer": {"format", "shape", "disk", "names", "_native"},
     "report": set(),
     "recipe": RECIPE_MAY,
     "teachers": RECIPE_MAY | TRAIN_MAY | {"recipe"},
@@ -44,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | TRAIN_MAY
     | {"recipe", "teachers", "study", "report", "export", "infer", "shape"},
 }
-TORCHLESS = {"shape", "format", "infer", "disk"}
+TORCHLESS = {"shape", "format", "infer", "disk", "names"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300
