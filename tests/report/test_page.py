@@ -107,7 +107,7 @@ def test_the_page_has_stages_scores_curves_and_recipe(run: Path) -> None:
     assert page.cells[-5:] == ["austen", "student", "1,234", "30.00", "1.500"]
     assert "600 of 600 tokens (100%)" in text
     assert "my &amp; run" in text
-    assert "name = &quot;&lt;b&gt;&quot;" in text
+    assert "name = &#34;&lt;b&gt;&#34;" in text
     for label in ("attention_output", "kl", "ce", "learning rate", "tokens/s", "gradient norm"):
         assert label in text[text.index("<svg") :]
 

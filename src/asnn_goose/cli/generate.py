@@ -101,7 +101,7 @@ def generate(
         greedy=greedy,
     )
     tell = partial(typer.echo, err=True)
-    source = source_of(model, engine=engine and engine.value, threads=threads, tell=tell)
+    source = source_of(model, engine=engine.value if engine else None, threads=threads, tell=tell)
     stops = stop_strings(stop)
     written = Continuation(
         source, text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going, stops=stops

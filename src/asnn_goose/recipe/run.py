@@ -22,7 +22,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, resume: bool, progress: Progre
     with own_threads():
         plan = build_run(recipe, tell=progress.on_message)
         run(plan, out=folder, resume=resume, progress=progress)
-    return plan.accelerator.is_main_process
+    return bool(plan.accelerator.is_main_process)
 
 
 def is_complete(folder: Path, recipe: Recipe) -> bool:

@@ -111,7 +111,7 @@ class Study:
 
     grid: Grid
     out: Path
-    cell: Sequence[str] = CELL
+    cell: Sequence[str] = field(default_factory=lambda: CELL)
     workers: int = 2
     tell: Callable[[str], None]
     on_run: Callable[[Advance], None]

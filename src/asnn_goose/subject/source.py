@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
-from typing import Literal, Protocol
+from typing import Protocol
 
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.text import Vocabulary, until_stop
+from asnn_goose.names import check_name
 from asnn_goose.places import student_folder
 
-EngineName = Literal["native", "torch"]
+ENGINES = ("native", "torch")
 
 
 class Source(Protocol):
@@ -31,17 +32,18 @@ class Source(Protocol):
 def source_of(
     name_or_path: str,
     *,
-    engine: EngineName | None = None,
+    engine: str | None = None,
     threads: int | None = None,
     tell: Callable[[str], None],
 ) -> Source:
     """The model on what runs it; without a wish students run on the engine, teachers in PyTorch.
 
-    PyTorch is imported only where it is needed. Raises SubjectError for no model, and what the
-    engine or the teacher's loading raises.
+    PyTorch is imported only where it is needed. Raises ValueError for an engine that there is not,
+    SubjectError for no model, and what the engine or the teacher's loading raises.
     """
     if engine is None:
         engine = "torch" if student_folder(name_or_path) is None else "native"
+    check_name(ENGINES, engine, setting="engine")
     if engine == "native":
         from asnn_goose.subject.engine_model import load_engine
 

@@ -13,6 +13,11 @@ from asnn_goose.eval.comparison import Protocol
 from asnn_goose.eval.texts import Text, text_named, windows_of
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+
+
 def test_groups_are_splits_of_the_training_texts() -> None:
     trained = ("sotu", "factbook")
     assert text_named("in-domain", trained_on=trained).parts == (

@@ -6,9 +6,9 @@ import io
 from dataclasses import replace
 
 import pytest
-from asnn_goose.cli.watching import Lines, Live, Messages, watcher
 from rich.console import Console
 
+from asnn_goose.cli.progress import LiveSteps, MessagesOnly, StepLines, watcher
 from asnn_goose.train.progress import StepInfo
 
 INFO = StepInfo(
@@ -42,7 +42,7 @@ def printed(console: Console) -> list[str]:
 
 
 def test_a_line_has_loss_speed_memory_and_time_left(console: Console) -> None:
-    Lines(console).on_step(INFO)
+    StepLines(console).on_step(INFO)
     (line,) = printed(console)
     for part in ("align (1 of 2)", "1/100", "loss 0.2500", "1,345 tokens/s", "1.2 GB"):
         assert part in line
@@ -51,13 +51,13 @@ def test_a_line_has_loss_speed_memory_and_time_left(console: Console) -> None:
 
 
 def test_several_terms_are_named(console: Console) -> None:
-    Lines(console).on_step(replace(INFO, terms={"kl": 0.2, "cross_entropy": 0.05}))
+    StepLines(console).on_step(replace(INFO, terms={"kl": 0.2, "cross_entropy": 0.05}))
     assert "loss 0.2500 (kl 0.2000, cross_entropy 0.0500)" in printed(console)[0]
 
 
 def test_lines_come_every_twenty_seconds_and_at_edges(console: Console) -> None:
     now = 0.0
-    lines = Lines(console, clock=lambda: now)
+    lines = StepLines(console, clock=lambda: now)
     for step in range(1, 101):
         lines.on_step(replace(INFO, step=step))
         now += 1.0
@@ -68,7 +68,7 @@ def test_lines_come_every_twenty_seconds_and_at_edges(console: Console) -> None:
 
 def test_messages_are_printed_as_they_are(console: Console) -> None:
     text = "saved runs/demo/checkpoints/step-00000120 [bold] " + "x" * 90
-    for view in (Lines(console), Messages(console)):
+    for view in (StepLines(console), MessagesOnly(console)):
         view.on_message(text)
     assert printed(console) == [text, text]
 
@@ -85,10 +85,10 @@ def test_a_log_gets_lines_and_a_terminal_a_bar(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     with watcher(console, quiet=False) as view:
-        assert isinstance(view, Lines)
+        assert isinstance(view, StepLines)
     terminal = Console(file=io.StringIO(), width=160, force_terminal=True)
     with watcher(terminal, quiet=False) as view:
-        assert isinstance(view, Live)
+        assert isinstance(view, LiveSteps)
         view.on_step(INFO)
         view.on_message("saved")
         view.on_step(replace(INFO, step=50, tokens_seen=100_000))
