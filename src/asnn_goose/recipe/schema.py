@@ -15,8 +15,8 @@ from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.goose.config import check_words
 from asnn_goose.names import hint
+from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
-from asnn_goose.recipe.numbers import Count
 from asnn_goose.recipe.run_tables import (
     DataTable,
     EvalTable,

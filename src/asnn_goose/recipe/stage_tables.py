@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import Field, create_model, model_validator
 
-from asnn_goose.recipe.numbers import Count
+from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.table import Positive, Share, Table
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
