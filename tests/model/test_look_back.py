@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from asnn_goose.model import GooseForCausalLM, Teacher, convert
-from asnn_goose.model.starts.look_back import LEAST, looking_back
+from asnn_goose.model.mixers.rwkv7.inherit import LOOKS_BACK
+from asnn_goose.model.starts.look_back import looks_back
 
 
 @pytest.fixture
@@ -34,13 +35,12 @@ def backward(llama: Callable[..., Teacher]) -> Teacher:
 
 
 def test_the_head_that_looks_back_is_found(backward: Teacher) -> None:
-    found_LH = looking_back(backward, rope_theta=10_000.0)
+    found_LH = looks_back(backward)
     assert found_LH.shape == (3, 4)
-    assert found_LH[1, 2] > LEAST
+    assert found_LH[1, 2] > LOOKS_BACK
     rest = found_LH.clone()
     rest[1, 2] = 0
-    assert rest.max() < LEAST / 2
-    assert looking_back(backward, rope_theta=None)[1, 2] < LEAST
+    assert rest.max() < LOOKS_BACK / 2
 
 
 def test_its_values_start_shifted_and_no_others(backward: Teacher) -> None:
@@ -58,15 +58,10 @@ def test_a_shifted_value_is_that_of_the_token_before(
     plain = model.trace(tokens_BT, frozenset({"mixer_in"})).mixer_in
     for block in model.blocks:
         block.mixer.value_shift.mix.zero_()
-    before = model.drive(plain).values
+    before = model.drive(plain).signal("values")
     for block in model.blocks:
         block.mixer.value_shift.mix.fill_(1.0)
-    after = model.drive(plain).values
+    after = model.drive(plain).signal("values")
     for old, new in zip(before, after, strict=True):
         assert torch.allclose(new[:, 1:], old[:, :-1], atol=1e-5)
         assert not new[:, 0].any()
-
-
-def test_both_shifts_are_refused(teacher: Teacher) -> None:
-    with pytest.raises(ValueError, match="value_shift = True: needs token_shift = False"):
-        convert(teacher, value_shift=True, token_shift=True)

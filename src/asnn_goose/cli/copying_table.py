@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from asnn_goose.cli.tables import plain_table
 from asnn_goose.eval.comparison import Measurement
 from asnn_goose.eval.copying import DISTANCES, KINDS, Losses, Probes
 
 
 def copying_table(found: Sequence[Measurement]) -> Table:
     """Nats a token by text and model; the share of the tokens stands in the model's first row."""
-    made = Table(box=None, pad_edge=False)
-    made.add_column("nats by what stood before")
-    made.add_column("model")
-    for heading in (*KINDS, *DISTANCES):
-        made.add_column(heading, justify="right", no_wrap=True)
+    made = plain_table("nats by what stood before", "model", *KINDS, *DISTANCES, words=2)
     for text in dict.fromkeys(row.text for row in found):
         rows = [row for row in found if row.text == text]
         made.add_row(text, "share", *(_share(part, rows[0]) for part in _parts(rows[0])))

@@ -1,23 +1,26 @@
-"""Configuration of a Goose student."""
+"""What a student is set to: the fields of its configuration, which mixers and MLPs read."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 
-from asnn_goose.model.parts.precision import MIXER_NAMES, check_fit, check_words
+from asnn_goose.model.parts.norm import NORMS
+from asnn_goose.names import check_name
 
-CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, Collection[str]] = {
     "gate": ("sigmoid", "one_plus", "none"),
     "v_first": ("mix", "detached", "none"),
-    "mlp": ("gated", "plain", "channel_mix"),
-    "norm": ("rms", "layer"),
+    "norm": NORMS,
+    "hidden_act": ACT2FN,
 }
-"""Settings that take one of a few words."""
+"""Settings that take one of a few words; those of mixer and MLP stand in `goose.config`."""
 
 
-class GooseConfig(PreTrainedConfig):
+class StudentSettings(PreTrainedConfig):
     """Shape and parts of a student; every part of the RWKV-7 mixer can be switched on its own.
 
     Shape: vocab_size, hidden_size (D), num_hidden_layers (L), num_attention_heads (H),
@@ -26,8 +29,8 @@ class GooseConfig(PreTrainedConfig):
     Mixer (methods: Peng et al. 2025, arXiv 2503.14456):
       mixer            row of `asnn_goose.model.mixers.MIXERS`
       token_shift      mix every input with the token before it
-      value_shift      mix every channel of v with the token before it instead (ours): with `bonus`
-                       a head looks one token back without its state
+      value_shift      mix every channel of v with the token before it (ours): with `bonus` a head
+                       can look one token back without its state
       decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
       gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
       v_first          mix the first block's values into later ones: "mix", "detached" (no
@@ -52,8 +55,6 @@ class GooseConfig(PreTrainedConfig):
 
     Raises ValueError that names the setting, the value found and what would be right.
     """
-
-    model_type = "asnn_goose"
 
     vocab_size: int = 49152
     hidden_size: int = 576
@@ -111,32 +112,9 @@ class GooseConfig(PreTrainedConfig):
         """Width inside the mixer: heads times head size."""
         return self.num_attention_heads * self.head_size
 
-    @property
-    def matrix_columns(self) -> dict[str, int]:
-        """Columns of every matrix of a block, by the names that `precision` uses."""
-        mixer = dict.fromkeys(MIXER_NAMES, self.hidden_size) | {"output": self.mixer_size}
-        if self.mlp in ("gated", "plain"):
-            names = ("gate", "up") if self.mlp == "gated" else ("up",)
-            inner = dict.fromkeys(names, self.hidden_size)
-            return mixer | inner | {"down": self.intermediate_size}
-        return mixer | {"mlp_key": self.hidden_size, "mlp_value": self.intermediate_size}
-
-    def check_precision(self) -> None:
-        """Raise ValueError where `precision` does not fit this very shape, or shifts come twice.
-
-        A student makes this check, not the configuration: the one in a recipe's [student] has
-        no shape before a teacher is known.
-        """
-        if self.value_shift and self.token_shift:
-            raise ValueError("value_shift = True: needs token_shift = False, which it stands for")
-        check_fit(self.precision or {}, columns=self.matrix_columns, layers=self.num_hidden_layers)
-
     def _check(self) -> None:
-        check_words(self.precision)
         for setting, allowed in CHOICES.items():
-            found = getattr(self, setting)
-            if found not in allowed:
-                raise ValueError(f"{setting} = {found!r}: choose one of {', '.join(allowed)}")
+            check_name(allowed, getattr(self, setting), setting=setting)
         sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
         for setting in (*sizes, "head_size", "intermediate_size"):
             if getattr(self, setting) < 1:
