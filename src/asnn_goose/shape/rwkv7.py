@@ -61,7 +61,7 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("qk_norm", "query_norm.weight", (size,)),
         ("qk_norm", "key_norm.weight", (size,)),
     ):
-        if settings.get(switch, False):  # a packed file does not say qk_norm, and has none
+        if settings.get(switch, False):  # a packed file does not say qk_norm
             yield Vector(name=name, shape=shape)
 
 
@@ -76,7 +76,7 @@ def _state(settings: Settings) -> tuple[State, ...]:
     """
     heads, size = settings["num_attention_heads"], settings["head_size"]
     last = [State(name="shift", shape=(settings["hidden_size"],))]
-    if settings.get("value_shift", False):  # a packed file does not say it, and has none
+    if settings.get("value_shift", False):  # older files do not say it, and have none
         last.append(State(name="value", shape=(heads * size,)))
     return *last, State(name="wkv", shape=(heads, size, size))
 
@@ -105,7 +105,7 @@ RWKV7 = Half(
         **{name: _rank() for name in RANKS},
         "gate": setting("sigmoid", Words(("sigmoid", "one_plus", "none"))),
         "v_first": setting("mix", Words(("mix", "detached", "none"))),
-        "value_shift": setting(False, Switch(), packed=Only(False)),
+        "value_shift": setting(False, Switch(), later=True),
         "removal_key": _switch(True),
         "key_replacement": _switch(True),
         "bonus": _switch(True),
