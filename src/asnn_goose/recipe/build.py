@@ -8,9 +8,7 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.data.shards import Shard, shard
 from asnn_goose.model import (
     GooseConfig,
     GooseForCausalLM,
@@ -31,6 +29,7 @@ from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
 from asnn_goose.recipe.tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.teachers import load_teachers, stage_teacher
+from asnn_goose.recipe.texts import load_texts
 from asnn_goose.train.plan import RunPlan, RunSettings
 from asnn_goose.train.trackers import check_installed
 
@@ -54,7 +53,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     for teacher in teachers.values():
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
-        shards, held_out = _texts(recipe, tokenizer, tell)
+        shards, held_out = load_texts(recipe, tokenizer, tell=tell)
     planner = StagePlanner(
         recipe=recipe,
         student=student,
@@ -137,19 +136,6 @@ def _about_student() -> Iterator[None]:
         yield
     except ValueError as error:
         raise RecipeError(f"student: {error}") from error
-
-
-def _texts(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
-) -> tuple[list[Shard], list[Shard]]:
-    """Shards to train on, and those held out where a stage ends by validation."""
-    shards = []
-    for name in recipe.data.train:
-        tell(f"reading {name}")
-        shards.append(shard(name, "train", tokenizer))
-    validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
-    names = recipe.data.train if validated else ()
-    return shards, [shard(name, "validation", tokenizer) for name in names]
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
