@@ -24,6 +24,7 @@ class Corpus:
     read             gives the documents found at such a place
     megabytes        about how much text it gives
     broad            its share of the mixture `broad`, in percent; 0 where it is none of it
+    piece            characters of what is dealt to the splits, where chapters are too few for that
     tidied           paragraphs that come twice are dropped, and long documents cut in parts
     only_evaluated   the whole text is "test": nothing of it may be trained on
     """
@@ -38,6 +39,7 @@ class Corpus:
     megabytes: float
     place: str = ""
     broad: float = 0.0
+    piece: int | None = None
     tidied: bool = True
     only_evaluated: bool = False
 
@@ -48,4 +50,8 @@ class Corpus:
     def documents(self) -> Iterator[Document]:
         """All documents, read from the packages, which are fetched on first use."""
         read = (d for package in self.packages for d in self.read(package.fetch() / self.place))
-        return parted(unrepeated(read)) if self.tidied else read
+        if not self.tidied:
+            return read
+        if self.piece is not None:
+            return parted(unrepeated(read), characters=self.piece, groups=True)
+        return parted(unrepeated(read))

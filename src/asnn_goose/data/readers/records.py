@@ -85,9 +85,8 @@ def _turns(messages: list[list[dict[str, Any]]]) -> list[tuple[str, str]]:
 
 
 def _description(stanza: str) -> Iterator[Document]:
-    head, _, body = stanza.partition("\nDescription-")
-    name = head.splitlines()[0].removeprefix("Package: ")
-    title, _, rest = body.partition(": ")[2].partition("\n")
+    name = stanza.partition("\n")[0].removeprefix("Package: ")
+    title, _, rest = stanza.partition("\nDescription-en: ")[2].partition("\n")
     # Lines of prose are indented by one blank; by more, they are lists. A lone dot is a blank line.
     lines = ("" if line.strip() == "." else line for line in rest.splitlines())
     text = "\n".join(line if not line.startswith("  ") else f"\n{line}\n" for line in lines)
