@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from asnn_goose.eval.meter import resident_mib
+from asnn_goose.meter import resident_mib
 from asnn_goose.model import GooseCache, convert, load_teacher
 
 FIRST = 100

@@ -18,26 +18,37 @@ import pytest
 PACKAGE = "asnn_goose"
 SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
-TRAIN_MAY = {"ops", "format", "model", "data", "losses", "trace", "sources"}
-RECIPE_MAY = {"data", "model", "losses", "train", "eval"}
+GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources"}
+TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
+RECIPE_MAY = GROUND | {"shape", "data", "model", "losses", "train", "eval"}
+TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
+STUDY_MAY = TEACHERS_MAY | {"subject", "report"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
-    "sources": set(),
-    "ops": {"_native"},
-    "format": set(),
-    "model": {"ops", "trace", "sources"},
-    "data": {"format", "trace", "sources"},
-    "losses": {"ops", "trace"},
+    "disk": set(),
+    "meter": set(),
+    "names": set(),
+    "numbers": set(),
+    "places": {"shape"},
+    "sources": {"disk", "names"},
+    "shape": set(),
+    "ops": {"_native", "names"},
+    "format": {"shape", "disk", "names"},
+    "model": {"ops", "trace", "sources", "shape", "names", "places"},
+    "data": {"format", "trace", "sources", "disk", "names"},
+    "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
-    "eval": {"ops", "model", "data", "trace", "format", "infer"},
-    "export": {"ops", "model", "format"},
-    "infer": {"format", "_native"},
-    "report": set(),
+    "eval": GROUND | {"ops", "model", "data", "format", "shape", "infer"},
+    "export": {"ops", "model", "format", "shape", "disk", "names"},
+    "infer": {"format", "shape", "disk", "names", "_native"},
+    "subject": GROUND | {"model", "export", "infer", "eval", "data", "format"},
+    "report": {"disk"},
     "recipe": RECIPE_MAY,
-    "study": RECIPE_MAY | TRAIN_MAY | {"recipe"},
-    "cli": RECIPE_MAY | TRAIN_MAY | {"recipe", "study", "report", "export", "infer"},
+    "teachers": TEACHERS_MAY,
+    "study": STUDY_MAY,
+    "cli": STUDY_MAY | {"study", "teachers", "export", "infer", "shape"},
 }
-TORCHLESS = {"format", "infer"}
+TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

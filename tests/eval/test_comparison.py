@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
-from asnn_goose.eval.meter import measured
 from asnn_goose.eval.perplexity import TraceFn, Window
+from asnn_goose.meter import measured
 from asnn_goose.trace import Trace
 
 V = 16

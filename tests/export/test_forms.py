@@ -6,8 +6,8 @@ import torch
 
 from asnn_goose.export.forms import ExportError, dense, int8_rows, one, planes, projection, spikes
 from asnn_goose.format.planes import unpack_planes
-from asnn_goose.model.goose.precision import Precision
-from asnn_goose.model.goose.projection import Projection
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.ops.ternary import Ternary, absmean
 
 

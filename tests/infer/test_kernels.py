@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.infer.reference_spikes import encode_fixed
+from asnn_goose.infer.reference.spikes import encode_fixed
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.spike_codes import encode, encode_at, levels
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from asnn_goose.export.forms import ExportError
-from asnn_goose.infer.reference import Reference
-from asnn_goose.infer.reference_spikes import Neurons, encode_fixed
+from asnn_goose.infer.reference.model import Reference
+from asnn_goose.infer.reference.spikes import Neurons, encode_fixed
 from asnn_goose.model.neurons import NEURONS
 
 Make = Callable[..., Any]

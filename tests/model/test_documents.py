@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel
 
-from asnn_goose.model.documents import document_mask, document_positions
+from asnn_goose.model.parts.documents import document_mask, document_positions
 
 DOCUMENTS_BT = torch.tensor([[4, 4, 4, 5, 6, 6, 6, 6], [1, 1, 1, 1, 1, 1, 1, 2]])
 SIZES = {"vocab_size": 31, "bos_token_id": 0, "eos_token_id": 0}

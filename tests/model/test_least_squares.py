@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.model import GooseForCausalLM
-from asnn_goose.model.goose.least_squares import STREAM, fit_outputs
+from asnn_goose.model.starts.least_squares import STREAM, fit_outputs
 from asnn_goose.trace import Trace
 
 Fresh = Callable[..., GooseForCausalLM]

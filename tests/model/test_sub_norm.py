@@ -9,8 +9,8 @@ from torch import Tensor
 from asnn_goose.export.forms import ExportError, projection
 from asnn_goose.export.packed import PackSettings, pack
 from asnn_goose.model import GooseForCausalLM
-from asnn_goose.model.goose.groups import parameter_group
-from asnn_goose.model.goose.sub_norm import SubNorm
+from asnn_goose.model.parts.groups import parameter_group
+from asnn_goose.model.parts.sub_norm import SubNorm
 
 Fresh = Callable[..., GooseForCausalLM]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from asnn_goose.model import convert, load_teacher
-from asnn_goose.model.lab_teacher import lab_config
+from asnn_goose.teachers.lab_teacher import lab_config
 from asnn_goose.trace import NEEDS
 
 FOLDER = Path(__file__).resolve().parents[2] / "lab" / "teacher"

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asnn_goose.train import checkpoint, durable
+from asnn_goose import disk
+from asnn_goose.train import checkpoint
 from asnn_goose.train.errors import CheckpointError, RunFolderError, TrainingDiverged
 from asnn_goose.train.loop import run
 
@@ -115,7 +116,7 @@ def test_full_disk_while_the_model_is_written(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "sync", sync)
+        patch.setattr(disk, "sync", sync)
         with pytest.raises(RunFolderError, match="make room"):
             tiny.train(tmp_path / "run")
     assert not (tmp_path / "run" / "model").exists()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asnn_goose.model import GooseForCausalLM
-from asnn_goose.train import calibration
+from asnn_goose.train import starts
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import Starts
@@ -94,7 +94,7 @@ def test_calibration_leaves_data_and_mode_as_they_were(tiny: ModuleType) -> None
     student, place = plan.stage.student, plan.loader.state()
     student.train().set_precision(plan.precision)
     before = student.blocks[0].mlp.up.weight.clone()
-    calibration.start(plan, device=torch.device("cpu"), tell=lambda text: None)
+    starts.start(plan, device=torch.device("cpu"), tell=lambda text: None)
     assert plan.loader.state() == place
     assert student.training
     assert not torch.equal(student.blocks[0].mlp.up.weight, before)
@@ -142,7 +142,7 @@ def test_channels_are_balanced_before_the_precision_falls(tiny: ModuleType) -> N
         plan = replace(plan, starts=Starts(balance=64, balance_strength=strength))
         norm, told = plan.stage.student.blocks[1].mlp_norm, list[str]()
         before = norm.weight.detach().clone()
-        calibration.start(plan, device=torch.device("cpu"), tell=told.append)
+        starts.start(plan, device=torch.device("cpu"), tell=told.append)
         assert told[0].startswith("balanced the channels of")
         divided[strength] = (before / norm.weight.detach()).log()
         assert abs(float(divided[strength].mean())) < 1e-4  # a geometric mean of 1

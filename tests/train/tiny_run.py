@@ -18,7 +18,7 @@ from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard, ShardMeta
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
 from asnn_goose.model.convert import convert
-from asnn_goose.model.goose.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import parameter_group, trainable
 from asnn_goose.model.teacher import Teacher
 from asnn_goose.trace import Batch, Trace
 from asnn_goose.train.errors import TrainError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +68,7 @@ def fetch(
 
     What is ready already is not done again, so a fetch that was interrupted goes on.
     """
-    from asnn_goose.cli.subject import load_tokenizer
+    from asnn_goose.subject.torch_model import load_tokenizer
     from asnn_goose.data.prepare import prepare, splits_of
     from asnn_goose.data.shards import tokenised_meta
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from asnn_goose import __version__
-from asnn_goose.eval.meter import measured
 from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
+from asnn_goose.meter import measured
 
 PACKAGES = ("torch", "transformers", "numpy")
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from asnn_goose.export.forms import Arrays, ExportError, dense, floats
 from asnn_goose.model import GooseConfig, GooseForCausalLM
-from asnn_goose.model.goose.projection import Projection
-from asnn_goose.model.mixers.low_rank import LowRank
+from asnn_goose.model.parts.low_rank import LowRank
+from asnn_goose.model.parts.projection import Projection
 
 FORMAT = "asnn_goose_compact"
 TRITS = 5

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.neurons import Neuron
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.ops.ternary import Ternary
 
 Arrays = dict[str, NDArray[Any]]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.format.errors import PackedError, wrong
+from asnn_goose.shape.errors import PackedError, wrong
 
 CONFIG_BYTES = 1 << 20
 
@@ -41,8 +41,3 @@ def read_object(file: Path) -> dict[str, Any]:
     if len(text) > CONFIG_BYTES:
         raise wrong(file, "its size", f"over {CONFIG_BYTES} bytes", "that of a configuration")
     return parse_object(text, file=file, what="the text")
-
-
-def is_size(value: object) -> bool:
-    """True for a whole number of at least 0 that is no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

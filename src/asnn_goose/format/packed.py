@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.checks import check_tensors
-from asnn_goose.format.errors import PackedError, wrong
 from asnn_goose.format.json_file import parse_object, read_object
-from asnn_goose.format.layout import layout
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.planes import unpack_planes
-from asnn_goose.format.settings import checked_settings
+from asnn_goose.shape.errors import PackedError, wrong
+from asnn_goose.shape.settings import checked_settings
+from asnn_goose.shape.student import layout
 
 WEIGHTS, CONFIG = "packed.safetensors", "config.json"
 TOKENIZER_FILES = (

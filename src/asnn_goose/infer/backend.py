@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.infer.reference import Reference
+from asnn_goose.infer.reference.model import Reference
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel

@@ -16,18 +16,14 @@ from asnn_goose.model import (
     convert,
     student_config,
 )
-from asnn_goose.model.assistant import (
-    Assistant,
-    continued,
-    load_student,
-    student_place,
-)
+from asnn_goose.model.assistant import Assistant, continued, load_student
+from asnn_goose.places import student_place
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.identity import identity
+from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
-from asnn_goose.recipe.tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.teachers import load_teachers, stage_teacher
 from asnn_goose.recipe.texts import load_texts
 from asnn_goose.train.plan import RunPlan, RunSettings

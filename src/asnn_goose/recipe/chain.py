@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asnn_goose.model import TeacherError
-from asnn_goose.model.assistant import is_student
 from asnn_goose.model.lookup import check_teacher
+from asnn_goose.places import is_student
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.load import load_recipe
+from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
-from asnn_goose.recipe.tables import SCRATCH
 from asnn_goose.recipe.teachers import used_teachers
 from asnn_goose.train.folder import RunFolder
 from asnn_goose.train.trackers import check_installed

@@ -12,9 +12,9 @@ from torch import nn
 from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.shards import Shard
-from asnn_goose.model.goose.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import parameter_group, trainable
 from asnn_goose.recipe.schema import Recipe, StageTable
-from asnn_goose.train.ending import EndSettings
+from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.plan import StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES
@@ -86,8 +86,7 @@ class StagePlanner:
             seed=seed,
             precision=table.precision,
             starts=table.starts(),
-            dot=None if table.dot is None else table.dot.settings(),
-            project=None if table.project is None else table.project.settings(),
+            rule=table.rule(),
             watch=None if table.watch is None else table.watch.settings(),
             end=self._end(table, seed=seed),
             pool=None if subset is None else subset.pool,

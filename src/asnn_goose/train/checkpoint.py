@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from asnn_goose.train import durable
+from asnn_goose import disk
 from asnn_goose.train.errors import CheckpointError
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -69,7 +69,7 @@ def write(folder: Path, *, run_step: int, snapshot: Snapshot) -> Path:
     """
     path = path_of(folder, run_step)
     try:
-        with durable.new_folder(path) as temporary:
+        with disk.new_folder(path) as temporary:
             save_file(snapshot.model, temporary / _MODEL)
             save_file(snapshot.optimiser, temporary / _OPTIMISER)
             (temporary / _STATE).write_text(json.dumps(snapshot.state))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from asnn_goose.train import durable
+from asnn_goose import disk
 from asnn_goose.train.errors import RunFolderError
 from asnn_goose.train.metrics import MetricsLog
 from asnn_goose.train.plan import Saveable
@@ -38,10 +38,10 @@ class RunFolder:
         """Clear up after a crash and, for a new run, write the recipe."""
         with _reported(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            durable.remove_leftovers(self.path)
-            durable.remove_leftovers(self.checkpoints)
+            disk.remove_leftovers(self.path)
+            disk.remove_leftovers(self.checkpoints)
             if not self.recipe.exists():
-                durable.write_text(self.recipe, recipe_toml)
+                disk.write_text(self.recipe, recipe_toml)
 
     def rewind_metrics(self, run_step: int) -> None:
         """Drop the lines of metrics.jsonl past a step."""
@@ -58,7 +58,7 @@ class RunFolder:
         Raises RunFolderError where the disk does not take it.
         """
         try:
-            with durable.new_folder(self.model) as temporary:
+            with disk.new_folder(self.model) as temporary:
                 student.save_pretrained(temporary)
                 tokenizer.save_pretrained(temporary)
         except OSError as error:

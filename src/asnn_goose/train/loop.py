@@ -12,17 +12,17 @@ from typing import cast
 
 import torch
 
+from asnn_goose.meter import peak_memory
 from asnn_goose.ops.allocator import keep_freed_memory
-from asnn_goose.train import calibration, checkpoint, curriculum, guard, state, trackers
+from asnn_goose.train import checkpoint, curriculum, not_finite, resume, starts, trackers
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.folder import RunFolder, locked
-from asnn_goose.train.memory import peak_memory
-from asnn_goose.train.pace import Pace
 from asnn_goose.train.plan import RunPlan, Saveable, StagePlan
 from asnn_goose.train.progress import Progress, StepInfo
+from asnn_goose.train.resume import Position
 from asnn_goose.train.signals import StopSignals
-from asnn_goose.train.state import Position
+from asnn_goose.train.throughput import Pace
 from asnn_goose.train.trainer import (
     NotFiniteError,
     StageTrainer,
@@ -106,10 +106,10 @@ class _Loop:
             self._rewind_metrics()
             return None
         snapshot = checkpoint.read(self.saved)
-        self.position = state.check(self.plan, snapshot.state, tell=self._tell)
+        self.position = resume.check(self.plan, snapshot.state, tell=self._tell)
         self.pace = Pace(seconds=self.position.seconds)
-        state.restore_weights(self.plan.student, snapshot)
-        state.restore_orders(self.plan, snapshot)
+        resume.restore_weights(self.plan.student, snapshot)
+        resume.restore_orders(self.plan, snapshot)
         self._rewind_metrics()
         self._tell(f"resumed from {self.saved}")
         return snapshot if self.position.step else None
@@ -120,13 +120,13 @@ class _Loop:
 
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
-        state.change_precision(self.plan.student, stage)
+        resume.change_precision(self.plan.student, stage)
         if snapshot is None:
-            calibration.start(stage, device=self.accelerator.device, tell=self._tell)
+            starts.start(stage, device=self.accelerator.device, tell=self._tell)
         self._order_windows(stage)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
         if snapshot is not None:
-            state.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
+            resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
         self.pace.forget()
         for number in range(self.position.step, stage.steps):
             if self._step(trainer, number).ended:
@@ -243,7 +243,7 @@ class _Loop:
         that are not finite.
         """
         self._check_weights()
-        snapshot = state.capture(self.plan, self.position, trainer)
+        snapshot = resume.capture(self.plan, self.position, trainer)
         self.saved_at = time.monotonic()
         if not self.main:
             self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)
@@ -264,7 +264,7 @@ class _Loop:
         self._tell(f"saved {self.saved}")
 
     def _check_weights(self) -> None:
-        tensor = guard.bad_parameter(self.plan.student)
+        tensor = not_finite.bad_parameter(self.plan.student)
         if tensor is not None:
             before = self.plan.stages[max(0, self.position.stage - (self.position.step == 0))]
             raise TrainingDiverged(

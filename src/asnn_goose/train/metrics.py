@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.train.durable import sync, write_text
+from asnn_goose.disk import sync, write_text
 from asnn_goose.train.progress import StepInfo
 
 

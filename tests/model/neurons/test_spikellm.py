@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.model.goose.precision import Precision
-from asnn_goose.model.goose.projection import Projection
 from asnn_goose.model.neurons import MeanThreshold, SpikeLLM
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.ops.spike_codes import digits, step_weights
 
 

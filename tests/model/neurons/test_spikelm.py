@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.model.goose.precision import resolve
 from asnn_goose.model.neurons import SpikeLM
+from asnn_goose.model.parts.precision import resolve
 
 
 def rate(neuron: SpikeLM, h: Tensor) -> float:

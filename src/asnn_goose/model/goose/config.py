@@ -1,122 +1,37 @@
-"""Configuration of a Goose student."""
+"""The configuration of a student, held to the tables of mixers and MLPs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from transformers import PreTrainedConfig
-
-from asnn_goose.model.goose.precision import MIXER_NAMES, check_fit, check_words
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "gate": ("sigmoid", "one_plus", "none"),
-    "v_first": ("mix", "detached", "none"),
-    "mlp": ("gated", "plain", "channel_mix"),
-    "norm": ("rms", "layer"),
-}
-"""Settings that take one of a few words."""
+from asnn_goose.model.mixers import MIXERS
+from asnn_goose.model.mixers.mixer import Mixer
+from asnn_goose.model.mlps import MLPS
+from asnn_goose.model.mlps.mlp import MLP
+from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.precision import Places, check_fit, check_table
+from asnn_goose.names import lookup
 
 
-class GooseConfig(PreTrainedConfig):
-    """Shape and parts of a student; every part of the RWKV-7 mixer can be switched on its own.
-
-    Shape: vocab_size, hidden_size (D), num_hidden_layers (L), num_attention_heads (H),
-    head_size (N), intermediate_size of the MLP.
-
-    Mixer (methods: Peng et al. 2025, arXiv 2503.14456):
-      mixer            row of `asnn_goose.model.mixers.MIXERS`
-      token_shift      mix every input with the token before it
-      decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
-      gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
-      v_first          mix the first block's values into later ones: "mix", "detached" (no
-                       gradient into the first block, ARWKV) or "none"
-      removal_key      separate direction k * k_k for what the state forgets
-      key_replacement  scale the written key with the learning rate through k_a
-      bonus            the current token's own term through r_k
-      group_norm       normalise every head's output
-      rope             rotate r and k by position (RADLADS), with `rope_theta`
-      qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
-
-    Rest: mlp ("gated" as in Llama, "plain" as in GPT-2, "channel_mix" as in RWKV-7), hidden_act,
-    norm, norm_eps, embedding_norm (an extra norm on the embedding, as in RWKV), biases,
-    tie_word_embeddings; n_positions, the learned positions that are added to the embedding (as in
-    GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows of the
-    vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
-
-    Precision: a table from matrices to the fields of `asnn_goose.model.goose.precision.Precision`.
-    Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"
-    for every one of them, each with a layer in front where only that one is meant: "12.down",
-    "12.*". The most specific wins, field by field.
+class GooseConfig(StudentSettings):
+    """What Transformers saves and loads; the settings themselves are those of StudentSettings.
 
     Raises ValueError that names the setting, the value found and what would be right.
     """
 
     model_type = "asnn_goose"
 
-    vocab_size: int = 49152
-    hidden_size: int = 576
-    num_hidden_layers: int = 30
-    num_attention_heads: int = 9
-    head_size: int = 64
-    intermediate_size: int = 1536
-
-    mixer: str = "rwkv7"
-    token_shift: bool = True
-    decay_rank: int = 0
-    rate_rank: int = 0
-    value_rank: int = 0
-    gate_rank: int = 0
-    gate: str = "sigmoid"
-    v_first: str = "mix"
-    removal_key: bool = True
-    key_replacement: bool = True
-    bonus: bool = True
-    group_norm: bool = True
-    rope: bool = False
-    rope_theta: float = 10000.0
-    qk_norm: bool = False
-    qkv_bias: bool = False
-    output_bias: bool = False
-
-    mlp: str = "channel_mix"
-    hidden_act: str = "silu"
-    mlp_bias: bool = False
-    norm: str = "layer"
-    norm_eps: float = 1e-5
-    embedding_norm: bool = True
-    tie_word_embeddings: bool = False
-    n_positions: int = 0
-    real_vocab_size: int = 0
-    precision: dict[str, Any] | None = None
-
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    pad_token_id: int | None = None
-    use_cache: bool = True
-
     def __post_init__(self, **kwargs: Any) -> None:
-        self.decay_rank = self.decay_rank or published_rank(2.5, self.hidden_size)
-        self.rate_rank = self.rate_rank or published_rank(2.5, self.hidden_size)
-        self.value_rank = self.value_rank or published_rank(1.7, self.hidden_size)
-        self.gate_rank = self.gate_rank or published_rank(5.0, self.hidden_size)
-        self.precision = {} if self.precision is None else self.precision
-        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
-        self._check()
-
-    @property
-    def mixer_size(self) -> int:
-        """Width inside the mixer: heads times head size."""
-        return self.num_attention_heads * self.head_size
+        super().__post_init__(**kwargs)
+        lookup(MIXERS, self.mixer, setting="mixer")
+        lookup(MLPS, self.mlp, setting="mlp")
+        check_table(self.precision, places=_places(self))
 
     @property
     def matrix_columns(self) -> dict[str, int]:
         """Columns of every matrix of a block, by the names that `precision` uses."""
-        mixer = dict.fromkeys(MIXER_NAMES, self.hidden_size) | {"output": self.mixer_size}
-        if self.mlp in ("gated", "plain"):
-            names = ("gate", "up") if self.mlp == "gated" else ("up",)
-            inner = dict.fromkeys(names, self.hidden_size)
-            return mixer | inner | {"down": self.intermediate_size}
-        return mixer | {"mlp_key": self.hidden_size, "mlp_value": self.intermediate_size}
+        return MIXERS[self.mixer].columns(self) | MLPS[self.mlp].columns(self)
 
     def check_precision(self) -> None:
         """Raise ValueError where `precision` does not fit this very shape.
@@ -124,29 +39,31 @@ class GooseConfig(PreTrainedConfig):
         A student makes this check, not the configuration: the one in a recipe's [student] has
         no shape before a teacher is known.
         """
-        check_fit(self.precision or {}, columns=self.matrix_columns, layers=self.num_hidden_layers)
-
-    def _check(self) -> None:
-        check_words(self.precision)
-        for setting, allowed in CHOICES.items():
-            found = getattr(self, setting)
-            if found not in allowed:
-                raise ValueError(f"{setting} = {found!r}: choose one of {', '.join(allowed)}")
-        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-        for setting in (*sizes, "head_size", "intermediate_size"):
-            if getattr(self, setting) < 1:
-                raise ValueError(f"{setting} = {getattr(self, setting)}: must be at least 1")
-        if self.n_positions < 0:
-            raise ValueError(f"n_positions = {self.n_positions}: must be at least 0")
-        if not 0 <= self.real_vocab_size <= self.vocab_size:
-            raise ValueError(
-                f"real_vocab_size = {self.real_vocab_size}: must be 0 or at most the "
-                f"{self.vocab_size} rows of the vocabulary"
-            )
-        if self.rope and self.head_size % 2:
-            raise ValueError(f"head_size = {self.head_size}: rope = true needs an even head size")
+        check_fit(
+            self.precision or {},
+            columns=self.matrix_columns,
+            sites=MIXERS[self.mixer].sites,
+            layers=self.num_hidden_layers,
+        )
 
 
-def published_rank(factor: float, width: int) -> int:
-    """Low-rank size of RWKV-7: max(32, 32 * round(factor * sqrt(width) / 32))."""
-    return int(max(32, 32 * round(factor * width**0.5 / 32)))
+def check_words(precision: object) -> None:
+    """Raise ValueError for a table of precision that is wrong in every student."""
+    check_table(precision, places=_places(GooseConfig()))
+
+
+def sites() -> frozenset[str]:
+    """Signals of any mixer that may spike with no matrix behind them, as `precision` names them."""
+    return frozenset(site for mixer in MIXERS.values() for site in mixer.sites)
+
+
+def _places(settings: StudentSettings) -> Places:
+    """What any mixer and MLP has: a recipe may set precision before its teacher is known."""
+    names = dict.fromkeys(name for part in _parts() for name in part.columns(settings))
+    found = dict.fromkeys(site for mixer in MIXERS.values() for site in mixer.sites)
+    return Places(matrices=tuple(names), sites=tuple(found))
+
+
+def _parts() -> Iterator[type[Mixer] | type[MLP]]:
+    yield from MIXERS.values()
+    yield from MLPS.values()

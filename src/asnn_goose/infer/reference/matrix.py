@@ -1,0 +1,84 @@
+"""The oracle's matrices: dense or sums of ternary planes, behind analogue or spiking inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.format.planes import unpack_planes
+from asnn_goose.infer.reference.spikes import F32, Encoded, Neurons, hadamard
+
+Coding = Mapping[str, Mapping[str, Any]]
+"""Matrix or site -> steps, code and rotation of what comes in."""
+
+
+class Matrix:
+    """y = W x + b of one packed matrix, for one token at a time.
+
+    `weights` names the tensors of W, `name` those of everything else; they differ for a tied head.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tensors: Mapping[str, NDArray[Any]],
+        settings: Mapping[str, Any] | None = None,
+        *,
+        weights: str | None = None,
+    ) -> None:
+        self.neurons = Neurons(name, tensors, settings)
+        self.rotate = bool((settings or {}).get("rotate", False))
+        self.bias_M: F32 | None = tensors.get(f"{name}.bias")
+        weights = weights or name
+        self.scale: F32 | None = tensors.get(f"{weights}.scale")
+        if f"{weights}.planes" in tensors:
+            assert self.scale is not None
+            planes = tensors[f"{weights}.planes"]
+            self.codes_PMK: NDArray[np.int8] | None = unpack_planes(
+                planes, rows=self.scale.shape[2]
+            )
+        else:
+            self.codes_PMK = None
+            self.dense_MK = np.asarray(tensors[f"{weights}.weight"])
+
+    def __call__(self, x_K: F32) -> F32:
+        """fp32 (K,) -> fp32 (M,)."""
+        h_K = hadamard(x_K) if self.rotate else x_K
+        if self.neurons.steps:
+            y_M = self._spiking(self.neurons(h_K))
+        else:
+            y_M = self._dense(h_K) if self.codes_PMK is None else self._ternary(h_K)
+        return y_M if self.bias_M is None else y_M + self.bias_M
+
+    def row(self, number: int) -> F32:
+        """One row of dense weights: the embedding of a token."""
+        row_K = self.dense_MK[number].astype(np.float32)
+        return np.asarray(row_K if self.scale is None else row_K * self.scale[number])
+
+    def _spiking(self, encoded: Encoded) -> F32:
+        if self.codes_PMK is None:
+            return self._dense(encoded.amplitude * encoded.levels_K.astype(np.float32))
+        return np.asarray(encoded.amplitude * self._ternary(encoded.levels_K))
+
+    def _dense(self, x_K: F32) -> F32:
+        y_M = self.dense_MK.astype(np.float32) @ x_K
+        return y_M if self.scale is None else y_M * self.scale
+
+    def _ternary(self, q_K: NDArray[Any]) -> F32:
+        """Sum over planes and groups of scale times an integer (or, analogue, fp32) sum."""
+        assert self.codes_PMK is not None
+        assert self.scale is not None
+        y_M = np.zeros(self.scale.shape[2], np.float32)
+        for codes_MK, scale_GM in zip(self.codes_PMK, self.scale, strict=True):
+            parts = zip(
+                np.split(codes_MK, len(scale_GM), axis=1),
+                np.split(q_K, len(scale_GM)),
+                scale_GM,
+                strict=True,
+            )
+            for part_MK, part_K, scale_M in parts:
+                y_M += scale_M * (part_MK.astype(q_K.dtype) @ part_K).astype(np.float32)
+        return y_M

@@ -1,0 +1,1 @@
+"""RWKV-7 "Goose", the generalised delta rule."""

@@ -1,0 +1,150 @@
+"""RWKV-7 "Goose" time mixing (Peng et al. 2025, arXiv 2503.14456), every part switchable."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asnn_goose.model.mixers.mixer import MixerOutput
+from asnn_goose.model.mixers.rwkv7 import inherit, start
+from asnn_goose.model.mixers.rwkv7.weights import RECURRENCE, RWKV7Weights
+from asnn_goose.model.parts.attention import Attention
+from asnn_goose.model.parts.membranes import Membranes
+from asnn_goose.model.parts.state import State
+from asnn_goose.ops.rotary import rotate
+from asnn_goose.ops.wkv7 import wkv7
+from asnn_goose.ops.wkv7.documents import wkv7_by_document
+from asnn_goose.trace import Window
+
+DECAY_RATE = math.exp(-0.5)
+"""Largest decay exponent: log w lies in (-0.6065, 0)."""
+
+_SIGNALS = ("queries", "keys", "values", *RECURRENCE)
+
+
+class RWKV7Mixer(RWKV7Weights):
+    """Generalised delta rule S_t = S_{t-1}(diag w - kappa (a kappa)^T) + v k^T; y = S r.
+
+    The values of block 0, which later blocks mix in, are what mixers carry to each other. The
+    state is the last input, where tokens are shifted, and the matrix memory (B,H,N,N) with axes
+    [value, key].
+    """
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        carry: Tensor | None,
+        state: State | None,
+        window: Window,
+        membranes: Membranes,
+    ) -> MixerOutput:
+        """Mix tokens of x (B,T,D); `carry` are the values of block 0 (B,T,inner)."""
+        mask_BT = window.mask_BT
+        if mask_BT is not None:
+            x_BTD = x_BTD * mask_BT.unsqueeze(-1)
+        inputs = self._shifted(x_BTD, state, window)
+        r_BTC, k_BTC = self.receptance(inputs[0], membranes), self.key(inputs[2], membranes)
+        k_BTC = membranes.spikes("k", self.k_neuron, k_BTC)
+        v_BTC, v_first_BTC = self._values(inputs[3], carry, membranes)
+        log_w_BTC = -DECAY_RATE * torch.sigmoid(self.decay(inputs[1]).float())
+        a_BTC = torch.sigmoid(self.rate(inputs[4]))
+        if mask_BT is not None:  # biases and shifts would write to the memory and let it fade
+            keep_BT1 = mask_BT.unsqueeze(-1)
+            k_BTC, v_BTC, log_w_BTC = k_BTC * keep_BT1, v_BTC * keep_BT1, log_w_BTC * keep_BT1
+
+        r = self._positioned(r_BTC, self.query_norm, window)
+        k = self._positioned(k_BTC, self.key_norm, window)
+        v, log_w, a = self.by_head(v_BTC), self.by_head(log_w_BTC), self.by_head(a_BTC)
+        kappa = self._removal_direction(k)
+        written = self._replaced(k, a)
+        before = None if state is None else state["memory"]
+        operands = (r, log_w, written, v, -kappa, kappa * a, before)
+        if window.documents_BT is None:
+            y, memory = wkv7(*operands)
+        else:
+            y, memory = wkv7_by_document(*operands, documents_BT=window.documents_BT)
+        out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1], membranes)
+        new = {"memory": memory} | ({} if self.shift is None else {"shift": x_BTD[:, -1]})
+        found = (r, k, v, log_w, kappa, a, written)
+        return MixerOutput(out_BTD, v_first_BTC, new, dict(zip(_SIGNALS, found, strict=True)))
+
+    def start_matrices(self) -> None:
+        """As RWKV-7 does."""
+        start.start_matrices(self)
+
+    def start_vectors(self, *, layer: int, layers: int) -> None:
+        """As RWKV-7 does."""
+        start.start_vectors(self, layer=layer, layers=layers)
+
+    def inherit(self, attention: Attention) -> None:
+        """q, k, v, o become r, k, v and the output projection; gates start at one."""
+        inherit.inherit(self, attention)
+
+    def _shifted(self, x_BTD: Tensor, state: State | None, window: Window) -> tuple[Tensor, ...]:
+        """Inputs of r, w, k, v, a and, with a gate, g."""
+        if self.shift is None:
+            return (x_BTD,) * 6
+        last_BD = None if state is None else state["shift"]
+        return tuple(self.shift(x_BTD, last_BD, window))
+
+    def _values(
+        self, x_BTD: Tensor, v_first_BTC: Tensor | None, membranes: Membranes
+    ) -> tuple[Tensor, Tensor]:
+        """Values of this block and those of the first one."""
+        v_BTC = membranes.spikes("v", self.v_neuron, self.value(x_BTD, membranes))
+        if v_first_BTC is None:
+            return v_BTC, v_BTC.detach() if self.detach_v_first else v_BTC
+        if self.value_mix is None:
+            return v_BTC, v_first_BTC
+        share_BTC = torch.sigmoid(self.value_mix(x_BTD))
+        return torch.lerp(v_BTC, v_first_BTC, share_BTC), v_first_BTC
+
+    def _positioned(self, x_BTC: Tensor, norm: nn.RMSNorm | None, window: Window) -> Tensor:
+        """R or k by head, normalised and rotated where the configuration says so."""
+        x_BTHN = self.by_head(x_BTC)
+        if norm is not None:
+            x_BTHN = norm(x_BTHN)
+        if self.rope_theta is None:
+            return x_BTHN
+        if window.position_BT is None:
+            raise ValueError("rope = true needs position_BT: pass the positions of the tokens")
+        return rotate(x_BTHN, window.position_BT, theta=self.rope_theta)
+
+    def _removal_direction(self, k_BTHN: Tensor) -> Tensor:
+        """Unit vector kappa per head: the direction in which the state forgets."""
+        if self.removal is not None:
+            k_BTHN = k_BTHN * self.by_head(self.removal)
+        # A head without a spike has length 0, where the gradient would be 1 / eps.
+        eps = 1e-12 if self.k_neuron is None else 1e-6
+        return F.normalize(k_BTHN.float(), dim=-1, eps=eps)
+
+    def _replaced(self, k_BTHN: Tensor, a_BTHN: Tensor) -> Tensor:
+        """The written key k (1 + (a - 1) k_a)."""
+        if self.replacement is None:
+            return k_BTHN
+        return k_BTHN * (1 + (a_BTHN - 1) * self.by_head(self.replacement))
+
+    def _project(
+        self,
+        y_BTHN: Tensor,
+        r_BTHN: Tensor,
+        k_BTHN: Tensor,
+        v_BTHN: Tensor,
+        x_gate_BTD: Tensor,
+        membranes: Membranes,
+    ) -> Tensor:
+        """Group norm, bonus, gate and output projection."""
+        if self.norm is not None:
+            y_BTHN = self.by_head(self.norm(y_BTHN.flatten(-2).flatten(0, 1))).view_as(y_BTHN)
+        if self.bonus is not None:
+            score = (r_BTHN * k_BTHN * self.bonus).sum(-1, keepdim=True)
+            y_BTHN = torch.addcmul(y_BTHN, score, v_BTHN)
+        y_BTC = y_BTHN.flatten(-2)
+        if self.gate is not None:
+            g_BTC = self.gate(x_gate_BTD)
+            y_BTC = y_BTC * (1 + g_BTC if self.gate_kind == "one_plus" else g_BTC)
+        projected: Tensor = self.output(y_BTC, membranes)
+        return projected

@@ -1,0 +1,1 @@
+"""Parts that mixers, MLPs and the student share."""

@@ -1,0 +1,132 @@
+"""What a student is set to: the fields of its configuration, which mixers and MLPs read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
+
+from asnn_goose.model.parts.norm import NORMS
+from asnn_goose.names import check_name
+
+CHOICES: dict[str, Collection[str]] = {
+    "gate": ("sigmoid", "one_plus", "none"),
+    "v_first": ("mix", "detached", "none"),
+    "norm": NORMS,
+    "hidden_act": ACT2FN,
+}
+"""Settings that take one of a few words; those of mixer and MLP stand in `goose.config`."""
+
+
+class StudentSettings(PreTrainedConfig):
+    """Shape and parts of a student; every part of the RWKV-7 mixer can be switched on its own.
+
+    Shape: vocab_size, hidden_size (D), num_hidden_layers (L), num_attention_heads (H),
+    head_size (N), intermediate_size of the MLP.
+
+    Mixer (methods: Peng et al. 2025, arXiv 2503.14456):
+      mixer            row of `asnn_goose.model.mixers.MIXERS`
+      token_shift      mix every input with the token before it
+      decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
+      gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
+      v_first          mix the first block's values into later ones: "mix", "detached" (no
+                       gradient into the first block, ARWKV) or "none"
+      removal_key      separate direction k * k_k for what the state forgets
+      key_replacement  scale the written key with the learning rate through k_a
+      bonus            the current token's own term through r_k
+      group_norm       normalise every head's output
+      rope             rotate r and k by position (RADLADS), with `rope_theta`
+      qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
+
+    Rest: mlp ("gated" as in Llama, "plain" as in GPT-2, "channel_mix" as in RWKV-7), hidden_act,
+    norm, norm_eps, embedding_norm (an extra norm on the embedding, as in RWKV), biases,
+    tie_word_embeddings; n_positions, the learned positions that are added to the embedding (as in
+    GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows of the
+    vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
+
+    Precision: a table from matrices to the fields of `asnn_goose.model.parts.precision.Precision`.
+    Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"
+    for every one of them, each with a layer in front where only that one is meant: "12.down",
+    "12.*". The most specific wins, field by field.
+
+    Raises ValueError that names the setting, the value found and what would be right.
+    """
+
+    vocab_size: int = 49152
+    hidden_size: int = 576
+    num_hidden_layers: int = 30
+    num_attention_heads: int = 9
+    head_size: int = 64
+    intermediate_size: int = 1536
+
+    mixer: str = "rwkv7"
+    token_shift: bool = True
+    decay_rank: int = 0
+    rate_rank: int = 0
+    value_rank: int = 0
+    gate_rank: int = 0
+    gate: str = "sigmoid"
+    v_first: str = "mix"
+    removal_key: bool = True
+    key_replacement: bool = True
+    bonus: bool = True
+    group_norm: bool = True
+    rope: bool = False
+    rope_theta: float = 10000.0
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    output_bias: bool = False
+
+    mlp: str = "channel_mix"
+    hidden_act: str = "silu"
+    mlp_bias: bool = False
+    norm: str = "layer"
+    norm_eps: float = 1e-5
+    embedding_norm: bool = True
+    tie_word_embeddings: bool = False
+    n_positions: int = 0
+    real_vocab_size: int = 0
+    precision: dict[str, Any] | None = None
+
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    pad_token_id: int | None = None
+    use_cache: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.decay_rank = self.decay_rank or published_rank(2.5, self.hidden_size)
+        self.rate_rank = self.rate_rank or published_rank(2.5, self.hidden_size)
+        self.value_rank = self.value_rank or published_rank(1.7, self.hidden_size)
+        self.gate_rank = self.gate_rank or published_rank(5.0, self.hidden_size)
+        self.precision = {} if self.precision is None else self.precision
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+        self._check()
+
+    @property
+    def mixer_size(self) -> int:
+        """Width inside the mixer: heads times head size."""
+        return self.num_attention_heads * self.head_size
+
+    def _check(self) -> None:
+        for setting, allowed in CHOICES.items():
+            check_name(allowed, getattr(self, setting), setting=setting)
+        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        for setting in (*sizes, "head_size", "intermediate_size"):
+            if getattr(self, setting) < 1:
+                raise ValueError(f"{setting} = {getattr(self, setting)}: must be at least 1")
+        if self.n_positions < 0:
+            raise ValueError(f"n_positions = {self.n_positions}: must be at least 0")
+        if not 0 <= self.real_vocab_size <= self.vocab_size:
+            raise ValueError(
+                f"real_vocab_size = {self.real_vocab_size}: must be 0 or at most the "
+                f"{self.vocab_size} rows of the vocabulary"
+            )
+        if self.rope and self.head_size % 2:
+            raise ValueError(f"head_size = {self.head_size}: rope = true needs an even head size")
+
+
+def published_rank(factor: float, width: int) -> int:
+    """Low-rank size of RWKV-7: max(32, 32 * round(factor * sqrt(width) / 32))."""
+    return int(max(32, 32 * round(factor * width**0.5 / 32)))

@@ -1,0 +1,28 @@
+"""Packed windows in which no document sees another: what teacher and token shift need for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asnn_goose.ops.documents import document_starts, same_document
+
+
+def document_positions(documents_BT: Tensor) -> Tensor:
+    """Position (B,T) of every token, counted from 0 at the start of its document in the window."""
+    place_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)
+    starts_BT = place_T.where(document_starts(documents_BT), 0).cummax(dim=1).values
+    return place_T - starts_BT
+
+
+def document_mask(documents_BT: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Additive attention mask (B,1,T,T): 0 where a query may look, the lowest number elsewhere.
+
+    A token sees itself and those before it in its own document, which makes attention over a
+    packed window the same as over each document alone. `dtype` is that of the attention scores.
+    Every row has an allowed key, so no softmax is empty. It holds no sliding window.
+    """
+    allowed_BTT = same_document(documents_BT).tril()
+    lowest = torch.finfo(dtype).min
+    mask_BTT = torch.zeros_like(allowed_BTT, dtype=dtype).masked_fill(~allowed_BTT, lowest)
+    return mask_BTT.unsqueeze(1)

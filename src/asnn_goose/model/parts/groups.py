@@ -1,0 +1,52 @@
+"""Which parameters belong together: for learning rates, weight decay and freezing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from asnn_goose.names import hint
+
+TRAINABLE = ("all", "body", "blocks", "mixers")
+
+
+def parameter_group(name: str) -> str:
+    """Group of a student parameter by its dotted name.
+
+    "embedding"  token embedding, learned positions and head
+    "norm"       norms of the residual stream, and those before a ternary matrix
+    "matrix"     the large matrices of mixers and MLPs: what weight decay is for
+    "quantiser"  what neurons and ternary methods learn: thresholds, amplitudes, scales
+    "vector"     everything else in a mixer or MLP: low-rank factors, shifts, biases, decays
+
+    In a mixer what is called `weight` is a matrix, but in modules whose names end with "norm".
+    """
+    parts = name.split(".")
+    if parts[-2].endswith(("neuron", "ternary")):
+        return "quantiser"
+    if parts[0] in ("embedding", "positions", "lm_head"):
+        return "embedding"
+    if parts[-2] == "sub_norm" or parts[0] in ("embedding_norm", "final_norm"):
+        return "norm"
+    if parts[2:3] in (["mixer_norm"], ["mlp_norm"]):
+        return "norm"
+    if parts[-1] == "weight" and not parts[-2].endswith("norm"):
+        return "matrix"
+    return "vector"
+
+
+def trainable(model: nn.Module, what: str) -> set[str]:
+    """Names of the parameters that a stage with `train = what` changes.
+
+    "all" is everything; "body" all but embedding and head; "blocks" mixers, MLPs and their norms;
+    "mixers" the token mixers alone. Raises ValueError for another word.
+    """
+    names = {name for name, _ in model.named_parameters()}
+    if what == "all":
+        return names
+    if what == "body":
+        return {name for name in names if parameter_group(name) != "embedding"}
+    if what == "blocks":
+        return {name for name in names if name.startswith("blocks.")}
+    if what == "mixers":
+        return {name for name in names if name.split(".")[2:3] == ["mixer"]}
+    raise ValueError(f"train = {what!r}: {hint(what, TRAINABLE)}")

@@ -1,0 +1,1 @@
+"""How a student's matrices start: balanced, fitted, calibrated."""

@@ -1,0 +1,153 @@
+"""Tables of a recipe that hold for the whole run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, create_model, model_validator
+
+from asnn_goose.data.corpora import (
+    BROAD,
+    DEFAULT_OUT_OF_DOMAIN,
+    DEFAULT_TRAIN,
+    find_corpus,
+    mixture,
+)
+from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
+from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.recipe.counts import Count, CountOrAll
+from asnn_goose.recipe.table import Positive, Table, one_of
+from asnn_goose.train.trackers import TRACKERS
+
+SCRATCH = "scratch"
+"""Start of a student that inherits no weights."""
+
+
+def _text_source(name: str) -> str:
+    find_corpus(name)
+    return name
+
+
+TextSource = Annotated[str, AfterValidator(_text_source)]
+
+
+class TeacherTable(Table):
+    """A model to learn from: a built-in name, a folder or a Hub id; or a student as an assistant.
+
+    `name` is what a stage calls it; the first teacher is what stages take that name none.
+    """
+
+    model: str
+    name: str = ""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+
+
+class _Student(Table):
+    """How the student differs from the one that the teacher's shape gives.
+
+    start      folder of a run or student to go on from, instead of converting the teacher; or
+               "scratch" for the published RWKV-7 start in the teacher's shape
+    embedding  "teacher" puts the first teacher's embedding and head back into such a start
+    """
+
+    start: str | None = None
+    embedding: Literal["own", "teacher"] = "own"
+    variant: Annotated[str, one_of(VARIANTS)] = DEFAULT_VARIANT
+
+    def overrides(self) -> dict[str, Any]:
+        """Fields of GooseConfig that the recipe sets."""
+        return self.model_dump(exclude=set(_Student.model_fields), exclude_none=True)
+
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> Self:
+        goes_on = self.start not in (None, SCRATCH)
+        if goes_on and self.variant != DEFAULT_VARIANT:
+            raise ValueError(f"variant = {self.variant!r}: a student to go on from has its own")
+        if self.embedding == "teacher" and not goes_on:
+            raise ValueError("embedding = 'teacher': only where start names a student")
+        return self
+
+    @model_validator(mode="after")
+    def _words_exist(self) -> Self:
+        GooseConfig(**self.overrides())
+        return self
+
+
+if TYPE_CHECKING:
+
+    class StudentTable(_Student):
+        """[student]: `variant` and the fields of GooseConfig; None where the recipe sets none."""
+
+else:
+    StudentTable = create_model(
+        "StudentTable",
+        __base__=_Student,
+        # The annotations are strings of builtin types, which pydantic evaluates.
+        **{
+            name: (f"{kind} | None", None) for name, kind in StudentSettings.__annotations__.items()
+        },
+    )
+
+
+class DataTable(Table):
+    """Texts: corpora by name, .txt, .jsonl and .parquet files, or hf: data sets.
+
+    train          "broad" stands for every corpus of that mixture, and is spelt out when it is read
+    weights        share of every text of `train` in the windows; by their lengths where it is empty
+    decontaminate  texts of evaluation: training documents that share thirteen words in a row with
+                   one are left out; those of `out_of_domain` where it is not set
+    resets         begin every document of a packed window with an empty state, teacher and student
+    """
+
+    train: tuple[TextSource, ...] = Field(default=DEFAULT_TRAIN, min_length=1)
+    weights: tuple[Positive, ...] = ()
+    decontaminate: tuple[TextSource, ...] | None = None
+    resets: bool = False
+    out_of_domain: tuple[TextSource, ...] = DEFAULT_OUT_OF_DOMAIN
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mixtures_are_spelt_out(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or BROAD not in (names := values.get("train", ())):
+            return values
+        train, weights = mixture(names, values.get("weights", ()))
+        return values | {"train": train, "weights": weights}
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> Self:
+        if self.weights and len(self.weights) != len(self.train):
+            raise ValueError(
+                f"weights = {list(self.weights)}: give one to each of the {len(self.train)} texts"
+            )
+        return self
+
+
+class TrainTable(Table):
+    """What holds for every stage (train.plan.RunSettings says what each means)."""
+
+    threads: Count | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpointing: bool = False
+    clip: Positive = 1.0
+    clip_by: Literal["all", "group"] = "all"
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
+    weight_decay: float = Field(default=0.0, ge=0)
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    keep: int = Field(default=2, ge=2)
+
+
+class EvalTable(Table):
+    """Protocol of `asnn-goose eval` for this run."""
+
+    window: Count = 512
+    tokens: CountOrAll = 32_000
+
+
+class LogTable(Table):
+    """Lines of metrics.jsonl, one every so many steps, and trackers that get the same."""
+
+    every: Count = 1
+    trackers: tuple[Annotated[str, one_of(TRACKERS)], ...] = ()

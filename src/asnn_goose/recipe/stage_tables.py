@@ -1,0 +1,162 @@
+"""Tables of a stage that say how it is taught: gradient rules, watchman, end, curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+from pydantic import Field, create_model, model_validator
+
+from asnn_goose.recipe.counts import Count
+from asnn_goose.recipe.table import Positive, Share, Table
+from asnn_goose.train.gradient_monitor import WatchSettings
+from asnn_goose.train.gradient_rule import RuleSettings
+from asnn_goose.train.plan import Starts
+from asnn_goose.train.rules import RULES
+
+
+def _rule_table(settings: type[RuleSettings]) -> type[Table]:
+    """The table of a gradient rule: its keys are the fields of the rule's settings."""
+    types = get_type_hints(settings)
+    keys = {
+        field.name: (types[field.name], ... if field.default is MISSING else field.default)
+        for field in fields(settings)  # type: ignore[arg-type]  # every row is a dataclass
+    }
+    name = f"{settings.name.capitalize()}Table"
+    table: type[Table] = create_model(name, __base__=Table, __doc__=settings.__doc__, **keys)  # type: ignore[call-overload]
+    return table
+
+
+RULE_TABLES = {name: _rule_table(settings) for name, settings in RULES.items()}
+
+
+class WatchTable(Table):
+    """[stage.watch]: steps between two looks at the gradients of single terms."""
+
+    every: Count = 50
+
+    def settings(self) -> WatchSettings:
+        """For the plan."""
+        return WatchSettings(every=self.every)
+
+
+class EndTable(Table):
+    """[stage.end]: when a stage ends (train.early_stopping.EndSettings says what each key means).
+
+    tokens  held-out tokens, for "validation"
+    """
+
+    by: Literal["budget", "plateau", "validation"] = "budget"
+    every: Count = 50
+    patience: Count = 3
+    min_delta: float = Field(default=0.0, ge=0)
+    smoothing: float = Field(default=0.98, ge=0, lt=1)
+    tokens: Count = 16_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase of a curriculum.
+
+    share        of the pool's windows, easiest first
+    temperature  of the losses on the teacher's logits
+    kd_weight    factor on their weights; losses on the text get 1 less this
+    part         of the stage's tokens
+    """
+
+    share: float
+    temperature: float
+    kd_weight: float
+    part: float
+
+
+PRESETS: dict[str, dict[str, tuple[float, ...]]] = {
+    "published": {
+        "shares": (0.25, 0.5, 0.75, 1.0),
+        "temperatures": (1.0, 1.33, 1.67, 2.0),
+        "kd_weights": (0.7, 0.8, 0.9, 1.0),
+    },
+    # Three phases and a falling KD weight are the seed's; it gives no numbers that we could check.
+    "seed": {
+        "shares": (0.33, 0.66, 1.0),
+        "temperatures": (1.0, 1.5, 2.0),
+        "kd_weights": (0.9, 0.8, 0.7),
+    },
+}
+
+
+class CurriculumTable(Table):
+    """[stage.curriculum]: a stage in phases, on ever more of its windows (arXiv 2506.05695).
+
+    preset        "published" or "seed": the next three where they are not given
+    shares        of the pool's windows, rising to 1
+    temperatures  of the losses on the teacher's logits that have one
+    kd_weights    alpha: factor on the weights of those losses; of those on the text, 1 - alpha
+    parts         of the stage's tokens; without it in proportion to the shares, as the same number
+                  of epochs in every phase gives
+    pool          tokens of the windows that are ranked and then trained on
+
+    The phases change where their parts are used up, or earlier as [stage.end] says.
+    """
+
+    kind: Literal["pocl"] = "pocl"
+    preset: Literal["published", "seed"] = "published"
+    shares: tuple[Share, ...] | None = None
+    temperatures: tuple[Positive, ...] | None = None
+    kd_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    parts: tuple[Positive, ...] | None = None
+    pool: Count = 100_000
+
+    def lists(self) -> dict[str, tuple[float, ...]]:
+        """The four lists, one value for every phase; `parts` sum to 1."""
+        own = {key: getattr(self, key) for key in PRESETS[self.preset]}
+        found = {key: own[key] or PRESETS[self.preset][key] for key in own}
+        parts = self.parts or found["shares"]
+        return found | {"parts": tuple(part / sum(parts) for part in parts)}
+
+    def phases(self) -> list[Phase]:
+        """The phases, first one first."""
+        lists = self.lists()
+        names = ("share", "temperature", "kd_weight", "part")
+        rows = zip(*lists.values(), strict=True)
+        return [Phase(**dict(zip(names, row, strict=True))) for row in rows]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        lists = self.lists()
+        lengths = {key: len(values) for key, values in lists.items()}
+        if len(set(lengths.values())) > 1:
+            counted = ", ".join(f"{count} {key}" for key, count in lengths.items())
+            raise ValueError(f"there are {counted}: give one for every phase")
+        shares = list(lists["shares"])
+        if shares != sorted(shares) or shares[-1] != 1:
+            raise ValueError(f"shares = {shares}: must rise, and end at 1")
+        return self
+
+
+def taught(
+    values: dict[str, Any], phase: Phase, *, tempered: bool, teacher: bool
+) -> dict[str, Any] | None:
+    """Settings of a loss over the vocabulary in a phase; None where its weight is 0."""
+    alpha = phase.kd_weight if teacher else 1 - phase.kd_weight
+    weight = values["weight"] * alpha
+    if weight <= 0:
+        return None
+    found = values | {"weight": weight}
+    return found | {"temperature": phase.temperature} if tempered else found
+
+
+def check_starts(starts: Starts, precision: Mapping[str, Any] | None) -> None:
+    """Raise ValueError where a stage would choose ternary weights and has none, or fit them."""
+    planes = any(entry.get("planes") for entry in (precision or {}).values())
+    if starts.calibrate and not planes:
+        raise ValueError(
+            f"calibrate = {starts.calibrate}: it chooses ternary weights, and the stage's "
+            "precision has no planes"
+        )
+    if starts.least_squares and planes:
+        raise ValueError(
+            f"least_squares = {starts.least_squares}: it fits dense weights, and the stage's "
+            "precision has planes: take calibrate"
+        )

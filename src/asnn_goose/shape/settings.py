@@ -1,0 +1,139 @@
+"""Every setting of a student, and which of them cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from asnn_goose.shape.errors import wrong
+from asnn_goose.shape.half import Half
+from asnn_goose.shape.limits import (
+    Fault,
+    Free,
+    Name,
+    Number,
+    Only,
+    Setting,
+    Size,
+    Switch,
+    Tokens,
+    Words,
+    setting,
+    token_ids,
+)
+from asnn_goose.shape.mixers import MIXERS
+from asnn_goose.shape.mlps import MLPS
+from asnn_goose.shape.slots import COLUMNS
+
+MODEL_TYPE = "asnn_goose"
+
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+_SHARED: dict[str, Setting] = {
+    # A mixer without a description here is a student of PyTorch alone, whose table names it.
+    "mixer": setting("rwkv7", Name(), packed=Words(tuple(MIXERS))),
+    "mlp": setting("channel_mix", Words(tuple(MLPS)), packed=Words(("gated", "channel_mix"))),
+    # Upper limits keep every product of sizes within what the engine can address.
+    "vocab_size": setting(49152, Size(), packed=Size(most=1 << 24)),
+    "hidden_size": setting(576, Size(), packed=Size(most=COLUMNS)),
+    "num_hidden_layers": setting(30, Size(), packed=Size(most=1 << 10)),
+    "num_attention_heads": setting(9, Size(), packed=Size(most=1 << 12)),
+    "intermediate_size": setting(1536, Size(), packed=Size(most=COLUMNS)),
+    "token_shift": setting(True, Switch()),  # of the mixer and of the channel mix
+    "rope_theta": setting(10000.0, Number(most=1e12)),
+    "qkv_bias": setting(False, Switch()),
+    "output_bias": setting(False, Switch()),
+    "mlp_bias": setting(False, Switch()),
+    "hidden_act": setting("silu", Name()),
+    "norm": setting("layer", Words(("rms", "layer"))),
+    "norm_eps": setting(1e-5, Number(most=1.0)),
+    "embedding_norm": setting(True, Switch()),
+    "tie_word_embeddings": setting(False, Switch()),
+    "n_positions": setting(0, Size(least=0), packed=Only(0)),
+    "real_vocab_size": setting(0, Size(least=0), packed=Only(0)),
+    # A packed file says in its own table of matrices what became of `precision`.
+    "precision": Setting(default=None, student=Free(), packed=None),
+    **{name: setting(None, Free(), packed=Tokens()) for name in TOKENS},
+}
+"""Settings of every student, whatever its halves."""
+
+
+def halves(config: Mapping[str, Any]) -> tuple[Half, Half]:
+    """Mixer and MLP of a configuration. Raises ValueError for one that is not described here."""
+    found = []
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        if config[name] not in table:
+            raise ValueError(f"{name} = {config[name]!r}: choose one of {', '.join(table)}")
+        found.append(table[config[name]])
+    return found[0], found[1]
+
+
+def all_settings() -> dict[str, Setting]:
+    """Every setting that a student of any mixer and MLP may have."""
+    found = dict(_SHARED)
+    for half in (*MIXERS.values(), *MLPS.values()):
+        found |= half.settings
+    return found
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Setting]:
+    """Every setting with its limits, as the mixer and MLP that `config` names have them."""
+    found = dict(_SHARED)
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        word = config.get(name)
+        if isinstance(word, str) and word in table:
+            found |= table[word].settings
+    return found
+
+
+def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
+    """The first setting that a student, or with `packed` the engine, cannot have; None: all fit."""
+    for name, known in settings_of(config).items():
+        limit = known.packed if packed else known.student
+        if limit is None or (isinstance(limit, Only) and name not in config):
+            continue  # files of older versions do not say what they do not have
+        if not limit.fits(config.get(name)):
+            return Fault(name, config.get(name), limit.right)
+    return next(_together(config, packed=packed), None)
+
+
+def _together(config: Mapping[str, Any], *, packed: bool) -> Iterator[Fault]:
+    """Settings that fit each by itself, but not together."""
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        if config[name] in table:
+            yield from table[config[name]].faults(config)
+    words = config["vocab_size"]
+    if config.get("real_vocab_size", 0) > words:
+        yield Fault("real_vocab_size", config["real_vocab_size"], f"0, or at most {words}")
+    if not packed:
+        return
+    inner = config["num_attention_heads"] * config["head_size"]
+    if inner > COLUMNS:
+        yield Fault("num_attention_heads × head_size", inner, f"at most {COLUMNS}")
+    for name in TOKENS:
+        ids: list[Any] = token_ids(config.get(name))
+        if any(token is not None and token >= words for token in ids):
+            right = f"null, or one or more ids below {words}"
+            yield Fault(name, config[name], right)
+
+
+def packed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration decides what a packed model computes; missing token ids are None."""
+    return {
+        name: config.get(name)
+        for name, known in settings_of(config).items()
+        if known.packed is not None and not isinstance(known.packed, Only)
+    } | {"model_type": MODEL_TYPE}
+
+
+def checked_settings(config: dict[str, Any], *, file: Path) -> dict[str, Any]:
+    """The settings that decide what a model computes, each of the right type and size.
+
+    Whatever else stands in the file is left out; missing token ids are None. Raises PackedError.
+    """
+    if config.get("model_type") != MODEL_TYPE:
+        raise wrong(file, "model_type", config.get("model_type"), MODEL_TYPE)
+    if (found := fault(config, packed=True)) is not None:
+        raise wrong(file, found.setting, found.found, found.right)
+    return packed_settings(config)

@@ -1,0 +1,1 @@
+"""Teachers made, tuned and set to write."""

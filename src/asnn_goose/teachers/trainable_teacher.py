@@ -1,0 +1,77 @@
+"""A teacher that is itself trained: a transformer of a known family, driven like a student."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from asnn_goose.trace import Trace, Window
+
+NEEDS = frozenset({"vocab"})
+_EMBEDDINGS = frozenset({"embed_tokens", "lm_head", "wte", "wpe"})
+
+
+class TrainableTeacher(nn.Module):
+    """A transformer whose every weight can be trained on text, and which saves as a teacher.
+
+    words     rows of the head that count (`model.teacher.real_words`); None for all of them
+    saved_as  number format in which `save_pretrained` writes the weights
+
+    It drops out what the model's own configuration says, which is nothing in most families.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        words: int | None = None,
+        saved_as: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(True)
+        self.words, self.saved_as = words, saved_as
+
+    def trace(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
+    ) -> Trace:
+        """Run on tokens (B,T) and keep what the head multiplies; gradients flow.
+
+        Raises ValueError for other needs: load it with `load_teacher` to look inside.
+        """
+        if window is not None and window.documents_BT is not None:
+            raise ValueError("documents_BT: a teacher's training keeps no documents apart")
+        if not needs <= NEEDS:
+            raise ValueError(f"needs {sorted(needs - NEEDS)}: training it gives only vocab")
+        decoder: Any = self.model.base_model
+        final_BTD = decoder(input_ids=tokens_BT, use_cache=False).last_hidden_state
+        return Trace(final_BTD=final_BTD, head_VD=self._head_VD())
+
+    def _head_VD(self) -> Tensor:
+        weight_VD: Tensor = self.model.get_output_embeddings().weight
+        whole = self.words in (None, weight_VD.shape[0])
+        return weight_VD if whole else weight_VD[: self.words]
+
+    def save_pretrained(self, save_directory: Path) -> None:
+        """Write the model in the format `saved_as`, as `load_teacher` reads it."""
+        model: Any = self.model
+        if model.dtype != self.saved_as:
+            model = copy.deepcopy(model).to(self.saved_as)
+        model.save_pretrained(save_directory)
+
+
+def optimiser_groups(model: TrainableTeacher) -> dict[str, str]:
+    """Group of every parameter by name: "embedding", "norm", "matrix" or, of biases, "vector"."""
+    return {name: _group(name, parameter) for name, parameter in model.named_parameters()}
+
+
+def _group(name: str, parameter: Tensor) -> str:
+    if not _EMBEDDINGS.isdisjoint(name.split(".")):
+        return "embedding"
+    if "norm" in name or "ln_" in name:
+        return "norm"
+    return "matrix" if parameter.ndim > 1 else "vector"

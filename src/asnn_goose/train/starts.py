@@ -1,0 +1,64 @@
+"""Starts of a stage that need no gradient: weights chosen from what the teacher's layers do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import cast
+
+import torch
+
+from asnn_goose.model.goose.causal_lm import STREAM, GooseForCausalLM
+from asnn_goose.model.starts import balance, calibrate, least_squares
+from asnn_goose.trace import Trace
+from asnn_goose.train.errors import TrainError
+from asnn_goose.train.plan import StagePlan
+
+Fit = Callable[[GooseForCausalLM, Iterable[Trace]], int]
+
+
+def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None]) -> None:
+    """Balance channels, fit output projections, or choose ternary weights, as the stage asks.
+
+    The stage reads the windows again that this takes. Raises TrainError where the student is one
+    that the method does not know.
+    """
+    starts = plan.starts
+    if starts.balance:
+        fit = partial(balance.balance, strength=starts.balance_strength)
+        count = _carry_out(plan, fit, starts.balance, STREAM, device)
+        tell(f"balanced the channels of {count} places on {starts.balance} tokens")
+    if starts.least_squares:
+        fits = least_squares.fit_outputs
+        count = _carry_out(plan, fits, starts.least_squares, least_squares.STREAM, device)
+        tell(f"fitted {count} output projections on {starts.least_squares} tokens")
+    if starts.calibrate:
+        count = _carry_out(plan, calibrate.calibrate, starts.calibrate, STREAM, device)
+        tell(f"calibrated {count} ternary matrices on {starts.calibrate} tokens")
+
+
+def _carry_out(
+    plan: StagePlan, fit: Fit, tokens: int, needs: frozenset[str], device: torch.device
+) -> int:
+    student = cast(GooseForCausalLM, plan.stage.student)
+    place, training = plan.loader.state(), student.training
+    student.train(False)
+    try:
+        return fit(student, _traces(plan, tokens, needs, device))
+    except ValueError as error:
+        raise TrainError(f"stage {plan.name!r}: {error}") from error
+    finally:
+        plan.loader.restore(place)
+        student.train(training)
+
+
+@torch.no_grad()
+def _traces(
+    plan: StagePlan, tokens: int, needs: frozenset[str], device: torch.device
+) -> Iterator[Trace]:
+    micro = plan.tokens_per_step // plan.accumulate
+    for _ in range(math.ceil(tokens / micro)):
+        batch = plan.loader.next(0.0).to(device)
+        window = plan.stage.window(batch)
+        yield plan.stage.teacher.trace(batch.tokens_BT, needs, window=window)

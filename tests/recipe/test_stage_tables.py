@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asnn_goose.recipe import RecipeError, build_run, load_recipe
+from asnn_goose.recipe.load import check_recipe
+from asnn_goose.train.gradient_projection import ProjectSettings
+from asnn_goose.train.gradient_rule import SumSettings
+
+
+@pytest.fixture
+def curriculum(changed: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    """A recipe whose second stage has one, with settings."""
+
+    def make(*settings: str) -> Any:
+        raw = changed("stage.1.tokens=64k", "stage.1.curriculum.kind=pocl", *settings)
+        raw["stage"][1]["losses"].append({"name": "ce", "weight": 2.0})
+        return check_recipe(raw, source="")
+
+    return make
+
+
+def test_a_curriculum_becomes_phases(curriculum: Callable[..., Any]) -> None:
+    recipe = curriculum()
+    tables, shares = zip(*recipe.stage[1].phases(), strict=True)
+    assert shares == (0.25, 0.5, 0.75, 1.0)
+    weights = [{loss.name: loss.weight for loss in table.losses} for table in tables]
+    assert [w["kl"] for w in weights] == [0.7, 0.8, 0.9, 1.0]
+    assert [w.get("ce", 0.0) for w in weights] == pytest.approx([0.6, 0.4, 0.2, 0.0])
+    taus = [table.losses[0].term().loss.temperature for table in tables]
+    assert taus == [1.0, 1.33, 1.67, 2.0]
+    assert [table.tokens for table in tables] == [6400, 12800, 19200, 25600]
+    names = [name for name, _ in recipe.trained_stages()]
+    assert names == ["align", "distill.1", "distill.2", "distill.3", "distill.4"]
+
+
+def test_a_preset_and_lists_of_one_s_own(curriculum: Callable[..., Any]) -> None:
+    seed = curriculum("stage.1.curriculum.preset=seed").stage[1].curriculum.phases()
+    assert len(seed) == 3
+    assert [phase.kd_weight for phase in seed] == [0.9, 0.8, 0.7]
+    own = [f"stage.1.curriculum.{key}=[0.5, 1.0]" for key in ("shares", "kd_weights", "parts")]
+    phases = curriculum(*own, "stage.1.curriculum.temperatures=[3, 4]").stage[1].phases()
+    assert [table.losses[0].term().loss.temperature for table, _ in phases] == [3.0, 4.0]
+    assert phases[0][0].tokens == 21334
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["stage.1.curriculum.shares=[0.5, 1.0]"], "2 shares, 4 temperatures"),
+        (["stage.1.curriculum.shares=[0.5, 0.2, 0.7, 1.0]"], "must rise"),
+        (["stage.1.curriculum.presett=seed"], "'preset'"),
+        (["stage.0.curriculum.kind=pocl"], "ranks by logits"),
+        (["stage.1.curriculum.kind=pocl", "stage.1.warmup=10"], "phase 1: warmup = 10"),
+        (["stage.1.dot.delta=0.05"], "dot.task = 'ce'"),
+        (["stage.1.dot.task=['kl']"], "leave a loss for distillation"),
+        (["stage.1.project.task=['ce']"], "project.task = 'ce'"),
+        (["stage.1.project.task=['kl']"], "project.task = ['kl']: leave a loss for distillation"),
+        (["stage.1.project.tasks=['kl']"], "'task'"),
+        (
+            ["stage.1.dot.delta=0.05", "stage.1.project.task=['kl']"],
+            "dot beside project: each",
+        ),
+        (["stage.1.watch.evry=3"], "'every'"),
+        (["stage.1.end.by=plato"], "stage.1.end.by = 'plato'"),
+        (["log.trackers=['wandbb']"], "'wandb'"),
+        (["train.clip_by=groups"], "train.clip_by = 'groups'"),
+    ],
+)
+def test_teaching_is_checked_when_loaded(
+    settings: list[str], words: str, error_of: Callable[..., str]
+) -> None:
+    assert words in error_of(*settings)
+
+
+@pytest.mark.parametrize("key", ["dot", "project"])
+def test_two_sides_do_not_go_through_a_curriculum(curriculum: Callable[..., Any], key: str) -> None:
+    with pytest.raises(RecipeError, match=f"{key} beside curriculum: a phase may drop"):
+        curriculum(f"stage.1.{key}.task=['ce']")
+
+
+def test_projection_arrives_in_the_plan(recipe_file: Path) -> None:
+    loss = "stage.1.losses=[{name='kl'}, {name='ce'}]"
+    recipe = load_recipe(recipe_file, (loss, "stage.1.project.task=['ce']"))
+    align, distill = build_run(recipe, tell=lambda text: None).stages
+    assert align.rule == SumSettings()
+    assert distill.rule == ProjectSettings(task=("ce",))
+
+
+def test_momenta_of_dot_stay_below_one(changed: Callable[..., dict[str, Any]]) -> None:
+    raw = changed("stage.1.dot.delta=0.3")
+    raw["stage"][1]["losses"].append({"name": "ce"})
+    with pytest.raises(RecipeError, match=r"delta = 0\.3: .* momentum is 0\.9"):
+        check_recipe(raw, source="")
+
+
+def test_a_curriculum_and_an_early_end_arrive_in_the_plan(recipe_file: Path) -> None:
+    settings = ("stage.1.tokens=320", "stage.1.curriculum.pool=160", "stage.1.end.by=plateau")
+    plan = build_run(load_recipe(recipe_file, settings), tell=lambda text: None)
+    phases = plan.stages[1:]
+    assert [phase.name for phase in phases] == [f"distill.{n}" for n in (1, 2, 3, 4)]
+    assert len({id(phase.pool) for phase in phases}) == 1
+    assert len(phases[0].pool.places) == 10
+    assert [phase.end.by for phase in phases] == ["plateau"] * 4
+    assert len({phase.seed for phase in phases}) == 4
+
+
+def test_settings_that_came_later_do_not_stop_a_resumed_run(recipe_file: Path) -> None:
+    plan = build_run(load_recipe(recipe_file), tell=lambda text: None)
+    assert "train.clip_by" not in plan.identity
+    other = build_run(load_recipe(recipe_file, ["train.clip_by=group"]), tell=lambda text: None)
+    assert other.identity["train.clip_by"] == '"group"'
