@@ -68,9 +68,9 @@ def fetch(
 
     What is ready already is not done again, so a fetch that was interrupted goes on.
     """
-    from asnn_goose.subject.torch_model import load_tokenizer
     from asnn_goose.data.prepare import prepare, splits_of
     from asnn_goose.data.shards import tokenised_meta
+    from asnn_goose.subject.torch_model import load_tokenizer
 
     corpora = chosen(names)
     tokenizer = load_tokenizer(teacher)

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from transformers import PreTrainedTokenizerBase
 
+from asnn_goose.data.shards import Shard, shard
+from asnn_goose.data.training_texts import training_shards
 from asnn_goose.model import (
     GooseConfig,
     GooseForCausalLM,
@@ -25,7 +28,6 @@ from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
 from asnn_goose.recipe.teachers import load_teachers, stage_teacher
-from asnn_goose.recipe.texts import load_texts
 from asnn_goose.train.plan import RunPlan, RunSettings
 from asnn_goose.train.trackers import check_installed
 
@@ -49,7 +51,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     for teacher in teachers.values():
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
-        shards, held_out = load_texts(recipe, tokenizer, tell=tell)
+        shards, held_out = _texts(recipe, tokenizer, tell)
     planner = StagePlanner(
         recipe=recipe,
         student=student,
@@ -132,6 +134,24 @@ def _about_student() -> Iterator[None]:
         yield
     except ValueError as error:
         raise RecipeError(f"student: {error}") from error
+
+
+def _texts(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
+) -> tuple[list[Shard], list[Shard]]:
+    """Shards to train on, and those held out where a stage ends by validation."""
+    data = recipe.data
+    shards = training_shards(
+        data.train,
+        tokenizer,
+        against=data.out_of_domain if data.decontaminate is None else data.decontaminate,
+        # What nobody asked for must not keep a run from its own texts.
+        required=data.decontaminate is not None,
+        tell=tell,
+    )
+    validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
+    names = data.train if validated else ()
+    return shards, [shard(name, "validation", tokenizer) for name in names]
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
