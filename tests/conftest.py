@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from asnn_goose.data.corpora import CORPORA
+from asnn_goose.sources import SourceError
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,21 @@ def text_file(tmp_path: Path) -> Path:
     file = tmp_path / "words.txt"
     file.write_text("A goose flew north, and naïve it was. " * 30, encoding="utf-8")
     return file
+
+
+class Refused:
+    """A package that no test may fetch."""
+
+    def fetch(self) -> Path:
+        raise SourceError("tests fetch nothing")
+
+    def found_version(self) -> str:
+        raise SourceError("tests fetch nothing")
+
+
+@pytest.fixture(autouse=True)
+def _no_packages(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """No test fetches a corpus, but for those that are marked `network`."""
+    if not request.node.get_closest_marker("network"):
+        for name, corpus in CORPORA.items():
+            monkeypatch.setitem(CORPORA, name, replace(corpus, packages=(Refused(),)))

@@ -17,6 +17,7 @@ from asnn_goose.eval.copying import (
     REPEATED_WORDS,
     CopyTally,
     earlier,
+    joined,
     probes,
 )
 from asnn_goose.eval.perplexity import perplexity
@@ -108,6 +109,19 @@ def test_a_short_reach_shows_by_distance() -> None:
     assert tuple(found) == tuple(DISTANCES)
     assert found["256+"].mean is None
     json.dumps(tally.found().as_dict())
+
+
+def test_texts_join_token_by_token() -> None:
+    tallies = []
+    for start in (0, 100):
+        tally = CopyTally()
+        perplexity(uniform, [window(*range(start, start + 20), *range(20))], each=tally.add)
+        tallies.append(tally.found())
+    both = joined(tallies)
+    assert [part.tokens for part in both.by_kind.values()] == [19 + 39, 1, 19]
+    nats = sum(part.nll_sum for part in both.by_kind.values())
+    assert nats == pytest.approx(78 * math.log(V))
+    assert both.by_distance["16-63"].tokens == 19
 
 
 def test_probes_of_a_copier_and_of_one_that_knows_nothing() -> None:

@@ -7,6 +7,7 @@ recall predicts how a recurrent model does on real text (Arora et al. 2023, arXi
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -70,6 +71,18 @@ class Copying:
             "by_kind": {name: part.as_dict() for name, part in self.by_kind.items()},
             "by_distance": {name: part.as_dict() for name, part in self.by_distance.items()},
         }
+
+
+def joined(parts: Sequence[Copying]) -> Copying:
+    """Several texts as one: every token counts alike."""
+
+    def sums(rows: Sequence[Mapping[str, Losses]]) -> dict[str, Losses]:
+        return {name: sum((row[name] for row in rows), Losses()) for name in rows[0]}
+
+    return Copying(
+        by_kind=sums([part.by_kind for part in parts]),
+        by_distance=sums([part.by_distance for part in parts]),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,18 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import tomli_w
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.data.corpora import find_corpus
+from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, find_corpus
 from asnn_goose.data.loader import WindowLoader
-from asnn_goose.data.shards import Shard, shard
+from asnn_goose.data.mixture import MixtureLoader
+from asnn_goose.data.shards import Shard
+from asnn_goose.data.training_texts import training_shards
 from asnn_goose.losses import VOCAB_LOSSES, Objective, Term
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher, optimiser_groups
 from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan
@@ -23,6 +26,14 @@ from asnn_goose.train.stages.pretrain import Pretrain
 
 WARMUP_SHARE = 0.05
 FLOOR = 0.1
+
+
+def texts_of(
+    names: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, tell: Callable[[str], None]
+) -> list[Shard]:
+    """The texts a teacher reads, as a student's recipe reads them that sets nothing else."""
+    against, required = DEFAULT_OUT_OF_DOMAIN, False
+    return training_shards(names, tokenizer, against=against, required=required, tell=tell)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +45,7 @@ class TextTraining:
     window, batch windows of a step
     lr            peak rate; 5 % warm-up, then a cosine down to a tenth
     texts         corpora whose training splits it reads, or files
+    weights       share of every text in the windows; by their lengths where it is empty
 
     Raises ValueError for a rate that trains nothing or tokens for less than two steps, DataError
     for a text that there cannot be.
@@ -45,6 +57,7 @@ class TextTraining:
     batch: int
     lr: float
     texts: tuple[str, ...]
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.lr > 0 and math.isfinite(self.lr)):
@@ -90,6 +103,18 @@ def text_plan(
     )
 
 
+def _loader(
+    training: TextTraining, shards: Sequence[Shard], at: Accelerator
+) -> WindowLoader | MixtureLoader:
+    reads = partial(
+        partial(MixtureLoader, weights=training.weights) if training.weights else WindowLoader,
+        window=training.window,
+        batch=training.batch,
+        seed=training.seed,
+    )
+    return reads(shards, rank=at.process_index, world=at.num_processes)
+
+
 def _stage(
     training: TextTraining, model: TrainableTeacher, shards: Sequence[Shard], at: Accelerator
 ) -> StagePlan:
@@ -102,14 +127,7 @@ def _stage(
             teacher=model,
             objective=Objective([Term("ce", 1.0, VOCAB_LOSSES["ce"]())], chunk=1024),
         ),
-        loader=WindowLoader(
-            shards,
-            window=training.window,
-            batch=training.batch,
-            seed=training.seed,
-            rank=at.process_index,
-            world=at.num_processes,
-        ),
+        loader=_loader(training, shards, at),
         trained=lambda: optimiser_groups(model),
         accumulate=1,
         tokens_per_step=training.window * training.batch * at.num_processes,
@@ -120,14 +138,3 @@ def _stage(
         ),
         seed=training.seed,
     )
-
-
-def training_shards(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, tell: Callable[[str], None]
-) -> list[Shard]:
-    """The tokenised training split of every text, each told of before it is read."""
-    shards = []
-    for name in texts:
-        tell(f"reading {name}")
-        shards.append(shard(name, "train", tokenizer))
-    return shards
