@@ -108,7 +108,8 @@ class DataTable(Table):
     @model_validator(mode="before")
     @classmethod
     def _mixtures_are_spelt_out(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or BROAD not in (names := values.get("train", ())):
+        names = values.get("train") if isinstance(values, dict) else None
+        if not isinstance(names, list | tuple) or BROAD not in names:
             return values
         train, weights = mixture(names, values.get("weights", ()))
         return values | {"train": train, "weights": weights}
