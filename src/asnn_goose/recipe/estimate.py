@@ -157,7 +157,7 @@ def _stage(
 
 def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     """Multiply-adds per token: forward once, backward twice, blocks once more if recomputed."""
-    more = 2 if table.dot or table.project else 0  # a backward pass for each side
+    more = table.rule().extra_passes
     passes = (4 if again else 3) + more
     objective = table.objective()
     teacher = sizes.teacher_blocks if objective.teacher_needs else 0
@@ -172,8 +172,7 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    # Gradients and moments; DOT keeps two sides and one first moment more, projecting one side.
-    training = (6 if table.dot else 4 if table.project else 3) * 4 * trained
+    training = table.rule().copies * 4 * trained
     align = table.kind in ("align", "align_blocks")
     per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
     kept = 2 * sizes.width if align else sizes.width
@@ -185,8 +184,7 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
 
 def _checkpoint(table: StageTable, sizes: _Sizes, *, trained: int) -> int:
     """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
-    moments = 3 if table.dot else 2
-    return 4 * (_count(sizes.student) + moments * trained)
+    return 4 * (_count(sizes.student) + table.rule().moments * trained)
 
 
 def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype) -> float:
