@@ -117,7 +117,7 @@ def _check_known(config: GooseConfig) -> None:
     """Raise ExportError for a setting that the engine does not take, before anything is packed."""
     if (found := fault(config.to_dict(), packed=True)) is not None:
         raise ExportError(
-            f"{found}: the engine does not know another; run this student with --engine torch"
+            f"{found}: the engine knows nothing else; run this student with --engine torch"
         )
     if resolve(config.precision, HEAD_SITE).steps:
         raise ExportError(
