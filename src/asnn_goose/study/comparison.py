@@ -136,8 +136,8 @@ def _caption(grid: Grid) -> str:
     return (
         f"ln ratio: mean over seeds of ln(student's perplexity / teacher's). Difference to the"
         f" control ({grid.control.name}) over shared seeds, with its standard error; below zero is"
-        f" better. p: paired t-test, two-sided; q: p corrected for the number of cells (Benjamini and"
-        f" Hochberg's false discovery rate)."
+        f" better. p: paired t-test, two-sided; q: p corrected for the number of cells (false"
+        f" discovery rate, Benjamini and Hochberg)."
         f" {grid.control.tokens:,} training tokens; window {grid.scoring.window}."
     )
 
