@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
 GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources"}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
-RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
+RECIPE_MAY = GROUND | {"shape", "data", "model", "losses", "train", "eval"}
 TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
 STUDY_MAY = TEACHERS_MAY | {"subject", "report"}
 MAY_IMPORT: dict[str, set[str]] = {

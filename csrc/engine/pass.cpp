@@ -94,7 +94,7 @@ void Pass::norm(const Norm& norm, const float* x, std::int64_t rows, float* y) {
   pool_->each(rows, [&](int, std::int64_t row) {
     const float* from = x + row * c.width;
     float* to = y + row * c.width;
-    if (c.rms_norm) {
+    if (c.norm == NormKind::rms) {
       table_.rms_norm(from, norm.weight, c.norm_eps, to, c.width);
     } else {
       table_.layer_norm(from, norm.weight, norm.bias, c.norm_eps, to, c.width);
@@ -196,7 +196,9 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
   float* state = piece.state->wkv(layer) + head * N * N;
   const bool ends = layer + 1 == model_.blocks.size();
   const float* next = ends ? state : piece.state->wkv(layer + 1) + head * N * N;
-  alignas(64) float alpha[128], beta[128], written[128], y[128];
+  const float least = m.k.encoding().spikes() ? kLeastSpikingKey : kLeastKey;
+  alignas(64) float alpha[kMostHeadSize], beta[kMostHeadSize], written[kMostHeadSize];
+  alignas(64) float y[kMostHeadSize];
   for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
     const std::int64_t from = row * C + first;
     float *r = r_.data() + from, *k = k_.data() + from;
@@ -208,7 +210,7 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
     }
     const float score =
         table_.delta(r, k, a_.data() + from, at(m.removal, first), at(m.replacement, first),
-                     at(m.bonus, first), alpha, beta, written, N);
+                     at(m.bonus, first), least, alpha, beta, written, N);
     table_.wkv(state, next, r, w_.data() + from, written, v, alpha, beta, y, N);
     if (m.norm.weight != nullptr) {
       table_.layer_norm(y, m.norm.weight + first, m.norm.bias + first,

@@ -15,7 +15,6 @@ from asnn_goose.export.packed import (
     PackSettings,
     export_packed,
 )
-from asnn_goose.format import checks
 from asnn_goose.format.packed import WEIGHTS, PackedError, PackedModel, read_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
@@ -23,6 +22,7 @@ from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops import spike_codes
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.ternary import absmean
+from asnn_goose.shape import coding
 
 Student = Callable[..., GooseForCausalLM]
 STEPS = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127}
@@ -94,7 +94,7 @@ def test_embedding_and_head(head: str, tied: bool, student: Student, tmp_path: P
 
 
 def test_both_sides_know_the_same_codes() -> None:
-    assert spike_codes.MAX_STEPS == checks.MAX_STEPS
+    assert spike_codes.MAX_STEPS == coding.MAX_STEPS
 
 
 def test_sizes_add_up(student: Student, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from asnn_goose.recipe import RecipeError, load_recipe
 from asnn_goose.recipe.counts import read_count
 from asnn_goose.recipe.identity import flat
-from asnn_goose.recipe.load import check_recipe
-from asnn_goose.recipe.overrides import override
+from asnn_goose.recipe.load import check_recipe, override
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ablations")

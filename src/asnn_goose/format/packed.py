@@ -22,7 +22,7 @@ from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.shape.errors import PackedError, wrong
 from asnn_goose.shape.settings import checked_settings
-from asnn_goose.shape.slots import layout
+from asnn_goose.shape.student import layout
 
 WEIGHTS, CONFIG = "packed.safetensors", "config.json"
 TOKENIZER_FILES = (

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from asnn_goose.names import hint
 from asnn_goose.recipe import Recipe, RecipeError, load_recipe
 from asnn_goose.recipe.counts import Count, CountOrAll
-from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.schema import Table
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]

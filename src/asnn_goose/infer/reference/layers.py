@@ -65,15 +65,7 @@ ACTIVATIONS: dict[str, Callable[[F32], F32]] = {
     "gelu_pytorch_tanh": _gelu_tanh,
     "relu": relu,
 }
-"""Values of hidden_act, by the names of Transformers."""
-
-
-def activation(name: str) -> Callable[[F32], F32]:
-    """The function behind hidden_act. Raises ValueError for one that is not known here."""
-    if name not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise ValueError(f"hidden_act = {name!r}: this engine knows {known}")
-    return ACTIVATIONS[name]
+"""Values of hidden_act: those of `shape.mlps.ACTIVATIONS`."""
 
 
 def shifted(x_D: F32, last_D: F32, mix_CD: F32 | None, *, consumers: int) -> list[F32]:
