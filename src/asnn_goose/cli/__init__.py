@@ -1,4 +1,8 @@
-"""The command `asnn-goose`: one file per verb, heavy imports inside the functions."""
+"""The command `asnn-goose`, one file per verb.
+
+In: words typed by a user. Out: calls of the library, and what it found as text and exit codes.
+Never here: what a script would want to call; an import of torch before a verb needs it.
+"""
 
 from __future__ import annotations
 
