@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from asnn_goose.format.packed import PackedModel
+from asnn_goose.export.packed import PackSettings, export_packed
+from asnn_goose.format.packed import PackedModel, read_packed
 from asnn_goose.infer.backend import BackendName, EngineError, native_module
 from asnn_goose.infer.engine import Engine
 from asnn_goose.model import GooseForCausalLM
@@ -20,15 +21,18 @@ except EngineError:
 PRECISION = {
     "*": {"planes": 1, "steps": 3},
     "k": {"steps": 1},
-    "head": {"planes": 1, "steps": 1},
 }
 
 
 @pytest.fixture(scope="module")
 def model(
-    student: Callable[..., GooseForCausalLM], packed: Callable[[GooseForCausalLM], PackedModel]
+    student: Callable[..., GooseForCausalLM], tmp_path_factory: pytest.TempPathFactory
 ) -> PackedModel:
-    return packed(student(precision=PRECISION, tie_word_embeddings=False))
+    """Spikes in front of blocks' matrices, at a site, and in front of the head."""
+    folder = tmp_path_factory.mktemp("student") / "packed"
+    settings = PackSettings(dense="f32", low_rank="f32", head="ternary")
+    export_packed(student(precision=PRECISION), folder, settings=settings)
+    return read_packed(folder)
 
 
 def advanced(
