@@ -207,6 +207,8 @@ def test_parts_that_the_engine_lacks_are_refused(
     setting: dict[str, object], student: Student, tmp_path: Path
 ) -> None:
     (name,) = setting
-    with pytest.raises(ExportError, match=f"{name} = .*must be .*: the engine knows nothing else.*torch"):
+    with pytest.raises(
+        ExportError, match=f"{name} = .*must be .*: the engine knows nothing else.*torch"
+    ):
         exported(student(**setting), tmp_path, PackSettings())
     assert not (tmp_path / "packed").exists()
