@@ -7,6 +7,7 @@ Sources are parsed, not run, so imports inside functions, under TYPE_CHECKING an
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -18,14 +19,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "asnn_goose"
-SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
-BENCH = Path(__file__).resolve().parent.parent / "bench"
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / PACKAGE
+BENCH = ROOT / "bench"
 
 GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
 TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
-STUDY_MAY = TEACHERS_MAY | {"subject", "report"}
+STUDY_MAY = TEACHERS_MAY | {"teachers", "subject", "report"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
     "disk": set(),
@@ -49,8 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipe": RECIPE_MAY,
     "teachers": TEACHERS_MAY,
     "study": STUDY_MAY,
-    "cli": STUDY_MAY | {"study", "teachers", "export", "infer"},
 }
+MAY_IMPORT["cli"] = set(MAY_IMPORT)
 TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
@@ -176,6 +178,36 @@ def plant(root: Path, path: str, source: str) -> list[str]:
 
 def test_imports_point_down_only() -> None:
     assert violations(SOURCE) == []
+
+
+def named(cell: str) -> set[str]:
+    """Rooms that a cell of CONTRIBUTING's table lets in."""
+    found: set[str] = set()
+    for word in cell.split(", "):
+        if word.endswith("+"):
+            found |= {word[:-1], *MAY_IMPORT[word[:-1]]}
+        else:
+            whole = {"nothing": set(), "ground": GROUND, "anything": set(MAY_IMPORT) - {"cli"}}
+            found |= whole.get(word, {word})
+    return found
+
+
+def test_the_table_in_contributing_is_this_one() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)(?:\.py|/)?` \| (.+?) \|", text, re.MULTILINE)
+    assert {room: named(cell) for room, cell in rows} == MAY_IMPORT
+
+
+def test_only_its_own_tests_import_the_command_line() -> None:
+    paths = [*(ROOT / "bench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        if not path.is_relative_to(ROOT / "tests" / "cli")
+        for name in imported(path.read_text(encoding="utf-8"), path.stem, package=False)
+        if name.startswith(f"{PACKAGE}.cli")
+    ]
+    assert found == []
 
 
 def test_every_room_is_on_the_plan() -> None:

@@ -1,4 +1,4 @@
-"""From a TOML file and `--set` overrides to a checked recipe."""
+"""From a TOML file and overrides to a checked recipe."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def override(raw: dict[str, Any], text: str) -> None:
     place, equals, value = text.partition("=")
     keys = place.strip().split(".")
     if not equals or not all(keys):
-        raise RecipeError(f"--set {text}: write it as place=value, such as stage.0.tokens=200k")
+        raise RecipeError(f"override {text}: write it as place=value, such as stage.0.tokens=200k")
     target: Any = raw
     for key in keys[:-1]:
         if isinstance(target, dict):
@@ -93,10 +93,10 @@ def override(raw: dict[str, Any], text: str) -> None:
 def _number(target: Any, key: str, text: str) -> int:
     """Which entry of a list a key means."""
     if not isinstance(target, list):
-        raise RecipeError(f"--set {text}: there is no table that could hold {key!r}")
+        raise RecipeError(f"override {text}: there is no table that could hold {key!r}")
     if not key.isdecimal() or int(key) >= len(target):
         raise RecipeError(
-            f"--set {text}: {key!r} is no entry of a list of {len(target)}, counted from 0"
+            f"override {text}: {key!r} is no entry of a list of {len(target)}, counted from 0"
         )
     return int(key)
 

@@ -37,7 +37,7 @@ class ScoringTable(Table):
 
 
 class CellTable(Table):
-    """[[cell]]: a name and its changes, written as after `--set`; none for the control."""
+    """[[cell]]: a name and its changes, overrides of a recipe; none for the control."""
 
     name: Name
     changes: tuple[str, ...] = Field(default=(), alias="set")
