@@ -26,6 +26,7 @@ from asnn_goose.cli import (
     report,
     restore,
     sensitivity,
+    serve,
     teacher,
     tune,
     write,
@@ -72,5 +73,6 @@ app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -74,10 +74,12 @@ class Backend(Protocol):
         *,
         every: bool,
         missed: float = 0.0,
+        spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         """Advance states; logits of every token, or of the last one of each state.
 
         Words that together hold no more than `missed` of the probability may have rough logits.
+        Spikes (states, places in the order of `counts`) are added to where they are asked for.
         """
         ...
 
@@ -124,10 +126,17 @@ class _NativeBackend:
         *,
         every: bool,
         missed: float = 0.0,
+        spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         logits = self._room(sum(map(len, tokens)) if every else len(states))
         self._engine.forward(
-            list(states), list(tokens), logits.ctypes.data, every, self.threads_for(states), missed
+            list(states),
+            list(tokens),
+            logits.ctypes.data,
+            every,
+            self.threads_for(states),
+            missed,
+            0 if spikes is None else spikes.ctypes.data,
         )
         return logits
 

@@ -69,10 +69,11 @@ def _projection(name: str, *, rows: int, columns: int, bias: bool) -> Matrix:
 
 
 def _state(settings: Settings) -> tuple[State, ...]:
-    """The last input, for the token shift, and the matrix memory, axes [head, value, key]."""
+    """The matrix memory, axes [head, value, key], and the last input, where tokens are shifted."""
     size = settings["head_size"]
-    memory = (settings["num_attention_heads"], size, size)
-    return State(name="shift", shape=(settings["hidden_size"],)), State(name="wkv", shape=memory)
+    memory = State(name="memory", shape=(settings["num_attention_heads"], size, size))
+    last = State(name="shift", shape=(settings["hidden_size"],))
+    return (memory, last) if settings["token_shift"] else (memory,)
 
 
 def _kept(settings: Settings) -> int:
