@@ -43,9 +43,7 @@ def load_students(
     ]
 
 
-def load_student(
-    path: str, name: str, options: Options, limits: Limits, *, tell: Tell
-) -> Student:
+def load_student(path: str, name: str, options: Options, limits: Limits, *, tell: Tell) -> Student:
     """One student, ready to serve."""
     loaded = load_engine(path, threads=options.threads, tell=tell)
     root = options.cache_folder
