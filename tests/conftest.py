@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 from asnn_goose.data.corpora import CORPORA
 from asnn_goose.sources import SourceError
@@ -16,6 +18,10 @@ from asnn_goose.sources import SourceError
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     """Every byte is one token; the last one separates documents."""
+    # Not at the top: what needs no torch is tested in a second.
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: number for number, letter in enumerate([*letters, "<|endoftext|>"])}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))

@@ -41,7 +41,7 @@ void rotate(float* x, std::int64_t n, std::int64_t position, float theta) {
 }  // namespace
 
 const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
-  pool_ = &pool;
+  begin(pieces, pool);
   const std::int64_t rows = pieces.back().row + pieces.back().count;
   const std::int64_t D = model_.config.width;
   reserve(rows);
@@ -58,11 +58,33 @@ const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
   return x_.data();
 }
 
-void Pass::head(const float* x, std::int64_t rows, float missed, float* logits, Pool& pool) {
-  pool_ = &pool;
+void Pass::head(const float* x, const std::vector<Piece>& pieces, float missed, float* logits,
+                Pool& pool) {
+  begin(pieces, pool);
+  const std::int64_t rows = pieces.back().row + pieces.back().count;
   norm(model_.final_norm, x, rows, normed_.data());
   inputs_.set(normed_.data(), rows, model_.config.width);
   model_.head->multiply(inputs_, logits, missed, pool);
+  const Matrix& matrix = model_.head->matrix();
+  tally(inputs_, matrix.encoding(), matrix.counts());
+}
+
+void Pass::begin(const std::vector<Piece>& pieces, Pool& pool) {
+  pool_ = &pool;
+  tallied_.clear();
+  for (const Piece& piece : pieces) {
+    if (piece.spikes != nullptr) tallied_.push_back(piece);
+  }
+}
+
+// Adds the spikes of the last encoding to the pieces that ask for them.
+void Pass::tally(const Inputs& inputs, const Encoding& encoding, const Counts& counts) const {
+  if (tallied_.empty() || !encoding.spikes()) return;
+  for (const Piece& piece : tallied_) {
+    for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
+      piece.spikes[counts.column()] += static_cast<std::uint32_t>(inputs.active(row));
+    }
+  }
 }
 
 void Pass::reserve(std::int64_t rows) {
@@ -108,6 +130,7 @@ void Pass::multiply(const Matrix& matrix, const float* x, std::int64_t rows, flo
   if (inputs_of_ != x) inputs_.set(x, rows, matrix.width());
   inputs_of_ = x;
   matrix.multiply(inputs_, y, *pool_);
+  tally(inputs_, matrix.encoding(), matrix.counts());
 }
 
 void Pass::each(std::int64_t rows, float* x, std::int64_t width,
@@ -153,6 +176,7 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
   multiply(m.receptance, input(kReceptance), rows, r_.data());
   multiply(m.key, input(kKey), rows, k_.data());
   m.k.code(k_.data(), rows, coded_, *pool_);
+  tally(coded_, m.k.encoding(), m.k.counts());
   values(m, layer, input(kValue), pieces, rows);
   low_rank(m.decay, input(kDecay), rows, table_.tanh, w_.data());
   each(rows, w_.data(), c.inner(), table_.decay);
@@ -173,6 +197,7 @@ void Pass::values(const Mixer& m, std::size_t layer, const float* x,
   multiply(m.value, x, rows, v_.data());
   if (m.value_shift != nullptr) shift_values(m.value_shift, layer, pieces);
   m.v.code(v_.data(), rows, coded_, *pool_);
+  tally(coded_, m.v.encoding(), m.v.counts());
   if (m.value_mix) {
     low_rank(*m.value_mix, x, rows, nullptr, a_.data());
     each(rows, a_.data(), C, table_.sigmoid);

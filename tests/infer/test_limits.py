@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bench.sound_packed import TINY, sound
 
 from asnn_goose.export.forms import ExportError
 from asnn_goose.export.packed import PackSettings, export_packed
@@ -31,9 +31,6 @@ from asnn_goose.shape.slots import COLUMNS
 from asnn_goose.shape.student import layout, state_numbers
 
 native: Any = pytest.importorskip("asnn_goose._native")
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-from sound_packed import TINY, sound  # noqa: E402  - a script's neighbour, not a package
 
 SETTINGS = settings_of({"mixer": "rwkv7", "mlp": "gated"})
 

@@ -156,7 +156,7 @@ def test_overrides_reach_every_depth(changed: Callable[..., dict[str, Any]]) -> 
 def test_overrides_that_cannot_be_placed(
     setting: str, minimal: Callable[[], dict[str, Any]]
 ) -> None:
-    with pytest.raises(RecipeError, match="--set"):
+    with pytest.raises(RecipeError, match="override"):
         override(minimal(), setting)
 
 

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from asnn_goose.model import GooseConfig, GooseForCausalLM
+from asnn_goose.model.goose import config
 from asnn_goose.model.parts import groups, precision
+from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.norm import NORMS
 from asnn_goose.shape.limits import Only, Size
 from asnn_goose.shape.mlps import MLPS
 from asnn_goose.shape.rwkv7 import published_rank
@@ -89,24 +92,28 @@ def test_large_matrices_are_those_that_decay_and_may_be_ternary(changes: dict[st
     assert "embedding" not in by_part
 
 
-@pytest.mark.parametrize("changes", KINDS[:3], ids=str)
+@pytest.mark.parametrize("changes", KINDS, ids=str)
 @torch.no_grad()
 def test_the_state_is_that_of_a_block(changes: dict[str, Any]) -> None:
     student = GooseForCausalLM(GooseConfig(**(SHAPE | changes)))
     cache = student(torch.tensor([[1, 2]]), use_cache=True).past_key_values
-    carried: list[tuple[int, ...]] = []
-    cache.blocks[1].apply(lambda t: carried.append(tuple(t.shape[1:])) or t)
+    halves_of = {"mixer": cache.blocks[1].mixer, "mlp": cache.blocks[1].mlp}
+    carried = {
+        f"{half}.{name}": tuple(tensor.shape[1:])
+        for half, tensors in halves_of.items()
+        for name, tensor in tensors.items()
+    }
     described = list(state(student.config.to_dict()))
-    assert [part.shape for part in described] == carried
-    assert [part.name for part in described][:2] == ["mixer.shift", "mixer.wkv"]
-    numbers = sum(math.prod(shape) for shape in carried)
+    assert {part.name: part.shape for part in described} == carried
+    assert described[0].name == "mixer.memory"
+    numbers = sum(math.prod(shape) for shape in carried.values())
     assert state_numbers(student.config.to_dict()) == 2 * numbers
 
 
 def test_what_precision_names_is_derived() -> None:
-    assert names(Matrix) == precision.BLOCK_NAMES
-    assert names(Site) == precision.SITE_NAMES
-    assert set(names(Matrix)) >= groups.MIXER_MATRICES
+    places = config._places(GooseConfig())
+    assert (places.matrices, places.sites) == (names(Matrix), names(Site))
+    assert set(NORMS) == set(all_settings()["norm"].student.words)  # type: ignore[attr-defined]
 
 
 def test_every_setting_of_the_configuration_is_described_with_its_default() -> None:
@@ -114,7 +121,7 @@ def test_every_setting_of_the_configuration_is_described_with_its_default() -> N
     fields = {
         name: field.default
         for name, field in GooseConfig.__dataclass_fields__.items()
-        if name in GooseConfig.__annotations__ and name not in ("model_type", "use_cache")
+        if name in StudentSettings.__annotations__ and name not in ("model_type", "use_cache")
     }
     assert {name: setting.default for name, setting in known.items()} == fields
 
@@ -134,7 +141,7 @@ def test_defaults_fit_and_the_engine_takes_only_what_a_student_may_have() -> Non
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"mlp": "mixture"}, "mlp = 'mixture': must be gated or plain or channel_mix"),
+        ({"mlp": "a mixture"}, "mlp = 'a mixture': must be a name"),
         ({"head_size": 0}, "head_size = 0: must be a whole number of at least 1"),
         ({"head_size": 15, "rope": True}, "head_size = 15: must be even, for rope = true"),
         ({"real_vocab_size": 98}, "real_vocab_size = 98: must be 0, or at most 97"),

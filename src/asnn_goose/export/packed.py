@@ -116,12 +116,10 @@ def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[
 def _check_known(config: GooseConfig) -> None:
     """Raise ExportError for a setting that the engine does not take, before anything is packed."""
     if (found := fault(config.to_dict(), packed=True)) is not None:
-        raise ExportError(
-            f"{found}: the engine does not know another; run this student with --engine torch"
-        )
+        raise ExportError(f"{found}: the engine knows nothing else; PyTorch runs this student")
     if resolve(config.precision, HEAD_SITE).steps:
         raise ExportError(
-            "precision.head: spikes at the head's input are for training only: --engine torch"
+            "precision.head: spikes at the head's input are for training only: PyTorch runs them"
         )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.teacher import TeacherError
+from asnn_goose.names import hint
 from asnn_goose.trace import Trace, Window
 
 WEIGHTS = ("uniform", "per_token", "selected")
@@ -158,7 +159,7 @@ def _check_tokenizers(one: MixedTeacher, other: MixedTeacher) -> None:
 def _log_weights(weights: str | Sequence[float], teachers: int) -> Tensor:
     if isinstance(weights, str):
         if weights not in WEIGHTS:
-            raise ValueError(f"weights = {weights!r}: choose one of {', '.join(WEIGHTS)} or a list")
+            raise ValueError(f"weights = {weights!r}: {hint(weights, WEIGHTS)}, or give a list")
         return torch.full((teachers,), -math.log(teachers))
     if len(weights) != teachers:
         raise ValueError(f"weights = {list(weights)}: give one for each of {teachers} teachers")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asnn_goose.shape.limits import Fault, Setting
-from asnn_goose.shape.slots import Slot, State
+from asnn_goose.shape.slots import Matrix, Slot, State
 
 Settings = Mapping[str, Any]
 
@@ -42,3 +42,8 @@ class Half:
     state: Callable[[Settings], tuple[State, ...]] = _carries_nothing
     recurrence: Callable[[Settings], tuple[int, int]] = _does_nothing_more
     faults: Callable[[Settings], Iterator[Fault]] = _no_faults
+
+    def columns(self, settings: Settings) -> dict[str, int]:
+        """Columns of every large matrix, by the names that `precision` uses, in their order."""
+        slots = self.slots(settings, 0)
+        return {s.precision: s.columns for s in slots if isinstance(s, Matrix) and s.projection}

@@ -44,7 +44,8 @@ def _channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
 
 
 def _last_input(settings: Settings) -> tuple[State, ...]:
-    return (State(name="shift", shape=(settings["hidden_size"],)),)
+    last = State(name="shift", shape=(settings["hidden_size"],))
+    return (last,) if settings["token_shift"] else ()
 
 
 def _kept(settings: Settings) -> int:

@@ -70,15 +70,14 @@ def _projection(name: str, *, rows: int, columns: int, bias: bool) -> Matrix:
 
 
 def _state(settings: Settings) -> tuple[State, ...]:
-    """The last input, for the token shift; the last values, where those are shifted; the memory.
-
-    The axes of the memory are [head, value, key].
-    """
+    """The matrix memory, axes [head, value, key], and what is shifted: last input, last values."""
     heads, size = settings["num_attention_heads"], settings["head_size"]
-    last = [State(name="shift", shape=(settings["hidden_size"],))]
+    found = [State(name="memory", shape=(heads, size, size))]
+    if settings["token_shift"]:
+        found.append(State(name="shift", shape=(settings["hidden_size"],)))
     if settings.get("value_shift", False):  # older files do not say it, and have none
-        last.append(State(name="value", shape=(heads * size,)))
-    return *last, State(name="wkv", shape=(heads, size, size))
+        found.append(State(name="value", shape=(heads * size,)))
+    return tuple(found)
 
 
 def _kept(settings: Settings) -> int:

@@ -31,14 +31,15 @@ MODEL_TYPE = "asnn_goose"
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 _SHARED: dict[str, Setting] = {
-    # A mixer without a description here is a student of PyTorch alone, whose table names it.
+    # One without a description here is a student of PyTorch alone, whose own table names it.
     "mixer": setting("rwkv7", Name(), packed=Words(tuple(MIXERS))),
-    "mlp": setting("channel_mix", Words(tuple(MLPS)), packed=Words(("gated", "channel_mix"))),
+    "mlp": setting("channel_mix", Name(), packed=Words(("gated", "channel_mix"))),
     # Upper limits keep every product of sizes within what the engine can address.
     "vocab_size": setting(49152, Size(), packed=Size(most=1 << 24)),
     "hidden_size": setting(576, Size(), packed=Size(most=COLUMNS)),
     "num_hidden_layers": setting(30, Size(), packed=Size(most=1 << 10)),
     "num_attention_heads": setting(9, Size(), packed=Size(most=1 << 12)),
+    "head_size": setting(64, Size()),
     "intermediate_size": setting(1536, Size(), packed=Size(most=COLUMNS)),
     "token_shift": setting(True, Switch()),  # of the mixer and of the channel mix
     "rope_theta": setting(10000.0, Number(most=1e12)),

@@ -63,8 +63,8 @@ def entries(file: Path) -> Iterator[tuple[str, str]]:
     index = file.with_name(file.name.split(".")[0] + ".index")
     spans: dict[tuple[int, int], str] = {}
     for line in text_of(index).splitlines():
-        headword, start, length = line.rsplit("\t", 2)
-        spans.setdefault((_number(start), _number(length)), headword)
+        headword, *span = line.rsplit("\t", 2)
+        spans.setdefault((_number(span[0]), _number(span[1])), headword)
     for (start, length), headword in sorted(spans.items()):
         if start + length > len(content):
             raise DataError(f"{index}: {headword!r} lies beyond the end of {file.name}")

@@ -37,6 +37,7 @@ class ChannelMix:
     def __call__(self, x_D: F32, state: Arrays) -> F32:
         """fp32 (D,) -> fp32 (D,); the state becomes x."""
         key, value = self.matrices.values()
-        inner = relu(key(shifted(x_D, state["shift"], self.mix_CD, consumers=1)[0]))
-        state["shift"][:] = x_D
+        inner = relu(key(shifted(x_D, state.get("shift"), self.mix_CD, consumers=1)[0]))
+        if self.mix_CD is not None:
+            state["shift"][:] = x_D
         return value(inner * inner)

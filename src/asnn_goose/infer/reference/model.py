@@ -61,19 +61,27 @@ class Reference:
         *,
         every: bool,
         missed: float = 0.0,
+        spikes: NDArray[np.uint32] | None = None,
     ) -> F32:
         """Advance every state over its tokens; logits of each token, or of each state's last.
 
-        All logits are exact here, whatever `missed` allows.
+        All logits are exact here, whatever `missed` allows. The spikes of each state are added to
+        its row of `spikes`, in the order of `counts`.
         """
         del missed
         rows: list[F32] = []
-        for state, ids_T in zip(states, tokens, strict=True):
+        for place, (state, ids_T) in enumerate(zip(states, tokens, strict=True)):
+            before = self._came()
             for number, token in enumerate(ids_T, start=1):
                 x_D = self._step(state, int(token))
                 if every or number == len(ids_T):
                     rows.append(self.head(self.final_norm(x_D)))
+            if spikes is not None:
+                spikes[place] += self._came() - before
         return np.stack(rows)
+
+    def _came(self) -> NDArray[np.uint32]:
+        return np.array([came for came, _ in self.counts().values()], np.uint32)
 
     def _step(self, state: ReferenceState, token: int) -> F32:
         """The residual stream after the last block; the state moves on by one token."""

@@ -66,7 +66,7 @@ class RWKV7:
         self, x_D: F32, v_first_C: F32 | None, state: Arrays, position: int
     ) -> tuple[F32, F32]:
         """Output (D,) and the first block's values (C,); the state moves on in place."""
-        x = shifted(x_D, state["shift"], self.mix_CD, consumers=6)
+        x = shifted(x_D, state.get("shift"), self.mix_CD, consumers=6)
         r = self._positioned(self.matrices["receptance"](x[0]), position)
         k_C = self.sites["k"].values(self.matrices["key"](x[2]))
         k = self._positioned(k_C, position)
@@ -78,8 +78,9 @@ class RWKV7:
         v, a = self._by_head(v_C), self._by_head(sigmoid(self.rate(x[4])))
         w = self._by_head(np.exp(-DECAY_RATE * sigmoid(self.decay(x[1]))))
         kappa, written = self._removal_direction(k), self._replaced(k, a)
-        y_HN = wkv7_step(state["wkv"], r, w, written, v, kappa, a)
-        state["shift"][:] = x_D
+        y_HN = wkv7_step(state["memory"], r, w, written, v, kappa, a)
+        if self.mix_CD is not None:
+            state["shift"][:] = x_D
         return self._project(y_HN, r, written, v, x[-1]), v_first_C
 
     def _value(self, x_D: F32, state: Arrays) -> F32:

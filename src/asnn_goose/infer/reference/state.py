@@ -16,7 +16,7 @@ Arrays = Mapping[str, F32]
 class ReferenceState:
     """The arrays that the student's description asks for, those of all blocks as one.
 
-    arrays    by half and name, such as "mixer.wkv"; the first axis is the block
+    arrays    by half and name, such as "mixer.memory"; the first axis is the block
     position  tokens read so far
     """
 

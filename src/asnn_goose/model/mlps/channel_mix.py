@@ -11,6 +11,7 @@ from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.state import State
 from asnn_goose.model.parts.token_shift import TokenShift, shift_curve
+from asnn_goose.shape.mlps import MLPS as SHAPES
 from asnn_goose.trace import Window
 
 
@@ -44,7 +45,7 @@ class ChannelMix(MLP):
     @classmethod
     def columns(cls, config: StudentSettings) -> dict[str, int]:
         """mlp_key and mlp_value."""
-        return {"mlp_key": config.hidden_size, "mlp_value": config.intermediate_size}
+        return SHAPES["channel_mix"].columns(vars(config))
 
     def matrices(self) -> dict[str, Projection]:
         """mlp_key and mlp_value."""

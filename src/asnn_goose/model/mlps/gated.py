@@ -13,6 +13,7 @@ from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.state import State
+from asnn_goose.shape.mlps import MLPS as SHAPES
 from asnn_goose.trace import Window
 
 
@@ -41,8 +42,7 @@ class GatedMLP(MLP):
     @classmethod
     def columns(cls, config: StudentSettings) -> dict[str, int]:
         """gate, up and down."""
-        width = config.hidden_size
-        return {"gate": width, "up": width, "down": config.intermediate_size}
+        return SHAPES["gated"].columns(vars(config))
 
     def matrices(self) -> dict[str, Projection]:
         """gate, up and down."""

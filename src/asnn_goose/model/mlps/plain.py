@@ -10,6 +10,7 @@ from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.state import State
+from asnn_goose.shape.mlps import MLPS as SHAPES
 from asnn_goose.trace import Window
 
 
@@ -36,7 +37,7 @@ class PlainMLP(MLP):
     @classmethod
     def columns(cls, config: StudentSettings) -> dict[str, int]:
         """Up and down."""
-        return {"up": config.hidden_size, "down": config.intermediate_size}
+        return SHAPES["plain"].columns(vars(config))
 
     def matrices(self) -> dict[str, Projection]:
         """Up and down."""

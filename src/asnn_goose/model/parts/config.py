@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 
-from asnn_goose.model.parts.norm import NORMS
 from asnn_goose.names import check_name
-
-CHOICES: dict[str, Collection[str]] = {
-    "gate": ("sigmoid", "one_plus", "none"),
-    "v_first": ("mix", "detached", "none"),
-    "norm": NORMS,
-    "hidden_act": ACT2FN,
-}
-"""Settings that take one of a few words; those of mixer and MLP stand in `goose.config`."""
+from asnn_goose.shape.limits import Words
+from asnn_goose.shape.rwkv7 import RANKS, published_rank
+from asnn_goose.shape.settings import all_settings, fault, settings_of
 
 
 class StudentSettings(PreTrainedConfig):
@@ -99,10 +92,8 @@ class StudentSettings(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self.decay_rank = self.decay_rank or published_rank(2.5, self.hidden_size)
-        self.rate_rank = self.rate_rank or published_rank(2.5, self.hidden_size)
-        self.value_rank = self.value_rank or published_rank(1.7, self.hidden_size)
-        self.gate_rank = self.gate_rank or published_rank(5.0, self.hidden_size)
+        for name, factor in RANKS.items():
+            setattr(self, name, getattr(self, name) or published_rank(factor, self.hidden_size))
         self.precision = {} if self.precision is None else self.precision
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()
@@ -113,23 +104,10 @@ class StudentSettings(PreTrainedConfig):
         return self.num_attention_heads * self.head_size
 
     def _check(self) -> None:
-        for setting, allowed in CHOICES.items():
-            check_name(allowed, getattr(self, setting), setting=setting)
-        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-        for setting in (*sizes, "head_size", "intermediate_size"):
-            if getattr(self, setting) < 1:
-                raise ValueError(f"{setting} = {getattr(self, setting)}: must be at least 1")
-        if self.n_positions < 0:
-            raise ValueError(f"n_positions = {self.n_positions}: must be at least 0")
-        if not 0 <= self.real_vocab_size <= self.vocab_size:
-            raise ValueError(
-                f"real_vocab_size = {self.real_vocab_size}: must be 0 or at most the "
-                f"{self.vocab_size} rows of the vocabulary"
-            )
-        if self.rope and self.head_size % 2:
-            raise ValueError(f"head_size = {self.head_size}: rope = true needs an even head size")
-
-
-def published_rank(factor: float, width: int) -> int:
-    """Low-rank size of RWKV-7: max(32, 32 * round(factor * sqrt(width) / 32))."""
-    return int(max(32, 32 * round(factor * width**0.5 / 32)))
+        settings = {name: getattr(self, name) for name in all_settings()}
+        for name, known in settings_of(settings).items():
+            if isinstance(known.student, Words):
+                check_name(known.student.words, settings[name], setting=name)
+        check_name(ACT2FN, self.hidden_act, setting="hidden_act")
+        if (found := fault(settings)) is not None:
+            raise ValueError(str(found))

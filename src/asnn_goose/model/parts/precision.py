@@ -228,7 +228,7 @@ def check_table(precision: object, *, places: Places) -> None:
     if _more_than_spikes(resolve(precision, HEAD)):
         raise ValueError(
             "precision.head: its input may spike, its weights are trained dense; set theirs at "
-            "export (--head)"
+            "export (head = ...)"
         )
 
 

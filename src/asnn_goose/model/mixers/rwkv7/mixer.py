@@ -17,6 +17,7 @@ from asnn_goose.model.parts.state import State
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7 import wkv7
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
+from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
 from asnn_goose.trace import Window
 
 DECAY_RATE = math.exp(-0.5)
@@ -138,8 +139,7 @@ class RWKV7Mixer(RWKV7Weights):
         """Unit vector kappa per head: the direction in which the state forgets."""
         if self.removal is not None:
             k_BTHN = k_BTHN * self.by_head(self.removal)
-        # A head without a spike has length 0, where the gradient would be 1 / eps.
-        eps = 1e-12 if self.k_neuron is None else 1e-6
+        eps = LEAST_KEY if self.k_neuron is None else LEAST_SPIKING_KEY
         return F.normalize(k_BTHN.float(), dim=-1, eps=eps)
 
     def _replaced(self, k_BTHN: Tensor, a_BTHN: Tensor) -> Tensor:

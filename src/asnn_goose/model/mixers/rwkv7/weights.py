@@ -15,6 +15,7 @@ from asnn_goose.model.parts.low_rank import LowRank
 from asnn_goose.model.parts.precision import Precision, resolve
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.token_shift import TokenShift
+from asnn_goose.shape.rwkv7 import RWKV7
 from asnn_goose.trace import ATTENTION
 
 RECURRENCE = ("log_decay", "removal", "rate", "written")
@@ -86,8 +87,7 @@ class RWKV7Weights(Mixer):
     @classmethod
     def columns(cls, config: StudentSettings) -> dict[str, int]:
         """receptance, key, value and output."""
-        read = dict.fromkeys(("receptance", "key", "value"), config.hidden_size)
-        return read | {"output": config.mixer_size}
+        return RWKV7.columns(vars(config))
 
     def matrices(self) -> dict[str, Projection]:
         """receptance, key, value and output."""
