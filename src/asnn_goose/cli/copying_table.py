@@ -13,7 +13,7 @@ from asnn_goose.eval.copying import DISTANCES, KINDS, Losses, Probes
 
 def copying_table(found: Sequence[Measurement]) -> Table:
     """Nats a token by text and model; the share of the tokens stands in the model's first row."""
-    made = plain_table("nats by what stood before", "model", *KINDS, *DISTANCES, words=2)
+    made = plain_table("nats", "model", *KINDS, *DISTANCES, words=2)
     for text in dict.fromkeys(row.text for row in found):
         rows = [row for row in found if row.text == text]
         made.add_row(text, "share", *(_share(part, rows[0]) for part in _parts(rows[0])))
