@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from asnn_goose.cli.subject import Subject
-from asnn_goose.data.shards import separator_id
 from asnn_goose.infer.sampler import Drawer, Sampling
-from asnn_goose.infer.text import Vocabulary
+from asnn_goose.infer.text import Vocabulary, vocabulary_of
 from asnn_goose.model.goose.cache import CACHE_FIELD
 
 PREFILL = 256
@@ -28,10 +27,14 @@ class TorchModel:
     @property
     def vocabulary(self) -> Vocabulary:
         """The subject's tokenizer, free of Transformers."""
-        tokenizer = self.subject.tokenizer
-        separator = separator_id(tokenizer)
-        ends = frozenset({separator, tokenizer.eos_token_id} - {None})
-        return Vocabulary(core=tokenizer.backend_tokenizer, separator=separator, ends=ends)
+        tokenizer, model = self.subject.tokenizer, self.subject.model
+        tables = (model.config, model.generation_config)
+        return vocabulary_of(
+            tokenizer.backend_tokenizer,
+            named={"eos_token": tokenizer.eos_token, "bos_token": tokenizer.bos_token},
+            settings=[table.to_dict() for table in tables if table is not None],
+            where=self.subject.name,
+        )
 
     def draw(
         self, ids: Sequence[int], *, tokens: int, sampling: Sampling, seed: int | None

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from asnn_goose.infer.sampler import Sampling
-from asnn_goose.infer.text import Vocabulary, until_stop
+from asnn_goose.infer.text import Vocabulary
 from asnn_goose.meter import measured
 
 
@@ -50,7 +50,7 @@ def write(
     counted = Counted(drawn)
     print(prompt, end="", flush=True)
     with measured() as reading:
-        for piece in until_stop(vocabulary.pieces(ids, counted), stops):
+        for piece in vocabulary.until_stop(ids, counted, stops):
             print(piece, end="", flush=True)
     print(flush=True)
     print(
