@@ -16,12 +16,11 @@ BROKEN = "\N{REPLACEMENT CHARACTER}"
 def pieces(
     core: Tokenizer, before: Sequence[int], drawn: Iterable[int], *, marks: Mapping[int, str]
 ) -> Iterator[str]:
-    """One piece of text per drawn token, empty while a character is incomplete.
+    """One piece of text per drawn token, empty while a character or a run of bytes is incomplete.
 
     A last piece holds what is incomplete to the end. Joined they are what the decoder makes of all
-    tokens at once, less what it makes of those `before`; only where broken bytes follow a
-    character that was given already, the decoder would have called that one broken too. A token in
-    `marks` gives its entry besides.
+    tokens at once, less what it makes of those `before`, which no broken byte behind them spoils.
+    A token in `marks` gives its entry besides.
     """
     window = Window(core, before)
     for token in drawn:
@@ -33,12 +32,12 @@ def pieces(
 class Window:
     """The newest tokens, the first `read` of which have been given as text.
 
-    It begins where a character begins: byte-fallback decoders call a whole run of bytes broken
-    that is entered in the middle of a character.
+    Byte-fallback decoders call a whole run of bytes broken where one is. So the window begins where
+    a character begins, and a run is given once it is over.
     """
 
     def __init__(self, core: Tokenizer, before: Sequence[int]) -> None:
-        self._core = core
+        self._core, self._bytes = core, byte_tokens(core)
         self._ids = self._start(before)
         self._read = len(self._ids)
         self._ends = [0]  # places of the window at which a piece ended
@@ -47,7 +46,7 @@ class Window:
         """The text that the token completes."""
         self._ids.append(token)
         found = self._unread()
-        if not found or found.endswith(BROKEN):
+        if token in self._bytes or not found or found.endswith(BROKEN):
             return ""
         self._read = len(self._ids)
         self._shorten()
@@ -83,3 +82,10 @@ class Window:
     def _text(self, ids: Sequence[int]) -> str:
         found: str = self._core.decode(list(ids), skip_special_tokens=True)
         return found
+
+
+def byte_tokens(core: Tokenizer) -> frozenset[int]:
+    """Tokens that the decoder takes as single bytes, such as <0xE6>; none without such a decoder."""
+    pieces = (f"<0x{byte:02X}>" for byte in range(256))
+    known = {piece: number for piece in pieces if (number := core.token_to_id(piece)) is not None}
+    return frozenset(number for piece, number in known.items() if core.decode([number]) != piece)
