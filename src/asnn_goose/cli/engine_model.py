@@ -9,7 +9,8 @@ from pathlib import Path
 import typer
 
 from asnn_goose.cli.places import SubjectError, student_folder
-from asnn_goose.format.packed import WEIGHTS, is_packed, read_packed
+from asnn_goose.format.origin import is_made_of
+from asnn_goose.format.packed import is_packed, read_packed
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
@@ -47,7 +48,7 @@ def load_engine(name_or_path: str, *, threads: int | None = None) -> EngineModel
 
 
 def packed_folder(name_or_path: str) -> Path:
-    """The packed form of a student; made beside it where there is none, or only an older one."""
+    """The packed form of a student; made beside it where there is none, or only one of others."""
     source = student_folder(name_or_path)
     if source is None:
         raise SubjectError(
@@ -63,11 +64,8 @@ def packed_folder(name_or_path: str) -> Path:
 
 
 def is_fresh(target: Path, source: Path) -> bool:
-    """Whether a packed model is there and newer than every file that it was made from."""
-    files = [f for f in source.iterdir() if f.suffix in {".safetensors", ".json", ".jinja"}]
-    return is_packed(target) and all(
-        file.stat().st_mtime_ns <= (target / WEIGHTS).stat().st_mtime_ns for file in files
-    )
+    """Whether a packed model is there that was made of these very files, whatever their times."""
+    return is_packed(target) and is_made_of(target, source=source)
 
 
 def _pack(source: Path, target: Path) -> None:
