@@ -29,10 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.ceiling import Ceiling, measure
 from bench.peers.peer import NotRunError
 
-from asnn_goose.cli.benching import Random, random_model
 from asnn_goose.eval import speed
 from asnn_goose.eval.energy import part_of
-from asnn_goose.export.random_student import SHAPES
+from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.format.packed import PackedModel
 from asnn_goose.infer.backend import native_module
 from asnn_goose.infer.engine import Engine

@@ -18,33 +18,37 @@ import pytest
 PACKAGE = "asnn_goose"
 SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 
-GROUND = {"trace", "disk", "meter", "sources"}
+GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources"}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
+TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
+STUDY_MAY = TEACHERS_MAY | {"subject", "report"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
     "disk": set(),
     "meter": set(),
-    "sources": {"disk"},
+    "names": set(),
+    "numbers": set(),
+    "places": {"shape"},
+    "sources": {"disk", "names"},
     "shape": set(),
-    "ops": {"_native"},
-    "format": {"shape", "disk"},
-    "model": {"ops", "trace", "sources", "shape"},
-    "data": {"format", "trace", "sources", "disk"},
-    "losses": {"ops", "trace"},
+    "ops": {"_native", "names"},
+    "format": {"shape", "disk", "names"},
+    "model": {"ops", "trace", "sources", "shape", "names", "places"},
+    "data": {"format", "trace", "sources", "disk", "names"},
+    "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
     "eval": GROUND | {"ops", "model", "data", "format", "shape", "infer"},
-    "export": {"ops", "model", "format", "shape", "disk"},
-    "infer": {"format", "shape", "disk", "_native"},
-    "report": set(),
+    "export": {"ops", "model", "format", "shape", "disk", "names"},
+    "infer": {"format", "shape", "disk", "names", "_native"},
+    "subject": GROUND | {"model", "export", "infer", "eval", "data", "format"},
+    "report": {"disk"},
     "recipe": RECIPE_MAY,
-    "teachers": RECIPE_MAY | TRAIN_MAY | {"recipe"},
-    "study": RECIPE_MAY | TRAIN_MAY | {"recipe", "teachers"},
-    "cli": RECIPE_MAY
-    | TRAIN_MAY
-    | {"recipe", "teachers", "study", "report", "export", "infer", "shape"},
+    "teachers": TEACHERS_MAY,
+    "study": STUDY_MAY,
+    "cli": STUDY_MAY | {"study", "teachers", "export", "infer", "shape"},
 }
-TORCHLESS = {"shape", "format", "infer", "disk"}
+TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

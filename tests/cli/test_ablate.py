@@ -1,4 +1,4 @@
-"""`ablate` from grid to table and plot, with a command line that trains nothing."""
+"""`ablate` from grid to table and plot, with cells that train nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from asnn_goose.cli import ablating, app
-from asnn_goose.cli.ablating import progress_line
-from asnn_goose.cli.scoring import STUDENT, TEACHER, write_json
-from asnn_goose.cli.texts import Text
+from asnn_goose.cli import app
+from asnn_goose.cli.ablate import progress_line
 from asnn_goose.eval.comparison import Measurement, Protocol
 from asnn_goose.eval.perplexity import Score
+from asnn_goose.eval.texts import Text
+from asnn_goose.study import ablation
 from asnn_goose.study.ablation import Advance
+from asnn_goose.study.evaluate import STUDENT, TEACHER, Evaluation
 from asnn_goose.study.grid import ScoringTable, load_grid
 from asnn_goose.study.scores import read_scores
 
-FAKE = Path(__file__).resolve().parent.parent / "study" / "fake_goose.py"
+FAKE = Path(__file__).resolve().parent.parent / "study" / "fake_cell.py"
 
 GRID = """
 name = "grid"
@@ -32,7 +33,7 @@ cell = [{{ name = "control" }}, {{ name = "higher", set = ["stage.0.lr=0.5"] }}]
 
 @pytest.fixture
 def grid_file(tmp_path: Path, recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(ablating, "GOOSE", (sys.executable, str(FAKE)))
+    monkeypatch.setattr(ablation, "CELL", (sys.executable, str(FAKE)))
     file = tmp_path / "grid.toml"
     file.write_text(GRID.format(base=recipe_file.name))
     return file
@@ -126,7 +127,12 @@ def test_what_eval_writes_is_what_a_study_reads(tmp_path: Path) -> None:
     ]
     texts = [Text(name="validation", parts=(("sotu", "validation"),))]
     file = tmp_path / "eval.json"
-    write_json(file, texts, Protocol(window=64, limit=1000), {TEACHER: "a", STUDENT: "b"}, found)
+    Evaluation(
+        protocol=Protocol(window=64, limit=1000),
+        texts=texts,
+        models={TEACHER: "a", STUDENT: "b"},
+        measurements=found,
+    ).write(file)
     scoring = ScoringTable(on=("validation",), tokens=1000, window=64)
     scores = read_scores(file, scoring=scoring)
     assert scores.log_ratios == {"validation": pytest.approx(0.4)}

@@ -11,8 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from asnn_goose.cli import app, carrying_out
-from asnn_goose.cli.watching import Lines
+from asnn_goose.cli import app
+from asnn_goose.cli.progress import StepLines
+from asnn_goose.recipe import run as recipe_run
 from asnn_goose.train.progress import StepInfo
 
 
@@ -118,15 +119,15 @@ def test_resume_skips_what_is_finished_and_starts_the_rest(
 def test_ctrl_c_says_how_to_go_on_and_resume_does(
     runner: CliRunner, chain: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = Lines.on_step
+    shown = StepLines.on_step
 
-    def pressed(self: Lines, info: StepInfo) -> None:
+    def pressed(self: StepLines, info: StepInfo) -> None:
         shown(self, info)
         if info.stage == "late" and info.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lines, "on_step", pressed)
+        patch.setattr(StepLines, "on_step", pressed)
         stop = runner.invoke(app, chain)
     assert stop.exit_code == 130
     why, place, again = stop.stderr.splitlines()
@@ -151,7 +152,7 @@ def test_ctrl_c_before_anything_is_saved(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(carrying_out, "build_run", pressed)
+        patch.setattr(recipe_run, "build_run", pressed)
         stop = runner.invoke(app, chain)
     assert stop.exit_code == 130
     assert stop.stderr.splitlines()[0] == "error: interrupted"
@@ -165,7 +166,7 @@ def test_a_bug_keeps_its_traceback(
     def broken(*args: object, **settings: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(carrying_out, "build_run", broken)
+    monkeypatch.setattr(recipe_run, "build_run", broken)
     assert isinstance(runner.invoke(app, chain).exception, ZeroDivisionError)
 
 

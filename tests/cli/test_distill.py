@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.carrying_out import estimate_lines
+from asnn_goose.cli.distill import estimate_lines
 from asnn_goose.recipe import Estimate, StageEstimate, estimate, load_recipe
 from asnn_goose.train import checkpoint
 

@@ -21,14 +21,12 @@ from transformers import (
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-
-from asnn_goose.cli.engine_model import EngineModel, load_engine
-from asnn_goose.cli.generate import EngineName, source_of
-from asnn_goose.cli.sampling import TorchModel
-from asnn_goose.cli.subject import load
 from asnn_goose.export.packed import PackSettings, export_packed
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.model import GooseConfig, GooseForCausalLM
+from asnn_goose.subject.engine_model import EngineModel, load_engine
+from asnn_goose.subject.source import source_of
+from asnn_goose.subject.torch_model import TorchModel, load_torch
 
 Make = Callable[..., PreTrainedTokenizerFast]
 KINDS = ["byte_fallback", "sentencepiece", "byte_level"]
@@ -95,11 +93,7 @@ def test_greedy_text_is_that_of_transformers(
 ) -> None:
     place = folder(kind, student=student)
     wanted, text = by_transformers(place, prompt, tokens=24)
-    loaded = (
-        load_engine(str(place / "packed"))
-        if engine == "native"
-        else TorchModel(subject=load(str(place)))
-    )
+    loaded = load_engine(str(place / "packed")) if engine == "native" else load_torch(str(place))
     ids = loaded.vocabulary.prompt_ids(prompt)
     assert ids == (AutoTokenizer.from_pretrained(place)(prompt).input_ids or [1])
     drawn = []
@@ -120,7 +114,7 @@ def run(*words: str, stdin: str | bytes | None = None) -> str:
 
 def drawn_by(place: Path, prompt: str, engine: str) -> list[int]:
     """Greedy tokens of a student up to its end, as `generate` draws them."""
-    loaded = source_of(str(place), EngineName(engine), None)
+    loaded = source_of(str(place), engine=engine, tell=print)
     ids, ends = loaded.vocabulary.prompt_ids(prompt), loaded.vocabulary.ends
     drawn = loaded.draw(ids, tokens=12, sampling=Sampling(greedy=True), seed=None)
     return list(takewhile(lambda token: token not in ends, drawn))

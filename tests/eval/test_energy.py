@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asnn_goose.eval.energy import Work, dense_picojoules, nonzero, part_of, work_per_token
-from asnn_goose.export.random_student import SHAPES, random_student
+from asnn_goose.eval.random_student import SHAPES, random_student
 from asnn_goose.format.packed import PackedModel
 from asnn_goose.format.planes import pack_planes, unpack_planes
 from asnn_goose.model.parts.precision import Precision

@@ -11,7 +11,14 @@ from asnn_goose.infer.pieces import BROKEN, pieces
 
 Make = Callable[..., PreTrainedTokenizerFast]
 KINDS = ["byte_fallback", "sentencepiece", "byte_level"]
-TEXTS = ["the goose", "日本語日本語", "a 日本 goose, naïve\n雪 and 日", "日本語" * 30, " the  goose ", "é"]
+TEXTS = [
+    "the goose",
+    "日本語日本語",
+    "a 日本 goose, naïve\n雪 and 日",
+    "日本語" * 30,
+    " the  goose ",
+    "é",
+]
 
 
 def streamed(tokenizer: PreTrainedTokenizerFast, before: list[int], drawn: list[int]) -> str:
@@ -44,7 +51,13 @@ def test_broken_bytes_alone_are_counted_as_the_decoder_counts_them(of_kind: Make
     for kind in ("byte_fallback", "byte_level"):
         tokenizer = of_kind(kind)
         ids = tokenizer("日本", add_special_tokens=False)["input_ids"]
-        drawn = [*ids[-6:], ids[-1], *ids[-6:], ids[-2], *tokenizer("b", add_special_tokens=False)["input_ids"]]
+        drawn = [
+            *ids[-6:],
+            ids[-1],
+            *ids[-6:],
+            ids[-2],
+            *tokenizer("b", add_special_tokens=False)["input_ids"],
+        ]
         wanted = tokenizer.decode(drawn, skip_special_tokens=True)
         assert streamed(tokenizer, [1], drawn) == wanted
 

@@ -91,14 +91,14 @@ def test_damaged_logits_are_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"temperature": 0}, "--temperature 0: must be above 0 and finite; --greedy"),
-        ({"temperature": float("nan")}, "--temperature nan"),
-        ({"top_k": -1}, "--top-k -1"),
-        ({"top_p": 0}, "--top-p 0"),
-        ({"top_p": 1.5}, "--top-p 1.5"),
-        ({"min_p": -0.1}, "--min-p -0.1"),
-        ({"min_p": 1.1}, "--min-p 1.1"),
-        ({"repetition_penalty": 0}, "--repetition-penalty 0"),
+        ({"temperature": 0}, "temperature = 0: must be above 0 and finite; greedy"),
+        ({"temperature": float("nan")}, "temperature = nan"),
+        ({"top_k": -1}, "top_k = -1"),
+        ({"top_p": 0}, "top_p = 0"),
+        ({"top_p": 1.5}, "top_p = 1.5"),
+        ({"min_p": -0.1}, "min_p = -0.1"),
+        ({"min_p": 1.1}, "min_p = 1.1"),
+        ({"repetition_penalty": 0}, "repetition_penalty = 0"),
     ],
 )
 def test_senseless_settings_are_named(settings: dict[str, Any], named: str) -> None:

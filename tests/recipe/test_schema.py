@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asnn_goose.recipe import RecipeError, load_recipe
+from asnn_goose.recipe.counts import read_count
 from asnn_goose.recipe.identity import flat
 from asnn_goose.recipe.load import check_recipe
-from asnn_goose.recipe.numbers import parse_count
 from asnn_goose.recipe.overrides import override
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -41,14 +41,14 @@ RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ab
 def test_counts(text: object, value: int | None) -> None:
     if value is None:
         with pytest.raises(ValueError, match="whole number"):
-            parse_count(text)
+            read_count(text)
     else:
-        assert parse_count(text) == value
+        assert read_count(text) == value
 
 
 @given(st.integers(1, 10**9))
 def test_every_count_can_be_written_in_thousands(number: int) -> None:
-    assert parse_count(f"{number}k") == number * 1000
+    assert read_count(f"{number}k") == number * 1000
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -65,8 +65,8 @@ def fetch(
     """Download corpora once and tokenise every split; later runs need no network for them."""
     from rich.console import Console
 
-    from asnn_goose.cli.subject import load_tokenizer
     from asnn_goose.data.shards import shard
+    from asnn_goose.subject.torch_model import load_tokenizer
 
     wanted = [(corpus, split) for corpus in chosen(names) for split in splits_of(corpus)]
     tokenizer = load_tokenizer(teacher)

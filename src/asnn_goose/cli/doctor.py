@@ -14,9 +14,9 @@ from pathlib import Path
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import size
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import size
 
 EXAMPLES = examples("asnn-goose doctor")
 

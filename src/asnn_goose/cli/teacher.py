@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import size
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

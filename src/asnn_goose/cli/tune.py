@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import count
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import count
 
 EXAMPLES = examples(
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
@@ -78,18 +79,11 @@ def tune(
     data.weights. The tuned teacher ends up in the run folder under model/, in fp32. Ctrl-C saves
     and stops; --resume goes on, bit for bit.
     """
-    from rich.console import Console
-
-    from asnn_goose.cli.subject import hush
-    from asnn_goose.cli.watching import say, watcher
+    from asnn_goose.cli.progress import train
     from asnn_goose.data.corpora import DEFAULT_TRAIN
-    from asnn_goose.report import write_report
     from asnn_goose.teachers.text_training import TextTraining
     from asnn_goose.teachers.tuning import Tuning, tuning_plan
-    from asnn_goose.train.loop import run
 
-    hush()
-    console = Console()
     training = TextTraining(
         tokens=tokens,
         seed=seed,
@@ -99,9 +93,6 @@ def tune(
         texts=tuple(text or DEFAULT_TRAIN),
     )
     tuning = Tuning(model=model, training=training, precision=precision.value, threads=threads)
-    with watcher(console, quiet=quiet) as view:
-        plan = tuning_plan(tuning, tell=view.on_message)
-        tuned = run(plan, out=out, resume=resume, progress=view)
-    if plan.accelerator.is_main_process:
-        say(console, f"wrote {write_report(out)}")
-        say(console, f"next: asnn-goose eval {tuned} --teacher {model}")
+    plan_of = partial(tuning_plan, tuning)
+    next_step = "asnn-goose eval {model}" + f" --teacher {model}"
+    train(plan_of, out=out, resume=resume, quiet=quiet, next_step=next_step)

@@ -14,7 +14,9 @@ MADE_OF = {".safetensors", ".json", ".jinja"}
 
 def origin(folder: Path) -> dict[str, Any]:
     """SHA-256 and identity on the disk of every file in a student's folder that is packed."""
-    return {file.name: {"sha256": _hash(file), "on disk": _on_disk(file)} for file in _files(folder)}
+    return {
+        file.name: {"sha256": _hash(file), "on disk": _on_disk(file)} for file in _files(folder)
+    }
 
 
 def write_origin(packed: Path, *, source: Path) -> None:

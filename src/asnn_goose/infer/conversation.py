@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asnn_goose.infer.backend import EngineError
 from asnn_goose.infer.chat_template import ChatTemplate
+from asnn_goose.infer.draw import draw
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer
 from asnn_goose.infer.text import Vocabulary, checked, unmarked, until_stop
@@ -115,16 +119,19 @@ class Conversation:
 
     def _draw(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[int]:
         """Tokens until the answer is over; the last of them is left unread."""
-        while self.drawn < limit and not cancelled():
-            self._drawer.see(self._unread)
-            logits_V = self._engine.prefill(self._state, self._unread)
-            self.read += len(self._unread)
-            self._unread = []
-            token = self._drawer.draw(logits_V)
-            if token in self._vocabulary.ends:
-                return
+        ends = self._vocabulary.ends
+        drawn = draw(self._read, self._unread, drawer=self._drawer, limit=limit, ends=ends)
+        while not cancelled() and (token := next(drawn, None)) is not None:
+            # Noted before anybody hears of it, as the answer may be broken off at any token.
             self._unread, self.drawn = [token], self.drawn + 1
             yield token
+
+    def _read(self, ids: list[int]) -> NDArray[np.float32]:
+        """Logits (V,) after these tokens, as rough as the drawing does not notice."""
+        logits_V = self._engine.prefill(self._state, ids, missed=self._drawer.sampling.unnoticed)
+        self.read += len(ids)
+        self._unread = []
+        return logits_V
 
 
 def _is_message(found: Any) -> bool:

@@ -6,7 +6,7 @@ A state is everything that a sequence carries; the caller holds it and may fork,
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asnn_goose.infer.backend import BackendName, EngineError, State, make_backend
+from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.state_file import fingerprint, read_state, write_state
 
@@ -117,14 +118,9 @@ class Engine:
         """
         sampling = sampling or Sampling()
         drawer = Drawer(sampling, seed=seed, native=self.backend == "native")
-        unread = np.asarray(tokens, np.int64).reshape(-1)
-        for _ in range(limit):
-            drawer.see(unread.tolist())
-            token = drawer.draw(self.prefill(state, unread, missed=sampling.unnoticed))
-            if token in ends:
-                return
-            yield token
-            unread = np.array([token])
+        read = partial(self.prefill, state, missed=sampling.unnoticed)
+        prompt = np.asarray(tokens, np.int64).reshape(-1).tolist()
+        return draw(read, prompt, drawer=drawer, limit=limit, ends=ends)
 
     def fork(self, state: State) -> State:
         """A copy that goes its own way."""

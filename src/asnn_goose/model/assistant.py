@@ -6,8 +6,6 @@ stand assistants, each of which teaches the next one.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,8 +13,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.parts.config import GooseConfig
 from asnn_goose.model.teacher import TeacherError
+from asnn_goose.places import is_student, student_place
 from asnn_goose.trace import Trace
 
 
@@ -44,17 +42,6 @@ class Assistant:
         return trace
 
 
-def is_student(name_or_path: str) -> bool:
-    """Whether the name leads to a finished run or to the folder of a student."""
-    try:
-        config = json.loads(
-            (student_place(name_or_path) / "config.json").read_text(encoding="utf-8")
-        )
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("model_type") == GooseConfig.model_type
-
-
 def load_student(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> GooseForCausalLM:
     """The student of a run, or in a folder. Raises TeacherError where there is none."""
     folder = student_place(name_or_path)
@@ -73,12 +60,6 @@ def load_assistant(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> 
     model = load_student(name_or_path, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(student_place(name_or_path))
     return Assistant(model, tokenizer, name=name_or_path)
-
-
-def student_place(name_or_path: str) -> Path:
-    """Where the weights of a run's student, or of a student's own folder, would be."""
-    folder = Path(name_or_path).expanduser()
-    return folder / "model" if (folder / "recipe.toml").is_file() else folder
 
 
 @torch.no_grad()

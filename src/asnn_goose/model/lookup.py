@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from transformers import AutoConfig
 
-from asnn_goose.model.assistant import is_student
 from asnn_goose.model.families import family_of
 from asnn_goose.model.teacher import TeacherError, gguf_option
+from asnn_goose.places import is_student
 from asnn_goose.sources import SourceError, teacher_folder
 
 

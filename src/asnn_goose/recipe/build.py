@@ -18,12 +18,8 @@ from asnn_goose.model import (
     convert,
     student_config,
 )
-from asnn_goose.model.assistant import (
-    Assistant,
-    continued,
-    load_student,
-    student_place,
-)
+from asnn_goose.model.assistant import Assistant, continued, load_student
+from asnn_goose.places import student_place
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.identity import identity

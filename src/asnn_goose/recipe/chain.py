@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asnn_goose.model import TeacherError
-from asnn_goose.model.assistant import is_student
 from asnn_goose.model.lookup import check_teacher
+from asnn_goose.places import is_student
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.load import load_recipe

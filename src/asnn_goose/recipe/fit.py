@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asnn_goose.model import GooseConfig
-from asnn_goose.model.assistant import student_place
+from asnn_goose.places import student_place
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
 from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
+from asnn_goose.recipe.counts import Count, CountOrAll
 from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.numbers import Count, CountOrAll
 from asnn_goose.recipe.stage_tables import Positive, Table
 from asnn_goose.train.trackers import TRACKERS
 

@@ -14,9 +14,9 @@ from pydantic import Field, ValidationError, model_validator
 from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.parts.precision import check_words
+from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
-from asnn_goose.recipe.numbers import Count
 from asnn_goose.recipe.run_tables import (
     DataTable,
     EvalTable,

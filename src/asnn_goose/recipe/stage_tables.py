@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.numbers import Count
 from asnn_goose.train.dot import DotSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_projection import ProjectSettings

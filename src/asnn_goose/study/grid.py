@@ -12,14 +12,17 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from asnn_goose.recipe import Recipe, RecipeError, load_recipe
+from asnn_goose.recipe.counts import Count, CountOrAll
 from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.numbers import Count, CountOrAll
 from asnn_goose.recipe.schema import Table
-from asnn_goose.study.errors import GridError
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 OWN = frozenset({"name", "seed"})
 """Settings of a recipe that belong to the grid and that no cell may change."""
+
+
+class GridError(ValueError):
+    """A grid cannot be carried out; the message gives the cell, the value and what is right."""
 
 
 class ScoringTable(Table):
