@@ -246,7 +246,7 @@ def document_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[l
     A token that the tokenizer puts in front (BOS) belongs to them, an end token that it puts
     behind is left to the separator. A text without tokens of its own gives none.
     """
-    encode = partial(tokenizer, return_attention_mask=False, verbose=False)
+    encode: Any = partial(tokenizer.__call__, return_attention_mask=False, verbose=False)
     separator, nothing = separator_id(tokenizer), encode("")["input_ids"]
     found = encode(texts)["input_ids"] if texts else []
     return [_without_end(ids, separator) if ids != nothing else [] for ids in found]

@@ -85,7 +85,7 @@ class Window:
 
 
 def byte_tokens(core: Tokenizer) -> frozenset[int]:
-    """Tokens that the decoder takes as single bytes, such as <0xE6>; none without such a decoder."""
+    """Tokens that the decoder takes as single bytes, such as <0xE6>, if it takes any so."""
     pieces = (f"<0x{byte:02X}>" for byte in range(256))
     known = {piece: number for piece in pieces if (number := core.token_to_id(piece)) is not None}
     return frozenset(number for piece, number in known.items() if core.decode([number]) != piece)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from asnn_goose.model.families import TeacherError
@@ -43,8 +45,30 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
         )
     _check_names(found, name=name)
     check_finite(model, name=name)
+    for table in (module for module in model.modules() if isinstance(module, nn.Embedding)):
+        table.register_forward_pre_hook(partial(_check_ids, name=name))
     loaded: PreTrainedModel = model
     return loaded
+
+
+def load_words(folder: str | Path, *, name: str, **options: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder. Raises TeacherError where there is none that can be read."""
+    with readable(name, folder), _silent():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **options)
+    if not tokenizer.get_vocab():
+        raise TeacherError(f"model {name!r}: the tokenizer in {folder} is missing, or has no words")
+    return tokenizer
+
+
+def _check_ids(table: nn.Embedding, args: tuple[Tensor, ...], *, name: str) -> None:
+    """Refuse ids and positions that a table does not reach: torch would only say "index"."""
+    highest = int(args[0].max()) if args and args[0].numel() else 0
+    if highest >= table.num_embeddings:
+        raise TeacherError(
+            f"model {name!r}: token or position {highest}, and its table has only"
+            f" {table.num_embeddings} rows: give a shorter text, or resize the embedding to the"
+            " tokenizer's words"
+        )
 
 
 @contextmanager

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from gguf import GGUFReader
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from asnn_goose.model.families import FAMILIES, Family, Rows, TeacherError, family_of, head_size
+from asnn_goose.model.gguf_file import dequantised
+from asnn_goose.model.loading import load_weights, load_words, readable
 from asnn_goose.model.parts.documents import document_mask, document_positions
-from asnn_goose.sources import cache_dir, new_folder, teacher_folder
+from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import NEEDS, Trace
 
 __all__ = [
@@ -225,59 +224,14 @@ def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Te
     or sources.SourceError.
     """
     folder = teacher_folder(name_or_path)
-    try:
-        if gguf := gguf_option(folder):
-            folder = _dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
-        family_of(AutoConfig.from_pretrained(folder), name=name_or_path)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    except (OSError, KeyError) as error:
-        raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
+    if gguf := gguf_option(folder):
+        folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
+    with readable(name_or_path, folder):
+        config = AutoConfig.from_pretrained(folder)
+    family_of(config, name=name_or_path)
+    tokenizer = load_words(folder, name=name_or_path)
+    model = load_weights(AutoModelForCausalLM, folder, name=name_or_path, dtype=dtype)
     return Teacher(model, tokenizer, name=name_or_path)
-
-
-def _dequantised(file: Path, *, name: str) -> Path:
-    """The model in a GGUF file as an fp32 `save_pretrained` folder in the cache.
-
-    Reading a GGUF takes some 15 seconds every time, reading the folder under one.
-    """
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    kept = cache_dir() / "dequantised" / f"{file.stem}-{digest}"
-    if not kept.is_dir():
-        gguf: dict[str, Any] = {"gguf_file": file.name}
-        config = _gguf_config(file, name=name)
-        model = AutoModelForCausalLM.from_pretrained(
-            file.parent, config=config, dtype=torch.float32, **gguf
-        )
-        del model.config.quantization_config, model.hf_quantizer  # it is not quantised any more
-        with new_folder(kept) as folder:
-            model.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(file.parent, **gguf).save_pretrained(folder)
-    return kept
-
-
-_GGUF_FIELDS: dict[str, dict[str, str]] = {
-    "qwen3": {"attention.key_length": "head_dim"},
-    "gpt2": {"context_length": "n_positions", "feed_forward_length": "n_inner"},
-}
-"""Sizes that a GGUF states and Transformers leaves at the family's default."""
-
-
-def _gguf_config(file: Path, *, name: str) -> PreTrainedConfig:
-    """Configuration of the model in a GGUF. Raises TeacherError for an unsupported family."""
-    try:
-        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
-    except ValueError as error:
-        supported = ", ".join(sorted(FAMILIES))
-        raise TeacherError(f"teacher {name!r}: {error} Supported: {supported}") from error
-    family_of(config, name=name)
-    if extra := _GGUF_FIELDS.get(config.model_type, {}):
-        fields = GGUFReader(file).fields
-        for key, setting in extra.items():
-            if stated := fields.get(f"{config.model_type}.{key}"):
-                setattr(config, setting, int(stated.contents()))
-    return cast(PreTrainedConfig, config)
 
 
 def gguf_option(folder: str | Path) -> dict[str, str]:
