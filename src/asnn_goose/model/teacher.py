@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -119,14 +120,23 @@ class Teacher:
             fields["final_BTD"] = final_BTD
         return Trace(**fields)
 
-    def _apart(self, documents_BT: Tensor | None) -> dict[str, Tensor]:
+    def _apart(self, documents_BT: Tensor | None) -> dict[str, Any]:
         """Arguments of the model that keep documents apart; none for None."""
         if documents_BT is None:
             return {}
         return {
-            "attention_mask": document_mask(documents_BT, dtype=self.model.dtype),
+            "attention_mask": self._mask(documents_BT),
             "position_ids": document_positions(documents_BT),
         }
+
+    def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
+        """A mask for all layers, or by kind of layer where the model mixes them."""
+        mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
+        reach: int | None = getattr(self.config, "sliding_window", None)
+        kinds = getattr(self.config, "layer_types", None)
+        if kinds is None:
+            return mask(reach=reach)
+        return {"full_attention": mask(), "sliding_attention": mask(reach=reach)}
 
     def _check_length(self, length: int) -> None:
         if self.positions is not None and length > self.positions.num_embeddings:
