@@ -28,7 +28,8 @@ class Trace:
     mixer_in   input of every token mixer or attention, after its norm (L of B,T,D)
     mixer_out  output of every token mixer or attention (L of B,T,D)
     mlp_out    output of every MLP (L of B,T,D)
-    queries, keys, values   per block (B,T,H,N); a recurrent student gives r, k and v
+    queries, keys, values   per block (B,T,H,N); a recurrent student gives r, k sqrt(N) and v. Keys
+               are in such units that the model's own score of two tokens is q k / sqrt(N)
     log_decay, removal, rate, written   per block (B,T,H,N), of an RWKV-7 student alone: log w, the
                unit vector kappa, a, and the key that is written, k (1 + (a - 1) k_a)
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -181,6 +182,10 @@ class Teacher:
         ):
             module = getattr(attention, norm or rows.module)
             sites[name] = (module, self._by_head(Rows(norm) if norm else rows))
+        own, usual = cast(float, attention.scaling), head_size(self.config) ** -0.5
+        if not math.isclose(own, usual):  # as GPT-2 may have it
+            module, keep = sites["keys"]
+            sites["keys"] = (module, lambda output: keep(output) * (own / usual))
         return sites
 
     def _by_head(self, rows: Rows) -> Keep:

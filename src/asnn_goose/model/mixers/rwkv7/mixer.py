@@ -27,7 +27,8 @@ DECAY_RATE = math.exp(-0.5)
 class MixerOutput(NamedTuple):
     """Result of one mixer: output, values of the first block, state, and its signals by head.
 
-    The signals are r, k, v, log w, the removal direction kappa, the rate a, and the written key.
+    The signals are r, k sqrt(N), v, log w, the removal direction kappa, the rate a, and the written
+    key.
     """
 
     out_BTD: Tensor
@@ -145,7 +146,10 @@ class RWKV7Mixer(nn.Module):
             y, wkv = wkv7_by_document(*operands, documents_BT=documents_BT)
         out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1])
         new = MixerState(x_BTD[:, -1], wkv)
-        return MixerOutput(out_BTD, v_first_BTD, new, r, k, v, log_w, kappa, a, written)
+        # A recurrence multiplies r and k as they are, attention divides by sqrt(N): in its units
+        # r k / sqrt(N) is the recurrence's own score.
+        shown = k * math.sqrt(self.head_size)
+        return MixerOutput(out_BTD, v_first_BTD, new, r, shown, v, log_w, kappa, a, written)
 
     def set_sites(self, of: Callable[[str], Precision]) -> None:
         """Give the sites k and v the precision that `of` has for them."""
