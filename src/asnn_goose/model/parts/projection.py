@@ -78,7 +78,7 @@ class Projection(nn.Linear):
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Let neuron and ternary method start anew, after weights and inputs changed their scale."""
+        """Let neuron and ternary method start anew, as weights and inputs have another scale."""
         self.neuron = self.precision.spikes(self.in_features)
         if self.ternary is not None:
             self.ternary.start_(self.weight)
