@@ -40,7 +40,8 @@ Source source_of(const TensorMap& tensors, const SpikingMap& matrices) {
 }
 
 void forward(Engine& engine, const std::vector<State*>& states, const std::vector<Tokens>& tokens,
-             std::uintptr_t logits, bool every, int threads, float missed) {
+             std::uintptr_t logits, bool every, int threads, float missed,
+             std::uintptr_t spikes) {
   if (states.size() != tokens.size()) {
     throw std::invalid_argument(std::to_string(states.size()) + " states for " +
                                 std::to_string(tokens.size()) + " token arrays: give one each");
@@ -53,7 +54,10 @@ void forward(Engine& engine, const std::vector<State*>& states, const std::vecto
     if (states[i] == nullptr || states[i]->size() != engine.state_size()) {
       throw std::invalid_argument("a state belongs to another model");
     }
-    sequences.push_back({states[i], tokens[i].data(), static_cast<std::int64_t>(tokens[i].size())});
+    auto* counted = reinterpret_cast<std::uint32_t*>(spikes);
+    if (counted != nullptr) counted += static_cast<std::int64_t>(i) * engine.spiking_places();
+    sequences.push_back(
+        {states[i], tokens[i].data(), static_cast<std::int64_t>(tokens[i].size()), counted});
   }
   const nb::gil_scoped_release released;
   engine.forward(sequences, reinterpret_cast<float*>(logits), every, missed, threads);
@@ -75,6 +79,22 @@ nb::dict counts(Engine& engine) {
     if (use.steps == 0) continue;
     result[use.name.c_str()] = nb::make_tuple(use.active, use.vectors * use.width * use.steps);
   }
+  return result;
+}
+
+nb::dict limits_of_the_engine() {
+  const Limits limits = goose::engine::limits();
+  nb::dict result, steps;
+  for (const CodeLimit& code : kCodes) steps[code.word] = code.steps;
+  result["sizes"] = limits.sizes;
+  result["numbers"] = limits.numbers;
+  result["words"] = limits.words;
+  result["switches"] = limits.switches;
+  result["absent"] = limits.absent;
+  result["inner"] = limits.inner;
+  result["columns"] = kColumns;
+  result["steps"] = steps;
+  result["least_key"] = std::vector<float>{kLeastKey, kLeastSpikingKey};
   return result;
 }
 
@@ -230,7 +250,7 @@ void bind(nb::module_& m) {
            "config"_a, "tensors"_a, "matrices"_a)
       .def("new_state", &Engine::new_state)
       .def("forward", &forward, "states"_a, "tokens"_a, "logits"_a, "every"_a, "threads"_a,
-           "missed"_a = 0.0F)
+           "missed"_a = 0.0F, "spikes"_a = 0)
       .def("usage", &usage)
       .def("counts", &counts)
       .def("reset_counts", &Engine::reset_usage);
@@ -245,6 +265,7 @@ void bind(nb::module_& m) {
       .def("prepare", &TernaryMatrix::prepare, "codes"_a, "rows"_a, "steps"_a, "code"_a)
       .def("product", nb::overload_cast<std::uintptr_t, std::int64_t>(&TernaryMatrix::product),
            "y"_a, "repeats"_a = 1);
+  m.def("limits", &limits_of_the_engine);
   m.def("sample", &draw, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "uniform"_a);
 }

@@ -18,9 +18,14 @@ class Counts {
   }
   void forget() const { numbers_->vectors = numbers_->active = 0; }
 
+  // Column of this place where spikes are told apart by sequence (Engine::Sequence::spikes).
+  std::int64_t column() const { return numbers_->column; }
+  void set_column(std::int64_t column) const { numbers_->column = column; }
+
  private:
   struct Numbers {
     std::atomic<std::int64_t> vectors{0}, active{0};
+    std::int64_t column = 0;
   };
   std::unique_ptr<Numbers> numbers_ = std::make_unique<Numbers>();
 };

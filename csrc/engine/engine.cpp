@@ -18,6 +18,14 @@ struct Engine::Work {
 Engine::Engine(const Settings& settings, const Source& source)
     : model_(settings, source), state_size_(model_.new_state().size()) {
   prepare(1);
+  number_places();
+}
+
+void Engine::number_places() {
+  model_.each_matrix([&](const Matrix& m) {
+    if (m.encoding().spikes()) m.counts().set_column(places_++);
+  });
+  model_.each_site([&](const Site& s) { s.counts().set_column(places_++); });
 }
 
 void Engine::prepare(int threads) {
@@ -76,30 +84,32 @@ void Engine::carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool ev
   const std::int64_t D = model_.config.width, V = model_.config.vocab;
   Buffer<float> last(static_cast<std::size_t>(Pass::kMostRows * D));
   for (std::size_t first = 0; first < works.size();) {
-    std::vector<Piece> pieces;
+    std::vector<Piece> pieces, ends;
     std::int64_t rows = 0;
     for (std::size_t i = first; i < works.size() && rows < Pass::kMostRows; ++i) {
       const std::int64_t count = std::min(works[i].left(), Pass::kMostRows - rows);
       const Sequence& s = works[i].sequence;
-      pieces.push_back({s.state, s.tokens + works[i].done, rows, count});
+      pieces.push_back({s.state, s.tokens + works[i].done, rows, count, s.spikes});
       rows += count;
     }
     const float* x = pass.run(pieces, pool);
     float* ended_logits = works[first].logits;
-    std::int64_t ended = 0;
     for (std::size_t p = 0; p < pieces.size(); ++p) {
       Work& work = works[first + p];
       const Piece& piece = pieces[p];
       if (every) {
-        pass.head(x + piece.row * D, piece.count, missed, work.logits + work.done * V, pool);
+        const Piece all{piece.state, piece.tokens, 0, piece.count, piece.spikes};
+        pass.head(x + piece.row * D, {all}, missed, work.logits + work.done * V, pool);
       } else if (piece.count == work.left()) {
-        std::memcpy(last.data() + ended++ * D, x + (piece.row + piece.count - 1) * D,
+        const auto row = static_cast<std::int64_t>(ends.size());
+        std::memcpy(last.data() + row * D, x + (piece.row + piece.count - 1) * D,
                     sizeof(float) * static_cast<std::size_t>(D));
+        ends.push_back({piece.state, piece.tokens, row, 1, piece.spikes});
       }
       work.done += piece.count;
       piece.state->position += piece.count;
     }
-    if (ended > 0) pass.head(last.data(), ended, missed, ended_logits, pool);
+    if (!ends.empty()) pass.head(last.data(), ends, missed, ended_logits, pool);
     while (first < works.size() && works[first].left() == 0) ++first;
   }
 }

@@ -1,4 +1,6 @@
-// A whole student: tokens in, logits out.
+// A whole student. What comes in: arrays of a packed file, settings, tokens; what goes out: logits and
+// states; what never happens here: reading files, Python objects, and a result that depends on the
+// number of threads or on which sequences share a call.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +22,13 @@ class Engine {
 
   State new_state() const { return model_.new_state(); }
   std::size_t state_size() const { return state_size_; }
+  std::int64_t spiking_places() const { return places_; }  // in the order of usage()
 
   struct Sequence {
     State* state;
     const std::int32_t* tokens;
     std::int64_t count;
+    std::uint32_t* spikes = nullptr;  // if given, each spiking place's spikes are added there
   };
   // Advances every state over its tokens. Logits (rows, V) of each sequence's last token, or of
   // every token. `missed` is the probability that unlikely words with rough logits may hold
@@ -47,10 +51,12 @@ class Engine {
 
   void check(const std::vector<Sequence>& sequences) const;
   void prepare(int threads);
+  void number_places();
   void carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool every, float missed) const;
 
   Model model_;
   std::size_t state_size_;
+  std::int64_t places_ = 0;
   std::mutex busy_;
   std::unique_ptr<Pool> pool_;
   Pool alone_{1};

@@ -21,7 +21,7 @@ void Inputs::set(const float* x, std::int64_t rows, std::int64_t width) {
 
 std::int64_t Inputs::active() const {
   std::int64_t total = 0;
-  for (std::int64_t row = 0; row < rows_; ++row) total += spikes_.data()[row].active;
+  for (std::int64_t row = 0; row < rows_; ++row) total += active(row);
   return total;
 }
 

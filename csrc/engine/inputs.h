@@ -24,6 +24,7 @@ class Inputs {
   std::int64_t rows() const { return rows_; }
   std::int64_t width() const { return width_; }
   std::int64_t active() const;  // spikes of all rows in the last encoding
+  std::int64_t active(std::int64_t row) const { return spikes_.data()[row].active; }
 
   // Rows as they are, or rotated, or as amplitude times integers where the encoding spikes.
   const float* analogue(const Encoding& encoding, Pool& pool);

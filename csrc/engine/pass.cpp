@@ -41,7 +41,7 @@ void rotate(float* x, std::int64_t n, std::int64_t position, float theta) {
 }  // namespace
 
 const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
-  pool_ = &pool;
+  begin(pieces, pool);
   const std::int64_t rows = pieces.back().row + pieces.back().count;
   const std::int64_t D = model_.config.width;
   reserve(rows);
@@ -58,11 +58,33 @@ const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
   return x_.data();
 }
 
-void Pass::head(const float* x, std::int64_t rows, float missed, float* logits, Pool& pool) {
-  pool_ = &pool;
+void Pass::head(const float* x, const std::vector<Piece>& pieces, float missed, float* logits,
+                Pool& pool) {
+  begin(pieces, pool);
+  const std::int64_t rows = pieces.back().row + pieces.back().count;
   norm(model_.final_norm, x, rows, normed_.data());
   inputs_.set(normed_.data(), rows, model_.config.width);
   model_.head->multiply(inputs_, logits, missed, pool);
+  const Matrix& matrix = model_.head->matrix();
+  tally(inputs_, matrix.encoding(), matrix.counts());
+}
+
+void Pass::begin(const std::vector<Piece>& pieces, Pool& pool) {
+  pool_ = &pool;
+  tallied_.clear();
+  for (const Piece& piece : pieces) {
+    if (piece.spikes != nullptr) tallied_.push_back(piece);
+  }
+}
+
+// Adds the spikes of the last encoding to the pieces that ask for them.
+void Pass::tally(const Inputs& inputs, const Encoding& encoding, const Counts& counts) const {
+  if (tallied_.empty() || !encoding.spikes()) return;
+  for (const Piece& piece : tallied_) {
+    for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
+      piece.spikes[counts.column()] += static_cast<std::uint32_t>(inputs.active(row));
+    }
+  }
 }
 
 void Pass::reserve(std::int64_t rows) {
@@ -94,7 +116,7 @@ void Pass::norm(const Norm& norm, const float* x, std::int64_t rows, float* y) {
   pool_->each(rows, [&](int, std::int64_t row) {
     const float* from = x + row * c.width;
     float* to = y + row * c.width;
-    if (c.rms_norm) {
+    if (c.norm == NormKind::rms) {
       table_.rms_norm(from, norm.weight, c.norm_eps, to, c.width);
     } else {
       table_.layer_norm(from, norm.weight, norm.bias, c.norm_eps, to, c.width);
@@ -108,6 +130,7 @@ void Pass::multiply(const Matrix& matrix, const float* x, std::int64_t rows, flo
   if (inputs_of_ != x) inputs_.set(x, rows, matrix.width());
   inputs_of_ = x;
   matrix.multiply(inputs_, y, *pool_);
+  tally(inputs_, matrix.encoding(), matrix.counts());
 }
 
 void Pass::each(std::int64_t rows, float* x, std::int64_t width,
@@ -153,6 +176,7 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
   multiply(m.receptance, input(kReceptance), rows, r_.data());
   multiply(m.key, input(kKey), rows, k_.data());
   m.k.code(k_.data(), rows, coded_, *pool_);
+  tally(coded_, m.k.encoding(), m.k.counts());
   values(m, layer, input(kValue), rows);
   low_rank(m.decay, input(kDecay), rows, table_.tanh, w_.data());
   each(rows, w_.data(), c.inner(), table_.decay);
@@ -171,6 +195,7 @@ void Pass::values(const Mixer& m, std::size_t layer, const float* x, std::int64_
   const std::int64_t C = model_.config.inner();
   multiply(m.value, x, rows, v_.data());
   m.v.code(v_.data(), rows, coded_, *pool_);
+  tally(coded_, m.v.encoding(), m.v.counts());
   if (m.value_mix) {
     low_rank(*m.value_mix, x, rows, nullptr, a_.data());
     each(rows, a_.data(), C, table_.sigmoid);
@@ -196,7 +221,9 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
   float* state = piece.state->wkv(layer) + head * N * N;
   const bool ends = layer + 1 == model_.blocks.size();
   const float* next = ends ? state : piece.state->wkv(layer + 1) + head * N * N;
-  alignas(64) float alpha[128], beta[128], written[128], y[128];
+  const float least = m.k.encoding().spikes() ? kLeastSpikingKey : kLeastKey;
+  alignas(64) float alpha[kMostHeadSize], beta[kMostHeadSize], written[kMostHeadSize];
+  alignas(64) float y[kMostHeadSize];
   for (std::int64_t row = piece.row; row < piece.row + piece.count; ++row) {
     const std::int64_t from = row * C + first;
     float *r = r_.data() + from, *k = k_.data() + from;
@@ -208,7 +235,7 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
     }
     const float score =
         table_.delta(r, k, a_.data() + from, at(m.removal, first), at(m.replacement, first),
-                     at(m.bonus, first), alpha, beta, written, N);
+                     at(m.bonus, first), least, alpha, beta, written, N);
     table_.wkv(state, next, r, w_.data() + from, written, v, alpha, beta, y, N);
     if (m.norm.weight != nullptr) {
       table_.layer_norm(y, m.norm.weight + first, m.norm.bias + first,

@@ -16,6 +16,7 @@ struct Piece {
   State* state;
   const std::int32_t* tokens;
   std::int64_t row, count;
+  std::uint32_t* spikes;  // null where they are not asked for
 };
 
 // One at a time may run on a pass; several passes may share a model.
@@ -29,9 +30,12 @@ class Pass {
   // Advances the states over the pieces; their rows (rows, D) before the last norm.
   const float* run(const std::vector<Piece>& pieces, Pool& pool);
   // Logits (rows, V) of such rows; `missed` as in head.h.
-  void head(const float* x, std::int64_t rows, float missed, float* logits, Pool& pool);
+  void head(const float* x, const std::vector<Piece>& pieces, float missed, float* logits,
+            Pool& pool);
 
  private:
+  void begin(const std::vector<Piece>& pieces, Pool& pool);
+  void tally(const Inputs& inputs, const Encoding& encoding, const Counts& counts) const;
   void reserve(std::int64_t rows);
   void embed(const std::vector<Piece>& pieces, std::int64_t rows);
   void norm(const Norm& norm, const float* x, std::int64_t rows, float* y);
@@ -55,6 +59,7 @@ class Pass {
   const Model& model_;
   const kernels::Table& table_;
   Pool* pool_ = nullptr;
+  std::vector<Piece> tallied_;  // pieces that ask for their spikes
   Inputs inputs_, coded_;  // of matrices, and of sites without one
   const float* inputs_of_ = nullptr;  // null where their contents have changed
   Buffer<float> x_, normed_, shifted_, mixed_, r_, w_, k_, v_, a_, g_, y_, first_, low_, middle_, up_;

@@ -91,7 +91,7 @@ def test_from_recipe_to_ratio_and_not_twice(
 
     taken = runner.invoke(app, verb)
     assert taken.exit_code == 2
-    assert "--resume" in taken.stderr
+    assert "resume its run" in taken.stderr
     metrics = (out / "metrics.jsonl").read_bytes()
     complete = runner.invoke(app, [*verb, "--resume"])
     assert complete.exit_code == 0, complete.output

@@ -48,7 +48,7 @@ def test_a_recipe_trains_on_the_file(
 def test_what_is_there_is_left_alone(runner: CliRunner, verb: list[str], tmp_path: Path) -> None:
     assert runner.invoke(app, [*verb, "--quiet"]).exit_code == 0
     before = (tmp_path / "own.jsonl").read_bytes()
-    assert "own.jsonl exists: continue with --resume" in refusal(runner, *verb)
+    assert "own.jsonl exists: resume it" in refusal(runner, *verb)
     assert "seed was 0" in refusal(runner, *verb, "--resume", "--seed", "1")
     again = runner.invoke(app, [*verb, "--resume"])
     assert again.exit_code == 0
@@ -69,7 +69,7 @@ def test_ctrl_c_keeps_what_is_written(
     assert stopped.exit_code == 130
     assert "go on with --resume" in stopped.stdout
     assert not (tmp_path / "own.jsonl").exists()
-    assert "--resume" in refusal(runner, *verb)
+    assert "resume it" in refusal(runner, *verb)
     resumed = runner.invoke(app, [*verb, "--resume"])
     assert resumed.exit_code == 0, resumed.output
     assert "writing  0 of" not in resumed.stdout

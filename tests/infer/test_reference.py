@@ -104,7 +104,7 @@ def test_several_states_and_the_last_logits_only(
 def test_an_unknown_activation_is_named(student: Make, packed: Make) -> None:
     model = packed(student(mlp="gated"))
     strange = dataclasses.replace(model, config=model.config | {"hidden_act": "mish"})
-    with pytest.raises(ValueError, match="hidden_act = 'mish': this engine knows silu"):
+    with pytest.raises(ValueError, match="hidden_act = 'mish': must be silu or swish"):
         Reference(strange)
 
 

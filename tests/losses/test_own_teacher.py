@@ -59,7 +59,7 @@ def test_scores_of_a_teacher_are_those_of_its_attention() -> None:
     tokens_BT = torch.randint(0, 31, (1, 7))
     trace = teacher.trace(tokens_BT, NEEDS)
     wanted = teacher.model(tokens_BT, output_attentions=True).attentions[1]
-    q, k = (x.transpose(1, 2) for x in (trace.queries[1], trace.keys[1]))
+    q, k = (x.transpose(1, 2) for x in (trace.signals["queries"][1], trace.signals["keys"][1]))
     scores = (q @ k.transpose(-1, -2) / 16**0.5).masked_fill(
         torch.ones(7, 7, dtype=torch.bool).triu(1), -torch.inf
     )

@@ -7,6 +7,7 @@ import torch
 from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel
 
 from asnn_goose.model.parts.documents import document_mask, document_positions
+from asnn_goose.trace import Window
 
 DOCUMENTS_BT = torch.tensor([[4, 4, 4, 5, 6, 6, 6, 6], [1, 1, 1, 1, 1, 1, 1, 2]])
 SIZES = {"vocab_size": 31, "bos_token_id": 0, "eos_token_id": 0}
@@ -81,7 +82,9 @@ def test_sliding_windows_stay_where_documents_are_kept_apart(family, window, of_
     one_BT, other_BT = torch.randint(0, 97, (2, 1, 9), generator=torch.Generator().manual_seed(1))
     documents_BT = torch.tensor([[1] * 9 + [2] * 9])
     needs = frozenset({"hidden"})
-    packed = teacher.trace(torch.cat([one_BT, other_BT], 1), needs, documents_BT=documents_BT)
+    packed = teacher.trace(
+        torch.cat([one_BT, other_BT], 1), needs, window=Window(documents_BT=documents_BT)
+    )
     for start, ids_BT in ((0, one_BT), (9, other_BT)):
         alone, wide = (model.trace(ids_BT, needs).hidden[-1] for model in (teacher, plain))
         assert (alone - wide).abs().max() > 1e-2

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from asnn_goose.recipe import RecipeError, load_recipe
 from asnn_goose.recipe.counts import read_count
 from asnn_goose.recipe.identity import flat
-from asnn_goose.recipe.load import check_recipe
-from asnn_goose.recipe.overrides import override
+from asnn_goose.recipe.load import check_recipe, override
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ablations")
@@ -156,7 +155,7 @@ def test_overrides_reach_every_depth(changed: Callable[..., dict[str, Any]]) -> 
 def test_overrides_that_cannot_be_placed(
     setting: str, minimal: Callable[[], dict[str, Any]]
 ) -> None:
-    with pytest.raises(RecipeError, match="--set"):
+    with pytest.raises(RecipeError, match="override"):
         override(minimal(), setting)
 
 

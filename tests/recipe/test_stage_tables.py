@@ -8,6 +8,8 @@ import pytest
 
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
 from asnn_goose.recipe.load import check_recipe
+from asnn_goose.train.gradient_projection import ProjectSettings
+from asnn_goose.train.gradient_rule import SumSettings
 
 
 @pytest.fixture
@@ -54,12 +56,15 @@ def test_a_preset_and_lists_of_one_s_own(curriculum: Callable[..., Any]) -> None
         (["stage.1.curriculum.presett=seed"], "'preset'"),
         (["stage.0.curriculum.kind=pocl"], "ranks by logits"),
         (["stage.1.curriculum.kind=pocl", "stage.1.warmup=10"], "phase 1: warmup = 10"),
-        (["stage.1.dot.delta=0.05"], "dot.task has 'ce'"),
+        (["stage.1.dot.delta=0.05"], "dot.task = 'ce'"),
         (["stage.1.dot.task=['kl']"], "leave a loss for distillation"),
-        (["stage.1.project.task=['ce']"], "project.task has 'ce'"),
+        (["stage.1.project.task=['ce']"], "project.task = 'ce'"),
         (["stage.1.project.task=['kl']"], "project.task = ['kl']: leave a loss for distillation"),
         (["stage.1.project.tasks=['kl']"], "'task'"),
-        (["stage.1.dot.delta=0.05", "stage.1.project.task=['kl']"], "dot beside project: both"),
+        (
+            ["stage.1.dot.delta=0.05", "stage.1.project.task=['kl']"],
+            "dot beside project: each",
+        ),
         (["stage.1.watch.evry=3"], "'every'"),
         (["stage.1.end.by=plato"], "stage.1.end.by = 'plato'"),
         (["log.trackers=['wandbb']"], "'wandb'"),
@@ -82,9 +87,8 @@ def test_projection_arrives_in_the_plan(recipe_file: Path) -> None:
     loss = "stage.1.losses=[{name='kl'}, {name='ce'}]"
     recipe = load_recipe(recipe_file, (loss, "stage.1.project.task=['ce']"))
     align, distill = build_run(recipe, tell=lambda text: None).stages
-    assert align.project is None
-    assert distill.project is not None
-    assert distill.project.task == ("ce",)
+    assert align.rule == SumSettings()
+    assert distill.rule == ProjectSettings(task=("ce",))
 
 
 def test_momenta_of_dot_stay_below_one(changed: Callable[..., dict[str, Any]]) -> None:

@@ -6,7 +6,9 @@ from torch import nn
 
 from asnn_goose.train import optimiser
 from asnn_goose.train.dot import Dot, DotSettings
-from asnn_goose.train.optimiser import Trained
+from asnn_goose.train.optimiser import AdamSettings, Trained
+
+ADAM = AdamSettings(scales={}, betas=(0.9, 0.95), weight_decay=0.1)
 
 
 def pair() -> list[Trained]:
@@ -20,20 +22,15 @@ def gradients(seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 
 
 def dot(trained: list[Trained], form: str, delta: float) -> Dot:
-    found = optimiser.dot(
-        trained,
-        DotSettings(delta=delta, optimiser=form),
-        scales={},
-        betas=(0.9, 0.95),
-        weight_decay=0.1,
-    )
+    found = DotSettings(delta=delta, optimiser=form).start(trained, ADAM).optimiser
     optimiser.set_rate(found, 0.05)
+    assert isinstance(found, Dot)
     return found
 
 
 def plain(trained: list[Trained], form: str) -> torch.optim.Optimizer:
     if form == "adamw":
-        found = optimiser.adamw(trained, scales={}, betas=(0.9, 0.95), weight_decay=0.1)
+        found = optimiser.adamw(trained, ADAM)
         optimiser.set_rate(found, 0.05)
         return found
     groups = [

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from asnn_goose.train.optimiser import (
+    AdamSettings,
     Trained,
     adamw,
     restore_state,
@@ -20,8 +21,8 @@ def three() -> list[Trained]:
 
 
 def make(trained: list[Trained], *, weight_decay: float = 0.0) -> torch.optim.AdamW:
-    scales = {"vector": 10.0}
-    return adamw(trained, scales=scales, betas=(0.9, 0.95), weight_decay=weight_decay)
+    adam = AdamSettings(scales={"vector": 10.0}, betas=(0.9, 0.95), weight_decay=weight_decay)
+    return adamw(trained, adam)
 
 
 def step(optimiser: torch.optim.AdamW, trained: list[Trained], seed: int) -> None:

@@ -1,4 +1,8 @@
-"""The command `asnn-goose`: one file per verb, heavy imports inside the functions."""
+"""The command `asnn-goose`, one file per verb.
+
+In: words typed by a user. Out: calls of the library, and what it found as text and exit codes.
+Never here: what a script would want to call; an import of torch before a verb needs it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from asnn_goose.cli import (
     report,
     restore,
     sensitivity,
+    serve,
     teacher,
     tune,
     write,
@@ -68,5 +73,6 @@ app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

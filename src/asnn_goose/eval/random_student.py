@@ -18,9 +18,10 @@ from asnn_goose.eval.firing import gaussian_threshold, with_density, with_spread
 from asnn_goose.eval.speed import random_tokens
 from asnn_goose.format.packed import PackedModel, write_packed
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.parts.precision import Precision
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector, layout
+from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector
+from asnn_goose.shape.student import layout
 
 if TYPE_CHECKING:
     from asnn_goose.infer.backend import BackendName

@@ -74,10 +74,12 @@ class Backend(Protocol):
         *,
         every: bool,
         missed: float = 0.0,
+        spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         """Advance states; logits of every token, or of the last one of each state.
 
         Words that together hold no more than `missed` of the probability may have rough logits.
+        Spikes (states, places in the order of `counts`) are added to where they are asked for.
         """
         ...
 
@@ -124,10 +126,17 @@ class _NativeBackend:
         *,
         every: bool,
         missed: float = 0.0,
+        spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         logits = self._room(sum(map(len, tokens)) if every else len(states))
         self._engine.forward(
-            list(states), list(tokens), logits.ctypes.data, every, self.threads_for(states), missed
+            list(states),
+            list(tokens),
+            logits.ctypes.data,
+            every,
+            self.threads_for(states),
+            missed,
+            0 if spikes is None else spikes.ctypes.data,
         )
         return logits
 
@@ -179,7 +188,7 @@ def _missing(what: str) -> str:
     return (
         f"the compiled module asnn_goose._native {what}: install a C++20 compiler (g++ or clang++)"
         " and then this package again (pip install -v shows why a build fails), or use"
-        ' --engine torch (from Python also backend="reference", which is slow)'
+        ' PyTorch: engine = torch (from Python also backend="reference", which is slow)'
     )
 
 

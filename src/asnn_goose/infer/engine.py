@@ -89,6 +89,33 @@ class Engine:
         ids = [self._ids([token]) for token in tokens]
         return self._backend.forward(states, ids, every=False, missed=missed)
 
+    def advance(
+        self,
+        states: Sequence[State],
+        tokens: Sequence[ArrayLike],
+        *,
+        spikes: NDArray[np.uint32] | None = None,
+    ) -> F32:
+        """Advance every state over its own tokens, one or more; logits (states, V) after them.
+
+        A state's logits do not depend on who else is there, nor on how its tokens are dealt out to
+        calls.
+
+        spikes  (states, len(spiking)), C-contiguous: the spikes of each are added to it
+        """
+        if len(states) != len(tokens) or not states:
+            raise EngineError(f"{len(tokens)} texts for {len(states)} states: give one each")
+        wanted = (len(states), len(self.spiking))
+        if spikes is not None and (spikes.shape != wanted or not spikes.flags.c_contiguous):
+            raise EngineError(f"spikes of shape {spikes.shape}: must be {wanted}, C-contiguous")
+        ids = [self._ids(text) for text in tokens]
+        return self._backend.forward(states, ids, every=False, spikes=spikes)
+
+    @cached_property
+    def spiking(self) -> tuple[str, ...]:
+        """Names of the places that spike, as in `counts`."""
+        return tuple(self.counts())
+
     def prefill(self, state: State, tokens: ArrayLike, *, missed: float = 0.0) -> F32:
         """Read tokens (T,), at least one; logits (V,) after the last. `missed` as in `step`."""
         logits = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asnn_goose import disk
 from asnn_goose.infer.backend import EngineError
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def fingerprint(model: PackedModel) -> str:
 def write_state(path: Path, data: bytes, header: dict[str, Any]) -> None:
     """Write a state in one piece: a crash leaves the old file or the new one."""
     content = MAGIC + json.dumps({**header, "crc32": f"{zlib.crc32(data):08x}"}).encode() + b"\n"
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content + data)
-    os.replace(part, path)
+    disk.write_bytes(path, content + data)
 
 
 def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:

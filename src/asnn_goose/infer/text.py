@@ -225,14 +225,14 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
             if min(places):
                 yield held[: min(places)]
             return
-        safe = len(held) - _unfinished(held, stops)
+        safe = len(held) - unfinished(held, stops)
         yield held[:safe]
         held = held[safe:]
     if held:
         yield held
 
 
-def _unfinished(text: str, stops: Sequence[str]) -> int:
+def unfinished(text: str, stops: Sequence[str]) -> int:
     """Length of the longest end of a text with which a stop string begins."""
     longest = max(map(len, stops), default=0)
     for length in range(min(len(text), longest - 1), 0, -1):

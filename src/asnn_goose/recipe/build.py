@@ -66,7 +66,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
             for index in range(len(recipe.stage))
             for plan in planner.plans(index, stage_teacher(recipe, index, teachers))
         ),
-        settings=_settings(recipe),
+        settings=run_settings(recipe),
         identity=identity(recipe, shards),
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
@@ -156,6 +156,7 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     return Accelerator(mixed_precision="no", log_with=names, project_dir=".")
 
 
-def _settings(recipe: Recipe) -> RunSettings:
+def run_settings(recipe: Recipe) -> RunSettings:
+    """What holds for every stage of a run."""
     train: TrainTable = recipe.train
     return RunSettings(**train.model_dump(exclude={"checkpointing"}), log_every=recipe.log.every)

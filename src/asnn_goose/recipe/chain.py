@@ -149,7 +149,7 @@ def _check_exists(where: str, place: str, name: str) -> None:
 def _check_begun(link: Link, earlier: Sequence[Link], *, resume: bool) -> None:
     where = f"{link.file}: {link.folder}"
     if not resume:
-        raise RecipeError(f"{where} is not empty: go on with --resume, or move it away")
+        raise RecipeError(f"{where} is not empty: resume it, or move it away")
     RunFolder(link.folder).check(resume=True)
     _check_settings(link)
     for folder in missing(link, earlier):

@@ -1,4 +1,4 @@
-"""From a TOML file and `--set` overrides to a checked recipe."""
+"""From a TOML file and overrides to a checked recipe."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from asnn_goose.recipe.errors import RecipeError, hint
-from asnn_goose.recipe.overrides import override
-from asnn_goose.recipe.schema import Recipe, Table
+from asnn_goose.names import hint
+from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.schema import Recipe
+from asnn_goose.recipe.table import Table
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -65,3 +66,44 @@ def _table_of(annotation: Any) -> type[Table]:
     if isinstance(annotation, type) and issubclass(annotation, Table):
         return annotation
     return next(_table_of(inner) for inner in get_args(annotation) if inner is not ...)
+
+
+def override(raw: dict[str, Any], text: str) -> None:
+    """Set the value at a dotted place, in place; numbers count the entries of a list from 0.
+
+    Whether the key exists is checked afterwards, with the rest of the recipe. Raises RecipeError
+    for a text without `=`, and for an entry that a list does not have.
+    """
+    place, equals, value = text.partition("=")
+    keys = place.strip().split(".")
+    if not equals or not all(keys):
+        raise RecipeError(f"override {text}: write it as place=value, such as stage.0.tokens=200k")
+    target: Any = raw
+    for key in keys[:-1]:
+        if isinstance(target, dict):
+            target = target.setdefault(key, {})
+        else:
+            target = target[_number(target, key, text)]
+    if isinstance(target, dict):
+        target[keys[-1]] = parse_value(value)
+    else:
+        target[_number(target, keys[-1], text)] = parse_value(value)
+
+
+def _number(target: Any, key: str, text: str) -> int:
+    """Which entry of a list a key means."""
+    if not isinstance(target, list):
+        raise RecipeError(f"override {text}: there is no table that could hold {key!r}")
+    if not key.isdecimal() or int(key) >= len(target):
+        raise RecipeError(
+            f"override {text}: {key!r} is no entry of a list of {len(target)}, counted from 0"
+        )
+    return int(key)
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value (5, 1e-4, true, [1, 2], "words"), or else the text itself (200k, sotu)."""
+    try:
+        return tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
 from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
+from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.recipe.counts import Count, CountOrAll
-from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.stage_tables import Positive, Table
+from asnn_goose.recipe.table import Positive, Table, one_of
 from asnn_goose.train.trackers import TRACKERS
 
 SCRATCH = "scratch"
 """Start of a student that inherits no weights."""
-
-
-def one_of(valid: Collection[str]) -> AfterValidator:
-    """Validator of a name that must be a row of a table."""
-
-    def check(name: str) -> str:
-        if name not in valid:
-            raise ValueError(hint(name, valid))
-        return name
-
-    return AfterValidator(check)
 
 
 def _text_source(name: str) -> str:
@@ -89,7 +77,9 @@ else:
         "StudentTable",
         __base__=_Student,
         # The annotations are strings of builtin types, which pydantic evaluates.
-        **{name: (f"{kind} | None", None) for name, kind in GooseConfig.__annotations__.items()},
+        **{
+            name: (f"{kind} | None", None) for name, kind in StudentSettings.__annotations__.items()
+        },
     )
 
 

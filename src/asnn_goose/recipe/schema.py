@@ -6,16 +6,16 @@ Everything that can be checked without loading a model is checked here.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, create_model, model_validator
 
 from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
-from asnn_goose.model.parts.precision import check_words
+from asnn_goose.model.goose.config import check_words
+from asnn_goose.names import hint
 from asnn_goose.recipe.counts import Count
-from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.run_tables import (
     DataTable,
@@ -24,30 +24,26 @@ from asnn_goose.recipe.run_tables import (
     StudentTable,
     TeacherTable,
     TrainTable,
-    one_of,
 )
 from asnn_goose.recipe.stage_tables import (
+    RULE_TABLES,
     CurriculumTable,
-    DotTable,
     EndTable,
     Phase,
-    Positive,
-    ProjectTable,
-    Share,
-    Table,
     WatchTable,
-    check_sides,
     check_starts,
 )
-from asnn_goose.train.dot import check as check_dot
+from asnn_goose.recipe.table import Positive, Share, Table, one_of
+from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
 from asnn_goose.train.plan import Starts
+from asnn_goose.train.rules import RULES
 from asnn_goose.train.schedule import SHAPES
 from asnn_goose.train.stages import STAGES
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
 
 
-class StageTable(Table):
+class _Stage(Table):
     """One stage: what trains, on which losses, on how many tokens, at which rate."""
 
     kind: Annotated[str, one_of(STAGES)]
@@ -73,23 +69,21 @@ class StageTable(Table):
     losses: tuple[LossTable, ...] = Field(min_length=1)
     chunk: Count = 256
     seed: int | None = Field(default=None, ge=0)
-    dot: DotTable | None = None
-    project: ProjectTable | None = None
     watch: WatchTable | None = None
     end: EndTable | None = None
     curriculum: CurriculumTable | None = None
 
-    def phases(self) -> list[tuple[StageTable, float | None]]:
+    def phases(self) -> list[tuple[Self, float | None]]:
         """The stages that are trained: itself, or a curriculum's phases with their shares."""
         if self.curriculum is None:
             return [(self, None)]
         return [(self._in_phase(phase), phase.share) for phase in self.curriculum.phases()]
 
-    def _in_phase(self, phase: Phase) -> StageTable:
+    def _in_phase(self, phase: Phase) -> Self:
         losses = [loss.in_phase(phase) for loss in self.losses]
         own: dict[str, Any] = {"losses": [loss for loss in losses if loss], "curriculum": None}
         own["tokens"] = math.ceil(self.tokens * phase.part)
-        return StageTable.model_validate(self.model_dump() | own)
+        return self.model_validate(self.model_dump() | own)
 
     def starts(self) -> Starts:
         """What is fitted before the first step."""
@@ -99,6 +93,15 @@ class StageTable(Table):
             calibrate=self.calibrate or 0,
             least_squares=self.least_squares or 0,
         )
+
+    def rule(self) -> RuleSettings:
+        """How the gradients of the terms become a step."""
+        named = self._named_rules()
+        return next(iter(named.values())) if named else SumSettings()
+
+    def _named_rules(self) -> dict[str, RuleSettings]:
+        tables = {name: getattr(self, name, None) for name in RULES}
+        return {name: RULES[name](**dict(table)) for name, table in tables.items() if table}
 
     def objective(self) -> Objective:
         """The weighted losses."""
@@ -164,9 +167,16 @@ class StageTable(Table):
         return self
 
     @model_validator(mode="after")
-    def _sides_are_there(self) -> Self:
-        names, phases = [loss.name for loss in self.losses], self.curriculum is not None
-        check_sides(names, dot=self.dot, project=self.project, phases=phases)
+    def _one_rule_with_terms(self) -> Self:
+        named = self._named_rules()
+        if len(named) > 1:
+            raise ValueError(
+                f"{' beside '.join(named)}: each joins the gradients in its own way; leave one out"
+            )
+        for name, rule in named.items():
+            if self.curriculum is not None:
+                raise ValueError(f"{name} beside curriculum: a phase may drop its terms; use one")
+            rule.check([loss.name for loss in self.losses])
         return self
 
     @model_validator(mode="after")
@@ -182,6 +192,19 @@ class StageTable(Table):
                 message = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise ValueError(f"curriculum, phase {number}: {message}") from None
         return self
+
+
+if TYPE_CHECKING:
+
+    class StageTable(_Stage):
+        """[[stage]], with the table of a gradient rule where it names one."""
+
+else:
+    StageTable = create_model(
+        "StageTable",
+        __base__=_Stage,
+        **{name: (table | None, None) for name, table in RULE_TABLES.items()},
+    )
 
 
 class Recipe(Table):
@@ -234,9 +257,7 @@ class Recipe(Table):
     @model_validator(mode="after")
     def _momenta_fit(self) -> Self:
         for stage in self.stage:
-            if stage.dot is not None:
-                momentum, form = self.train.betas[0], stage.dot.optimiser
-                check_dot(delta=stage.dot.delta, momentum=momentum, form=form)
+            stage.rule().check_momentum(self.train.betas[0])
         return self
 
     @model_validator(mode="after")

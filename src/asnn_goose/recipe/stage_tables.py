@@ -1,50 +1,34 @@
-"""Tables of a stage that say how it is taught: DOT, projection, watchman, end, curriculum."""
+"""Tables of a stage that say how it is taught: gradient rules, watchman, end, curriculum."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from asnn_goose.recipe.counts import Count
-from asnn_goose.recipe.errors import hint
-from asnn_goose.train.dot import DotSettings
+from asnn_goose.recipe.table import Positive, Share, Table
 from asnn_goose.train.gradient_monitor import WatchSettings
-from asnn_goose.train.gradient_projection import ProjectSettings
+from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
-
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
+from asnn_goose.train.rules import RULES
 
 
-class Table(BaseModel):
-    """A table of a recipe: an unknown key is an error, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DotTable(Table):
-    """[stage.dot]: two momenta (train.dot.DotSettings says what each key means)."""
-
-    delta: float = Field(default=0.075, ge=0, lt=1)
-    task: tuple[str, ...] = Field(default=("ce",), min_length=1)
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-
-    def settings(self) -> DotSettings:
-        """For the plan."""
-        return DotSettings(**self.model_dump())
+def _rule_table(settings: type[RuleSettings]) -> type[Table]:
+    """The table of a gradient rule: its keys are the fields of the rule's settings."""
+    types = get_type_hints(settings)
+    keys = {
+        field.name: (types[field.name], ... if field.default is MISSING else field.default)
+        for field in fields(settings)  # type: ignore[arg-type]  # every row is a dataclass
+    }
+    name = f"{settings.name.capitalize()}Table"
+    table: type[Table] = create_model(name, __base__=Table, __doc__=settings.__doc__, **keys)  # type: ignore[call-overload]
+    return table
 
 
-class ProjectTable(Table):
-    """[stage.project]: what conflicts with the task is projected out (train.projection)."""
-
-    task: tuple[str, ...] = Field(default=("ce",), min_length=1)
-
-    def settings(self) -> ProjectSettings:
-        """For the plan."""
-        return ProjectSettings(task=self.task)
+RULE_TABLES = {name: _rule_table(settings) for name, settings in RULES.items()}
 
 
 class WatchTable(Table):
@@ -58,7 +42,7 @@ class WatchTable(Table):
 
 
 class EndTable(Table):
-    """[stage.end]: when a stage ends (train.ending.EndSettings says what each key means).
+    """[stage.end]: when a stage ends (train.early_stopping.EndSettings says what each key means).
 
     tokens  held-out tokens, for "validation"
     """
@@ -161,24 +145,6 @@ def taught(
         return None
     found = values | {"weight": weight}
     return found | {"temperature": phase.temperature} if tempered else found
-
-
-def check_sides(
-    losses: Sequence[str], *, dot: DotTable | None, project: ProjectTable | None, phases: bool
-) -> None:
-    """Raise ValueError where the losses of a stage, or of its `phases`, do not make two sides."""
-    if dot is not None and project is not None:
-        raise ValueError("dot beside project: both take the task's gradient apart; leave one out")
-    for key, table in (("dot", dot), ("project", project)):
-        if table is None:
-            continue
-        if phases:
-            raise ValueError(f"{key} beside curriculum: a phase may drop the task's terms; use one")
-        for task in table.task:
-            if task not in losses:
-                raise ValueError(f"{key}.task has {task!r}: {hint(task, losses)}")
-        if set(losses) <= set(table.task):
-            raise ValueError(f"{key}.task = {list(table.task)}: leave a loss for distillation")
 
 
 def check_starts(starts: Starts, precision: Mapping[str, Any] | None) -> None:

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from asnn_goose.names import hint
 from asnn_goose.recipe import Recipe, RecipeError, load_recipe
 from asnn_goose.recipe.counts import Count, CountOrAll
-from asnn_goose.recipe.errors import hint
 from asnn_goose.recipe.schema import Table
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
@@ -37,7 +37,7 @@ class ScoringTable(Table):
 
 
 class CellTable(Table):
-    """[[cell]]: a name and its changes, written as after `--set`; none for the control."""
+    """[[cell]]: a name and its changes, overrides of a recipe; none for the control."""
 
     name: Name
     changes: tuple[str, ...] = Field(default=(), alias="set")

@@ -14,7 +14,7 @@ from asnn_goose.eval.comparison import Protocol
 from asnn_goose.eval.texts import text_named, windows_of
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.assistant import load_student
-from asnn_goose.model.parts.precision import SITE_NAMES, check_words
+from asnn_goose.model.goose.config import check_words, sites
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.subject.torch_model import load_tokenizer
 from asnn_goose.trace import IGNORED_LABEL
@@ -75,7 +75,7 @@ def sensitivity_on(
     student, DataError for an unknown text.
     """
     check_words(dict.fromkeys(names, entry))
-    if set(names) & set(SITE_NAMES):  # signals without a matrix have no basis to turn
+    if set(names) & sites():  # signals without a matrix have no basis to turn
         entry = {key: value for key, value in entry.items() if key != "rotate"}
     keep_freed_memory()
     tokenizer = load_tokenizer(student)

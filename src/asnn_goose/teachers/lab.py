@@ -17,7 +17,7 @@ from asnn_goose.data.own_text import content_hash
 from asnn_goose.sources import cache_dir, new_folder
 from asnn_goose.teachers.lab_teacher import lab_config, lab_teacher, train_tokenizer
 from asnn_goose.teachers.text_training import TextTraining, text_plan, training_shards
-from asnn_goose.train.plan import RunPlan, RunSettings
+from asnn_goose.train.plan import RunPlan
 
 LAB = TextTraining(tokens=4_000_000, seed=0, window=512, batch=8, lr=2e-3, texts=DEFAULT_TRAIN)
 """What the lab teacher of ablations is trained with; the seed is that of its weights too."""
@@ -45,7 +45,7 @@ def lab_plan(
         model=lab_teacher(config),
         tokenizer=tokenizer,
         shards=shards,
-        settings=RunSettings(weight_decay=0.1, checkpoint_minutes=3.0),
+        train={"weight_decay": 0.1, "checkpoint_minutes": 3.0},
         identity={"lab teacher": json.dumps({"lab_teacher": told})},
         record={"lab_teacher": told},
         at=accelerator,

@@ -16,7 +16,7 @@ from asnn_goose.data.corpora import DEFAULT_TRAIN
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.teachers.text_training import TextTraining, text_plan, training_shards
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher
-from asnn_goose.train.plan import RunPlan, RunSettings
+from asnn_goose.train.plan import RunPlan
 
 TUNE = TextTraining(tokens=60_000, seed=0, window=512, batch=1, lr=5e-5, texts=DEFAULT_TRAIN)
 
@@ -58,7 +58,7 @@ def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
         model=TrainableTeacher(teacher.model, words=teacher.words),
         tokenizer=teacher.tokenizer,
         shards=shards,
-        settings=RunSettings(precision=tuning.precision, threads=tuning.threads),
+        train={"precision": tuning.precision, "threads": tuning.threads},
         identity={name: json.dumps(value) for name, value in told.items()},
         record={"tuned_teacher": told},
         at=accelerator,

@@ -31,7 +31,7 @@ class RunFolder:
             raise RunFolderError(f"there is no run to resume in {self.path}: it has no recipe.toml")
         if not resume and self.is_used():
             raise RunFolderError(
-                f"{self.path} is not empty: continue its run with --resume, or choose another --out"
+                f"{self.path} is not empty: resume its run, or choose another folder"
             )
 
     def begin(self, recipe_toml: str) -> None:
@@ -64,7 +64,7 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(
                 f"{self.model} could not be written ({error}); the last checkpoint is good: "
-                "make room and continue with --resume"
+                "make room and resume it"
             ) from error
 
 

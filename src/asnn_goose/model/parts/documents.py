@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asnn_goose.ops.wkv7.documents import document_starts
+from asnn_goose.ops.documents import document_starts, same_document
 
 
 def document_positions(documents_BT: Tensor) -> Tensor:
@@ -25,8 +25,7 @@ def document_mask(
     Every row has an allowed key, so no softmax is empty. With `reach` a token sees no more than
     that many, itself counted: a sliding window.
     """
-    run_BT = document_starts(documents_BT).cumsum(dim=1)
-    allowed_BTT = (run_BT[:, :, None] == run_BT[:, None, :]).tril()
+    allowed_BTT = same_document(documents_BT).tril()
     if reach is not None:
         allowed_BTT = allowed_BTT.triu(1 - reach)
     lowest = torch.finfo(dtype).min

@@ -1,0 +1,118 @@
+"""`asnn-goose serve`: an OpenAI-compatible server with a playground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asnn_goose.cli.errors import expected_errors
+from asnn_goose.cli.examples import examples
+from asnn_goose.cli.generate import Threads
+from asnn_goose.cli.numbers import count
+
+EXAMPLES = examples(
+    "asnn-goose serve runs/demo",
+    "asnn-goose serve goose.packed --port 9000 --cache-folder ~/.cache/goose-states",
+    "asnn-goose serve runs/spiking runs/dense --name spiking --name dense",
+    "ASNN_GOOSE_API_KEY=secret asnn-goose serve runs/demo --host 0.0.0.0",
+)
+
+
+@expected_errors()
+def serve(
+    student: Annotated[
+        list[str],
+        typer.Argument(help="Packed folders, run folders or students' folders; the first answers."),
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="ASNN_GOOSE_API_KEY",
+            metavar="KEY",
+            help="Key that a request must carry; may be repeated.  [default: none is needed]",
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a student in requests, in their order.  [default: its folder]"),
+    ] = None,
+    slots: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Answers written at the same time.")
+    ] = 64,
+    queue: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Requests that may wait for a slot.")
+    ] = 256,
+    max_prompt: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Tokens of a prompt at most.")
+    ] = 32_768,
+    max_tokens: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Tokens of an answer at most.")
+    ] = 4096,
+    max_body: Annotated[
+        int, typer.Option(parser=count, metavar="BYTES", help="Size of a request at most.")
+    ] = 1_000_000,
+    time_limit: Annotated[
+        int, typer.Option(min=1, metavar="SECONDS", help="Time of a request at most.")
+    ] = 600,
+    slice_: Annotated[
+        int,
+        typer.Option(
+            "--slice",
+            parser=count,
+            metavar="N",
+            help="Tokens of new prompts read between two tokens of the answers being written.",
+        ),
+    ] = 8,
+    cache_memory: Annotated[
+        int, typer.Option(parser=count, metavar="BYTES", help="Memory for states of prefixes.")
+    ] = 512_000_000,
+    cache_folder: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps these states over a restart.  [default: none does]"),
+    ] = None,
+    cache_disk: Annotated[
+        int, typer.Option(parser=count, metavar="BYTES", help="Size of that folder at most.")
+    ] = 4_000_000_000,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Web origin whose pages may call; may be repeated."),
+    ] = None,
+    kv_heads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Key-value heads of the teacher, for the playground's comparison.  [default: as"
+            " many as the student has heads]",
+        ),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Serve students to OpenAI clients, with a playground that shows their spikes, at /.
+
+    Many answers are written at the same time; states of prompts' beginnings are kept, so that a
+    conversation or a shared system prompt is never read twice. Ctrl-C ends it.
+    """
+    from asnn_goose.cli.serving import Options, run
+
+    options = Options(
+        names=name or [],
+        cache_memory=cache_memory,
+        cache_folder=cache_folder,
+        cache_disk=cache_disk,
+        kv_heads=kv_heads,
+        threads=threads,
+        limits={
+            "slots": slots,
+            "queue": queue,
+            "prompt": max_prompt,
+            "tokens": max_tokens,
+            "body": max_body,
+            "time": time_limit,
+            "slice": slice_,
+        },
+    )
+    run(student, options, host=host, port=port, keys=api_key or [], origins=allow_origin or [])
