@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from asnn_goose import disk
+
 _LAST_LINES = 4
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -77,7 +79,7 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     with _cache_errors(target, every=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         temp = tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent)
-    with temp as temp_name, _cache_errors(target):
+    with temp as temp_name, _cache_errors(target), disk.system_errors():
         fresh = Path(temp_name) / "fresh"
         fresh.mkdir()
         yield fresh

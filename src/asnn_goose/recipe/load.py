@@ -22,8 +22,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     be right; OSError where the file cannot be read.
     """
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
         raise RecipeError(f"{path} is not readable as TOML: {error}") from error
     for text in overrides:
         override(raw, text)

@@ -15,6 +15,7 @@ from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.goose.config import check_words
 from asnn_goose.names import hint
+from asnn_goose.numbers import SEEDS
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.run_tables import (
@@ -33,7 +34,7 @@ from asnn_goose.recipe.stage_tables import (
     WatchTable,
     check_starts,
 )
-from asnn_goose.recipe.table import Positive, Share, Table, one_of
+from asnn_goose.recipe.table import Positive, Seed, Share, Table, one_of
 from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.rules import RULES
@@ -68,7 +69,7 @@ class _Stage(Table):
     floor: float = Field(default=0.0, ge=0, le=1)
     losses: tuple[LossTable, ...] = Field(min_length=1)
     chunk: Count = 256
-    seed: int | None = Field(default=None, ge=0)
+    seed: Seed | None = None
     watch: WatchTable | None = None
     end: EndTable | None = None
     curriculum: CurriculumTable | None = None
@@ -211,7 +212,7 @@ class Recipe(Table):
     """A whole recipe. Stages without a name or seed of their own get one."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     teacher: tuple[TeacherTable, ...] = Field(min_length=1)
     student: StudentTable = StudentTable()
     data: DataTable = DataTable()
@@ -242,7 +243,7 @@ class Recipe(Table):
     def stage_seed(self, index: int) -> int:
         """Seed of a stage: its own, or one that the recipe's seed gives."""
         own = self.stage[index].seed
-        return 1000 * self.seed + index if own is None else own
+        return (1000 * self.seed + index) % SEEDS if own is None else own
 
     def teacher_numbers(self, index: int) -> tuple[int, ...]:
         """Numbers of the teachers that stage `index` learns from; the first where it names none."""

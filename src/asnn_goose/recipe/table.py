@@ -8,9 +8,11 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from asnn_goose.names import hint
+from asnn_goose.numbers import SEEDS
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class Table(BaseModel):

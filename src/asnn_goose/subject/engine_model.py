@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asnn_goose import disk
 from asnn_goose.format.origin import is_made_of
 from asnn_goose.format.packed import is_packed, read_packed
 from asnn_goose.infer.engine import Engine
@@ -66,9 +67,21 @@ def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
         return source
     target = Path(name_or_path).expanduser() / "packed"
     if not is_fresh(target, source):
+        _check_room(name_or_path, target)
         tell(f"packing {source} into {target}; done once, until its weights change")
         _pack(name_or_path, target)
     return target
+
+
+def _check_room(name_or_path: str, target: Path) -> None:
+    """Refuse a place that cannot be written, before the student is loaded."""
+    try:
+        disk.check_folder(target.parent)
+    except OSError as error:
+        raise SubjectError(
+            f"{target} cannot be written ({error.strerror}): pack the student elsewhere with"
+            f" asnn-goose export {name_or_path} --to packed --out FOLDER, and give that folder"
+        ) from error
 
 
 def is_fresh(target: Path, source: Path) -> bool:
