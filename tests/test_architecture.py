@@ -283,16 +283,6 @@ def test_a_planted_circle_is_seen(tmp_path: Path) -> None:
     assert len(circle(files(tmp_path))) == 3
 
 
-def test_bench_scripts_import_no_command_line() -> None:
-    found = {
-        f"{path.name}: {name}"
-        for path in BENCH.rglob("*.py")
-        for name in imported(path.read_text(encoding="utf-8"), path.stem, package=False)
-        if name.startswith(f"{PACKAGE}.cli")
-    }
-    assert found == set()
-
-
 def test_files_stay_short() -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
     too_long = {str(path): lines for path, lines in lengths.items() if lines > FILE_LINES}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as any_array
+from safetensors import safe_open
 
 from asnn_goose.export.compact import (
     compact_teacher,
@@ -21,7 +23,11 @@ from asnn_goose.export.compact import (
 from asnn_goose.export.forms import ExportError
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.shape.settings import fault
+from asnn_goose.shape.slots import Matrix, Site
+from asnn_goose.shape.student import layout
 
+KEPT = Path(__file__).parents[2] / "students" / "smollm2-spiking.safetensors"
 TABLE: dict[str, Any] = {"*": {"planes": 1, "steps": 3, "threshold": 4.0}}
 
 
@@ -164,3 +170,15 @@ def test_every_method_comes_back_with_its_bias(tmp_path: Path, method: Any, grou
             x_BK = torch.randn(7, module.in_features, generator=torch.Generator().manual_seed(3))
             found = again.get_submodule(place)(x_BK)
             torch.testing.assert_close(found, module(x_BK), rtol=1e-3, atol=1e-4)
+
+
+def test_the_kept_student_is_still_described_and_may_be_packed() -> None:
+    """Its settings fit the engine, and its file holds every slot but what its teacher gives."""
+    with safe_open(KEPT, "np") as stored:
+        names, config = set(stored.keys()), json.loads(stored.metadata()["config"])
+    assert fault(config, packed=True) is None
+    found = {slot.name for slot in layout(config) if any(n.startswith(slot.name) for n in names)}
+    slots = {slot.name for slot in layout(config) if not isinstance(slot, Site)}
+    assert slots - found == {"embedding", "lm_head"}
+    large = [s for s in layout(config) if isinstance(s, Matrix) and s.part in ("mixer", "mlp")]
+    assert all(f"{slot.name}.weight.trits" in names for slot in large)

@@ -92,14 +92,14 @@ def bench(
     token and the memory are those of a process of its own. Energy is arithmetic alone, in 45 nm
     silicon (Horowitz, ISSCC 2014), beside dense matrices of the same shapes.
     """
-    from asnn_goose.eval.bench import Protocol, measure_packed
+    from asnn_goose.eval.bench import BenchSettings, measure_packed
     from asnn_goose.eval.random_student import Random
 
     if (model is None) == (random is None):
         raise SubjectError("give either a model or --random SHAPE")
     if json:
         disk.check_file(json)
-    protocol = Protocol(
+    settings = BenchSettings(
         tokens=tokens,
         prompt=prompt,
         concurrent=counts("--concurrent", concurrent),
@@ -110,12 +110,12 @@ def bench(
     wanted = random and Random(
         shape=random, planes=planes, steps=steps, code=code, group=group, density=density
     )
-    with folder_of(model, wanted or None, backend=protocol.backend) as folder:
-        result = measure_packed(folder, protocol)
+    with folder_of(model, wanted or None, backend=settings.backend) as folder:
+        result = measure_packed(folder, settings)
     name = model or f"random {random}"
-    report(result, heading=f"{name}, {protocol.backend} ({result.isa})")
+    report(result, heading=f"{name}, {settings.backend} ({result.isa})")
     if json:
-        measured = result.as_dict(protocol)
+        measured = result.as_dict(settings)
         content = {"model": name, "random": vars(wanted) if wanted else None} | measured
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(json_text.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -115,7 +115,8 @@ def compact(student: str, file: Path) -> str:
 
 def table(packed: Packed) -> str:
     """One line per part, and the whole beside what it takes as fp32."""
-    rows = [f"  {part:<12}{size(count):>8}" for part, count in packed.bytes_by_part.items()]
+    parts = packed.bytes_by_part.items()
+    rows = [f"  {part.replace('-', ' '):<12}{size(count):>8}" for part, count in parts]
     ratio = packed.fp32_bytes / packed.total_bytes
     whole = f"  {'together':<12}{size(packed.total_bytes):>8}"
     return "\n".join([*rows, f"{whole}, 1/{ratio:.1f} of {size(packed.fp32_bytes)} in fp32"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
+class BenchSettings:
     """How a student is measured.
 
     tokens      to decode per repeat
@@ -67,15 +67,15 @@ class Result:
     work: list[Work]
     dense: dict[str, float]
 
-    def as_dict(self, protocol: Protocol) -> dict[str, Any]:
-        """Protocol and results in SI units, for a JSON file."""
+    def as_dict(self, settings: BenchSettings) -> dict[str, Any]:
+        """BenchSettings and results in SI units, for a JSON file."""
         return {
             "asnn_goose": __version__,
-            "backend": protocol.backend,
+            "backend": settings.backend,
             "isa": self.isa,
-            "tokens": protocol.tokens,
-            "prompt": protocol.prompt,
-            "repeats": protocol.repeats,
+            "tokens": settings.tokens,
+            "prompt": settings.prompt,
+            "repeats": settings.repeats,
             "rates": [asdict(rate) for rate in self.rates],
             "loaded_s": self.start.loaded,
             "first_token_s": self.start.first_token,
@@ -90,18 +90,18 @@ class Result:
         }
 
 
-def measure_packed(folder: Path, protocol: Protocol) -> Result:
+def measure_packed(folder: Path, settings: BenchSettings) -> Result:
     """Speeds on every number of threads, then spikes and operations."""
     model = read_packed(folder)
     rates: list[Rate] = []
-    for threads in protocol.threads:
-        engine = Engine(model, threads=threads, backend=protocol.backend)
-        rates += _rates(engine, protocol, threads=threads)
+    for threads in settings.threads:
+        engine = Engine(model, threads=threads, backend=settings.backend)
+        rates += _rates(engine, settings, threads=threads)
     counts = engine.counts()
     return Result(
-        isa=native_module().isa() if protocol.backend == "native" else "numpy",
+        isa=native_module().isa() if settings.backend == "native" else "numpy",
         rates=rates,
-        start=_median_start(folder, protocol),
+        start=_median_start(folder, settings),
         density=overall(counts),
         sites=by_site(counts),
         work=work_per_token(model, densities(counts)),
@@ -109,17 +109,17 @@ def measure_packed(folder: Path, protocol: Protocol) -> Result:
     )
 
 
-def _rates(engine: Engine, protocol: Protocol, *, threads: int) -> Iterator[Rate]:
+def _rates(engine: Engine, settings: BenchSettings, *, threads: int) -> Iterator[Rate]:
     """Decode rates for every number of sequences, beside the prefill rate."""
-    speed.prefill_rate(engine, tokens=min(protocol.prompt, speed.WARM_UP))
+    speed.prefill_rate(engine, tokens=min(settings.prompt, speed.WARM_UP))
     prefill = speed.median(
-        lambda: speed.prefill_rate(engine, tokens=protocol.prompt), repeats=protocol.repeats
+        lambda: speed.prefill_rate(engine, tokens=settings.prompt), repeats=settings.repeats
     )
     engine.reset_counts()  # the spikes shown are those of tokens that the model drew itself
-    for concurrent in protocol.concurrent:
+    for concurrent in settings.concurrent:
         rates = [
-            speed.decode_rate(engine, tokens=protocol.tokens, concurrent=concurrent)
-            for _ in range(protocol.repeats)
+            speed.decode_rate(engine, tokens=settings.tokens, concurrent=concurrent)
+            for _ in range(settings.repeats)
         ]
         yield Rate(
             threads=threads,
@@ -129,12 +129,12 @@ def _rates(engine: Engine, protocol: Protocol, *, threads: int) -> Iterator[Rate
         )
 
 
-def _median_start(folder: Path, protocol: Protocol) -> speed.Start:
+def _median_start(folder: Path, settings: BenchSettings) -> speed.Start:
     starts = [
         speed.cold_start(
-            folder, threads=protocol.threads[0], backend=protocol.backend, tokens=protocol.tokens
+            folder, threads=settings.threads[0], backend=settings.backend, tokens=settings.tokens
         )
-        for _ in range(protocol.repeats)
+        for _ in range(settings.repeats)
     ]
     return speed.Start(
         loaded=statistics.median(start.loaded for start in starts),

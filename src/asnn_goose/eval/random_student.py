@@ -121,7 +121,7 @@ def random_model(
     return with_spread(model, SPREAD, tokens=ids, backend=backend)
 
 
-class Student(NamedTuple):
+class RandomStudent(NamedTuple):
     """What `format.packed.write_packed` takes."""
 
     config: dict[str, Any]
@@ -129,7 +129,9 @@ class Student(NamedTuple):
     matrices: dict[str, dict[str, Any]]
 
 
-def random_student(shape: Mapping[str, int], precision: Precision, *, seed: int = 0) -> Student:
+def random_student(
+    shape: Mapping[str, int], precision: Precision, *, seed: int = 0
+) -> RandomStudent:
     """Random weights in the formats that export chooses by default.
 
     shape      sizes of a GooseConfig, such as a row of SHAPES
@@ -151,7 +153,7 @@ def random_student(shape: Mapping[str, int], precision: Precision, *, seed: int 
                 "code": precision.code,
                 "rotate": precision.rotate,
             }
-    return Student(settings, arrays, matrices)
+    return RandomStudent(settings, arrays, matrices)
 
 
 def _fill(slot: Matrix | Vector, precision: Precision, random: np.random.Generator) -> Arrays:

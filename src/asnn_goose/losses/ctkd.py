@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asnn_goose.losses.divergence import ROWS
 from asnn_goose.losses.kinds import Chunk, VocabLoss, teacher_logits
 from asnn_goose.losses.tempered import tempered_kl
+from asnn_goose.names import lookup
 from asnn_goose.ops.gradient_reversal import reverse_gradient
 
 
@@ -82,9 +83,7 @@ class CTKD(VocabLoss):
         instance: bool = False,
     ) -> None:
         super().__init__()
-        if preset not in PRESETS:
-            raise ValueError(f"preset = {preset!r}: choose one of {', '.join(PRESETS)}")
-        base = PRESETS[preset]
+        base = lookup(PRESETS, preset, setting="preset")
         self.low, self.high = _checked_range(base.range if range is None else range)
         self.hold = _checked_share("hold", base.hold if hold is None else hold)
         self.warmup = _checked_share("warmup", base.warmup if warmup is None else warmup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from asnn_goose.model.capture import Keep, first, keep_input, keep_output
 from asnn_goose.model.families import (
     FAMILIES,
     Family,
@@ -46,9 +47,6 @@ __all__ = [
     "load_teacher",
     "real_words",
 ]
-
-Keep = Callable[[Any], Tensor]
-"""What is kept of a module's output."""
 
 
 class Teacher:
@@ -180,11 +178,11 @@ class Teacher:
         """Hooks that append to the lists in `kept` while the model runs."""
         handles = []
         if "hidden" in kept:
-            handles.append(self.layers[0].register_forward_pre_hook(_keep_input(kept["hidden"])))
+            handles.append(self.layers[0].register_forward_pre_hook(keep_input(kept["hidden"])))
         for index in range(len(self.layers)):
             for name, (module, keep) in self._sites(index).items():
                 if name in kept:
-                    handles.append(module.register_forward_hook(_keep_output(kept[name], keep)))
+                    handles.append(module.register_forward_hook(keep_output(kept[name], keep)))
         try:
             yield
         finally:
@@ -195,10 +193,10 @@ class Teacher:
         """Modules of one block whose outputs a Trace keeps, and what is kept of them."""
         layer, attention, family = self.layers[index], self.attention(index), self.family
         sites: dict[str, tuple[nn.Module, Keep]] = {
-            "hidden": (layer, _first),
-            "mixer_in": (getattr(layer, family.mixer_norm), _first),
-            "mixer_out": (attention, _first),
-            "mlp_out": (self.mlp(index), _first),
+            "hidden": (layer, first),
+            "mixer_in": (getattr(layer, family.mixer_norm), first),
+            "mixer_out": (attention, first),
+            "mlp_out": (self.mlp(index), first),
         }
         for name, rows, norm in (
             ("queries", family.queries, family.query_norm),
@@ -223,25 +221,6 @@ class Teacher:
             return x_BTHN.repeat_interleave(heads // x_BTHN.shape[2], dim=2)
 
         return keep
-
-
-def _first(output: Any) -> Tensor:
-    tensor: Tensor = output[0] if isinstance(output, tuple) else output
-    return tensor
-
-
-def _keep_output(kept: list[Tensor], keep: Keep) -> Any:
-    def hook(module: nn.Module, args: Any, output: Any) -> None:
-        kept.append(keep(output))
-
-    return hook
-
-
-def _keep_input(kept: list[Tensor]) -> Any:
-    def hook(module: nn.Module, args: Any) -> None:
-        kept.append(args[0])
-
-    return hook
 
 
 def real_words(teacher: Teacher) -> int:

@@ -6,11 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from asnn_goose.eval.comparison import Protocol
+from asnn_goose.eval.perplexity import Window, perplexity
 from asnn_goose.eval.texts import text_named, windows_of
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.assistant import load_student
@@ -18,9 +15,6 @@ from asnn_goose.model.goose.config import check_words, sites
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.subject.torch_model import load_tokenizer
 from asnn_goose.trace import IGNORED_LABEL
-
-Window = tuple[Tensor, Tensor]
-"""Inputs and labels (1,T) of a stretch of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,16 +163,8 @@ def _all(
     return {**own, **places}
 
 
-@torch.no_grad()
 def _loss(student: GooseForCausalLM, windows: Sequence[Window]) -> float:
     """Mean cross-entropy in nats of the labelled tokens."""
     student.train(False)
-    total, count = 0.0, 0
-    for tokens_BT, labels_BT in windows:
-        trace = student.trace(tokens_BT, frozenset({"vocab"}))
-        logits_nV = trace.vocab(slice(None))
-        total += float(F.cross_entropy(logits_nV, labels_BT.flatten(), reduction="sum"))
-        count += int((labels_BT != IGNORED_LABEL).sum())
-    if not count:
-        raise ValueError("nothing to score: the text holds fewer than two tokens")
-    return total / count
+    found = perplexity(student.trace, windows, batch=1)
+    return found.nll_sum / found.tokens

@@ -21,7 +21,8 @@ from asnn_goose.infer.server.state_store import StateStore
 from asnn_goose.infer.server.writing import Writer
 from asnn_goose.infer.state_file import fingerprint
 from asnn_goose.infer.text import Vocabulary
-from asnn_goose.shape.slots import Matrix, Site, layout
+from asnn_goose.shape.slots import Matrix, Site
+from asnn_goose.shape.student import layout
 
 RETRY = 2
 """Seconds after which one who was turned away may ask again, at least."""

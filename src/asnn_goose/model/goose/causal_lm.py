@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -17,6 +16,7 @@ from asnn_goose.model.goose.block import BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
 from asnn_goose.model.goose.initialise import initialise
+from asnn_goose.model.goose.next_token import next_token_loss
 from asnn_goose.model.mixers.mixer import MixerOutput
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.membranes import Membranes
@@ -26,7 +26,7 @@ from asnn_goose.model.parts.precision import HEAD, resolve
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
-from asnn_goose.trace import IGNORED_LABEL, PLACES, Trace, Window
+from asnn_goose.trace import PLACES, Trace, Window
 
 
 class GooseForCausalLM(PreTrainedModel, GenerationMixin):
@@ -171,12 +171,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             final_BTD = self._head_input(self.final_norm(x_BTD), Membranes(window))
             fields |= {"final_BTD": final_BTD, "head_VD": self._head_VD()}
             fields["final_norm"] = self.final_norm
-        return self._trace(window, {n: tuple(t) for n, t in signals.items()}, **fields)
-
-    def _trace(
-        self, window: Window, signals: Mapping[str, tuple[Tensor, ...]], **fields: Any
-    ) -> Trace:
-        return replace(self.outline, window=window, signals=signals, **fields)
+        fields["signals"] = {name: tuple(tensors) for name, tensors in signals.items()}
+        return replace(self.outline, window=window, **fields)
 
     def drive(self, mixer_in: tuple[Tensor, ...], *, window: Window | None = None) -> Trace:
         """Run every mixer alone on the given inputs (L of B,T,D), such as a teacher's.
@@ -190,9 +186,10 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
             outputs.append(self._call(block.mixed, x_BTD, carry, window))
             carry = outputs[-1].carry
-        return self._trace(
-            window,
-            {name: tuple(one.signals[name] for one in outputs) for name in self.signals},
+        return replace(
+            self.outline,
+            window=window,
+            signals={name: tuple(one.signals[name] for one in outputs) for name in self.signals},
             mixer_in=mixer_in,
             mixer_out=tuple(one.out_BTD for one in outputs),
         )
@@ -218,7 +215,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             carry = mixed.carry
             mixers.append(mixed.out_BTD)
             mlps.append(out_BTD)
-        return self._trace(window, {}, mixer_out=tuple(mixers), mlp_out=tuple(mlps))
+        return replace(self.outline, window=window, mixer_out=tuple(mixers), mlp_out=tuple(mlps))
 
     def set_precision(self, precision: Mapping[str, Any]) -> None:
         """Change which matrices are ternary and which inputs spike; weights change basis with it.
@@ -300,12 +297,3 @@ _CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
     "mixer_out": lambda output: output.mixer.out_BTD,
     "mlp_out": lambda output: output.mlp_out_BTD,
 }
-
-
-def next_token_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of predicting labels[:, t+1] at position t."""
-    return F.cross_entropy(
-        logits_BTV[:, :-1].flatten(0, 1).float(),
-        labels_BT[:, 1:].flatten(),
-        ignore_index=IGNORED_LABEL,
-    )
