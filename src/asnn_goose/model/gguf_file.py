@@ -117,12 +117,13 @@ def rotary(
         if kind not in ("none", "linear") or (factor or 1.0) != 1.0:
             raise TeacherError(f"teacher {name!r}: {FACTORS} beside rope.scaling.type = {kind!r}")
         return found | _divided(factors, config)
-    if kind == "none" or (kind == "linear" and float(factor or 1.0) == 1.0):
+    times = float(factor or 1.0)
+    if kind == "none" or (kind == "linear" and times == 1.0):
         return found | {"rope_type": "default"}
     if kind == "linear":
-        return found | {"rope_type": "linear", "factor": float(factor)}
+        return found | {"rope_type": "linear", "factor": times}
     if kind == "yarn":
-        return found | _yarn(own, float(factor or 1.0), original or config.max_position_embeddings)
+        return found | _yarn(own, times, original or config.max_position_embeddings)
     raise TeacherError(
         f"teacher {name!r}: rope.scaling.type = {kind!r}: only none, linear, yarn and the tensor"
         f" {FACTORS} can be followed"

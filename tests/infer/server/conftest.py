@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from asnn_goose.export.random_student import SHAPES, random_student
+from asnn_goose.eval.random_student import SHAPES, random_student
 from openai import OpenAI
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 

@@ -42,7 +42,7 @@ def balance(student: GooseForCausalLM, teacher: Iterable[Trace], *, strength: fl
     for fold in folds:
         fold.apply(strength)
     for fold in folds:
-        for reader in fold.readers:
+        for reader in fold.place.readers:
             reader.restart()
     return len(folds)
 
