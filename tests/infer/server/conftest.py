@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from asnn_goose.eval.random_student import SHAPES, random_student
 from openai import OpenAI
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from asnn_goose.eval.random_student import SHAPES, random_student
 from asnn_goose.eval.serving import serving_costs
 from asnn_goose.format.packed import write_packed
 from asnn_goose.infer.backend import EngineError, native_module
