@@ -174,7 +174,7 @@ def test_rotation_is_kept_only_where_there_is_one(of_family: Make) -> None:
         ("qwen3", {"qk_norm": False}, r"qk_norm = False.*needs True"),
         ("gpt2", {"precision": {"gate": {"planes": 1}}}, r"precision.gate: .*up, down"),
         ("llama", {"n_positions": -1}, r"n_positions = -1: must be a whole number of at least 0"),
-        ("llama", {"real_vocab_size": 98}, r"real_vocab_size = 98: .*at most the 97 rows"),
+        ("llama", {"real_vocab_size": 98}, r"real_vocab_size = 98: .*at most 97"),
     ],
 )
 def test_what_does_not_fit_is_named(
