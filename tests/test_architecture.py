@@ -26,26 +26,29 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": set(),
     "meter": set(),
     "names": set(),
+    "chat_template": set(),
+    "threads": set(),
     "sources": {"disk", "names"},
     "shape": set(),
     "ops": {"_native", "names"},
     "format": {"shape", "disk", "names"},
     "model": {"ops", "trace", "sources", "shape", "names"},
-    "data": {"format", "trace", "sources", "disk", "names"},
+    "data": {"format", "trace", "sources", "disk", "names", "chat_template"},
     "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
     "eval": GROUND | {"ops", "model", "data", "format", "shape", "infer"},
     "export": {"ops", "model", "format", "shape", "disk", "names"},
-    "infer": {"format", "shape", "disk", "names", "_native"},
+    "infer": {"format", "shape", "disk", "names", "chat_template", "_native"},
     "report": set(),
     "recipe": RECIPE_MAY,
     "teachers": RECIPE_MAY | TRAIN_MAY | {"recipe"},
     "study": RECIPE_MAY | TRAIN_MAY | {"recipe", "teachers"},
     "cli": RECIPE_MAY
     | TRAIN_MAY
-    | {"recipe", "teachers", "study", "report", "export", "infer", "shape"},
+    | {"recipe", "teachers", "study", "report", "export", "infer", "shape"}
+    | {"chat_template", "threads"},
 }
-TORCHLESS = {"shape", "format", "infer", "disk", "names"}
+TORCHLESS = {"shape", "format", "infer", "disk", "names", "chat_template", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

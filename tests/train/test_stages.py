@@ -82,6 +82,17 @@ def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     assert {name.split(".")[0] for name, _ in stage.named_parameters()} == {"student"}
 
 
+@pytest.mark.parametrize("kind", sorted(STAGES))
+def test_a_stage_names_itself_as_the_recipe_does(kind: str) -> None:
+    class Greedy(TraceLoss):
+        """Needs what no stage gives."""
+
+        needs = frozenset({"nonsense"})
+
+    with pytest.raises(ValueError, match=f"^{kind} cannot give nonsense"):
+        STAGES[kind].check(Objective([Term("greedy", 1.0, Greedy())]))
+
+
 def test_blocks_are_aligned_one_by_one(parts: Any) -> None:
     student, teacher, batch = parts
     stage = AlignBlocks(

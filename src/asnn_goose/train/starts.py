@@ -31,7 +31,7 @@ def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None])
         tell(f"balanced the channels of {count} places on {starts.balance} tokens")
     if starts.least_squares:
         fits = least_squares.fit_outputs
-        count = _carry_out(plan, fits, starts.least_squares, least_squares.STREAM, device)
+        count = _carry_out(plan, fits, starts.least_squares, least_squares.AROUND_MIXERS, device)
         tell(f"fitted {count} output projections on {starts.least_squares} tokens")
     if starts.calibrate:
         count = _carry_out(plan, calibrate.calibrate, starts.calibrate, STREAM, device)

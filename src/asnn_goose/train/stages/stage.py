@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
@@ -18,6 +19,11 @@ class Tracing(Protocol):
         self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names, anew in each document if given."""
+
+
+def kind_of(stage: type[Stage]) -> str:
+    """What a recipe calls a kind of stage: AlignBlocks is align_blocks."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", stage.__name__).lower()
 
 
 class Stage(nn.Module, ABC):
@@ -53,7 +59,7 @@ class Stage(nn.Module, ABC):
         beyond = sorted(objective.needs - cls.gives)
         if beyond:
             raise ValueError(
-                f"{cls.__name__.lower()} cannot give {', '.join(beyond)} to its losses: "
+                f"{kind_of(cls)} cannot give {', '.join(beyond)} to its losses: "
                 f"use losses that need only {', '.join(sorted(cls.gives))}"
             )
 
