@@ -60,9 +60,11 @@ def test_queries_keys_and_values_are_inherited(
     student = convert(teacher, variant="goose", v_first="none")
     driven = student.drive(trace.mixer_in)
     for index, mixer in enumerate(block.mixer for block in student.blocks):
-        assert close(driven.queries[index], trace.queries[index])
-        assert close(driven.keys[index] * mixer.head_size**0.5, trace.keys[index])
-        assert close(driven.values[index], trace.values[index])
+        assert close(driven.signals["queries"][index], trace.signals["queries"][index])
+        assert close(
+            driven.signals["keys"][index] * mixer.head_size**0.5, trace.signals["keys"][index]
+        )
+        assert close(driven.signals["values"][index], trace.signals["values"][index])
         output = linear(teacher.attention(index), teacher.family.output)
         assert torch.equal(mixer.output.weight, output.weight_OK)
         assert (mixer.output.bias is None) == (output.bias_O is None)
@@ -77,7 +79,11 @@ def test_a_trace_holds_what_attention_is_made_of(
     teacher = of_family(kind)
     trace = teacher.trace(tokens_BT, NEEDS)
     for index in range(2):
-        q, k, v = trace.queries[index], trace.keys[index], trace.values[index]
+        q, k, v = (
+            trace.signals["queries"][index],
+            trace.signals["keys"][index],
+            trace.signals["values"][index],
+        )
         assert q.shape == k.shape == v.shape
         if teacher.positions is None:
             position_BT = torch.arange(41).expand(2, 41)
@@ -150,9 +156,9 @@ def test_a_key_with_a_norm_is_scaled_in_its_norm(of_family: Make) -> None:
 def test_layers_may_scale_their_attention(of_family: Make, tokens_BT: Tensor) -> None:
     teacher = of_family("gpt2", scale_attn_by_inverse_layer_idx=True)
     trace = teacher.trace(tokens_BT, NEEDS)
-    keys = convert(teacher, v_first="none").drive(trace.mixer_in).keys
-    assert close(keys[0] * 4, trace.keys[0])
-    assert close(keys[1] * 4 * 2, trace.keys[1])
+    keys = convert(teacher, v_first="none").drive(trace.mixer_in).signals["keys"]
+    assert close(keys[0] * 4, trace.signals["keys"][0])
+    assert close(keys[1] * 4 * 2, trace.signals["keys"][1])
 
 
 def test_rotation_is_kept_only_where_there_is_one(of_family: Make) -> None:

@@ -46,7 +46,7 @@ def test_nothing_said_is_plain() -> None:
     ("table", "words"),
     [
         ({"donw": {"planes": 1}}, r"precision.donw: no such matrix; did you mean 'down'"),
-        ({"sideways": {}}, r'choose among receptance, .*A layer goes in front.*"12.down"'),
+        ({"sideways": {}}, r'choose one of receptance, .*A layer goes in front.*"12.down"'),
         ({"12": {"down": {"planes": 1}}}, r"precision.12: no such matrix.*in quotes"),
         ({"x.down": {}}, r"precision.x.down: 'x' must be the number of a layer"),
         ({"01.down": {}}, r"'01' must be the number of a layer"),

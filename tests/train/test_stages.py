@@ -9,6 +9,7 @@ import torch
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
+from asnn_goose.trace import Window
 from asnn_goose.train.stages import STAGES, Align, AlignBlocks, Distill
 
 
@@ -19,9 +20,9 @@ class Recorder:
         self.teacher = teacher
         self.asked: list[frozenset[str]] = []
 
-    def trace(self, tokens_BT: torch.Tensor, needs: frozenset[str]) -> Any:
+    def trace(self, tokens_BT: torch.Tensor, needs: frozenset[str], *, window: Window) -> Any:
         self.asked.append(needs)
-        return self.teacher.trace(tokens_BT, needs)
+        return self.teacher.trace(tokens_BT, needs, window=window)
 
 
 def objective(*names: str) -> Objective:

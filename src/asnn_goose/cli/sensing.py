@@ -17,7 +17,7 @@ from asnn_goose.cli.subject import hush, load_tokenizer
 from asnn_goose.cli.texts import text_named, windows_of
 from asnn_goose.eval.comparison import Protocol
 from asnn_goose.model.assistant import load_student
-from asnn_goose.model.parts.precision import SITE_NAMES, check_words
+from asnn_goose.model.goose.config import check_words, sites
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.study.heat_map import draw
 from asnn_goose.study.sensitivity import Sensitivity, sensitivity
@@ -70,7 +70,7 @@ def run(request: Request) -> None:
 
 def _turns(request: Request) -> bool:
     """Signals without a matrix have no basis to turn."""
-    return not set(request.names) & set(SITE_NAMES)
+    return not set(request.names) & sites()
 
 
 def table(found: Sensitivity) -> Table:

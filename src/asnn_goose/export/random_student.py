@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector, layout
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.teacher import TeacherError
-from asnn_goose.trace import Trace
+from asnn_goose.trace import Trace, Window
 
 
 class Assistant:
@@ -35,12 +35,24 @@ class Assistant:
         """The blocks, first to last."""
         return cast(torch.nn.ModuleList, self.model.blocks)
 
+    @property
+    def outline(self) -> Trace:
+        """A Trace of no tokens: the sizes that losses must know before the first one."""
+        outline: Trace = self.model.outline
+        return outline
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the signals that it gives to losses."""
+        signals: frozenset[str] = self.model.signals
+        return signals
+
     @torch.no_grad()
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names, as the student's own `trace` does."""
-        trace: Trace = self.model.trace(tokens_BT, needs, documents_BT=documents_BT)
+        trace: Trace = self.model.trace(tokens_BT, needs, window=window)
         return trace
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +21,18 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from asnn_goose.model.families import FAMILIES, Family, Rows, TeacherError, family_of, head_size
+from asnn_goose.model.families import (
+    FAMILIES,
+    Family,
+    Rows,
+    TeacherError,
+    family_of,
+    head_size,
+    rope_base,
+)
 from asnn_goose.model.parts.documents import document_mask, document_positions
 from asnn_goose.sources import cache_dir, new_folder, teacher_folder
-from asnn_goose.trace import NEEDS, Trace
+from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
 
 __all__ = [
     "FAMILIES",
@@ -96,29 +105,45 @@ class Teacher:
 
     @torch.no_grad()
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS).
 
         keys and values are repeated to the full number of heads; queries and keys are taken
-        after their norms, if any, and before rotary positions. The head is multiplied only when
-        the Trace is asked for logits, and has `words` rows. Raises TeacherError for more tokens
-        than there are learned positions. With `documents_BT` no token sees another document, and
-        positions start again with every one.
+        after their norms, if any, and before rotary positions, of which the Trace has the base.
+        The head is multiplied only when the Trace is asked for logits, and has `words` rows. With
+        documents in the `window` no token sees another one, and positions start again with every
+        one. Raises TeacherError for more tokens than there are learned positions, and for queries
+        or keys of a teacher whose rotations have more than a base.
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
         self._check_length(tokens_BT.shape[1])
+        window = window or Window()
+        turned = bool(needs & {"queries", "keys"}) and self.positions is None
+        theta = rope_base(self.config, name=self.name) if turned else 0.0
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(documents_BT)
+                input_ids=tokens_BT, use_cache=False, **self._apart(window.documents_BT)
             ).last_hidden_state
-        fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
+        found = {name: tuple(tensors) for name, tensors in kept.items()}
+        fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
+        fields["signals"] = {name: found[name] for name in found.keys() & ATTENTION}
         if "vocab" in needs:
             fields |= {"head_VD": self._head_VD(), "final_norm": self.final_norm}
             fields["final_BTD"] = final_BTD
-        return Trace(**fields)
+        return replace(self.outline, window=window, rope_theta=theta, **fields)
+
+    @property
+    def outline(self) -> Trace:
+        """A Trace of no tokens: the sizes that losses must know before the first one."""
+        return Trace(width=self.config.hidden_size, head_size=head_size(self.config))
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the signals that it gives to losses."""
+        return ATTENTION
 
     def _apart(self, documents_BT: Tensor | None) -> dict[str, Tensor]:
         """Arguments of the model that keep documents apart; none for None."""

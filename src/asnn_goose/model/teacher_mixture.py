@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.teacher import TeacherError
-from asnn_goose.trace import Trace
+from asnn_goose.trace import Trace, Window
 
 WEIGHTS = ("uniform", "per_token", "selected")
 ROWS = 256
@@ -27,7 +27,7 @@ class MixedTeacher(Protocol):
     tokenizer: PreTrainedTokenizerBase | None
 
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names."""
 
@@ -100,9 +100,9 @@ class TeacherMixture:
 
     @torch.no_grad()
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
-        """Run every teacher on tokens (B,T), anew in each document where they are given.
+        """Run every teacher on tokens (B,T), anew in each document that the window has.
 
         Raises ValueError where more than 'vocab' is needed, TeacherError where heads differ.
         """
@@ -111,9 +111,7 @@ class TeacherMixture:
                 f"needs {', '.join(beyond)}: several teachers give only 'vocab', for their insides "
                 "cannot be mixed"
             )
-        passes = tuple(
-            teacher.trace(tokens_BT, needs, documents_BT=documents_BT) for teacher in self.teachers
-        )
+        passes = tuple(teacher.trace(tokens_BT, needs, window=window) for teacher in self.teachers)
         if not needs:
             return Trace()
         self._check_heads(passes)

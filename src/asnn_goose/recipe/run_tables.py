@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
 from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
+from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.recipe.numbers import Count, CountOrAll
 from asnn_goose.recipe.table import Positive, Table, one_of
 from asnn_goose.train.trackers import TRACKERS
@@ -76,7 +77,9 @@ else:
         "StudentTable",
         __base__=_Student,
         # The annotations are strings of builtin types, which pydantic evaluates.
-        **{name: (f"{kind} | None", None) for name, kind in GooseConfig.__annotations__.items()},
+        **{
+            name: (f"{kind} | None", None) for name, kind in StudentSettings.__annotations__.items()
+        },
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 
 from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
-from asnn_goose.model.parts.precision import check_words
+from asnn_goose.model.goose.config import check_words
 from asnn_goose.names import hint
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.numbers import Count

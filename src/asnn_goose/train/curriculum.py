@@ -69,8 +69,9 @@ def rank(
 def difficulty(stage: Stage, batch: Batch) -> tuple[Tensor, Tensor]:
     """Mean -log p(label) of the student, and mean KL(teacher || student), per window (B,)."""
     needs = frozenset({"vocab"})
-    teacher = stage.teacher.trace(batch.tokens_BT, needs)
-    student = cast(Tracing, stage.student).trace(batch.tokens_BT, needs)
+    window = stage.window(batch)
+    teacher = stage.teacher.trace(batch.tokens_BT, needs, window=window)
+    student = cast(Tracing, stage.student).trace(batch.tokens_BT, needs, window=window)
     rows, count = batch.tokens_BT.shape[1], stage.objective.chunk
     loss_n, kl_n = [], []
     for start in range(0, batch.tokens_BT.numel(), count):

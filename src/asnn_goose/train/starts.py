@@ -60,4 +60,5 @@ def _traces(
     micro = plan.tokens_per_step // plan.accumulate
     for _ in range(math.ceil(tokens / micro)):
         batch = plan.loader.next(0.0).to(device)
-        yield plan.stage.teacher.trace(batch.tokens_BT, needs, **plan.stage.documents(batch))
+        window = plan.stage.window(batch)
+        yield plan.stage.teacher.trace(batch.tokens_BT, needs, window=window)

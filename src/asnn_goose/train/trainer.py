@@ -61,6 +61,7 @@ class StageTrainer:
         self._accelerator = accelerator
         set_seed(plan.seed, device_specific=True)
         objective = plan.stage.objective
+        plan.stage.introduce()
         if objective.wants_head:
             objective.adopt(cast(WithHead, plan.stage.student).get_output_embeddings().weight)
         self.trained = _choose_trained(plan)

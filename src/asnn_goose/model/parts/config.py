@@ -1,23 +1,26 @@
-"""Configuration of a Goose student."""
+"""What a student is set to: the fields of its configuration, which mixers and MLPs read."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 
-from asnn_goose.model.parts.precision import MIXER_NAMES, check_fit, check_words
+from asnn_goose.model.parts.norm import NORMS
+from asnn_goose.names import check_name
 
-CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, Collection[str]] = {
     "gate": ("sigmoid", "one_plus", "none"),
     "v_first": ("mix", "detached", "none"),
-    "mlp": ("gated", "plain", "channel_mix"),
-    "norm": ("rms", "layer"),
+    "norm": NORMS,
+    "hidden_act": ACT2FN,
 }
-"""Settings that take one of a few words."""
+"""Settings that take one of a few words; those of mixer and MLP stand in `goose.config`."""
 
 
-class GooseConfig(PreTrainedConfig):
+class StudentSettings(PreTrainedConfig):
     """Shape and parts of a student; every part of the RWKV-7 mixer can be switched on its own.
 
     Shape: vocab_size, hidden_size (D), num_hidden_layers (L), num_attention_heads (H),
@@ -50,8 +53,6 @@ class GooseConfig(PreTrainedConfig):
 
     Raises ValueError that names the setting, the value found and what would be right.
     """
-
-    model_type = "asnn_goose"
 
     vocab_size: int = 49152
     hidden_size: int = 576
@@ -108,30 +109,9 @@ class GooseConfig(PreTrainedConfig):
         """Width inside the mixer: heads times head size."""
         return self.num_attention_heads * self.head_size
 
-    @property
-    def matrix_columns(self) -> dict[str, int]:
-        """Columns of every matrix of a block, by the names that `precision` uses."""
-        mixer = dict.fromkeys(MIXER_NAMES, self.hidden_size) | {"output": self.mixer_size}
-        if self.mlp in ("gated", "plain"):
-            names = ("gate", "up") if self.mlp == "gated" else ("up",)
-            inner = dict.fromkeys(names, self.hidden_size)
-            return mixer | inner | {"down": self.intermediate_size}
-        return mixer | {"mlp_key": self.hidden_size, "mlp_value": self.intermediate_size}
-
-    def check_precision(self) -> None:
-        """Raise ValueError where `precision` does not fit this very shape.
-
-        A student makes this check, not the configuration: the one in a recipe's [student] has
-        no shape before a teacher is known.
-        """
-        check_fit(self.precision or {}, columns=self.matrix_columns, layers=self.num_hidden_layers)
-
     def _check(self) -> None:
-        check_words(self.precision)
         for setting, allowed in CHOICES.items():
-            found = getattr(self, setting)
-            if found not in allowed:
-                raise ValueError(f"{setting} = {found!r}: choose one of {', '.join(allowed)}")
+            check_name(allowed, getattr(self, setting), setting=setting)
         sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
         for setting in (*sizes, "head_size", "intermediate_size"):
             if getattr(self, setting) < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asnn_goose.ops.wkv7.documents import document_starts
+from asnn_goose.ops.documents import document_starts, same_document
 
 
 def document_positions(documents_BT: Tensor) -> Tensor:
@@ -22,8 +22,7 @@ def document_mask(documents_BT: Tensor, *, dtype: torch.dtype = torch.float32) -
     packed window the same as over each document alone. `dtype` is that of the attention scores.
     Every row has an allowed key, so no softmax is empty. It holds no sliding window.
     """
-    run_BT = document_starts(documents_BT).cumsum(dim=1)
-    allowed_BTT = (run_BT[:, :, None] == run_BT[:, None, :]).tril()
+    allowed_BTT = same_document(documents_BT).tril()
     lowest = torch.finfo(dtype).min
     mask_BTT = torch.zeros_like(allowed_BTT, dtype=dtype).masked_fill(~allowed_BTT, lowest)
     return mask_BTT.unsqueeze(1)

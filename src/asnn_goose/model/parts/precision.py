@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from asnn_goose.model.neurons import NEURONS, Neuron
 from asnn_goose.model.ternary import TERNARY, TernaryMethod
+from asnn_goose.names import check_name, hint
 from asnn_goose.ops.hadamard import BLOCK
 from asnn_goose.ops.spike_codes import MAX_STEPS
 
-MIXER_NAMES = ("receptance", "key", "value", "output")
-GATED_NAMES = ("gate", "up", "down")
-CHANNEL_MIX_NAMES = ("mlp_key", "mlp_value")
-BLOCK_NAMES = (*MIXER_NAMES, *GATED_NAMES, *CHANNEL_MIX_NAMES)
-SITE_NAMES = ("k", "v")
 HEAD = "head"
 EVERY = "*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Names that a table of precision may have beside HEAD and EVERY.
+
+    matrices  of blocks; sites: signals of mixers that may spike with no matrix behind them
+    """
+
+    matrices: tuple[str, ...]
+    sites: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, with HEAD and EVERY."""
+        return (*self.matrices, *self.sites, HEAD, EVERY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +70,7 @@ class Precision:
             raise ValueError(f"planes = {self.planes}: must be 0, 1 or 2")
         if self.group < 0 or self.group % BLOCK:
             raise ValueError(f"group = {self.group}: must be 0 or a multiple of {BLOCK}")
-        if self.code not in MAX_STEPS:
-            raise ValueError(f"code = {self.code!r}: choose one of {', '.join(MAX_STEPS)}")
+        check_name(MAX_STEPS, self.code, setting="code")
         if not 0 <= self.steps <= MAX_STEPS[self.code]:
             raise ValueError(
                 f"steps = {self.steps}: must be 0 to {MAX_STEPS[self.code]} for code {self.code!r}"
@@ -123,14 +133,14 @@ def _check_method(setting: str, choice: object, table: Mapping[str, type]) -> No
     if isinstance(choice, Mapping) and "name" not in choice:
         raise ValueError(f"{setting} = {dict(choice)}: a table needs a name")
     name, settings = _method(choice)  # type: ignore[arg-type]  # _check_type came first
-    if name not in table:
-        raise ValueError(f"{setting} = {name!r}: no such method; {_hint(name, table)}")
+    check_name(table, name, setting=setting)
     shared = {"planes", "group", "steps", "code", "threshold", "rows", "columns"}
     valid = set(inspect.signature(table[name]).parameters) - shared
     for key in settings:
         if key not in valid:
             raise ValueError(
-                f"{setting}.{key}: {name} has no such setting; {_hint(key, valid or {'name'})}"
+                f"{setting}.{key}: {name} has no such setting; "
+                + hint(key, sorted(valid or {"name"}))
             )
 
 
@@ -160,12 +170,16 @@ def _check_type(setting: str, value: object, right: type) -> None:
 
 
 def resolve(
-    precision: Mapping[str, Mapping[str, Any]] | None, name: str, *, layer: int | None = None
+    precision: Mapping[str, Mapping[str, Any]] | None,
+    name: str,
+    *,
+    layer: int | None = None,
+    site: bool = False,
 ) -> Precision:
     """Precision of the matrix `name` in block `layer`, field by field.
 
     `*` < `name` < `layer.*` < `layer.name`; the head's input takes only what stands under `head`,
-    and the sites `k` and `v` of the mixer only what stands under their own names.
+    and a `site`, a signal of a mixer with no matrix behind it, only what stands under its own name.
 
     >>> table = {"*": {"planes": 2, "steps": 3}, "down": {"steps": 4}, "7.*": {"planes": 1}}
     >>> found = resolve(table, "down", layer=7)
@@ -175,7 +189,7 @@ def resolve(
     places = [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
     if name == HEAD:
         places = [HEAD]
-    elif name in SITE_NAMES:
+    elif site:
         places = [name, f"{layer}.{name}"]
     found: dict[str, Any] = {}
     for place in places:
@@ -195,18 +209,19 @@ def _usual_threshold(neuron: object) -> float:
     return (known or Neuron).usual_threshold
 
 
-def check_words(precision: object) -> None:
-    """Raise ValueError for a table that is wrong in a model of any shape."""
+def check_table(precision: object, *, places: Places) -> None:
+    """Raise ValueError for a table that is wrong in a model of any shape with these places."""
     if not isinstance(precision, Mapping):
         raise ValueError(f"precision = {precision!r}: must be a table of matrix names")
     for place, entry in precision.items():
-        _split(place)
+        _split(place, places)
         _check_entry(place, entry)
-    layers: set[int | None] = {_split(place)[0] for place in precision} | {None}
-    for name in (*BLOCK_NAMES, *SITE_NAMES):
-        for layer in layers:
-            found = resolve(precision, name, layer=layer)
-            if name in SITE_NAMES and _more_than_spikes(found):
+    layers: set[int | None] = {_split(place, places)[0] for place in precision} | {None}
+    for layer in layers:
+        for name in places.matrices:
+            resolve(precision, name, layer=layer)
+        for name in places.sites:
+            if _more_than_spikes(resolve(precision, name, layer=layer, site=True)):
                 raise ValueError(
                     f"precision.{name}: a signal has spikes, no planes, no basis and no norm"
                 )
@@ -222,18 +237,24 @@ def _more_than_spikes(found: Precision) -> bool:
 
 
 def check_fit(
-    precision: Mapping[str, Mapping[str, Any]], *, columns: Mapping[str, int], layers: int
+    precision: Mapping[str, Mapping[str, Any]],
+    *,
+    columns: Mapping[str, int],
+    sites: Collection[str],
+    layers: int,
 ) -> None:
-    """Raise ValueError where a table names a matrix or layer that the model lacks.
+    """Raise ValueError where a table names a matrix, site or layer that the model lacks.
 
     columns  matrix name -> its number of columns, for every matrix of a block
+    sites    of its mixer
     Sizes that rotation or groups do not divide are refused too.
     """
     for place in precision:
-        layer, name = _split(place)
-        if name in BLOCK_NAMES and name not in columns:
-            raise ValueError(f"precision.{place}: this model's blocks have {', '.join(columns)}")
-        if layer is not None and layer >= layers:
+        front, _, name = place.rpartition(".")
+        if name not in {*columns, *sites, EVERY, HEAD}:
+            found = ", ".join((*columns, *sites))
+            raise ValueError(f"precision.{place}: this model's blocks have {found}")
+        if front and int(front) >= layers:
             raise ValueError(f"precision.{place}: the last of {layers} layers is {layers - 1}")
     for name, count in columns.items():
         for layer in range(layers):
@@ -243,15 +264,11 @@ def check_fit(
                 raise ValueError(f"precision of {layer}.{name}: {error}") from error
 
 
-def _split(place: object) -> tuple[int | None, str]:
+def _split(place: object, places: Places) -> tuple[int | None, str]:
     """Layer and matrix of a place such as `down`, `12.down` or `12.*`."""
     layer, dot, name = str(place).rpartition(".")
-    if (
-        not isinstance(place, str)
-        or (name == HEAD and dot)
-        or name not in (*BLOCK_NAMES, *SITE_NAMES, EVERY, HEAD)
-    ):
-        raise ValueError(f"precision.{place}: no such matrix; {_hint(name, _PLACES)}")
+    if not isinstance(place, str) or (name == HEAD and dot) or name not in places.names:
+        raise ValueError(f"precision.{place}: no such matrix; {_hint(name, places.names)}")
     if not dot:
         return None, name
     if not (layer.isascii() and layer.isdigit() and str(int(layer[:9])) == layer):
@@ -265,7 +282,7 @@ def _check_entry(place: str, entry: object) -> None:
     for setting, value in entry.items():
         if setting not in _TYPES:
             raise ValueError(
-                f"precision.{place}.{setting}: no such setting; {_hint(setting, _TYPES)}"
+                f"precision.{place}.{setting}: no such setting; {hint(setting, _TYPES)}"
             )
         try:
             _check_type(setting, value, _TYPES[setting])
@@ -273,13 +290,7 @@ def _check_entry(place: str, entry: object) -> None:
             raise ValueError(f"precision.{place}.{error}") from error
 
 
-_PLACES = (*BLOCK_NAMES, *SITE_NAMES, HEAD, EVERY)
-
-
-def _hint(word: object, valid: Iterable[str]) -> str:
-    names = list(valid)
-    near = difflib.get_close_matches(str(word), names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    also = ' A layer goes in front, in quotes: "12.down"' if HEAD in names else ""
-    return f"choose among {', '.join(names)}.{also}"
+def _hint(word: str, names: tuple[str, ...]) -> str:
+    told = hint(word, names)
+    also = ' A layer goes in front, in quotes: "12.down"'
+    return told if told.startswith("did you mean") else f"{told}.{also}"
