@@ -115,9 +115,7 @@ def test_messages_need_a_template() -> None:
 
 
 def test_a_prompt_is_in_one_split_alone() -> None:
-    records = [
-        (f"r{n}", {"prompt": f"{n % 40}?", "completion": f"{n}."}) for n in range(120)
-    ]
+    records = [(f"r{n}", {"prompt": f"{n % 40}?", "completion": f"{n}."}) for n in range(120)]
     found = {
         split: {e.ids_N[: int(np.argmax(e.answer_N))].tobytes() for e in examples}
         for split in ("train", "validation", "test")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
+from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import Window

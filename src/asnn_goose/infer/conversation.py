@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.infer.backend import EngineError
 from asnn_goose.chat_template import ChatTemplate
+from asnn_goose.infer.backend import EngineError
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer
 from asnn_goose.infer.text import Vocabulary, until_stop

@@ -7,6 +7,7 @@ from typing import Any
 
 from asnn_goose.model import GooseConfig
 from asnn_goose.model.assistant import student_place
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
@@ -18,14 +19,14 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
     Raises RecipeError where a window is longer than the learned positions reach, or a stage
     balances the channels of matrices that are ternary by then.
     """
-    precision = _start_precision(recipe) if _has_planes(config.precision) else None
+    precision = _start_precision(recipe) if PrecisionTable(config.precision).has_planes else None
     for index, stage in enumerate(recipe.stage):
         if config.n_positions and stage.window > config.n_positions:
             raise RecipeError(
                 f"stage.{index}.window = {stage.window}: the student has {config.n_positions} "
                 "learned positions"
             )
-        if stage.balance and _has_planes(precision):
+        if stage.balance and PrecisionTable(precision).has_planes:
             raise RecipeError(
                 f"stage.{index}.balance = {stage.balance}: the student is ternary before this "
                 "stage, and balance would move its codes; balance in the first stage that lowers "
@@ -43,7 +44,3 @@ def _start_precision(recipe: Recipe) -> Mapping[str, Any] | None:
         return None
     found: Mapping[str, Any] | None = GooseConfig.from_pretrained(student_place(start)).precision
     return found
-
-
-def _has_planes(precision: Mapping[str, Any] | None) -> bool:
-    return any(place.get("planes") for place in (precision or {}).values())

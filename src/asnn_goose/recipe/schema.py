@@ -9,11 +9,19 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from asnn_goose.losses import Objective
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.goose.config import check_words
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.names import hint
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.numbers import Count
@@ -43,6 +51,16 @@ from asnn_goose.train.stages import STAGES
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
 
 
+def _precision(value: Any) -> PrecisionTable:
+    check_words(value)
+    return PrecisionTable(value)
+
+
+PrecisionSetting = Annotated[
+    PrecisionTable, PlainValidator(_precision), PlainSerializer(PrecisionTable.to_json)
+]
+
+
 class _Stage(Table):
     """One stage: what trains, on which losses, on how many tokens, at which rate."""
 
@@ -51,7 +69,7 @@ class _Stage(Table):
     teacher: str = ""
     teachers: tuple[str, ...] = ()
     mix: Literal["uniform", "per_token", "selected"] | tuple[Positive, ...] = "uniform"
-    precision: dict[str, Any] | None = None
+    precision: PrecisionSetting | None = None
     balance: Count | None = None
     balance_strength: Share | None = None
     calibrate: Count | None = None
@@ -118,8 +136,6 @@ class _Stage(Table):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         kind = STAGES[self.kind]
-        if self.precision is not None:
-            check_words(self.precision)
         check_starts(self.starts(), self.precision)
         if self.starts().any and (self.teachers or self.kind == "pretrain"):
             raise ValueError(

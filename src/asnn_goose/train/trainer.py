@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
-from asnn_goose.model.parts.precision import starts_on_a_batch
 from asnn_goose.trace import Batch
 from asnn_goose.train import clipping, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
@@ -202,7 +201,7 @@ def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
     fitted = ("balance", "calibrate", "least_squares")
     own = [key for key in fitted if getattr(plan.starts, key)]
-    for key in own + starts_on_a_batch(plan.precision or {}):
+    for key in own + (plan.precision.starts_on_a_batch if plan.precision is not None else []):
         if accelerator.num_processes > 1:
             raise TrainError(
                 f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
