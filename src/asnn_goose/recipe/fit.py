@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asnn_goose.model import GooseConfig
@@ -11,6 +11,9 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
+
+EPOCHS = 4
+"""How often a curriculum may go over its pool before that deserves a word."""
 
 
 def check_student(recipe: Recipe, config: GooseConfig) -> None:
@@ -35,6 +38,19 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
         if index == 0:
             precision = config.precision
         precision = precision if stage.precision is None else stage.precision
+
+
+def repeated_pools(recipe: Recipe) -> Iterator[str]:
+    """A warning for every curriculum that goes over its windows again and again."""
+    for index, stage in enumerate(recipe.stage):
+        if stage.curriculum is None:
+            continue
+        pool, epochs = stage.curriculum.pool, stage.tokens / stage.curriculum.pool
+        if epochs > EPOCHS:
+            yield (
+                f"stage.{index}.curriculum.pool = {pool}: the stage's {stage.tokens} tokens are "
+                f"{epochs:.0f} times the same windows; raise pool to {stage.tokens // EPOCHS}"
+            )
 
 
 def _start_precision(recipe: Recipe) -> Mapping[str, Any] | None:
