@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
 from asnn_goose.recipe.fit import repeated_pools
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.train.gradient_projection import ProjectSettings
 from asnn_goose.train.gradient_rule import SumSettings
+from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained, set_rate
 
 
 @pytest.fixture
@@ -155,3 +158,22 @@ def test_a_pool_that_is_read_again_and_again_is_told(curriculum: Callable[..., A
     assert "stage.1.curriculum.pool = 100000" in warning
     assert "10 times the same windows; raise pool to 250000" in warning
     assert list(repeated_pools(curriculum())) == []
+
+
+def test_rates_and_mixes_of_the_recipe_arrive_in_the_plan(
+    recipe_file: Path, teacher_folder: Path
+) -> None:
+    settings = (
+        f"teacher=[{{model='{teacher_folder}'}}, {{model='{teacher_folder}', name='b'}}]",
+        f"stage.1.teachers=['{teacher_folder}', 'b']",
+        "stage.1.mix=[1.0, 3.0]",
+        "stage.1.lr_scale.loss=200.0",
+    )
+    _, distill = build_run(load_recipe(recipe_file, settings), tell=lambda text: None).stages
+    assert distill.lr_scale["loss"] == 200.0
+    own = Trained("objective.x", LOSS_GROUP, nn.Parameter(torch.zeros(1)))
+    adam = AdamSettings(scales=distill.lr_scale, betas=(0.9, 0.95), weight_decay=0.0)
+    rule = distill.rule.start([own], adam)
+    set_rate(rule.optimiser, 1e-3)
+    assert rule.optimiser.param_groups[0]["lr"] == pytest.approx(0.2)
+    assert list(distill.stage.teacher._weights) == pytest.approx([0.25, 0.75])
