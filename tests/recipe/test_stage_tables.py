@@ -176,4 +176,4 @@ def test_rates_and_mixes_of_the_recipe_arrive_in_the_plan(
     rule = distill.rule.start([own], adam)
     set_rate(rule.optimiser, 1e-3)
     assert rule.optimiser.param_groups[0]["lr"] == pytest.approx(0.2)
-    assert list(distill.stage.teacher._weights) == pytest.approx([0.25, 0.75])
+    assert distill.stage.teacher.weights == (1.0, 3.0)

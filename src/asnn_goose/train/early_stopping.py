@@ -19,7 +19,7 @@ YARDSTICK = "ce+kl"
 class EndSettings:
     """How the end of a stage is found; its steps remain the upper bound.
 
-    by          "plateau": the smoothed training loss; "validation": the loss on held-out windows
+    by          "plateau": the smoothed training loss; "validation": CE and KL on held-out windows
     every       steps between two looks
     patience    looks in a row without a new best that end the stage
     min_delta   how far below the best a value must be to count as better
