@@ -20,7 +20,7 @@ from asnn_goose.recipe.run_tables import (
     TeacherTable,
     TrainTable,
 )
-from asnn_goose.recipe.stage import StageTable
+from asnn_goose.recipe.stage_schema import StageTable
 from asnn_goose.recipe.table import Table
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
