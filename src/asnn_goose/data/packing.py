@@ -249,8 +249,9 @@ def _shortened(example: Example, window: int) -> Example:
 
 
 def _tells_apart(pair: Pair) -> bool:
-    both = (pair.chosen, pair.rejected)
-    return all(e.answer_N[1:].any() for e in both) and not np.array_equal(*(e.ids_N for e in both))
+    chosen, rejected = pair.chosen, pair.rejected
+    answered = chosen.answer_N[1:].any() and rejected.answer_N[1:].any()
+    return bool(answered) and not np.array_equal(chosen.ids_N, rejected.ids_N)
 
 
 def _both(pairs: Sequence[Pair]) -> list[Example]:

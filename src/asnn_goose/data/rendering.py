@@ -87,7 +87,7 @@ class Renderer:
                 found.answer.append(True)
             found.answer[-1] = True
             return found
-        messages: list[Mapping[str, str]] = [*prompt, *answer]  # type: ignore[list-item]
+        messages: list[Mapping[str, str]] = [*prompt, *answer]
         return self.conversation(messages, place=place, after=len(prompt))
 
     def _text(self, messages: Sequence[Message], place: str, *, answer: bool) -> str:
