@@ -35,17 +35,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "names": set(),
     "numbers": set(),
     "places": {"shape"},
+    "chat_template": set(),
+    "threads": set(),
     "sources": {"disk", "names"},
     "shape": set(),
     "ops": {"_native", "names"},
     "format": {"shape", "disk", "names"},
     "model": {"ops", "trace", "sources", "shape", "names", "places"},
-    "data": {"format", "trace", "sources", "disk", "names"},
+    "data": {"format", "trace", "sources", "disk", "names", "chat_template"},
     "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
     "eval": GROUND | {"ops", "model", "data", "format", "infer"},
     "export": {"ops", "model", "format", "shape", "disk", "names"},
-    "infer": {"format", "shape", "disk", "names", "_native"},
+    "infer": {"format", "shape", "disk", "names", "chat_template", "_native"},
     "subject": GROUND | {"model", "export", "infer", "eval", "data", "format"},
     "report": {"disk"},
     "recipe": RECIPE_MAY,
@@ -54,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
+TORCHLESS |= {"chat_template", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

@@ -11,14 +11,12 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from asnn_goose.chat_template import TextError as TextError
+
 DOCUMENT_SEPARATOR = "<|endoftext|>"
 
 CONTEXT = 8
 """Tokens that the decoder sees before the first drawn one."""
-
-
-class TextError(ValueError):
-    """A model's tokenizer or chat template cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
