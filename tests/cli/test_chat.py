@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.cli import app
 from asnn_goose.cli.chat import interruptible, turns
 from asnn_goose.infer.backend import EngineError
-from asnn_goose.infer.chat_template import ChatTemplate
 from asnn_goose.infer.conversation import Conversation
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.text import TextError

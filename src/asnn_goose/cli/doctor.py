@@ -18,6 +18,7 @@ from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
+from asnn_goose.threads import SPINS, waiting
 
 EXAMPLES = examples("asnn-goose doctor")
 
@@ -115,6 +116,22 @@ def threads(used: int) -> Iterator[Finding]:
     if used > cores:
         advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"
     yield Finding(name="threads", found=f"{used} threads on {cores} cores", advice=advice)
+    yield waiting_threads(used)
+
+
+def waiting_threads(used: int) -> Finding:
+    """How threads without work wait: briefly spinning, unless the user has set it otherwise."""
+    found = waiting(os.environ)
+    spins = found is None or found.lower().endswith("=active")
+    advice = (
+        "they spin for milliseconds, and beside another busy process training falls to a fraction "
+        f"of its speed: export GOMP_SPINCOUNT={SPINS}"
+    )
+    return Finding(
+        name="waiting threads",
+        found=found or "as OpenMP has it",
+        advice=advice if spins and used > 1 else "",
+    )
 
 
 def memory() -> Iterator[Finding]:

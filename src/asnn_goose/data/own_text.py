@@ -107,13 +107,18 @@ def _block_end(text: str, start: int) -> int:
 
 
 def _read_lines(file: Path, *, key: str) -> Iterator[tuple[str, str]]:
+    for number, (place, line) in enumerate(decoded_lines(file), 1):
+        yield f"{file.name}:{number}", _record_text(line, place=place, key=key)
+
+
+def decoded_lines(file: Path) -> Iterator[tuple[str, str]]:
+    """(place, line) of every line of a text file. Raises DataError for bytes that are no UTF-8."""
     with _opened(file) as stream:
         start = 0
         for number, line in enumerate(stream, 1):
             place = f"{file}, line {number}"
-            text = _record_text(_decode(line, place=place, start=start), place=place, key=key)
+            yield place, _decode(line, place=place, start=start)
             start += len(line)
-            yield f"{file.name}:{number}", text
 
 
 def _record_text(line: str, *, place: str, key: str) -> str:

@@ -25,8 +25,9 @@ from asnn_goose.format.origin import write_origin
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.neurons import Neuron
-from asnn_goose.model.parts.precision import HEAD as HEAD_SITE
-from asnn_goose.model.parts.precision import Precision, resolve
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import HEAD as HEAD_SITE
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, rotated
 from asnn_goose.ops.ternary import absmean
 from asnn_goose.shape.settings import fault
@@ -121,7 +122,7 @@ def _check_known(config: GooseConfig) -> None:
     """Raise ExportError for a setting that the engine does not take, before anything is packed."""
     if (found := fault(config.to_dict(), packed=True)) is not None:
         raise ExportError(f"{found}: the engine knows nothing else; PyTorch runs this student")
-    if resolve(config.precision, HEAD_SITE).steps:
+    if PrecisionTable(config.precision).of(HEAD_SITE).steps:
         raise ExportError(
             "precision.head: spikes at the head's input are for training only: PyTorch runs them"
         )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.infer.backend import EngineError
-from asnn_goose.infer.chat_template import ChatTemplate
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer

@@ -10,16 +10,13 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from asnn_goose.chat_template import TextError as TextError
 from asnn_goose.infer.pieces import pieces
 
 DOCUMENT_SEPARATOR = "<|endoftext|>"
 
 MARKS = 0x100000
 """First of the private characters that stand for special tokens among what stop strings see."""
-
-
-class TextError(ValueError):
-    """A model's tokenizer or chat template cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,9 @@ def _describe(kind: type[Table], error: Any) -> str:
     if error["type"] == "missing":
         return f"{place}: missing"
     message = error["msg"].removeprefix("Value error, ")
+    above, _, key = place.rpartition(".")
+    if message.startswith(f"{key}."):  # the message goes on with the place within the value
+        return f"{above}.{message}" if above else str(message)
     found = error["input"]
     return f"{place}: {message}" if isinstance(found, dict) else f"{place} = {found!r}: {message}"
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from asnn_goose.infer.chat_template import ChatTemplate, Message
+from asnn_goose.chat_template import ChatTemplate, Message
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.batcher import Batcher, QueueFullError, Told
 from asnn_goose.infer.server.costs import Activity, Costs

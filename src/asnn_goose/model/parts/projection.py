@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.precision import Precision, resolve
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.sub_norm import SubNorm
 from asnn_goose.ops.hadamard import hadamard, hadamard_product
 from asnn_goose.trace import Window
@@ -128,7 +129,7 @@ def block_matrix(
     layer: int,
 ) -> Projection:
     """The matrix `name` of block `layer`, with the precision that the table has for it."""
-    precision = resolve(table, name, layer=layer)
+    precision = PrecisionTable(table).of(name, layer=layer)
     return Projection(columns, rows, bias=bias, precision=precision, place=name)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from asnn_goose.infer.chat_template import ChatTemplate, read_chat_template
-from asnn_goose.infer.text import TextError
+from asnn_goose.chat_template import ChatTemplate, TextError, read_chat_template
 
 CHATML = """\
 {% for message in messages %}
