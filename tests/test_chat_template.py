@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from asnn_goose.chat_template import ChatTemplate, TextError, read_chat_template
+from asnn_goose.chat_template import ChatTemplate, TextError
+from asnn_goose.infer.chat_template import read_chat_template
 
 CHATML = """\
 {% for message in messages %}
