@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+from asnn_goose.data.corpora import CORPORA
+from asnn_goose.sources import SourceError
 
 KINDS = Path(__file__).with_name("tokenizer_kinds.py")
 
@@ -48,3 +51,21 @@ def text_file(tmp_path: Path) -> Path:
     file = tmp_path / "words.txt"
     file.write_text("A goose flew north, and naïve it was. " * 30, encoding="utf-8")
     return file
+
+
+class Refused:
+    """A package that no test may fetch."""
+
+    def fetch(self) -> Path:
+        raise SourceError("tests fetch nothing")
+
+    def found_version(self) -> str:
+        raise SourceError("tests fetch nothing")
+
+
+@pytest.fixture(autouse=True)
+def _no_packages(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """No test fetches a corpus, but for those that are marked `network`."""
+    if not request.node.get_closest_marker("network"):
+        for name, corpus in CORPORA.items():
+            monkeypatch.setitem(CORPORA, name, replace(corpus, packages=(Refused(),)))

@@ -106,11 +106,24 @@ def check_shared(recipes: list[Path], *, out: Path | None, settings: list[str] |
 
 
 def echo_estimate(recipe: Recipe) -> None:
-    """Print what a run will cost."""
+    """Print what a run reads and what it will cost."""
     from asnn_goose.recipe import estimate
 
-    for line in estimate_lines(estimate(recipe)):
+    found = estimate(recipe)
+    for line in (*text_lines(recipe, found.tokens), *estimate_lines(found)):
         typer.echo(line)
+
+
+def text_lines(recipe: Recipe, tokens: int) -> list[str]:
+    """Share of every text in the tokens of a run, as TOML comments; none without weights."""
+    from asnn_goose.data.corpora import find_corpus
+
+    lines = []
+    for name, weight in zip(recipe.data.train, recipe.data.weights, strict=False):
+        share, corpus = weight / sum(recipe.data.weights), find_corpus(name)
+        licence = f", {corpus.licence}" if corpus else ""
+        lines.append(f"# {name}: {share:.1%}, about {share * tokens:,.0f} tokens{licence}")
+    return lines
 
 
 def estimate_lines(found: Estimate) -> list[str]:

@@ -58,7 +58,7 @@ def tune(
     text: Annotated[
         list[str] | None,
         typer.Option(
-            help="A corpus, or a .txt, .jsonl or .parquet file; may be repeated."
+            help="A corpus, broad, or a .txt, .jsonl or .parquet file; may be repeated."
             "  [default: the built-in training texts]"
         ),
     ] = None,
@@ -81,21 +81,23 @@ def tune(
 
     The control of a student that learned from text too (loss ce): with the stage's seed, texts,
     window and batch the teacher reads the same windows in the same order, unless the recipe has
-    data.weights. The tuned teacher ends up in the run folder under model/, in fp32. Ctrl-C saves
-    and stops; --resume goes on, bit for bit.
+    data.weights of its own. The tuned teacher ends up in the run folder under model/, in fp32.
+    Ctrl-C saves and stops; --resume goes on, bit for bit.
     """
     from asnn_goose.cli.progress import train
-    from asnn_goose.data.corpora import DEFAULT_TRAIN
+    from asnn_goose.data.corpora import DEFAULT_TRAIN, mixture
     from asnn_goose.teachers.text_training import TextTraining
     from asnn_goose.teachers.tuning import Tuning, tuning_plan
 
+    texts, weights = mixture(text or DEFAULT_TRAIN)
     training = TextTraining(
         tokens=tokens,
         seed=seed,
         window=window,
         batch=batch,
         lr=lr,
-        texts=tuple(text or DEFAULT_TRAIN),
+        texts=texts,
+        weights=weights,
     )
     tuning = Tuning(model=model, training=training, precision=precision.value, threads=threads)
     plan_of = partial(tuning_plan, tuning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -52,6 +52,21 @@ class Score:
     def bits_per_byte(self) -> float:
         """Negative log-likelihood in bits per byte of text: comparable across tokenizers."""
         return self.nll_sum / math.log(2) / self.bytes if self.bytes else math.nan
+
+
+def mixed(scores: Sequence[Score], shares: Sequence[float]) -> Score:
+    """The score of a mixture out of those of its parts, however many tokens of each were scored.
+
+    Its nats and bytes per token are the parts', weighted by their shares of the tokens (which sum
+    to 1); its tokens are all that were scored.
+    """
+    tokens = sum(score.tokens for score in scores)
+    pairs = list(zip(scores, shares, strict=True))
+    return Score(
+        nll_sum=tokens * sum(share * score.nll_sum / score.tokens for score, share in pairs),
+        tokens=tokens,
+        bytes=round(tokens * sum(share * score.bytes / score.tokens for score, share in pairs)),
+    )
 
 
 def perplexity(

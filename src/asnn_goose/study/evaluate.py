@@ -6,14 +6,14 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
-from asnn_goose.eval.perplexity import Window
+from asnn_goose.eval.perplexity import Window, mixed
 from asnn_goose.eval.text_bytes import text_bytes
 from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
 from asnn_goose.numbers import ALL
@@ -65,6 +65,7 @@ class Evaluation:
             "protocol": self.protocol.as_dict(),
             "models": dict(self.models),
             "texts": {text.name: [list(part) for part in text.parts] for text in self.texts},
+            "shares": {text.name: list(text.shares) for text in self.texts if text.shares},
             "measurements": [row.as_dict() for row in self.measurements],
             "ratios": {k: v if math.isfinite(v) else None for k, v in self.ratios().items()},
         }
@@ -101,11 +102,17 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     tokenizer = load_tokenizer(request.model)
     for name in models.values():
         check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
-    windows = {text.name: windows_of(text, tokenizer, protocol=protocol) for text in texts}
+    windows = {
+        name: held
+        for text in texts
+        for name, held in windows_of(text, tokenizer, protocol=protocol).items()
+    }
     found = [
         measurement
         for role, name in models.items()
-        for measurement in _measure_model(name, role, windows, protocol, watch)
+        for measurement in _with_mixtures(
+            texts, _measure_model(name, role, windows, protocol, watch)
+        )
     ]
     return Evaluation(protocol=protocol, texts=texts, models=models, measurements=found)
 
@@ -130,7 +137,13 @@ def texts_of(
         return [text_named(name, hashes=hashes) for name in names]
     data = recipe.data
     return [
-        text_named(name, trained_on=data.train, out_of_domain=data.out_of_domain, hashes=hashes)
+        text_named(
+            name,
+            trained_on=data.train,
+            weights=data.weights,
+            out_of_domain=data.out_of_domain,
+            hashes=hashes,
+        )
         for name in names
     ]
 
@@ -152,6 +165,22 @@ def check_vocabulary(
             f"{model} and {other} have different vocabularies, so they cannot be scored on the same"
             " tokens: score each on its own and compare bits per byte"
         )
+
+
+def _with_mixtures(texts: Sequence[Text], measured: Sequence[Measurement]) -> Iterator[Measurement]:
+    """The measurements of one model, each mixture's own before those of its parts."""
+    rows = {row.text: row for row in measured}
+    for text in texts:
+        parts = [rows[name] for name in text.names()]
+        if text.shares:
+            yield replace(
+                parts[0],
+                text=text.name,
+                score=mixed([part.score for part in parts], text.shares),
+                seconds=sum(part.seconds for part in parts),
+                peak_bytes=max(part.peak_bytes for part in parts),
+            )
+        yield from parts
 
 
 def _measure_model(

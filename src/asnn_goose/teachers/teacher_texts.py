@@ -25,7 +25,7 @@ from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard, document_ids, separator_id
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.teachers.text_file import TextFile
-from asnn_goose.teachers.text_training import training_shards
+from asnn_goose.teachers.text_training import texts_of
 from asnn_goose.teachers.tuning import check_positions
 
 NO_CHARACTER = "\ufffd"
@@ -87,7 +87,7 @@ class Writer:
             raise TeacherError(f"teacher {writing.model!r} has no tokenizer: add its files")
         check_positions(teacher, writing.window)
         self.tokenizer: PreTrainedTokenizerBase = teacher.tokenizer
-        self.shards = training_shards(writing.texts, teacher.tokenizer, tell=tell)
+        self.shards = texts_of(writing.texts, teacher.tokenizer, tell=tell)
         self.ends = ends_of(teacher, separator_id(teacher.tokenizer))
         self._model: Any = teacher.model.to(PartialState().device)
         # The model's own one would add settings of its publisher to ours.
