@@ -73,6 +73,7 @@ def evaluate(
     "out-of-domain" text of another kind. A file is scored whole, unless the run trained on it:
     then its test split. Every token is scored once, with at most --window tokens before it.
     """
+    from asnn_goose.cli.copying_table import copying_table, probe_lines
     from asnn_goose.cli.progress import advancing
     from asnn_goose.cli.tables import show
     from asnn_goose.study.evaluate import Request
@@ -86,7 +87,9 @@ def evaluate(
     found = evaluated(request, watch=advancing)
     for line in (found.protocol.describe(), *(text.describe() for text in found.texts)):
         typer.echo(line)
-    show(table(found.measurements))
+    show(table(found.measurements), "", copying_table(found.measurements))
+    for line in probe_lines(found.probes):
+        typer.echo(line)
     if recipe := run_recipe(model):
         echo_training(recipe.with_name("metrics.jsonl"))
     for line in ratio_lines(found.ratios()):
