@@ -111,7 +111,7 @@ class Server:
             time.sleep(0.01)
 
     def is_idle(self) -> bool:
-        return all(s.batcher.taken == s.batcher.waiting == 0 for s in self.students)
+        return all(student.batcher.idle for student in self.students)
 
 
 def make_student(
