@@ -27,9 +27,7 @@ class _Asked(_Body):
     def _is_text(cls, body: Any) -> Any:
         for text in _texts(body):
             if any("\ud800" <= letter <= "\udfff" for letter in text):
-                raise ValueError(
-                    "half of a UTF-16 pair stands alone: such a text has no UTF-8 form"
-                )
+                raise ValueError("a text with half of a UTF-16 pair has no UTF-8 form")
         return body
 
 
