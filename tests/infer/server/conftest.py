@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,16 @@ def serve(folder: Path) -> Iterator[Serve]:
             return stack.enter_context(running(served, limits, access))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def endless(folder: Path, other_folder: Path) -> Iterator[Server]:
+    """Both students, which go on until they may not."""
+    students = [make_student(folder), make_student(other_folder, name="other")]
+    for student in students:
+        student.vocabulary = replace(student.vocabulary, ends=frozenset())
+    with running(students, LIMITS, Access()) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

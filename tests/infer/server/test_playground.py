@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.settings import Access
 
 DRIVER = shutil.which("chromedriver")
@@ -24,7 +26,10 @@ pytestmark = pytest.mark.skipif(
 
 INK = """
 const canvas = document.querySelector('.raster');
-const row = canvas.getContext('2d').getImageData(0, canvas.height / 4, canvas.width, 1).data;
+const copy = new OffscreenCanvas(canvas.width, canvas.height);
+const pen = copy.getContext('2d', {willReadFrequently: true});
+pen.drawImage(canvas, 0, 0);
+const row = pen.getImageData(0, canvas.height / 4, canvas.width, 1).data;
 const shades = [];
 for (let x = 0; x < row.length; x += 4) shades.push(row[x]);
 return shades;
@@ -44,9 +49,9 @@ def driver() -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
-def page(driver: webdriver.Chrome, server: Any) -> webdriver.Chrome:
+def page(driver: webdriver.Chrome, endless: Any) -> webdriver.Chrome:
     driver.set_window_size(1280, 900)
-    driver.get(f"{server.url}/")
+    driver.get(f"{endless.url}/")
     until(driver, lambda: driver.find_elements(By.CSS_SELECTOR, ".lane"))
     slide(driver, "max_tokens", 48)
     return driver
@@ -89,7 +94,7 @@ def complaints(driver: webdriver.Chrome) -> list[Any]:
     return [entry for entry in driver.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
 
 
-def test_a_chat_streams_and_its_spikes_scroll(page: webdriver.Chrome, server: Any) -> None:
+def test_a_chat_streams_and_its_spikes_scroll(page: webdriver.Chrome) -> None:
     before = page.execute_script(INK)
     say(page, "Hello")
     assert answers(page)[0]
@@ -107,7 +112,7 @@ def test_a_chat_streams_and_its_spikes_scroll(page: webdriver.Chrome, server: An
     assert not complaints(page)
 
 
-def test_the_numbers_are_told(page: webdriver.Chrome, server: Any) -> None:
+def test_the_numbers_are_told(page: webdriver.Chrome) -> None:
     say(page, "Hello")
     assert "tokens/s" in number(page, "speed")
     assert float(number(page, "additions").rstrip("K")) > 100
@@ -139,13 +144,22 @@ def test_a_sampling_slider_decides(page: webdriver.Chrome) -> None:
     assert answers(page)[-1] != said[0]
 
 
-def test_one_can_stop_and_go_back(page: webdriver.Chrome, server: Any) -> None:
+def test_one_can_stop_and_go_back(
+    page: webdriver.Chrome, endless: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = Engine.advance
+
+    def slowly(*given: Any, **more: Any) -> Any:
+        time.sleep(0.02)
+        return advance(*given, **more)
+
+    monkeypatch.setattr(Engine, "advance", slowly)
     slide(page, "max_tokens", 1024)
     say(page, "Hello", wait=False)
     until(page, lambda: answers(page) and answers(page)[-1])
     page.find_element(By.ID, "stop").click()
     until(page, lambda: status(page) == "Stopped")
-    server.eventually(server.is_idle)
+    endless.eventually(endless.is_idle)
     page.find_element(By.CSS_SELECTOR, ".turn.user button").click()
     assert not answers(page)
     assert page.find_element(By.ID, "said").get_attribute("value") == "Hello"
