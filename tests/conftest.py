@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,20 @@ if TYPE_CHECKING:
 
 from asnn_goose.data.corpora import CORPORA
 from asnn_goose.sources import SourceError
+
+KINDS = Path(__file__).with_name("tokenizer_kinds.py")
+
+
+@pytest.fixture(scope="session")
+def of_kind() -> Callable[..., PreTrainedTokenizerFast]:
+    """Make a tokenizer of a kind of tokenizer_kinds.py; without `bos` it puts no <s> in front."""
+    spec = importlib.util.spec_from_file_location("tokenizer_kinds", KINDS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    make: Callable[..., PreTrainedTokenizerFast] = module.make_kind
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / PACKAGE
 BENCH = ROOT / "bench"
 
-GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"}
+GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"} | {
+    "chat_template",
+    "threads",
+}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
 TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
@@ -35,17 +38,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "names": set(),
     "numbers": set(),
     "places": {"shape"},
+    "chat_template": set(),
+    "threads": set(),
     "sources": {"disk", "names"},
     "shape": set(),
     "ops": {"_native", "names"},
     "format": {"shape", "disk", "names"},
     "model": {"ops", "trace", "sources", "shape", "names", "places"},
-    "data": {"format", "trace", "sources", "disk", "names"},
+    "data": {"format", "trace", "sources", "disk", "names", "chat_template"},
     "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
     "eval": GROUND | {"ops", "model", "data", "format", "infer"},
     "export": {"ops", "model", "format", "shape", "disk", "names"},
-    "infer": {"format", "shape", "disk", "names", "_native"},
+    "infer": {"format", "shape", "disk", "names", "chat_template", "_native"},
     "subject": GROUND | {"model", "export", "infer", "eval", "data", "format"},
     "report": {"disk"},
     "recipe": RECIPE_MAY,
@@ -54,6 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
+TORCHLESS |= {"chat_template", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.repeats import RepeatLoader, Repeats
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
+from asnn_goose.recipe.fit import repeated_pools
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.train.gradient_projection import ProjectSettings
 from asnn_goose.train.gradient_rule import SumSettings
+from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained, set_rate
 
 
 @pytest.fixture
@@ -118,6 +121,65 @@ def test_settings_that_came_later_do_not_stop_a_resumed_run(recipe_file: Path) -
     assert "train.clip_by" not in plan.identity
     other = build_run(load_recipe(recipe_file, ["train.clip_by=group"]), tell=lambda text: None)
     assert other.identity["train.clip_by"] == '"group"'
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            ["stage.1.kind=pretrain", "stage.1.losses=[{name='ce'}]", "stage.1.teacher=somewhere"],
+            "pretrain has no teacher",
+        ),
+        (
+            [
+                "teacher=[{model='a'}, {model='b'}]",
+                "stage.1.teachers=['a', 'b']",
+                "stage.1.losses=[{name='multi_teacher'}]",
+                "stage.1.mix=[1.0, 2.0]",
+            ],
+            "multi_teacher learns the weights",
+        ),
+        (
+            [
+                "stage.1.tokens=64k",
+                "stage.1.losses=[{name='ctkd'}]",
+                "stage.1.curriculum.temperatures=[1, 2, 3, 4]",
+            ],
+            "no loss of the stage has a temperature",
+        ),
+        (["teacher.0.dtype=bf16"], "align runs the student on its hidden states in fp32"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    settings: list[str], words: str, error_of: Callable[..., str]
+) -> None:
+    assert words in error_of(*settings)
+
+
+def test_a_pool_that_is_read_again_and_again_is_told(curriculum: Callable[..., Any]) -> None:
+    (warning,) = repeated_pools(curriculum("stage.1.tokens=1M"))
+    assert "stage.1.curriculum.pool = 100000" in warning
+    assert "10 times the same windows; raise pool to 250000" in warning
+    assert list(repeated_pools(curriculum())) == []
+
+
+def test_rates_and_mixes_of_the_recipe_arrive_in_the_plan(
+    recipe_file: Path, teacher_folder: Path
+) -> None:
+    settings = (
+        f"teacher=[{{model='{teacher_folder}'}}, {{model='{teacher_folder}', name='b'}}]",
+        f"stage.1.teachers=['{teacher_folder}', 'b']",
+        "stage.1.mix=[1.0, 3.0]",
+        "stage.1.lr_scale.loss=200.0",
+    )
+    _, distill = build_run(load_recipe(recipe_file, settings), tell=lambda text: None).stages
+    assert distill.lr_scale["loss"] == 200.0
+    own = Trained("objective.x", LOSS_GROUP, nn.Parameter(torch.zeros(1)))
+    adam = AdamSettings(scales=distill.lr_scale, betas=(0.9, 0.95), weight_decay=0.0)
+    rule = distill.rule.start([own], adam)
+    set_rate(rule.optimiser, 1e-3)
+    assert rule.optimiser.param_groups[0]["lr"] == pytest.approx(0.2)
+    assert distill.stage.teacher.weights == (1.0, 3.0)
 
 
 @pytest.mark.parametrize(

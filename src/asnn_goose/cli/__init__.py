@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from asnn_goose import __version__
+from asnn_goose import __version__, threads
 from asnn_goose.cli import (
     ablate,
     bench,
@@ -57,6 +57,7 @@ def _main(
     if not sys.stderr.isatty():
         # Other packages' bars fill a log; they read this when they are first imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
+    threads.wait_briefly()  # no verb has imported torch yet
 
 
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)

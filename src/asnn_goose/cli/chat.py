@@ -85,7 +85,7 @@ def chat(
     conversation = begin(model, sampling, system=system, seed=seed, threads=threads)
     stops = stop_strings(stop)
     for line in turns(greeting=f"{model}; {COMMANDS}"):
-        if line == "/quit":
+        if line in ("/quit", "/exit"):
             return
         if line.startswith("/"):
             obey(conversation, line)

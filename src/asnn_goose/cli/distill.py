@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import INTERRUPTED, USAGE, expected_errors, is_expected, message
 from asnn_goose.numbers import duration, size
@@ -155,6 +156,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
     if resume and is_complete(folder, recipe):
         say(console, f"{folder} is complete: {folder / 'model'} holds its student")
         return
+    disk.check_folder(folder)
     with watcher(console, quiet=quiet) as view:
         reports = train_recipe(recipe, folder, resume=resume, progress=view)
     if reports:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import ALL, count, duration
@@ -81,9 +82,9 @@ def evaluate(
     request = Request(
         model=model, on=tuple(on or ()), window=window, tokens=tokens, teacher=teacher
     )
-    found = evaluated(request, watch=advancing)
     if json:
-        found.write(json)
+        disk.check_file(json)
+    found = evaluated(request, watch=advancing)
     for line in (found.protocol.describe(), *(text.describe() for text in found.texts)):
         typer.echo(line)
     show(table(found.measurements), "", copying_table(found.measurements))
@@ -93,6 +94,9 @@ def evaluate(
         echo_training(recipe.with_name("metrics.jsonl"))
     for line in ratio_lines(found.ratios()):
         typer.echo(line)
+    if json:
+        found.write(json)
+    found.check()
 
 
 def table(found: Sequence[Measurement]) -> Table:

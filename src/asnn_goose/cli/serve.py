@@ -29,7 +29,7 @@ EXAMPLES = examples(
     "asnn-goose serve runs/demo",
     "asnn-goose serve goose.packed --port 9000 --cache-folder ~/.cache/goose-states",
     "asnn-goose serve runs/spiking runs/dense --name spiking --name dense",
-    "ASNN_GOOSE_API_KEY=secret asnn-goose serve runs/demo --host 0.0.0.0",
+    "asnn-goose serve runs/demo --host 0.0.0.0 --api-key secret",
 )
 
 

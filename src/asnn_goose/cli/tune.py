@@ -11,7 +11,7 @@ import typer
 
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.numbers import MOST_THREADS, SEEDS, count
 
 EXAMPLES = examples(
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
@@ -50,7 +50,9 @@ def tune(
     seed: Annotated[
         int,
         typer.Option(
-            min=0, help="Of the data order: the windows of a recipe's stage with this seed."
+            min=0,
+            max=SEEDS - 1,
+            help="Of the data order: the windows of a recipe's stage with this seed.",
         ),
     ] = 0,
     text: Annotated[
@@ -64,7 +66,10 @@ def tune(
         Precision, typer.Option(help="bf16: autocast around the forward pass.")
     ] = Precision.fp32,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the CPU.  [default: PyTorch's choice]")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_THREADS, help="Threads of the CPU.  [default: PyTorch's choice]"
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/tuned-teacher"),
     resume: Annotated[

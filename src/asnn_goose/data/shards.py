@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,7 +205,7 @@ def _write(
     identity: dict[str, str],
     progress: Progress,
 ) -> None:
-    dtype = np.dtype(np.uint16 if len(tokenizer) < 65536 else np.uint32)
+    dtype = np.dtype(np.uint16 if highest_id(tokenizer) < 65536 else np.uint32)
     separator = separator_id(tokenizer)
     starts, tokens, bytes_ = [], 0, 0
     with (folder / "tokens.bin").open("wb") as stream:
@@ -251,12 +252,30 @@ def _tokenised(
     """Ids and UTF-8 length of every document; those without a token are left out."""
     remaining = (document.text for document in texts)
     while batch := list(islice(remaining, _BATCH_DOCUMENTS)):
-        encoded = tokenizer(
-            batch, add_special_tokens=False, return_attention_mask=False, verbose=False
-        )
-        for text, ids in zip(batch, encoded["input_ids"], strict=True):
+        for text, ids in zip(batch, document_ids(tokenizer, batch), strict=True):
             if ids:
                 yield ids, len(text.encode())
+
+
+def document_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Ids of documents as Transformers gives them, without the separator that is to follow.
+
+    A token that the tokenizer puts in front (BOS) belongs to them, an end token that it puts
+    behind is left to the separator. A text without tokens of its own gives none.
+    """
+    encode: Any = partial(tokenizer.__call__, return_attention_mask=False, verbose=False)
+    separator, nothing = separator_id(tokenizer), encode("")["input_ids"]
+    found = encode(texts)["input_ids"] if texts else []
+    return [_without_end(ids, separator) if ids != nothing else [] for ids in found]
+
+
+def _without_end(ids: list[int], separator: int) -> list[int]:
+    return ids[:-1] if ids[-1] == separator else ids
+
+
+def highest_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The highest id that the tokenizer gives; vocabularies have holes."""
+    return max(tokenizer.get_vocab().values())
 
 
 def _open(folder: Path) -> Shard:

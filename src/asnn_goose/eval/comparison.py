@@ -80,8 +80,27 @@ class Measurement:
             "bits_per_byte": self.score.bits_per_byte,
             "tokens_per_s": self.tokens_per_s,
         }
-        finite = {k: v if math.isfinite(v) else None for k, v in derived.items()}
-        return asdict(self) | finite | {"copying": self.copying.as_dict()}
+        return _finite(asdict(self) | derived | {"copying": self.copying.as_dict()})
+
+    def check(self) -> None:
+        """Raise ValueError where the model gave no number."""
+        if not math.isfinite(self.score.nll_sum):
+            raise ValueError(
+                f"the {self.model} gives {self.score.nll_sum} nats on {self.text}: its weights have"
+                " diverged, or its numbers overflow"
+            )
+
+
+def _finite(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with None for what JSON has no number for."""
+    return {
+        key: _finite(value)
+        if isinstance(value, dict)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for key, value in table.items()
+    }
 
 
 def measure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus, mixture
 from asnn_goose.data.document import Split
+from asnn_goose.data.own_text import content_hash
 from asnn_goose.data.shards import shard
 from asnn_goose.data.windows import eval_windows
 
@@ -59,15 +60,17 @@ def text_named(
     trained_on: Sequence[str] = DEFAULT_TRAIN,
     weights: Sequence[float] = (),
     out_of_domain: Sequence[str] = DEFAULT_OUT_OF_DOMAIN,
+    hashes: Iterable[str] = (),
 ) -> Text:
     """What `--on name` stands for.
 
     "in-domain" is the test split of the training texts, "validation" their validation split, both
     weighted as they were in training; "out-of-domain" texts of another kind; "broad" the test
-    splits of that mixture. A corpus, and a file that was trained on, gives its
-    test split; any other file is scored whole. Raises DataError for an unknown name.
+    splits of that mixture. A corpus, and a file that was trained on, gives its test split; any
+    other file is scored whole. A file is known by its content, wherever it lies: `hashes` holds
+    SHA-256 of more files that were trained on. Raises DataError for an unknown name.
     """
-    trained = {_place(source) for source in trained_on}
+    trained = {*hashes, *filter(None, map(_content, trained_on))}
     groups: dict[str, tuple[Sequence[str], Sequence[float], Split]] = {
         IN_DOMAIN: (trained_on, weights, "test"),
         VALIDATION: (trained_on, weights, "validation"),
@@ -83,13 +86,14 @@ def text_named(
     )
 
 
-def _place(source: str) -> str:
-    """Two spellings of one file are one text."""
-    return source if find_corpus(source) else str(Path(source).expanduser().resolve())
+def _content(source: str) -> str | None:
+    """SHA-256 of a file; None for a corpus, and for a file that is not there."""
+    file = Path(source).expanduser()
+    return content_hash(file) if find_corpus(source) is None and file.is_file() else None
 
 
 def _has_splits(source: str, trained: set[str]) -> bool:
-    return find_corpus(source) is not None or _place(source) in trained
+    return find_corpus(source) is not None or _content(source) in trained
 
 
 def windows_of(

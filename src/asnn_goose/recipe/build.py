@@ -22,7 +22,7 @@ from asnn_goose.model import (
 from asnn_goose.model.assistant import Assistant, continued, load_student
 from asnn_goose.places import student_place
 from asnn_goose.recipe.errors import RecipeError
-from asnn_goose.recipe.fit import check_student
+from asnn_goose.recipe.fit import check_student, repeated_pools
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
@@ -52,6 +52,8 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
         shards, held_out = _texts(recipe, tokenizer, tell)
+    for warning in repeated_pools(recipe):
+        tell(warning)
     planner = StagePlanner(
         recipe=recipe,
         student=student,

@@ -15,6 +15,7 @@ from asnn_goose.data.corpora import (
 )
 from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
 from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.numbers import MOST_THREADS
 from asnn_goose.recipe.counts import Count, CountOrAll
 from asnn_goose.recipe.table import Positive, Table, one_of
 from asnn_goose.train.trackers import TRACKERS
@@ -126,7 +127,7 @@ class DataTable(Table):
 class TrainTable(Table):
     """What holds for every stage (train.plan.RunSettings says what each means)."""
 
-    threads: Count | None = None
+    threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
     clip: Positive = 1.0

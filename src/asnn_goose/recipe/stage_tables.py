@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
@@ -10,6 +9,7 @@ from pydantic import Field, create_model, model_validator
 
 from asnn_goose.data.repeat_kinds import KINDS, SHORTEST
 from asnn_goose.data.repeats import Repeats
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.table import Positive, Share, Table
@@ -186,9 +186,9 @@ def taught(
     return found | {"temperature": phase.temperature} if tempered else found
 
 
-def check_starts(starts: Starts, precision: Mapping[str, Any] | None) -> None:
+def check_starts(starts: Starts, precision: PrecisionTable | None) -> None:
     """Raise ValueError where a stage would choose ternary weights and has none, or fit them."""
-    planes = any(entry.get("planes") for entry in (precision or {}).values())
+    planes = precision is not None and precision.has_planes
     if starts.calibrate and not planes:
         raise ValueError(
             f"calibrate = {starts.calibrate}: it chooses ternary weights, and the stage's "

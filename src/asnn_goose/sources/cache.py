@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from asnn_goose import disk
+
 
 class SourceError(RuntimeError):
     """A package, a teacher or a text could not be had; the message says what would help."""
@@ -36,7 +38,7 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     with _cache_errors(target, every=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         temp = tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent)
-    with temp as temp_name, _cache_errors(target):
+    with temp as temp_name, _cache_errors(target), disk.system_errors():
         fresh = Path(temp_name) / "fresh"
         fresh.mkdir()
         yield fresh

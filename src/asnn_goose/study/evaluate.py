@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from asnn_goose.numbers import ALL
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.places import SubjectError, run_recipe
 from asnn_goose.recipe import Recipe, load_recipe
+from asnn_goose.recipe.read_texts import trained_hashes
 from asnn_goose.subject.torch_model import TorchModel, load_tokenizer, load_torch
 
 DEFAULT_TOKENS = 32_000
@@ -70,14 +72,20 @@ class Evaluation:
             "texts": {text.name: [list(part) for part in text.parts] for text in self.texts},
             "shares": {text.name: list(text.shares) for text in self.texts if text.shares},
             "measurements": [row.as_dict() for row in self.measurements],
-            "ratios": self.ratios(),
+            "ratios": {k: v if math.isfinite(v) else None for k, v in self.ratios().items()},
             "probes": {role: row.as_dict() for role, row in self.probes.items()},
         }
 
     def write(self, file: Path) -> None:
         """As JSON."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(self.as_dict(), indent=1, allow_nan=False)
+        file.write_text(text + "\n", encoding="utf-8")
+
+    def check(self) -> None:
+        """Raise ValueError where a model gave no number, or infinity."""
+        for row in self.measurements:
+            row.check()
 
 
 @contextmanager
@@ -94,7 +102,8 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     keep_freed_memory()
     recipe_file = run_recipe(request.model)
     recipe = load_recipe(recipe_file) if recipe_file else None
-    protocol, texts = protocol_of(request, recipe), texts_of(request, recipe)
+    protocol = protocol_of(request, recipe)
+    texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
     models = models_of(request, recipe)
     tokenizer = load_tokenizer(request.model)
     for name in models.values():
@@ -127,11 +136,13 @@ def protocol_of(request: Request, recipe: Recipe | None) -> Protocol:
     )
 
 
-def texts_of(request: Request, recipe: Recipe | None) -> list[Text]:
-    """The texts asked for, each once, in the order asked for."""
+def texts_of(
+    request: Request, recipe: Recipe | None, *, hashes: frozenset[str] = frozenset()
+) -> list[Text]:
+    """The texts asked for, each once, in the order asked for; `hashes` as in `text_named`."""
     names = dict.fromkeys(request.on or (IN_DOMAIN, OUT_OF_DOMAIN))
     if recipe is None:
-        return [text_named(name) for name in names]
+        return [text_named(name, hashes=hashes) for name in names]
     data = recipe.data
     return [
         text_named(
@@ -139,6 +150,7 @@ def texts_of(request: Request, recipe: Recipe | None) -> list[Text]:
             trained_on=data.train,
             weights=data.weights,
             out_of_domain=data.out_of_domain,
+            hashes=hashes,
         )
         for name in names
     ]

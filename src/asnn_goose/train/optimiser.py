@@ -82,7 +82,6 @@ def restore_state(
     for key, value in tensors.items():
         kind, name = key.split("/", 1)
         parameter = parameters[name]
-        # A clone: memory of its own, aligned as the optimiser would have allocated it.
-        optimiser.state[parameter][kind] = (
-            value.clone() if kind == "step" else value.to(parameter.device, copy=True)
-        )
+        # A copy: memory of its own, aligned as the optimiser would have allocated it. Step counts
+        # too belong on the device, for a fused optimiser there takes no others.
+        optimiser.state[parameter][kind] = value.to(parameter.device, copy=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from accelerate import Accelerator
 from torch import nn
 
 from asnn_goose.data.loader import Pool
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
@@ -42,7 +43,7 @@ class Saveable(Protocol):
 class Precise(Protocol):
     """A student whose precision can change between stages."""
 
-    def set_precision(self, precision: Mapping[str, Any]) -> None:
+    def set_precision(self, precision: PrecisionTable) -> None:
         """Take another precision; a second call with the same one changes nothing."""
 
 
@@ -98,7 +99,7 @@ class StagePlan:
     lr_scale: Mapping[str, float]
     schedule: Schedule
     seed: int
-    precision: Mapping[str, Any] | None = None
+    precision: PrecisionTable | None = None
     starts: Starts = Starts()
     rule: RuleSettings = field(default_factory=SumSettings)
     watch: WatchSettings | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -31,7 +32,7 @@ def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None])
         tell(f"balanced the channels of {count} places on {starts.balance} tokens")
     if starts.least_squares:
         fits = least_squares.fit_outputs
-        count = _carry_out(plan, fits, starts.least_squares, least_squares.STREAM, device)
+        count = _carry_out(plan, fits, starts.least_squares, least_squares.AROUND_MIXERS, device)
         tell(f"fitted {count} output projections on {starts.least_squares} tokens")
     if starts.calibrate:
         count = _carry_out(plan, calibrate.calibrate, starts.calibrate, STREAM, device)
@@ -61,4 +62,11 @@ def _traces(
     for _ in range(math.ceil(tokens / micro)):
         batch = plan.loader.next(0.0).to(device)
         window = plan.stage.window(batch)
-        yield plan.stage.teacher.trace(batch.tokens_BT, needs, window=window)
+        yield _full(plan.stage.teacher.trace(batch.tokens_BT, needs, window=window))
+
+
+def _full(trace: Trace) -> Trace:
+    """The same in fp32: fits solve and compare in the student's precision, not a bf16 teacher's."""
+    places = ("hidden", "mixer_in", "mixer_out", "mlp_out")
+    full = {place: tuple(x.float() for x in getattr(trace, place)) for place in places}
+    return replace(trace, **full)

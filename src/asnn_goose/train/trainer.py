@@ -9,10 +9,9 @@ from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
-from asnn_goose.model.parts.precision import starts_on_a_batch
 from asnn_goose.trace import Batch
 from asnn_goose.train import clipping, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
@@ -68,6 +67,8 @@ class StageTrainer:
         self._parameters = [entry.parameter for entry in self.trained]
         plan.stage.train()
         accelerator.gradient_accumulation_steps = plan.accumulate
+        # A term may not reach every parameter: gates that stand still, a loss on some matrices.
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._module = accelerator.prepare(plan.stage)
         adam = AdamSettings(
             scales=plan.lr_scale, betas=settings.betas, weight_decay=settings.weight_decay
@@ -94,11 +95,11 @@ class StageTrainer:
         norms = clipping.norms(self.trained, by=self._settings.clip_by)
         norm = float(clipping.total(norms))
         if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
-            raise NotFiniteError(
-                not_finite.culprit(
+            with self._autocast():  # the step runs again, and in no other precision
+                found = not_finite.culprit(
                     self.plan.stage, trained=self.trained, batches=batches, terms=terms
                 )
-            )
+            raise NotFiniteError(found)
         self._clip(norms)
         self.optimiser.step()
         readings = self.plan.stage.objective.readings() | self.rule.readings()
@@ -132,11 +133,11 @@ class StageTrainer:
         if validation is None:
             return ending.look(ending.smoothed)
         with self._autocast():
-            held_out = validation.loss(
-                self.plan.stage, self._accelerator, progress=step / self.plan.steps
-            )
+            parts = validation.measure(self.plan.stage, self._accelerator)
+        held_out = sum(parts.values())
         if math.isfinite(held_out):
             readings["validation"] = held_out
+            readings |= {f"validation.{name}": value for name, value in parts.items()}
         return ending.look(held_out)
 
     def _batch(self, number: int, micro: int) -> Batch:
@@ -202,7 +203,7 @@ def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
     fitted = ("balance", "calibrate", "least_squares")
     own = [key for key in fitted if getattr(plan.starts, key)]
-    for key in own + starts_on_a_batch(plan.precision or {}):
+    for key in own + (plan.precision.starts_on_a_batch if plan.precision is not None else []):
         if accelerator.num_processes > 1:
             raise TrainError(
                 f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "

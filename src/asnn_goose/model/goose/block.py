@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.norm import make_norm
-from asnn_goose.model.parts.precision import resolve
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.trace import Window
 
@@ -84,9 +84,9 @@ class GooseBlock(nn.Module):
         yield from self.mixer.balance_places(list(self.mixer_norm.parameters()))
         yield from self.mlp.balance_places(list(self.mlp_norm.parameters()))
 
-    def set_precision(self, precision: Mapping[str, Any], *, layer: int) -> None:
+    def set_precision(self, precision: PrecisionTable, *, layer: int) -> None:
         """Give every matrix and site the precision that the table has for its name."""
         for part in (self.mixer, self.mlp):
             for name, matrix in part.matrices().items():
-                matrix.change(resolve(precision, name, layer=layer))
-        self.mixer.set_sites(partial(resolve, precision, layer=layer, site=True))
+                matrix.change(precision.of(name, layer=layer))
+        self.mixer.set_sites(partial(precision.of, layer=layer, site=True))

@@ -22,7 +22,7 @@ from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.norm import make_norm
 from asnn_goose.model.parts.positions import learned_positions
-from asnn_goose.model.parts.precision import HEAD, resolve
+from asnn_goose.model.parts.precision_table import HEAD, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
@@ -56,7 +56,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         blocks = [GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)]
         self.blocks = cast(Sequence[GooseBlock], nn.ModuleList(blocks))
         self.final_norm = norm()
-        self.head_neuron = resolve(config.precision, HEAD).spikes(config.hidden_size)
+        self.head_neuron = PrecisionTable(config.precision).of(HEAD).spikes(config.hidden_size)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.gradient_checkpointing = False
         self.post_init()  # type: ignore[no-untyped-call]
@@ -223,18 +223,19 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
-        before, self.config.precision = self.config.precision, dict(precision)
+        before = self.config.precision
         try:
             check_words(precision)
+            table = PrecisionTable(precision)
+            self.config.precision = table.to_json()
             self.config.check_precision()
         except ValueError:
             self.config.precision = before
             raise
-        was, head = (resolve(table, HEAD) for table in (before, precision))
-        if was != head:
+        if (head := table.of(HEAD)) != PrecisionTable(before).of(HEAD):
             self.head_neuron = head.spikes(self.config.hidden_size)
         for layer, block in enumerate(self.blocks):
-            block.set_precision(precision, layer=layer)
+            block.set_precision(table, layer=layer)
 
     def anneal(self, share: float) -> None:
         """Tell every ternary method and neuron what share of the stage is done."""

@@ -10,7 +10,7 @@ from asnn_goose.model.mixers.mixer import Mixer
 from asnn_goose.model.mlps import MLPS
 from asnn_goose.model.mlps.mlp import MLP
 from asnn_goose.model.parts.config import StudentSettings
-from asnn_goose.model.parts.precision import Places, check_fit, check_table
+from asnn_goose.model.parts.precision_table import Places, check_fit, check_table
 from asnn_goose.names import lookup
 
 

@@ -13,7 +13,7 @@ from asnn_goose.model.mixers.mixer import Mixer
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.trace import Trace
 
-STREAM = frozenset({"mixer_in", "mixer_out"})
+AROUND_MIXERS = frozenset({"mixer_in", "mixer_out"})
 """What a teacher must leave behind: what its attention sees and gives."""
 
 DAMPING = 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol, cast
 
@@ -34,6 +35,11 @@ class Known(Tracing, Protocol):
     @property
     def outline(self) -> Trace:
         """See the class."""
+
+
+def kind_of(stage: type[Stage]) -> str:
+    """What a recipe calls a kind of stage: AlignBlocks is align_blocks."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", stage.__name__).lower()
 
 
 class Stage(nn.Module, ABC):
@@ -74,7 +80,7 @@ class Stage(nn.Module, ABC):
         beyond = sorted(asked - cls.gives)
         if beyond:
             raise ValueError(
-                f"{cls.__name__.lower()} cannot give {', '.join(beyond)} to its losses: "
+                f"{kind_of(cls)} cannot give {', '.join(beyond)} to its losses: "
                 f"use losses that need only {', '.join(sorted(cls.gives))}"
             )
 

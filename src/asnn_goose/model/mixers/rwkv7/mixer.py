@@ -71,7 +71,9 @@ class RWKV7Mixer(RWKV7Weights):
         out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1], membranes)
         new = {"memory": memory} | ({} if self.shift is None else {"shift": x_BTD[:, -1]})
         new |= {} if self.value_shift is None else {"value": last_BC}
-        found = (r, k, v, log_w, kappa, a, written)
+        # A recurrence multiplies r and k as they are, attention divides by sqrt(N): in its units
+        # r k / sqrt(N) is the recurrence's own score.
+        found = (r, k * math.sqrt(self.head_size), v, log_w, kappa, a, written)
         return MixerOutput(out_BTD, v_first_BTC, new, dict(zip(_SIGNALS, found, strict=True)))
 
     def start_matrices(self) -> None:

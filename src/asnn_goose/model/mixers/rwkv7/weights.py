@@ -12,7 +12,8 @@ from asnn_goose.model.mixers.mixer import Mixer
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.low_rank import LowRank
-from asnn_goose.model.parts.precision import Precision, resolve
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.token_shift import TokenShift
 from asnn_goose.shape.rwkv7 import RWKV7
@@ -49,9 +50,8 @@ class RWKV7Weights(Mixer):
             nn.RMSNorm(self.head_size, eps=config.norm_eps) if config.qk_norm else None
             for _ in range(2)
         )
-        self.site_precision = {
-            name: resolve(config.precision, name, layer=layer, site=True) for name in self.sites
-        }
+        table = PrecisionTable(config.precision)
+        self.site_precision = {name: table.of(name, layer=layer, site=True) for name in self.sites}
         self.k_neuron = self.site_precision["k"].spikes(inner)
         self.v_neuron = self.site_precision["v"].spikes(inner)
 
