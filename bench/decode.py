@@ -31,9 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.peers.llama_cpp import LlamaBench
 from bench.peers.peer import NotRunError
 
-from asnn_goose.cli.benching import Random, random_model
 from asnn_goose.eval import speed
-from asnn_goose.export.random_student import SHAPES
+from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.infer.engine import Engine
 from asnn_goose.sources import teacher_folder
 

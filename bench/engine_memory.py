@@ -13,8 +13,7 @@ import time
 
 import numpy as np
 
-from asnn_goose.cli.benching import Random, random_model
-from asnn_goose.export.random_student import SHAPES
+from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.meter import resident_mib

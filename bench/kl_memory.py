@@ -16,10 +16,10 @@ import sys
 import torch
 
 from asnn_goose.losses import KL, Objective, Term
+from asnn_goose.meter import peak_memory
 from asnn_goose.model import convert, load_teacher
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.trace import Batch, Trace
-from asnn_goose.train.memory import peak_memory
 
 BATCH, WINDOW, STEPS = 4, 512, 2
 LIMIT_GIB = 0.5

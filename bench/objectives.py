@@ -22,10 +22,10 @@ import torch
 from torch import nn
 
 from asnn_goose.losses import VOCAB_LOSSES, Objective, Term
+from asnn_goose.meter import peak_memory
 from asnn_goose.model import GooseForCausalLM, Teacher, convert, load_teacher
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.trace import Batch
-from asnn_goose.train.memory import peak_memory
 from asnn_goose.train.stages import Distill
 
 SIDES = {"kl": ("kl",), "four": ("kl", "ce", "ctkd", "adakd")}

@@ -29,13 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.ceiling import Ceiling, measure
 from bench.peers.peer import NotRunError
 
-from asnn_goose.cli.benching import Random, random_model
 from asnn_goose.eval import speed
-from asnn_goose.eval.energy import part_of
-from asnn_goose.export.random_student import SHAPES
+from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.format.packed import PackedModel
 from asnn_goose.infer.backend import native_module
 from asnn_goose.infer.engine import Engine
+from asnn_goose.shape.student import parts as part_of_matrix
 
 RANKS = {f"{name}_rank": 1 for name in ("decay", "rate", "value", "gate")}
 SHRUNK: dict[str, dict[str, int]] = {
@@ -111,22 +110,23 @@ def tensor_bytes(model: PackedModel, part: str) -> float:
     """Bytes of the matrices of a part; of the head those of the embedding that it shares."""
     if part == "head":
         return float(model.tensors["embedding.weight"].nbytes)
+    of = part_of_matrix(model.config)
     return float(
         sum(
             array.nbytes
             for name, array in model.tensors.items()
             if name.startswith("blocks.")
             and name.endswith((".weight", ".planes"))
-            and part_of(name.rpartition(".")[0]) == part
+            and of.get(name.rpartition(".")[0]) == part
         )
     )
 
 
 def weights_added(model: PackedModel, part: str, density: float) -> float:
     """Weights of a part that spikes of this density meet, over planes and steps."""
-    total = 0.0
+    total, of = 0.0, part_of_matrix(model.config)
     for name, coding in model.matrices.items():
-        if part in {part_of(name), "ternary"}:
+        if part in {of[name], "ternary"}:
             planes, _, rows = model.tensors[f"{name}.scale"].shape
             columns = model.tensors[f"{name}.planes"].shape[2]
             total += planes * rows * columns * coding["steps"] * density

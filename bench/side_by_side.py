@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.peers import ik_llama, litespark, llama_cpp, transformers_teacher
 from bench.peers.peer import HEADINGS, Peer
 
-from asnn_goose.cli.benching import Random, write_random
 from asnn_goose.eval import speed
+from asnn_goose.eval.random_student import Random, write_random
 from asnn_goose.infer.engine import Engine
 from asnn_goose.sources import teacher_folder
 

@@ -8,18 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.shape.settings import SIZES, SWITCHES
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, layout
+from asnn_goose.shape.coding import GROUP
+from asnn_goose.shape.limits import Switch
+from asnn_goose.shape.rwkv7 import RANKS
+from asnn_goose.shape.settings import MODEL_TYPE, settings_of
+from asnn_goose.shape.slots import EMBEDDING, Matrix, Site
+from asnn_goose.shape.student import layout
 
+SWITCHES = [
+    name
+    for name, setting in settings_of({"mixer": "rwkv7", "mlp": "gated"}).items()
+    if isinstance(setting.packed, Switch)
+]
 TINY: dict[str, Any] = {
-    "model_type": "asnn_goose",
+    "model_type": MODEL_TYPE,
     "mixer": "rwkv7",
     "gate": "one_plus",
     "v_first": "mix",
     "mlp": "gated",
     "norm": "rms",
     "hidden_act": "silu",
-    **dict.fromkeys(SIZES, 8),
+    **dict.fromkeys(RANKS, 8),
     "vocab_size": 70,
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -54,7 +63,8 @@ def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], d
         arrays |= _matrix(slot, number, draw)
         if slot.projection and number % 3:
             steps = 1 + number % 3
-            matrices[slot.name] = {"steps": steps, "code": "radix3", "rotate": number % 2 == 0}
+            rotate = number % 2 == 0 and slot.columns % GROUP == 0
+            matrices[slot.name] = {"steps": steps, "code": "radix3", "rotate": rotate}
             arrays |= _spikes(slot.name, steps, fixed=number % 5 == 0)
     for number, site in enumerate(sites[1:], start=seed):
         steps = 1 + number % 2

@@ -7,44 +7,59 @@ Sources are parsed, not run, so imports inside functions, under TYPE_CHECKING an
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = "asnn_goose"
-SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / PACKAGE
+BENCH = ROOT / "bench"
 
-GROUND = {"trace", "disk", "meter", "sources"}
+GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"} | {
+    "chat_template",
+    "threads",
+}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
+TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
+STUDY_MAY = TEACHERS_MAY | {"teachers", "subject", "report"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
     "disk": set(),
     "meter": set(),
-    "sources": {"disk"},
+    "names": set(),
+    "numbers": set(),
+    "places": {"shape"},
+    "chat_template": set(),
+    "threads": set(),
+    "sources": {"disk", "names"},
     "shape": set(),
-    "ops": {"_native"},
-    "format": {"shape", "disk"},
-    "model": {"ops", "trace", "sources", "shape"},
-    "data": {"format", "trace", "sources", "disk"},
-    "losses": {"ops", "trace"},
+    "ops": {"_native", "names"},
+    "format": {"shape", "disk", "names"},
+    "model": {"ops", "trace", "sources", "shape", "names", "places"},
+    "data": {"format", "trace", "sources", "disk", "names", "chat_template"},
+    "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
-    "eval": GROUND | {"ops", "model", "data", "format", "shape", "infer"},
-    "export": {"ops", "model", "format", "shape", "disk"},
-    "infer": {"format", "shape", "disk", "_native"},
-    "report": set(),
+    "eval": GROUND | {"ops", "model", "data", "format", "infer"},
+    "export": {"ops", "model", "format", "shape", "disk", "names"},
+    "infer": {"format", "shape", "disk", "names", "numbers", "chat_template", "_native"},
+    "subject": GROUND | {"model", "export", "infer", "eval", "data", "format"},
+    "report": {"disk"},
     "recipe": RECIPE_MAY,
-    "teachers": RECIPE_MAY | TRAIN_MAY | {"recipe"},
-    "study": RECIPE_MAY | TRAIN_MAY | {"recipe", "teachers"},
-    "cli": RECIPE_MAY
-    | TRAIN_MAY
-    | {"recipe", "teachers", "study", "report", "export", "infer", "shape"},
+    "teachers": TEACHERS_MAY,
+    "study": STUDY_MAY,
 }
-TORCHLESS = {"shape", "format", "infer", "disk"}
+MAY_IMPORT["cli"] = set(MAY_IMPORT)
+TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
+TORCHLESS |= {"chat_template", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300
@@ -57,8 +72,8 @@ def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def module_name(path: Path, root: Path) -> str:
-    parts = (PACKAGE, *path.relative_to(root).with_suffix("").parts)
+def module_name(path: Path, root: Path, package: str = PACKAGE) -> str:
+    parts = (package, *path.relative_to(root).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -100,6 +115,56 @@ def forbidden(module: str, name: str) -> bool:
     return room_of(name) not in MAY_IMPORT.get(room, set())
 
 
+Graph = Mapping[str, set[str]]
+
+
+def files(root: Path, package: str = PACKAGE) -> Graph:
+    """Every module under `root` and the modules there that it names, the package itself left out.
+
+    A name counts for the longest module that it starts with: `asnn_goose.shape.slots.Matrix` for
+    the file of the slots. That importing a file also runs the `__init__` above it is not counted:
+    it is true of every file.
+    """
+    paths = {module_name(path, root, package): path for path in sorted(root.rglob("*.py"))}
+    found: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        source, is_package = path.read_text(encoding="utf-8"), path.name == "__init__.py"
+        named = {longest(name, paths) for name in imported(source, module, package=is_package)}
+        found[module] = named - {module, package, ""}
+    return found
+
+
+def longest(name: str, modules: Mapping[str, Path]) -> str:
+    """The longest start of a dotted name that is a module, or "" where none is."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def folders(graph: Graph) -> dict[str, dict[str, set[str]]]:
+    """For every folder the parts of it, files and folders, that name each other."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for module, named in graph.items():
+        for name in named:
+            here, there = module.split("."), name.split(".")
+            shared = next(
+                (i for i, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), None
+            )
+            if shared is not None:  # else one is the folder of the other
+                found[".".join(here[:shared])][here[shared]].add(there[shared])
+    return found
+
+
+def circle(graph: Graph) -> list[str]:
+    """Modules that import each other in a ring, the first one again at the end; empty for none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        ring: list[str] = error.args[1]
+        return ring
+    return []
+
+
 def functions(root: Path) -> list[tuple[int, str]]:
     """(lines, name) of every function under `root`: signature, docstring and body."""
     found = []
@@ -119,6 +184,36 @@ def plant(root: Path, path: str, source: str) -> list[str]:
 
 def test_imports_point_down_only() -> None:
     assert violations(SOURCE) == []
+
+
+def named(cell: str) -> set[str]:
+    """Rooms that a cell of CONTRIBUTING's table lets in."""
+    found: set[str] = set()
+    for word in cell.split(", "):
+        if word.endswith("+"):
+            found |= {word[:-1], *MAY_IMPORT[word[:-1]]}
+        else:
+            whole = {"nothing": set(), "ground": GROUND, "anything": set(MAY_IMPORT) - {"cli"}}
+            found |= whole.get(word, {word})
+    return found
+
+
+def test_the_table_in_contributing_is_this_one() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)(?:\.py|/)?` \| (.+?) \|", text, re.MULTILINE)
+    assert {room: named(cell) for room, cell in rows} == MAY_IMPORT
+
+
+def test_only_its_own_tests_import_the_command_line() -> None:
+    paths = [*(ROOT / "bench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        if not path.is_relative_to(ROOT / "tests" / "cli")
+        for name in imported(path.read_text(encoding="utf-8"), path.stem, package=False)
+        if name.startswith(f"{PACKAGE}.cli")
+    ]
+    assert found == []
 
 
 def test_every_room_is_on_the_plan() -> None:
@@ -170,6 +265,28 @@ def test_checker_sees_a_planted_violation(tmp_path: Path, path: str, source: str
 )
 def test_checker_lets_the_rest_pass(tmp_path: Path, path: str, source: str) -> None:
     assert plant(tmp_path, path, source) == []
+
+
+def test_no_circles_between_files_or_folders() -> None:
+    for root, package in ((SOURCE, PACKAGE), (BENCH, "bench")):
+        graph = files(root, package)
+        assert circle(graph) == []
+        for place, parts in folders(graph).items():
+            assert circle(parts) == [], place
+
+
+def test_a_planted_circle_is_seen(tmp_path: Path) -> None:
+    plant(tmp_path, "ops/__init__.py", "")
+    plant(tmp_path, "ops/a.py", "from asnn_goose.ops.deep.c import C")
+    plant(tmp_path, "ops/deep/c.py", "def lazy():\n    from ..b import B\n    return B")
+    plant(tmp_path, "ops/b.py", "B = 1")
+    assert circle(files(tmp_path)) == circle(folders(files(tmp_path))["asnn_goose.ops"]) == []
+    plant(tmp_path, "ops/d.py", "from .deep import c")
+    plant(tmp_path, "ops/deep/e.py", "import asnn_goose.ops.d")
+    assert circle(files(tmp_path)) == []
+    assert set(circle(folders(files(tmp_path))["asnn_goose.ops"])) == {"d", "deep"}
+    plant(tmp_path, "ops/deep/c.py", "def lazy():\n    from ..d import D\n    return D")
+    assert len(circle(files(tmp_path))) == 3
 
 
 def test_files_stay_short() -> None:

@@ -82,6 +82,22 @@ nb::dict counts(Engine& engine) {
   return result;
 }
 
+nb::dict limits_of_the_engine() {
+  const Limits limits = goose::engine::limits();
+  nb::dict result, steps;
+  for (const CodeLimit& code : kCodes) steps[code.word] = code.steps;
+  result["sizes"] = limits.sizes;
+  result["numbers"] = limits.numbers;
+  result["words"] = limits.words;
+  result["switches"] = limits.switches;
+  result["absent"] = limits.absent;
+  result["inner"] = limits.inner;
+  result["columns"] = kColumns;
+  result["steps"] = steps;
+  result["least_key"] = std::vector<float>{kLeastKey, kLeastSpikingKey};
+  return result;
+}
+
 nb::bytes state_bytes(const State& state) {
   std::string bytes(sizeof(std::int64_t) + state.size() * sizeof(float), '\0');
   std::memcpy(bytes.data(), &state.position, sizeof(std::int64_t));
@@ -249,6 +265,7 @@ void bind(nb::module_& m) {
       .def("prepare", &TernaryMatrix::prepare, "codes"_a, "rows"_a, "steps"_a, "code"_a)
       .def("product", nb::overload_cast<std::uintptr_t, std::int64_t>(&TernaryMatrix::product),
            "y"_a, "repeats"_a = 1);
+  m.def("limits", &limits_of_the_engine);
   m.def("sample", &draw, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "uniform"_a);
 }

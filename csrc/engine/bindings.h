@@ -5,7 +5,7 @@
 
 namespace goose::engine {
 
-// Adds Engine, State, TernaryMatrix and `sample` to the module.
+// Adds Engine, State, TernaryMatrix, `limits` and `sample` to the module.
 void bind(nanobind::module_& m);
 
 }  // namespace goose::engine

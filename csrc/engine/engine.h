@@ -1,4 +1,6 @@
-// A whole student: tokens in, logits out.
+// A whole student. What comes in: arrays of a packed file, settings, tokens; what goes out: logits and
+// states; what never happens here: reading files, Python objects, and a result that depends on the
+// number of threads or on which sequences share a call.
 #pragma once
 
 #include <cstdint>

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "engine/config.h"
 #include "engine/sizes.h"
 
 namespace goose::engine {
 namespace {
 
 constexpr std::int64_t kRowsPerItem = 256;  // of a dense matrix; a task of some microseconds
-constexpr std::int64_t kMaxWidth = 65536;
 
 // Only one token's weights come from memory.
 std::int32_t ahead(std::int64_t rows) { return rows == 1 ? kernels::kAhead : 0; }
@@ -38,7 +38,7 @@ const Weight* filled_up(Arena& arena, std::int64_t M, std::int64_t K, const Weig
 Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, std::int64_t K,
                const kernels::Table& table, Arena& arena)
     : name_(name), M_(M), K_(K), table_(&table), bias_(source.floats_or_none(name + ".bias", {M})) {
-  if (K < 1 || M < 1 || K > kMaxWidth) {
+  if (K < 1 || M < 1 || K > kMostColumns) {
     throw std::invalid_argument("matrix '" + name + "' is " + std::to_string(M) + " x " +
                                 std::to_string(K) + ": at most 65536 columns are possible");
   }
@@ -75,7 +75,7 @@ void Matrix::read_ternary(const Source& source, const kernels::Table& table, Are
     throw std::invalid_argument("tensor '" + name_ + ".planes' holds " + std::to_string(P) +
                                 " planes: 1 or 2 are possible");
   }
-  if (groups < 1 || (groups > 1 && (K_ % groups != 0 || K_ / groups % 64 != 0))) {
+  if (groups < 1 || (groups > 1 && (K_ % groups != 0 || K_ / groups % kColumns != 0))) {
     throw std::invalid_argument("tensor '" + name_ + ".scale' has " + std::to_string(groups) +
                                 " groups for " + std::to_string(K_) +
                                 " columns: a group holds a multiple of 64");

@@ -9,7 +9,7 @@ namespace {
 
 Norm read_norm(const Source& source, const Config& c, const std::string& name) {
   return {source.floats(name + ".weight", {c.width}),
-          c.rms_norm ? nullptr : source.floats(name + ".bias", {c.width})};
+          c.norm == NormKind::rms ? nullptr : source.floats(name + ".bias", {c.width})};
 }
 
 // Takes matrices in the order of their use, so that memory is read from front to back.
@@ -24,7 +24,9 @@ class Builder {
             mixer(name + "mixer.", layer), mlp(name + "mlp.")};
   }
 
-  Matrix matrix(const std::string& name, std::int64_t M, std::int64_t K) const {
+  // `bias` says whether one must be there; a ternary method may have added one where none must.
+  Matrix matrix(const std::string& name, std::int64_t M, std::int64_t K, bool bias = false) const {
+    if (bias) source_.floats(name + ".bias", {M});
     return Matrix(source_, name, M, K, table_, arena_);
   }
 
@@ -49,17 +51,18 @@ class Builder {
     const std::int64_t D = c_.width, C = c_.inner();
     const bool gated = c_.gate != Gate::none;
     const bool mixes = layer > 0 && c_.value_mix == ValueMix::mix;
-    return {matrix(name + "receptance", C, D),
-            matrix(name + "key", C, D),
-            matrix(name + "value", C, D),
+    return {matrix(name + "receptance", C, D, c_.qkv_bias),
+            matrix(name + "key", C, D, c_.qkv_bias),
+            matrix(name + "value", C, D, c_.qkv_bias),
             Site(source_, name + "k", C),
             Site(source_, name + "v", C),
             low_rank_if(mixes, name + "value_mix", c_.value_rank, true),
             low_rank(name + "decay", c_.decay_rank, true),
             low_rank(name + "rate", c_.rate_rank, true),
             low_rank_if(gated, name + "gate", c_.gate_rank, false),
-            matrix(name + "output", D, C),
+            matrix(name + "output", D, C, c_.output_bias),
             optional(c_.token_shift, name + "shift.mix", {gated ? 6 : 5, D}),
+            optional(c_.value_shift, name + "value_shift.mix", {1, C}),
             optional(c_.removal_key, name + "removal", {C}),
             optional(c_.key_replacement, name + "replacement", {C}),
             optional(c_.bonus, name + "bonus", {c_.heads, c_.head_size}),
@@ -71,12 +74,12 @@ class Builder {
     MlpLayer result{{}, nullptr};
     const std::int64_t D = c_.width, I = c_.middle;
     if (c_.mlp == Mlp::gated) {
-      result.matrices.push_back(matrix(name + "gate", I, D));
-      result.matrices.push_back(matrix(name + "up", I, D));
-      result.matrices.push_back(matrix(name + "down", D, I));
+      result.matrices.push_back(matrix(name + "gate", I, D, c_.mlp_bias));
+      result.matrices.push_back(matrix(name + "up", I, D, c_.mlp_bias));
+      result.matrices.push_back(matrix(name + "down", D, I, c_.mlp_bias));
     } else {
-      result.matrices.push_back(matrix(name + "key", I, D));
-      result.matrices.push_back(matrix(name + "value", D, I));
+      result.matrices.push_back(matrix(name + "key", I, D, c_.mlp_bias));
+      result.matrices.push_back(matrix(name + "value", D, I, c_.mlp_bias));
       result.shift = optional(c_.token_shift, name + "shift.mix", {1, D});
     }
     return result;
@@ -110,7 +113,8 @@ Model::Model(const Settings& settings, const Source& source)
 State Model::new_state() const {
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
   return State(size(config.layers), size(config.heads), size(config.head_size),
-               size(config.width), config.mlp == Mlp::channel_mix);
+               size(config.width), config.mlp == Mlp::channel_mix,
+               config.value_shift ? size(config.inner()) : 0);
 }
 
 void Model::embed(std::int32_t token, float* x) const {

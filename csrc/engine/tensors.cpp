@@ -15,21 +15,20 @@ std::string words(const std::string& dtype, const Shape& shape) {
   return text + "]";
 }
 
-kernels::Code code_of(const std::string& word, const std::string& name) {
-  if (word == "rate") return kernels::Code::rate;
-  if (word == "radix2") return kernels::Code::radix2;
-  if (word == "radix3") return kernels::Code::radix3;
+const CodeLimit& code_of(const std::string& word, const std::string& name) {
+  for (const CodeLimit& code : kCodes) {
+    if (word == code.word) return code;
+  }
   throw std::invalid_argument("matrix '" + name + "' has code '" + word +
                               "': choose one of rate, radix2, radix3");
 }
 
 // Steps that the file asks for, checked.
-std::int32_t steps_of(const Spiking& spiking, kernels::Code code, const std::string& name) {
-  const int most = code == kernels::Code::rate ? 8 : code == kernels::Code::radix2 ? 6 : 4;
-  if (spiking.steps >= 0 && spiking.steps <= most) return spiking.steps;
+std::int32_t steps_of(const Spiking& spiking, const CodeLimit& code, const std::string& name) {
+  if (spiking.steps >= 0 && spiking.steps <= code.steps) return spiking.steps;
   throw std::invalid_argument("matrix '" + name + "' has " + std::to_string(spiking.steps) +
                               " steps of code " + spiking.code + ": 0 to " +
-                              std::to_string(most) + " are possible");
+                              std::to_string(code.steps) + " are possible");
 }
 
 }  // namespace
@@ -54,15 +53,15 @@ Encoding Source::encoding(const std::string& name, std::int64_t columns,
   const auto found = matrices.find(name);
   if (found == matrices.end()) return {};
   const Spiking& spiking = found->second;
-  if (spiking.rotate && columns % 64 != 0) {
+  if (spiking.rotate && columns % kColumns != 0) {
     throw std::invalid_argument("matrix '" + name + "' rotates " + std::to_string(columns) +
                                 " columns: a multiple of 64 is needed");
   }
   if (spiking.steps == 0) return {{}, spiking.rotate};
-  const kernels::Code code = code_of(spiking.code, name);
+  const CodeLimit& code = code_of(spiking.code, name);
   kernels::Encoder e{static_cast<std::int32_t>(round_up(columns, 64)),
                      static_cast<std::int32_t>(columns), static_cast<std::int32_t>(group),
-                     steps_of(spiking, code, name), code, 0};
+                     steps_of(spiking, code, name), code.code, 0};
   if (!has(name + ".amplitude")) {
     e.threshold = *floats(name + ".threshold", {1});
     return {e, spiking.rotate};

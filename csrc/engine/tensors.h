@@ -12,6 +12,19 @@ namespace goose::engine {
 
 using Shape = std::vector<std::int64_t>;
 
+// The codes of spikes, and the most steps that each can take.
+struct CodeLimit {
+  const char* word;
+  kernels::Code code;
+  int steps;
+};
+constexpr CodeLimit kCodes[] = {{"rate", kernels::Code::rate, 8},
+                                {"radix2", kernels::Code::radix2, 6},
+                                {"radix3", kernels::Code::radix3, 4}};
+
+// Columns that a rotation mixes; groups of columns with a scale of their own are multiples of it.
+constexpr std::int64_t kColumns = 64;
+
 struct Tensor {
   const void* data = nullptr;
   std::string dtype;  // F16, F32, I8, U64

@@ -1,8 +1,9 @@
-// Kernels of the engine, one table of functions per instruction set.
+// Kernels of the engine, one table of functions per instruction set. What comes in: addresses and
+// sizes of one token or one tile; what goes out: numbers in memory that the caller owns; what never
+// happens here: allocation, threads, checks and exceptions, which are the engine's matter.
 //
-// Every function works on one token or on one tile; threads are the engine's matter. The table of
-// Isa::reference holds plain scalar loops and is the oracle of the others: all integers agree
-// exactly, floating-point results up to the order of summation.
+// The table of Isa::reference holds plain scalar loops and is the oracle of the others: all integers
+// agree exactly, floating-point results up to the order of summation.
 #pragma once
 
 #include <cstdint>
@@ -114,11 +115,11 @@ struct Table {
   void (*scale)(const std::int32_t* x, const float* scale, float amplitude, bool first, bool last,
                 float* y, std::int64_t width);
   // What the delta rule of one head is fed with: alpha = -kappa, beta = kappa a, the written key,
-  // where kappa is the unit vector of k * removal; returns sum of r * written * bonus. removal,
-  // replacement and bonus may be null.
+  // where kappa is k * removal over its length, which counts as at least `least`; returns the sum of
+  // r * written * bonus. removal, replacement and bonus may be null.
   float (*delta)(const float* r, const float* k, const float* a, const float* removal,
-                 const float* replacement, const float* bonus, float* alpha, float* beta,
-                 float* written, std::int64_t n);
+                 const float* replacement, const float* bonus, float least, float* alpha,
+                 float* beta, float* written, std::int64_t n);
   // y = (x + score * v) * (plus + gate); without a gate (null) y = x + score * v.
   void (*gate)(const float* x, float score, const float* v, float plus, const float* gate, float* y,
                std::int64_t n);

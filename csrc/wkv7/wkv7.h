@@ -1,4 +1,6 @@
-// WKV-7 for training: forward and backward over whole sequences, in fp32.
+// WKV-7 for training, in fp32. What comes in: the addresses of whole sequences and a state; what goes
+// out: outputs and the last state, or all gradients; what never happens here: one token at a time,
+// which is the engine's way (kernels/kernels.h), and checks of shapes, which Python makes.
 //
 //   S_t = S_{t-1} diag(w_t) + p_t beta_t^T + v_t k_t^T,   p_t = S_{t-1} alpha_t,   y_t = S_t r_t
 //

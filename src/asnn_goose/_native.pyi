@@ -1,6 +1,7 @@
 """The compiled kernels and engine (csrc/). Tensors come in as addresses of contiguous arrays."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,22 @@ def wkv7_backward(
     threads: int,
 ) -> None:
     """Gradients of y and of the final state come in, those of all inputs and the state go out."""
+
+class Limits(TypedDict):
+    """What the engine takes; a test holds it to asnn_goose.shape."""
+
+    sizes: dict[str, list[int]]  # least, most, multiple
+    numbers: dict[str, float]  # above 0, up to this
+    words: dict[str, list[str]]
+    switches: list[str]
+    absent: list[str]  # settings that must be false, 0, or not there
+    inner: int  # most heads * head_size
+    columns: int  # of a rotation; groups are multiples of it
+    steps: dict[str, int]  # of each code, at most
+    least_key: list[float]  # least length of a removal key: analogue, and spiking
+
+def limits() -> Limits:
+    """The tables by which the engine checks a configuration."""
 
 class State:
     """What one sequence carries from token to token."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +23,13 @@ def sync(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file atomically: after a crash it holds the old text or the new."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file atomically: after a crash it holds the old bytes or the new."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(data)
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)
@@ -37,7 +45,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        yield temporary
+        with system_errors():
+            yield temporary
         for entry in sorted(temporary.rglob("*")):
             sync(entry)
         sync(temporary)
@@ -48,7 +57,65 @@ def new_folder(path: Path) -> Iterator[Path]:
     sync(path.parent)
 
 
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; it takes the place of the folder `path`, if there is one.
+
+    If filling fails `path` stays as it was. Of two processes that do so at once one comes last.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+        fresh, old = Path(scratch) / "fresh", Path(scratch) / "old"
+        fresh.mkdir()
+        yield fresh
+        for file in fresh.iterdir():
+            sync(file)
+        if path.exists():
+            path.rename(old)
+        try:
+            fresh.rename(path)
+        except OSError:
+            if old.exists():
+                shutil.move(old, path)
+            raise
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what an interrupted write left in `folder`."""
     for entry in folder.glob(".*.part"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def check_file(path: Path) -> None:
+    """Raise OSError where a file could not be written at `path`: now, before the work is done."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, and a file is to be written", str(path))
+    if path.exists():
+        with path.open("ab"):
+            return
+    check_folder(path.parent)
+
+
+def check_folder(path: Path) -> None:
+    """Raise OSError where no file could be written into a folder, or the folder not be made."""
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(existing))
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Raise as OSError what libraries in Rust say of the system: a full disk, above all."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(slots=True)
@@ -38,8 +42,18 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def peak_memory(device: torch.device) -> int:
+    """Highest memory use so far in bytes: on the device if it is a GPU, else resident memory."""
+    if device.type != "cuda":
+        return peak_bytes()
+    import torch  # not before it is there anyway: the engine's own memory is measured here too
+
+    return torch.cuda.max_memory_allocated(device)
+
+
 def peak_bytes() -> int:
     """Peak resident memory of this process in bytes."""
+    # Not getrusage where it can be helped: its maximum is inherited from whoever started us.
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

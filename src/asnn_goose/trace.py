@@ -1,19 +1,34 @@
 """What one forward pass leaves behind, and what one training batch carries.
 
-Losses know only these two value objects, so a live teacher, a cached teacher and a fake tensor
+Losses know only these value objects, so a live teacher, a cached teacher and a fake tensor
 in a test are interchangeable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED_LABEL = -100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """How tokens (B,T) lie in their texts; with nothing set, as one text each from its beginning.
+
+    mask_BT       False where a position is padding on the left: it leaves every state alone
+    position_BT   place of every token in its text; counted from 0 in each document where not given
+    documents_BT  number of every token's document: each begins with an empty state, and no token
+                  sees another document; None where a window is one text
+    """
+
+    mask_BT: Tensor | None = None
+    position_BT: Tensor | None = None
+    documents_BT: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +43,14 @@ class Trace:
     mixer_in   input of every token mixer or attention, after its norm (L of B,T,D)
     mixer_out  output of every token mixer or attention (L of B,T,D)
     mlp_out    output of every MLP (L of B,T,D)
-    queries, keys, values   per block (B,T,H,N); a recurrent student gives r, k and v
-    log_decay, removal, rate, written   per block (B,T,H,N), of an RWKV-7 student alone: log w, the
-               unit vector kappa, a, and the key that is written, k (1 + (a - 1) k_a)
+    signals    what a mixer computes on its way, by name, per block. Attention gives "queries",
+               "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
+               Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
+    window     how the tokens lay
+    width, head_size   D and N of the model, with which an empty Trace stands for it too
+    rope_theta the rotary base by which queries and keys must be turned to be compared as attention
+               compares them; 0 where they are so already
     """
 
     final_BTD: Tensor | None = None
@@ -40,14 +59,12 @@ class Trace:
     mixer_in: tuple[Tensor, ...] = ()
     mixer_out: tuple[Tensor, ...] = ()
     mlp_out: tuple[Tensor, ...] = ()
-    queries: tuple[Tensor, ...] = ()
-    keys: tuple[Tensor, ...] = ()
-    values: tuple[Tensor, ...] = ()
-    log_decay: tuple[Tensor, ...] = ()
-    removal: tuple[Tensor, ...] = ()
-    rate: tuple[Tensor, ...] = ()
-    written: tuple[Tensor, ...] = ()
+    signals: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
     final_norm: Callable[[Tensor], Tensor] | None = None
+    window: Window = Window()
+    width: int = 0
+    head_size: int = 0
+    rope_theta: float = 0.0
 
     def vocab(self, tokens: slice) -> Tensor:
         """Logits (n, V) in fp32 of the given tokens, counted over the flattened (B*T) axis.
@@ -58,21 +75,23 @@ class Trace:
             raise ValueError("this Trace has no logits: capture it with 'vocab' among the needs")
         return F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
 
+    def signal(self, name: str) -> tuple[Tensor, ...]:
+        """A signal of every block. Raises ValueError where the pass has none of that name."""
+        if name not in self.signals:
+            raise ValueError(
+                f"this Trace has no signal {name!r}: it holds {', '.join(self.signals) or 'none'}"
+            )
+        return self.signals[name]
 
-RECURRENCE = frozenset({"log_decay", "removal", "rate", "written"})
-"""Needs that only a recurrent student fills; a teacher leaves these fields empty."""
 
-NEEDS = RECURRENCE | {
-    "vocab",
-    "hidden",
-    "mixer_in",
-    "mixer_out",
-    "mlp_out",
-    "queries",
-    "keys",
-    "values",
-}
-"""Names that may be asked of a forward pass; 'vocab' fills final_BTD, head_VD and final_norm."""
+PLACES = frozenset({"vocab", "hidden", "mixer_in", "mixer_out", "mlp_out"})
+"""What every model can be asked for; 'vocab' fills final_BTD, head_VD and final_norm."""
+
+ATTENTION = frozenset({"queries", "keys", "values"})
+"""Signals of attention."""
+
+NEEDS = PLACES | ATTENTION
+"""What a transformer can be asked for. A student gives PLACES and the signals of its mixer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A tiny teacher, a tiny student and a little text on disk, and a cache of their own."""
+"""A tiny teacher, a tiny student and a recipe on disk, and a cache of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
@@ -24,17 +23,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def runner() -> CliRunner:
     return CliRunner()
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Every byte is one token; the last one separates documents."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: number for number, letter in enumerate([*letters, "<|endoftext|>"])}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>")
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +62,6 @@ def student_dir(
     GooseForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture
-def text_file(tmp_path: Path) -> Path:
-    file = tmp_path / "words.txt"
-    file.write_text("A goose flew north, and naïve it was. " * 30, encoding="utf-8")
-    return file
 
 
 @pytest.fixture

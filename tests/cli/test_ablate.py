@@ -1,4 +1,4 @@
-"""`ablate` from grid to table and plot, with a command line that trains nothing."""
+"""`ablate` from grid to table and plot, with cells that train nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from asnn_goose.cli import ablating, app
-from asnn_goose.cli.ablating import progress_line
-from asnn_goose.cli.scoring import STUDENT, TEACHER, write_json
-from asnn_goose.cli.texts import Text
+from asnn_goose.cli import app
+from asnn_goose.cli.ablate import progress_line
 from asnn_goose.eval.comparison import Measurement, Protocol
+from asnn_goose.eval.copying import CopyTally
 from asnn_goose.eval.perplexity import Score
+from asnn_goose.eval.texts import Text
+from asnn_goose.recipe import load_recipe
+from asnn_goose.study import ablation
 from asnn_goose.study.ablation import Advance
+from asnn_goose.study.cell import Outcome, Task, main
+from asnn_goose.study.evaluate import STUDENT, TEACHER, Evaluation
 from asnn_goose.study.grid import ScoringTable, load_grid
 from asnn_goose.study.scores import read_scores
 
-FAKE = Path(__file__).resolve().parent.parent / "study" / "fake_goose.py"
+FAKE = Path(__file__).resolve().parent.parent / "study" / "fake_cell.py"
 
 GRID = """
 name = "grid"
@@ -32,7 +36,7 @@ cell = [{{ name = "control" }}, {{ name = "higher", set = ["stage.0.lr=0.5"] }}]
 
 @pytest.fixture
 def grid_file(tmp_path: Path, recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(ablating, "GOOSE", (sys.executable, str(FAKE)))
+    monkeypatch.setattr(ablation, "CELL", (sys.executable, str(FAKE)))
     file = tmp_path / "grid.toml"
     file.write_text(GRID.format(base=recipe_file.name))
     return file
@@ -119,6 +123,7 @@ def test_what_eval_writes_is_what_a_study_reads(tmp_path: Path) -> None:
             text="validation",
             model=role,
             score=Score(nll_sum=nats, tokens=100, bytes=400),
+            copying=CopyTally().found(),
             seconds=2.0,
             peak_bytes=1,
         )
@@ -126,7 +131,13 @@ def test_what_eval_writes_is_what_a_study_reads(tmp_path: Path) -> None:
     ]
     texts = [Text(name="validation", parts=(("sotu", "validation"),))]
     file = tmp_path / "eval.json"
-    write_json(file, texts, Protocol(window=64, limit=1000), {TEACHER: "a", STUDENT: "b"}, found)
+    Evaluation(
+        protocol=Protocol(window=64, limit=1000),
+        texts=texts,
+        models={TEACHER: "a", STUDENT: "b"},
+        measurements=found,
+        probes={},
+    ).write(file)
     scoring = ScoringTable(on=("validation",), tokens=1000, window=64)
     scores = read_scores(file, scoring=scoring)
     assert scores.log_ratios == {"validation": pytest.approx(0.4)}
@@ -137,3 +148,41 @@ def test_report_of_a_run(runner: CliRunner, tmp_path: Path) -> None:
     result = runner.invoke(app, ["report", str(tmp_path)])
     assert result.exit_code == 2
     assert "holds no step" in result.stderr
+
+
+@pytest.fixture
+def task(recipe_file: Path, tmp_path: Path) -> Task:
+    (tmp_path / "recipe.toml").write_text(load_recipe(recipe_file).to_toml())
+    return Task(
+        recipe=tmp_path / "recipe.toml",
+        folder=tmp_path / "run",
+        scores=tmp_path / "run" / "scores.json",
+        outcome=tmp_path / "outcome.json",
+        scoring=ScoringTable(on=("validation",), tokens=320, window=32),
+    )
+
+
+def test_a_real_cell_is_trained_and_scored_and_not_trained_twice(
+    task: Task, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Task.from_json(task.to_json()) == task
+    assert main(task.to_json()) == 0
+    assert Outcome.read(task.outcome).failure is None
+    first = read_scores(task.scores, scoring=task.scoring)
+    assert first.teacher["validation"][0] == 320
+    assert first.tokens == 1024
+    assert (task.folder / "report.html").exists()
+    assert "loading the teacher" in capsys.readouterr().out
+    assert main(task.to_json()) == 0
+    assert "loading the teacher" not in capsys.readouterr().out
+    assert read_scores(task.scores, scoring=task.scoring).log_ratios == first.log_ratios
+
+
+def test_a_cell_that_fails_says_why(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
+    task.recipe.write_text(task.recipe.read_text().replace('kind = "align"', 'kind = "alin"'))
+    assert main(task.to_json()) == 2
+    why = Outcome.read(task.outcome).failure
+    assert why is not None
+    assert why.startswith("error: ")
+    assert "did you mean 'align'" in why
+    assert "Traceback" in capsys.readouterr().err

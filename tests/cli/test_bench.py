@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.benching import Random, write_random
+from asnn_goose.eval.random_student import Random, write_random
 from asnn_goose.infer.backend import EngineError, native_module
 
 SHORT = ["--tokens", "4", "--prompt", "8", "--repeats", "1"]
@@ -59,10 +59,10 @@ def test_a_packed_folder_and_one_without_spikes(runner: CliRunner, tmp_path: Pat
     [
         ([], "give either a model or --random SHAPE"),
         (["x", "--random", "tiny"], "give either a model or --random SHAPE"),
-        (["--random", "7b"], "--random 7b: choose one of tiny, 135m"),
+        (["--random", "7b"], "choose one of tiny, 135m"),
         (["--random", "tiny", "--density", "1"], "must be above 0 and below 1"),
         (["--random", "tiny", "--planes", "3"], "planes = 3: must be 0, 1 or 2"),
-        (["--random", "tiny", "--repeats", "0"], "--repeats 0: must be at least 1"),
+        (["--random", "tiny", "--repeats", "0"], "repeats = 0: must be at least 1"),
         (["--random", "tiny", "--threads", "1,x"], "--threads 1,x: write a whole number"),
         (["nowhere"], "'nowhere' is no student"),
     ],

@@ -8,19 +8,20 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.cli import app
-from asnn_goose.cli.engine_model import EngineModel, load_engine
-from asnn_goose.cli.talking import interruptible, turns
+from asnn_goose.cli.chat import interruptible, turns
 from asnn_goose.infer.backend import EngineError
-from asnn_goose.infer.chat_template import ChatTemplate
 from asnn_goose.infer.conversation import Conversation
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.text import TextError
+from asnn_goose.subject.engine_model import EngineModel, load_engine
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>{% endfor %}"
@@ -64,6 +65,7 @@ class Script:
     """A drawer with a text to say; ~ ends an answer, anything else is one letter."""
 
     def __init__(self, loaded: EngineModel, letters: str) -> None:
+        self.sampling = Sampling()  # which notices any rough logits
         vocabulary = loaded.vocabulary
         self._tokens = iter(
             [vocabulary.separator if x == "~" else vocabulary.ids(x)[0] for x in letters]
@@ -103,6 +105,25 @@ def test_a_kept_state_answers_as_one_that_reads_everything(loaded: EngineModel, 
     np.testing.assert_allclose(script.logits[limit], logits_V, atol=1e-5)
     roles = [message["role"] for message in talk.messages]
     assert roles == ["user", "assistant", "user", "assistant"]
+
+
+@pytest.mark.parametrize(("sampling", "missed"), [(Sampling(top_p=0.5), 0.2), (Sampling(), 0.0)])
+def test_the_head_may_be_as_rough_as_the_drawing_does_not_notice(
+    loaded: EngineModel, monkeypatch: pytest.MonkeyPatch, sampling: Sampling, missed: float
+) -> None:
+    asked: list[float] = []
+    prefill = loaded.engine.prefill
+
+    def recorded(state: Any, ids: list[int], *, missed: float = 0.0) -> np.ndarray:
+        asked.append(missed)
+        return prefill(state, ids, missed=missed)
+
+    monkeypatch.setattr(loaded.engine, "prefill", recorded)
+    drawer = Drawer(sampling, seed=0)
+    talk = Conversation(loaded.engine, loaded.vocabulary, ChatTemplate(TEMPLATE), drawer=drawer)
+    list(talk.answer("a", limit=3))
+    assert len(asked) >= 2
+    assert asked == pytest.approx([missed] * len(asked))
 
 
 def test_a_template_that_rewrites_the_past_is_read_anew(loaded: EngineModel) -> None:
@@ -284,3 +305,12 @@ def test_a_loaded_file_of_another_model_is_named(
     result = chat(runner, instruct_dir, f"/load {file}\nHi")
     assert "is a state of another model" in result.stderr
     assert result.exit_code == 0
+
+
+def test_a_long_history_is_saved_and_loaded(loaded: EngineModel, tmp_path: Path) -> None:
+    talk = scripted(loaded, "one~")
+    list(talk.answer("雪" * 30_000, limit=1))
+    talk.save(tmp_path / "kept")
+    again = scripted(loaded, "two~")
+    again.load(tmp_path / "kept")
+    assert again.messages == talk.messages

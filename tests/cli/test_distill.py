@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.carrying_out import estimate_lines
+from asnn_goose.cli.distill import estimate_lines
 from asnn_goose.recipe import Estimate, StageEstimate, estimate, load_recipe
 from asnn_goose.train import checkpoint
 
@@ -91,7 +91,7 @@ def test_from_recipe_to_ratio_and_not_twice(
 
     taken = runner.invoke(app, verb)
     assert taken.exit_code == 2
-    assert "--resume" in taken.stderr
+    assert "resume its run" in taken.stderr
     metrics = (out / "metrics.jsonl").read_bytes()
     complete = runner.invoke(app, [*verb, "--resume"])
     assert complete.exit_code == 0, complete.output

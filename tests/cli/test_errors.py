@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.errors import expected_errors, message
+from asnn_goose.cli.expected_errors import expected_errors, message
 from asnn_goose.data.document import DataError
 from asnn_goose.sources import SourceError
 from asnn_goose.train.errors import RunInterrupted, TrainingDiverged
@@ -51,7 +51,7 @@ def test_interruption_has_the_code_of_its_signal() -> None:
 
 
 def test_our_own_value_errors_are_expected_and_others_are_not() -> None:
-    from asnn_goose.cli.numbers import count
+    from asnn_goose.numbers import count
 
     with pytest.raises(typer.Exit), expected_errors():
         count("many")

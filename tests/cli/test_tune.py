@@ -49,7 +49,7 @@ def test_a_run_folder_points_to_its_teacher(
     run = tmp_path / "run"
     for words in (["eval", str(run)], ["generate", str(run), "Hi"]):
         assert f"trained a teacher: give {run / 'model'}" in refusal(runner, *words)
-    assert "--resume" in refusal(runner, *verb)
+    assert "resume its run" in refusal(runner, *verb)
     resumed = runner.invoke(app, [*verb, "--resume"])
     assert resumed.exit_code == 0, resumed.output
     assert "resumed from" in resumed.stdout

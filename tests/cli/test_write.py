@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.composing import Lines, Pace, showing
+from asnn_goose.cli.progress import Pace, TokenLines, drawing
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_recipe_trains_on_the_file(
 def test_what_is_there_is_left_alone(runner: CliRunner, verb: list[str], tmp_path: Path) -> None:
     assert runner.invoke(app, [*verb, "--quiet"]).exit_code == 0
     before = (tmp_path / "own.jsonl").read_bytes()
-    assert "own.jsonl exists: continue with --resume" in refusal(runner, *verb)
+    assert "own.jsonl exists: resume it" in refusal(runner, *verb)
     assert "seed was 0" in refusal(runner, *verb, "--resume", "--seed", "1")
     again = runner.invoke(app, [*verb, "--resume"])
     assert again.exit_code == 0
@@ -59,17 +59,17 @@ def test_what_is_there_is_left_alone(runner: CliRunner, verb: list[str], tmp_pat
 def test_ctrl_c_keeps_what_is_written(
     runner: CliRunner, verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(self: Lines, tokens: int) -> None:
+    def interrupted(self: TokenLines, tokens: int) -> None:
         if tokens:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lines, "advance", interrupted)
+        patch.setattr(TokenLines, "advance", interrupted)
         stopped = runner.invoke(app, verb)
     assert stopped.exit_code == 130
     assert "go on with --resume" in stopped.stdout
     assert not (tmp_path / "own.jsonl").exists()
-    assert "--resume" in refusal(runner, *verb)
+    assert "resume it" in refusal(runner, *verb)
     resumed = runner.invoke(app, [*verb, "--resume"])
     assert resumed.exit_code == 0, resumed.output
     assert "writing  0 of" not in resumed.stdout
@@ -121,7 +121,7 @@ def test_rate_and_time_left_are_those_of_this_sitting() -> None:
 
 def test_lines_come_at_first_at_the_end_and_now_and_then() -> None:
     clock, written = Clock(), StringIO()
-    lines = Lines(Console(file=written, width=100), Pace(100, clock=clock))
+    lines = TokenLines(Console(file=written, width=100), Pace(100, clock=clock))
     for seconds, tokens in ((0, 0), (1, 10), (25, 20), (1, 30), (1, 100)):
         clock.now += seconds
         lines.advance(tokens)
@@ -132,7 +132,7 @@ def test_lines_come_at_first_at_the_end_and_now_and_then() -> None:
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=StringIO(), force_terminal=True, width=100)
-    with showing(console, 100, quiet=False) as advance:
+    with drawing(console, 100, quiet=False) as advance:
         advance(0)
         advance(60)
     assert isinstance(console.file, StringIO)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asnn_goose.eval.energy import Work, dense_picojoules, nonzero, part_of, work_per_token
-from asnn_goose.export.random_student import SHAPES, random_student
+from asnn_goose.eval.energy import Work, dense_picojoules, nonzero, work_per_token
+from asnn_goose.eval.random_student import SHAPES, random_student
 from asnn_goose.format.packed import PackedModel
 from asnn_goose.format.planes import pack_planes, unpack_planes
 from asnn_goose.model.parts.precision import Precision
@@ -92,11 +92,6 @@ def test_dense_shapes_for_comparison() -> None:
     products = L * BLOCK + V * D
     assert dense_picojoules(config, form="fp32") == pytest.approx(products * 4.6)
     assert dense_picojoules(config, form="fp16") == pytest.approx(products * 1.5)
-
-
-def test_parts_by_name() -> None:
-    names = ("blocks.0.mixer.key", "blocks.0.mixer.gate.up", "blocks.0.mlp.up", "lm_head")
-    assert [part_of(name) for name in names] == ["mixer", "low-rank", "mlp", "head"]
 
 
 def test_nonzero_ignores_signs() -> None:

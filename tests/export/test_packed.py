@@ -15,7 +15,6 @@ from asnn_goose.export.packed import (
     PackSettings,
     export_packed,
 )
-from asnn_goose.format import checks
 from asnn_goose.format.packed import WEIGHTS, PackedError, PackedModel, read_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
@@ -23,6 +22,7 @@ from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops import spike_codes
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.ternary import absmean
+from asnn_goose.shape import coding
 
 Student = Callable[..., GooseForCausalLM]
 STEPS = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127}
@@ -94,7 +94,7 @@ def test_embedding_and_head(head: str, tied: bool, student: Student, tmp_path: P
 
 
 def test_both_sides_know_the_same_codes() -> None:
-    assert spike_codes.MAX_STEPS == checks.MAX_STEPS
+    assert spike_codes.MAX_STEPS == coding.MAX_STEPS
 
 
 def test_sizes_add_up(student: Student, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_tokenizer_files_are_copied(student: Student, tmp_path: Path) -> None:
     (source / "model.safetensors").write_text("no")
     export_packed(student(), tmp_path / "packed", tokenizer=source)
     found = {file.name for file in (tmp_path / "packed").iterdir()}
-    assert found == {"tokenizer.json", "chat_template.jinja", "config.json", WEIGHTS}
+    assert found == {"tokenizer.json", "chat_template.jinja", "config.json", "origin.json", WEIGHTS}
 
 
 @pytest.mark.parametrize("setting", ["dense", "low_rank", "head"])
@@ -193,7 +193,7 @@ def test_what_cannot_be_packed_leaves_nothing(student: Student, tmp_path: Path) 
 
 def test_other_folders_are_left_alone(student: Student, tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
-    with pytest.raises(PackedError, match="is no packed model: choose another --out"):
+    with pytest.raises(PackedError, match="is no packed model: choose another folder"):
         export_packed(student(), tmp_path)
     export_packed(student(), tmp_path / "packed", settings=PackSettings(head="f16"))
     export_packed(student(), tmp_path / "packed")
@@ -207,6 +207,7 @@ def test_parts_that_the_engine_lacks_are_refused(
     setting: dict[str, object], student: Student, tmp_path: Path
 ) -> None:
     (name,) = setting
-    with pytest.raises(ExportError, match=f"{name} = .*the engine does not know it.*torch"):
+    said = f"{name} = .*must be .*: the engine knows nothing else.*PyTorch"
+    with pytest.raises(ExportError, match=said):
         exported(student(**setting), tmp_path, PackSettings())
     assert not (tmp_path / "packed").exists()

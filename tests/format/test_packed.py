@@ -137,14 +137,14 @@ def test_bits_that_contradict_are_refused(packed: Packed, fuzz: ModuleType) -> N
 
 
 def test_bits_past_the_last_row_are_refused(packed: Packed, fuzz: ModuleType) -> None:
-    folder = packed(head_size=31)  # 62 rows
+    folder = packed(head_size=48)  # 96 rows
     name = first_of(folder, "mixer.value.planes")
 
     def reach(words: Any) -> None:
-        words[0, 0, 3] |= np.uint64(1 << 62)
+        words[0, 1, 3] |= np.uint64(1 << 32)
 
     poisoned(folder, fuzz, name, reach)
-    with pytest.raises(PackedError, match=rf"a code past row 62 of tensor '{name}' is 'set'"):
+    with pytest.raises(PackedError, match=rf"a code past row 96 of tensor '{name}' is 'set'"):
         read_packed(folder)
 
 

@@ -47,6 +47,7 @@ class FixedAmplitude(torch.nn.Module):
     """A neuron with the same amplitude for every token; fires above half of it in one step."""
 
     training_only: ClassVar[str] = ""
+    stateful: ClassVar[bool] = False
 
     def __init__(self, *, steps: int, code: str, amplitude: float) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from asnn_goose.export.packed import PackSettings, export_packed
 from asnn_goose.format.packed import PackedModel, read_packed
@@ -37,6 +38,7 @@ SWITCHES: list[dict[str, Any]] = [
     {},
     {"mlp": "gated", "norm": "rms", "embedding_norm": False, "tie_word_embeddings": True},
     {"token_shift": False, "rope": True, "bonus": False},
+    {"token_shift": False, "value_shift": True, "qkv_bias": True},
     {"gate": "one_plus", "v_first": "detached", "group_norm": False},
     {"gate": "none", "v_first": "none", "removal_key": False, "key_replacement": False},
     {"mlp": "gated", "hidden_act": "gelu", "mlp_bias": True, "qkv_bias": True, "output_bias": True},
@@ -278,3 +280,23 @@ def test_threads_are_chosen_by_size(model: Make, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(backends, "LARGE", 1)
     assert Engine(packed)._backend.threads_for(one) == 7
     assert Engine(packed, threads=3)._backend.threads_for(two) == 3
+
+
+@pytest.mark.parametrize("spiking", [True, False])
+def test_the_length_of_a_removal_key_counts_as_at_least_what_it_does_in_training(
+    student: Make, packed: Make, with_amplitudes: Make, ids: np.ndarray, spiking: bool
+) -> None:
+    """Keys so short that the least length decides: 1e-6 where they spike, 1e-12 where not."""
+    shape = {"num_hidden_layers": 1, "token_shift": False, "key_replacement": False}
+    model = student(precision={"k": SITE} if spiking else {}, **shape)
+    with torch.no_grad():
+        model.blocks[0].mixer.removal.fill_(1e-8)
+        wanted = model(input_ids=torch.tensor(ids)[None]).logits[0].numpy()
+        model.blocks[0].mixer.removal.fill_(1e-3)
+        longer = model(input_ids=torch.tensor(ids)[None]).logits[0].numpy()
+        model.blocks[0].mixer.removal.fill_(1e-8)
+    short = packed(model)
+    assert (np.abs(longer - wanted).max() > 1e-2) == spiking
+    for backend in ("native", "reference"):
+        found = scores(Engine(short, threads=1, backend=backend), ids)
+        np.testing.assert_allclose(found, wanted, atol=1e-3)

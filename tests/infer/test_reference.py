@@ -26,6 +26,8 @@ SWITCHES: list[dict[str, Any]] = [
     {"gate": "one_plus", "v_first": "detached"},
     {"gate": "none", "v_first": "none"},
     {"token_shift": False},
+    {"token_shift": False, "value_shift": True},
+    {"value_shift": True, "qkv_bias": True, "mlp": "gated"},
     {"token_shift": False, "gate": "none", "mlp": "gated"},
     {"removal_key": False},
     {"key_replacement": False},
@@ -104,7 +106,7 @@ def test_several_states_and_the_last_logits_only(
 def test_an_unknown_activation_is_named(student: Make, packed: Make) -> None:
     model = packed(student(mlp="gated"))
     strange = dataclasses.replace(model, config=model.config | {"hidden_act": "mish"})
-    with pytest.raises(ValueError, match="hidden_act = 'mish': this engine knows silu"):
+    with pytest.raises(ValueError, match="hidden_act = 'mish': must be silu or swish"):
         Reference(strange)
 
 

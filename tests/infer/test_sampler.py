@@ -91,14 +91,14 @@ def test_damaged_logits_are_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"temperature": 0}, "--temperature 0: must be above 0 and finite; --greedy"),
-        ({"temperature": float("nan")}, "--temperature nan"),
-        ({"top_k": -1}, "--top-k -1"),
-        ({"top_p": 0}, "--top-p 0"),
-        ({"top_p": 1.5}, "--top-p 1.5"),
-        ({"min_p": -0.1}, "--min-p -0.1"),
-        ({"min_p": 1.1}, "--min-p 1.1"),
-        ({"repetition_penalty": 0}, "--repetition-penalty 0"),
+        ({"temperature": 0}, "temperature = 0: must be above 0 and finite; greedy"),
+        ({"temperature": float("nan")}, "temperature = nan"),
+        ({"top_k": -1}, "top_k = -1"),
+        ({"top_p": 0}, "top_p = 0"),
+        ({"top_p": 1.5}, "top_p = 1.5"),
+        ({"min_p": -0.1}, "min_p = -0.1"),
+        ({"min_p": 1.1}, "min_p = 1.1"),
+        ({"repetition_penalty": 0}, "repetition_penalty = 0"),
     ],
 )
 def test_senseless_settings_are_named(settings: dict[str, Any], named: str) -> None:
@@ -161,3 +161,9 @@ def test_the_compiled_sampler_draws_the_same(
             drawer.see(range(100))
         pairs = [(plain.draw(logits_V), fast.draw(logits_V)) for _ in range(100)]
         assert sum(a != b for a, b in pairs) <= 1  # a rounding at an edge of the distribution
+
+
+def test_a_tiny_temperature_takes_the_likeliest() -> None:
+    logits_V = np.array([1.0, 3.0, 2.0], np.float32)
+    for temperature in (1e-320, 5e-324, 1e-30):
+        assert choose(logits_V, Sampling(temperature=temperature), uniform=0.999) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -38,13 +39,17 @@ def passing() -> Callable[[int], Trace]:
             mixer_in=wide[1],
             mixer_out=wide[2],
             mlp_out=wide[3],
-            queries=heads[0],
-            keys=heads[1],
-            values=heads[2],
-            log_decay=small(lambda x_BTHN: -0.6 * x_BTHN.sigmoid()),
-            removal=small(lambda x_BTHN: F.normalize(x_BTHN, dim=-1)),
-            rate=small(torch.sigmoid),
-            written=small(torch.clone),
+            signals={
+                "queries": heads[0],
+                "keys": heads[1],
+                "values": heads[2],
+                "log_decay": small(lambda x_BTHN: -0.6 * x_BTHN.sigmoid()),
+                "removal": small(lambda x_BTHN: F.normalize(x_BTHN, dim=-1)),
+                "rate": small(torch.sigmoid),
+                "written": small(torch.clone),
+            },
+            width=WIDTH,
+            head_size=4,
             final_norm=lambda x_BTD: F.layer_norm(x_BTD, (WIDTH,)),
         )
 
@@ -64,3 +69,13 @@ def batch() -> Batch:
         documents_BT=torch.zeros_like(labels_BT),
         progress=0.5,
     )
+
+
+@pytest.fixture(scope="session")
+def saying() -> Callable[..., Trace]:
+    """The same pass with other signals."""
+
+    def change(trace: Trace, **signals: tuple[torch.Tensor, ...]) -> Trace:
+        return dataclasses.replace(trace, signals={**trace.signals, **signals})
+
+    return change

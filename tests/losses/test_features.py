@@ -6,8 +6,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from asnn_goose.losses.features import Projection, at_positions, choose_layer, counted, depth
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.losses.features import (
+    Projection,
+    at_positions,
+    choose_layer,
+    counted,
+    depth,
+    documents_of,
+)
+from asnn_goose.trace import Batch, Trace, Window
 
 
 def test_rows_that_count_in_fp32(passing: Callable[[int], Trace], batch: Batch) -> None:
@@ -18,55 +25,64 @@ def test_rows_that_count_in_fp32(passing: Callable[[int], Trace], batch: Batch) 
     assert counted(h_BTD, torch.ones_like(batch.mask_BT)).shape == (22, 8)
 
 
+def projection(student: int, teacher: int, *, project: bool = False) -> Projection:
+    found = Projection(project=project)
+    found.meet(Trace(width=student), Trace(width=teacher))
+    return found
+
+
 def test_a_projection_starts_as_the_identity() -> None:
     x, y = torch.randn(5, 4), torch.randn(5, 6)
-    same = Projection(student_width=4, teacher_width=4, project=True)
-    wider = Projection(student_width=4, teacher_width=6)
-    assert torch.equal(same(x, x), x)
+    wider = projection(4, 6)
+    assert torch.equal(projection(4, 4, project=True)(x, x), x)
     assert torch.equal(wider(x, y), torch.cat([x, torch.zeros(5, 2)], dim=1))
     assert [tuple(p.shape) for p in wider.parameters()] == [(6, 4)]
 
 
-def test_equal_or_absent_widths_need_no_projection() -> None:
+def test_equal_widths_need_no_projection() -> None:
     x = torch.randn(5, 4)
-    for widths in (0, 4):
-        projection = Projection(student_width=widths, teacher_width=widths)
-        assert not list(projection.parameters())
-        assert projection(x, x) is x
+    for found in (Projection(), projection(4, 4)):
+        assert not list(found.parameters())
+        assert found(x, x) is x
 
 
 def test_a_projection_is_linear_in_fp32_under_autocast() -> None:
-    projection = Projection(student_width=4, teacher_width=6)
+    bridge = projection(4, 6)
     with torch.no_grad():
-        projection.weight.normal_()  # type: ignore[union-attr]
+        bridge.weight.normal_()  # type: ignore[union-attr]
     x, y = torch.randn(5, 4), torch.randn(5, 6)
     with torch.autocast("cpu", torch.bfloat16):
-        found = projection(x, y)
-    assert torch.equal(found, projection(x, y))
-    assert torch.allclose(projection(2 * x, y), 2 * found, rtol=1e-5)
+        found = bridge(x, y)
+    assert torch.equal(found, bridge(x, y))
+    assert torch.allclose(bridge(2 * x, y), 2 * found, rtol=1e-5)
 
 
 def test_widths_that_do_not_fit_are_named() -> None:
     x, y = torch.randn(5, 4), torch.randn(5, 6)
-    with pytest.raises(ValueError, match="need student_width = 4, teacher_width = 6"):
-        Projection(student_width=0, teacher_width=0)(x, y)
-    with pytest.raises(ValueError, match=r"student_width = 8.*need student_width = 4"):
-        Projection(student_width=8, teacher_width=6)(x, y)
-    with pytest.raises(ValueError, match="student_width = 8, teacher_width = 8"):
-        Projection(student_width=8, teacher_width=8)(x, x)
-    with pytest.raises(ValueError, match="give both widths"):
-        Projection(student_width=8, teacher_width=0)
-    with pytest.raises(ValueError, match="project = true"):
-        Projection(student_width=0, teacher_width=0, project=True)
+    with pytest.raises(ValueError, match=r"4 and 6 channels: .* has not met both models"):
+        Projection()(x, y)
+    with pytest.raises(ValueError, match="has not met both models"):
+        Projection(project=True)(x, x)
+    with pytest.raises(ValueError, match="4 and 6 channels: the projection was made for 8 and 6"):
+        projection(8, 6)(x, y)
+
+
+def test_passes_over_different_windows_are_not_compared(passing: Callable[[int], Trace]) -> None:
+    documents_BT = torch.zeros(2, 11).long()
+    apart = dataclasses.replace(passing(1), window=Window(documents_BT=documents_BT))
+    assert documents_of(apart, apart) is documents_BT
+    assert documents_of(passing(1), passing(2)) is None
+    with pytest.raises(ValueError, match="only the student's pass kept documents apart"):
+        documents_of(apart, passing(1))
 
 
 def test_layers_and_positions(passing: Callable[[int], Trace]) -> None:
     trace = passing(1)
-    assert choose_layer(trace.keys, -1, setting="layer") is trace.keys[2]
+    assert choose_layer(trace.signals["keys"], -1, setting="layer") is trace.signals["keys"][2]
     with pytest.raises(ValueError, match="teacher_layer = 3: the Trace holds 3 blocks"):
-        choose_layer(trace.keys, 3, setting="teacher_layer")
-    assert torch.equal(at_positions(trace.keys[0], 0.0), trace.keys[0])
-    assert not torch.equal(at_positions(trace.keys[0], 10.0), trace.keys[0])
+        choose_layer(trace.signals["keys"], 3, setting="teacher_layer")
+    assert torch.equal(at_positions(trace.signals["keys"][0], 0.0), trace.signals["keys"][0])
+    assert not torch.equal(at_positions(trace.signals["keys"][0], 10.0), trace.signals["keys"][0])
 
 
 def test_missing_hidden_states_are_named(passing: Callable[[int], Trace]) -> None:

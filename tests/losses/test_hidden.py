@@ -59,20 +59,24 @@ def test_the_map_chooses_the_layers(passing: Passing, batch: Batch) -> None:
 def test_the_embedding_can_be_added(passing: Passing, batch: Batch) -> None:
     student, teacher = passing(1), passing(2)
     for layer_map in ("uniform", "learned"):
-        loss = Hidden(layer_map=layer_map, embedding=True, teacher_width=8, student_width=8)
+        loss = Hidden(layer_map=layer_map, embedding=True)
+        loss.meet(student, teacher)
         loss(student, teacher, batch).backward()
         assert student.hidden[0].grad is not None
 
 
 def test_a_projection_bridges_widths_and_trains(passing: Passing, batch: Batch) -> None:
     student, teacher = passing(1), passing(2)
-    wide = dataclasses.replace(teacher, hidden=tuple(h.repeat(1, 1, 2) for h in teacher.hidden))
-    loss = Hidden(distance="mse", student_width=8, teacher_width=16)
+    wide = dataclasses.replace(
+        teacher, hidden=tuple(h.repeat(1, 1, 2) for h in teacher.hidden), width=16
+    )
+    loss = Hidden(distance="mse")
+    loss.meet(student, wide)
     loss(student, wide, batch).backward()
     (weight,) = loss.parameters()
     assert weight.grad is not None
     assert weight.grad.any()
-    with pytest.raises(ValueError, match="teacher_width = 16"):
+    with pytest.raises(ValueError, match=r"8 and 16 channels: the projection .* has not met"):
         Hidden()(student, wide, batch)
 
 
@@ -89,7 +93,8 @@ def test_the_term_fades_after_its_share(passing: Passing, batch: Batch) -> None:
 def test_a_learned_map_trains_its_gates_until_they_freeze(passing: Passing, batch: Batch) -> None:
     student, teacher = passing(1), passing(2)
     shallow = dataclasses.replace(student, hidden=student.hidden[:3])
-    loss = Hidden(layer_map="learned", student_width=8, teacher_width=8, frozen_after=0.1)
+    loss = Hidden(layer_map="learned", frozen_after=0.1)
+    loss.meet(shallow, teacher)
     found = [
         torch.autograd.grad(loss(shallow, teacher, at(batch, p)), shallow.hidden[1:])
         for p in (0.05, 0.5)
@@ -112,5 +117,3 @@ def test_wrong_settings_are_named() -> None:
         Hidden(distance="l3")
     with pytest.raises(ValueError, match=r"until = 1\.1"):
         Hidden(until=1.1)
-    with pytest.raises(ValueError, match="teacher_width = 0: a learned layer_map"):
-        Hidden(layer_map="learned")

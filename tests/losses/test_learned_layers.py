@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.learned_layers import LearnedLayers
+from asnn_goose.trace import Trace
 
 
 def layers(count: int, *, width: int = 3) -> list[Tensor]:
@@ -12,7 +13,8 @@ def layers(count: int, *, width: int = 3) -> list[Tensor]:
 
 
 def gated() -> LearnedLayers:
-    learned = LearnedLayers(teacher_width=3, frozen_after=0.1)
+    learned = LearnedLayers(frozen_after=0.1)
+    learned.meet(Trace(width=3))
     with torch.no_grad():
         learned.weight.copy_(torch.linspace(-1, 1, 6))
         learned.bias.fill_(0.3)
@@ -61,11 +63,11 @@ def test_gates_train_while_young_and_then_stand_still() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="teacher_width = 0: a learned layer_map needs it"):
-        LearnedLayers(teacher_width=0, frozen_after=0.1)
+    with pytest.raises(ValueError, match="a teacher of width 0: the teacher has 2 blocks"):
+        LearnedLayers(frozen_after=0.1)(layers(2), 1, 0.0)
     with pytest.raises(ValueError, match=r"frozen_after = 1\.5"):
-        LearnedLayers(teacher_width=3, frozen_after=1.5)
+        LearnedLayers(frozen_after=1.5)
     with pytest.raises(ValueError, match="teacher has 2 blocks of width 3"):
         gated()(layers(2), 3, 0.0)
-    with pytest.raises(ValueError, match=r"teacher_width = 3.*of width 4"):
+    with pytest.raises(ValueError, match=r"teacher of width 3.*of width 4"):
         gated()(layers(3, width=4), 3, 0.0)

@@ -30,6 +30,7 @@ class Twice(Trace):
 
 def total(name: str, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
     objective = Objective([Term(name, 1.0, ALL[name]())], chunk=4)
+    objective.meet(student, teacher)
     if objective.wants_head:
         assert student.head_VD is not None
         objective.adopt(student.head_VD)
@@ -46,6 +47,8 @@ def changed(trace: Trace, change: Callable[[Tensor], Tensor], *, head: bool = Tr
     for name, value in values(trace).items():
         if isinstance(value, tuple):
             new[name] = tuple(change(tensor) for tensor in value)
+        elif name == "signals":
+            new[name] = {key: tuple(change(x) for x in xs) for key, xs in value.items()}
         elif isinstance(value, Tensor) and (head or name != "head_VD"):
             new[name] = change(value)
     return dataclasses.replace(trace, **new)
@@ -53,7 +56,7 @@ def changed(trace: Trace, change: Callable[[Tensor], Tensor], *, head: bool = Tr
 
 def leaves(trace: Trace) -> list[Tensor]:
     found: list[Tensor] = []
-    for value in values(trace).values():
+    for value in (*values(trace).values(), *trace.signals.values()):
         found += [
             t for t in (value if isinstance(value, tuple) else (value,)) if torch.is_tensor(t)
         ]

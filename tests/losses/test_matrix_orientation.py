@@ -14,6 +14,7 @@ from asnn_goose.ops.wkv7 import wkv7
 from asnn_goose.trace import Batch, Trace
 
 Passing = Callable[[int], Trace]
+Saying = Callable[..., Trace]
 NAMES = ("log_decay", "removal", "rate", "written")
 
 
@@ -33,27 +34,28 @@ def student(passing: Passing) -> Trace:
         name: tuple(x.requires_grad_() for x in column)
         for name, column in zip(NAMES, zip(*made, strict=True), strict=True)
     }
-    return dataclasses.replace(passing(1), **fields)
+    trace = passing(1)
+    return dataclasses.replace(trace, signals={**trace.signals, **fields})
 
 
 @pytest.fixture
 def teacher(passing: Passing) -> Trace:
     """A pass with attention alone."""
-    return dataclasses.replace(passing(2), **dict.fromkeys(NAMES, ()))
+    trace = passing(2)
+    kept = {name: x for name, x in trace.signals.items() if name not in NAMES}
+    return dataclasses.replace(trace, signals=kept)
 
 
 def without(trace: Trace, b: int, mask_BT: Tensor) -> Trace:
     """One sequence of a pass with only the tokens that count."""
-    fields = ("queries", "keys", *NAMES)
-    return dataclasses.replace(
-        trace, **{n: tuple(x[b : b + 1, mask_BT[b]] for x in getattr(trace, n)) for n in fields}
-    )
+    kept = {n: tuple(x[b : b + 1, mask_BT[b]] for x in xs) for n, xs in trace.signals.items()}
+    return dataclasses.replace(trace, signals=kept)
 
 
 def matrices(student: Trace, teacher: Trace, block: int, theta: float) -> tuple[Tensor, Tensor]:
     """M_S from the recurrence run on unit vectors, M_T from torch's attention, as (H,T,T)."""
-    r, log_w, kappa, a, k = (getattr(student, n)[block].double() for n in ("queries", *NAMES))
-    q, key = teacher.queries[block].double(), teacher.keys[block].double()
+    r, log_w, kappa, a, k = (student.signals[n][block].double() for n in ("queries", *NAMES))
+    q, key = (teacher.signals[n][block].double() for n in ("queries", "keys"))
     T = r.shape[1]
     if theta:
         q, key = (rotate(x, torch.arange(T)[None], theta=theta) for x in (q, key))
@@ -82,13 +84,14 @@ def test_it_is_the_distance_of_the_two_matrices(
             without(x, b, whole.mask_BT)
             for x in (
                 student,
-                dataclasses.replace(student, queries=teacher.queries, keys=teacher.keys),
+                teacher,
             )
         ]
         for block in range(3):
             found, wanted = matrices(alone[0], alone[1], block, theta)
             norms.append((found - wanted).square().sum((-1, -2)).sqrt().mean())
-    loss = MatrixOrientation(rope_theta=theta)(student, teacher, whole)
+    turned = dataclasses.replace(teacher, rope_theta=theta)
+    loss = MatrixOrientation()(student, turned, whole)
     assert loss.item() == pytest.approx(torch.stack(norms).mean().item(), rel=1e-5)
 
 
@@ -109,45 +112,47 @@ def test_tokens_that_do_not_count_are_as_if_absent(
 def test_gradients_arrive_at_every_operand(student: Trace, teacher: Trace, batch: Batch) -> None:
     MatrixOrientation()(student, teacher, batch).backward()
     for name in ("queries", *NAMES):
-        for x in getattr(student, name):
+        for x in student.signals[name]:
             assert x.grad is not None
             assert x.grad.isfinite().all()
             assert x.grad.any()
 
 
 def test_a_mixer_can_be_turned_towards_attention(
-    student: Trace, teacher: Trace, batch: Batch
+    student: Trace, teacher: Trace, batch: Batch, saying: Saying
 ) -> None:
     """A step against the gradient lowers the loss by what the gradient says."""
     loss = MatrixOrientation()
     before = loss(student, teacher, batch)
-    gradients = torch.autograd.grad(before, student.written)
+    gradients = torch.autograd.grad(before, student.signals["written"])
     slope = sum(g.square().sum() for g in gradients)
     step = 1e-2
-    moved = tuple(x - step * g for x, g in zip(student.written, gradients, strict=True))
-    after = loss(dataclasses.replace(student, written=moved), teacher, batch)
+    moved = tuple(x - step * g for x, g in zip(student.signals["written"], gradients, strict=True))
+    after = loss(saying(student, written=moved), teacher, batch)
     assert (before - after).item() == pytest.approx(step * float(slope), rel=0.05)
 
 
-def test_what_does_not_fit_is_named(student: Trace, teacher: Trace, batch: Batch) -> None:
+def test_what_does_not_fit_is_named(
+    student: Trace, teacher: Trace, batch: Batch, saying: Saying
+) -> None:
     loss = MatrixOrientation()
     with pytest.raises(ValueError, match=r"student's Trace has no recurrence"):
         loss(teacher, teacher, batch)
-    fewer = dataclasses.replace(teacher, queries=teacher.queries[:2])
+    fewer = saying(teacher, queries=teacher.signals["queries"][:2])
     with pytest.raises(ValueError, match="student has 3 blocks, the teacher 2"):
         loss(student, fewer, batch)
-    more = dataclasses.replace(
-        teacher, queries=tuple(q.repeat(1, 1, 2, 1) for q in teacher.queries)
-    )
+    more = saying(teacher, queries=tuple(q.repeat(1, 1, 2, 1) for q in teacher.signals["queries"]))
     with pytest.raises(ValueError, match="student has 2 heads, the teacher 4"):
         loss(student, more, batch)
 
 
-def test_a_recurrent_teacher_is_compared_by_its_own_matrix(student: Trace, batch: Batch) -> None:
+def test_a_recurrent_teacher_is_compared_by_its_own_matrix(
+    student: Trace, batch: Batch, saying: Saying
+) -> None:
     loss = MatrixOrientation()
     assert loss(student, student, batch).item() < 1e-6
-    halved = dataclasses.replace(student, queries=tuple(r / 2 for r in student.queries))
-    doubled = dataclasses.replace(student, queries=tuple(2 * r for r in student.queries))
+    halved = saying(student, queries=tuple(r / 2 for r in student.signals["queries"]))
+    doubled = saying(student, queries=tuple(2 * r for r in student.signals["queries"]))
     assert loss(doubled, student, batch).item() == pytest.approx(
         2 * loss(halved, student, batch).item(), rel=1e-5
     )

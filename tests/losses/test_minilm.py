@@ -11,6 +11,7 @@ from asnn_goose.losses.minilm import MiniLM
 from asnn_goose.trace import Batch, Trace
 
 Passing = Callable[[int], Trace]
+Saying = Callable[..., Trace]
 
 
 def turn(seed: int) -> Tensor:
@@ -31,8 +32,8 @@ def by_hand(student: Trace, teacher: Trace, batch: Batch, pairs: list[tuple[str,
             for h in range(2):
                 p, q = (
                     torch.softmax(
-                        getattr(m, y)[-1][b, seen, h].double()
-                        @ getattr(m, x)[-1][b, t, h].double()
+                        m.signals[y][-1][b, seen, h].double()
+                        @ m.signals[x][-1][b, t, h].double()
                         / 4**0.5,
                         -1,
                     )
@@ -59,28 +60,33 @@ def test_it_is_the_kl_of_causal_relations(
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_rotations_inside_a_head_cost_nothing(version: int, passing: Passing, batch: Batch) -> None:
+def test_rotations_inside_a_head_cost_nothing(
+    version: int, passing: Passing, batch: Batch, saying: Saying
+) -> None:
     """Zero for V_S = V_T R, and for q and k turned by the same R."""
     teacher = passing(1)
-    student = dataclasses.replace(
+    student = saying(
         teacher,
-        queries=turned(teacher.queries, turn(1)),
-        keys=turned(teacher.keys, turn(1)),
-        values=turned(teacher.values, turn(2)),
+        queries=turned(teacher.signals["queries"], turn(1)),
+        keys=turned(teacher.signals["keys"], turn(1)),
+        values=turned(teacher.signals["values"], turn(2)),
     )
     assert abs(MiniLM(version=version)(student, teacher, batch).item()) < 1e-6
-    away = dataclasses.replace(student, queries=turned(teacher.queries, turn(3)))
+    away = saying(student, queries=turned(teacher.signals["queries"], turn(3)))
     same = abs(MiniLM(version=version)(away, teacher, batch).item()) < 1e-6
     assert same == (version == 2)
 
 
-def test_version_2_takes_other_numbers_of_heads(passing: Passing, batch: Batch) -> None:
+def test_version_2_takes_other_numbers_of_heads(
+    passing: Passing, batch: Batch, saying: Saying
+) -> None:
     student, teacher = passing(1), passing(2)
-    joined = dataclasses.replace(
+    joined = saying(
         student,
-        queries=tuple(x.flatten(-2).unflatten(-1, (4, 2)) for x in student.queries),
-        keys=tuple(x.flatten(-2).unflatten(-1, (4, 2)) for x in student.keys),
-        values=tuple(x.flatten(-2).unflatten(-1, (4, 2)) for x in student.values),
+        **{
+            name: tuple(x.flatten(-2).unflatten(-1, (4, 2)) for x in student.signals[name])
+            for name in ("queries", "keys", "values")
+        },
     )
     with pytest.raises(ValueError, match=r"student has 4 heads, the teacher 2.*relation_heads"):
         MiniLM(version=2)(joined, teacher, batch)
@@ -93,16 +99,18 @@ def test_version_2_takes_other_numbers_of_heads(passing: Passing, batch: Batch) 
 def test_layers_can_be_chosen(passing: Passing, batch: Batch) -> None:
     student = passing(1)
     MiniLM(student_layer=0, teacher_layer=1)(student, passing(2), batch).backward()
-    assert student.values[0].grad is not None
-    assert student.values[2].grad is None
+    assert student.signals["values"][0].grad is not None
+    assert student.signals["values"][2].grad is None
 
 
-def test_positions_do_not_touch_values(passing: Passing, batch: Batch) -> None:
+def test_positions_do_not_touch_values(passing: Passing, batch: Batch, saying: Saying) -> None:
     student, teacher = passing(1), passing(2)
     plain = MiniLM()(student, teacher, batch).item()
-    assert MiniLM(rope_theta=10.0)(student, teacher, batch).item() != pytest.approx(plain, rel=1e-3)
-    silent = dataclasses.replace(teacher, queries=tuple(0 * q for q in teacher.queries))
-    assert MiniLM(rope_theta=10.0)(student, silent, batch).item() == pytest.approx(
+    rotary = dataclasses.replace(teacher, rope_theta=10.0)
+    assert MiniLM()(student, rotary, batch).item() != pytest.approx(plain, rel=1e-3)
+    silent = saying(teacher, queries=tuple(0 * q for q in teacher.signals["queries"]))
+    turned = dataclasses.replace(silent, rope_theta=10.0)
+    assert MiniLM()(student, turned, batch).item() == pytest.approx(
         MiniLM()(student, silent, batch).item(), rel=1e-6
     )
 

@@ -11,6 +11,7 @@ from asnn_goose.losses.tinybert import TinyBERT, TinyBERTAttention
 from asnn_goose.trace import Batch, Trace
 
 Passing = Callable[[int], Trace]
+Saying = Callable[..., Trace]
 
 
 def test_embedding_and_hidden_states_are_summed(passing: Passing, batch: Batch) -> None:
@@ -24,7 +25,8 @@ def test_embedding_and_hidden_states_are_summed(passing: Passing, batch: Batch) 
 
 def test_all_layers_share_one_projection(passing: Passing, batch: Batch) -> None:
     student, teacher = passing(1), passing(2)
-    loss = TinyBERT(student_width=8, teacher_width=8, project=True)
+    loss = TinyBERT(project=True)
+    loss.meet(student, teacher)
     (weight,) = loss.parameters()
     with torch.no_grad():
         weight.normal_(generator=torch.Generator().manual_seed(0))
@@ -43,7 +45,8 @@ def test_scores_before_the_softmax_of_causal_pairs(passing: Passing, batch: Batc
         for b, t, s in batch.mask_BT.new_ones(2, 11, 11).tril().nonzero().tolist():
             if batch.mask_BT[b, t] and batch.mask_BT[b, s]:
                 scores = [
-                    (x.queries[block][b, t] * x.keys[block][b, s]).sum(-1) / 4**0.5
+                    (x.signals["queries"][block][b, t] * x.signals["keys"][block][b, s]).sum(-1)
+                    / 4**0.5
                     for x in (student, teacher)
                 ]
                 errors.append(((scores[0] - scores[1]) ** 2).mean())
@@ -52,24 +55,26 @@ def test_scores_before_the_softmax_of_causal_pairs(passing: Passing, batch: Batc
     assert found.item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_positions_turn_the_teachers_scores_alone(passing: Passing, batch: Batch) -> None:
+def test_positions_turn_the_teachers_scores_alone(
+    passing: Passing, batch: Batch, saying: Saying
+) -> None:
     student, teacher = passing(1), passing(2)
-    plain, turned = TinyBERTAttention(), TinyBERTAttention(rope_theta=100.0)
-    silent = dataclasses.replace(teacher, queries=tuple(0 * q for q in teacher.queries))
-    assert turned(student, silent, batch).item() == plain(student, silent, batch).item()
-    assert turned(student, teacher, batch).item() != plain(student, teacher, batch).item()
+    loss = TinyBERTAttention()
+    silent = saying(teacher, queries=tuple(0 * q for q in teacher.signals["queries"]))
+    for trace, same in ((silent, True), (teacher, False)):
+        turned = dataclasses.replace(trace, rope_theta=100.0)
+        found = loss(student, turned, batch).item(), loss(student, trace, batch).item()
+        assert (found[0] == found[1]) == same
 
 
-def test_what_does_not_fit_is_named(passing: Passing, batch: Batch) -> None:
+def test_what_does_not_fit_is_named(passing: Passing, batch: Batch, saying: Saying) -> None:
     student, teacher = passing(1), passing(2)
-    more = dataclasses.replace(
+    more = saying(
         teacher,
-        queries=tuple(q.repeat(1, 1, 2, 1) for q in teacher.queries),
-        keys=tuple(k.repeat(1, 1, 2, 1) for k in teacher.keys),
+        queries=tuple(q.repeat(1, 1, 2, 1) for q in teacher.signals["queries"]),
+        keys=tuple(k.repeat(1, 1, 2, 1) for k in teacher.signals["keys"]),
     )
     with pytest.raises(ValueError, match="student has 2 heads, the teacher 4"):
         TinyBERTAttention()(student, more, batch)
     with pytest.raises(ValueError, match="begin with block 1"):
         TinyBERTAttention(layer_map=[[0, 0]])(student, teacher, batch)
-    with pytest.raises(ValueError, match="rope_theta = -1"):
-        TinyBERTAttention(rope_theta=-1.0)

@@ -14,6 +14,8 @@ from asnn_goose.model import GooseCache, GooseConfig, GooseForCausalLM
 PARTS: list[dict[str, Any]] = [
     {},
     {"rope": True, "token_shift": False, "bonus": False},
+    {"token_shift": False, "value_shift": True},
+    {"token_shift": False, "value_shift": True, "qkv_bias": True},
     {"gate": "none", "group_norm": False, "v_first": "none"},
     {"gate": "one_plus", "removal_key": False, "key_replacement": False, "v_first": "detached"},
     {"mlp": "gated", "norm": "rms", "embedding_norm": False, "tie_word_embeddings": True},
@@ -89,7 +91,7 @@ def test_state_does_not_grow(fresh: Callable[..., GooseForCausalLM]) -> None:
     cache = GooseCache()
     for token in torch.arange(60).view(60, 1, 1):
         model(token, past_key_values=cache, use_cache=True)
-        total = sum(t.numel() for b in cache.blocks for t in (*b.mixer, b.channel_shift_BD))
+        total = sum(t.numel() for b in cache.blocks for t in b.tensors())
         sizes.append(total)
     assert len(set(sizes)) == 1
     assert sizes[0] == 3 * (64 + 4 * 16 * 16 + 64)
@@ -153,12 +155,9 @@ def test_trace_agrees_with_forward(
     result = model(tokens_BT, output_hidden_states=True)
     assert torch.equal(trace.vocab(slice(0, 82)), result.logits.flatten(0, 1))
     assert all(torch.equal(a, b) for a, b in zip(trace.hidden, result.hidden_states, strict=True))
-    assert [len(trace.mixer_in), len(trace.mixer_out), len(trace.queries), len(trace.keys)] == [
-        3,
-        3,
-        3,
-        0,
-    ]
+    found = [len(trace.mixer_in), len(trace.mixer_out), len(trace.signals["queries"])]
+    assert found == [3, 3, 3]
+    assert trace.signals.keys() == {"queries"}
     with pytest.raises(ValueError, match="attention"):
         model.trace(tokens_BT, frozenset({"attention"}))
 

@@ -107,8 +107,8 @@ def test_a_teachers_trace_is_what_it_computes(teacher: Teacher, tokens_BT: Tenso
     assert torch.allclose(added, trace.mlp_out[1], atol=1e-6)
     after = after + added
     assert torch.allclose(after, trace.hidden[2], atol=1e-6)
-    assert trace.keys[0].shape == (2, 41, 4, 16)
-    assert torch.equal(trace.keys[0][:, :, 0], trace.keys[0][:, :, 1])
+    assert trace.signals["keys"][0].shape == (2, 41, 4, 16)
+    assert torch.equal(trace.signals["keys"][0][:, :, 0], trace.signals["keys"][0][:, :, 1])
     assert not any(p.requires_grad for p in teacher.model.parameters())
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from asnn_goose.model import GooseCache, GooseForCausalLM, Teacher, TeacherError, convert
 from asnn_goose.model.families import linear
 from asnn_goose.model.parts.groups import parameter_group
+from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.teacher import FAMILIES, real_words
 from asnn_goose.ops.rotary import rotate
-from asnn_goose.trace import NEEDS
+from asnn_goose.trace import NEEDS, Window
 
 KINDS = ["llama", "llama-80", "mistral", "qwen2", "qwen3", "gpt2"]
 
@@ -40,7 +41,8 @@ def test_with_the_teachers_mixers_a_student_gives_its_logits(
         assert close(x_BTD, trace.hidden[index])
         assert close(block.mixer_norm(x_BTD), trace.mixer_in[index])
         x_BTD = x_BTD + trace.mixer_out[index]
-        added_BTD, _ = block.mlp(block.mlp_norm(x_BTD), None)
+        mlp_in_BTD, window = block.mlp_norm(x_BTD), Window()
+        added_BTD = block.mlp(mlp_in_BTD, None, window, Membranes(window)).out_BTD
         assert close(added_BTD, trace.mlp_out[index])
         x_BTD = x_BTD + added_BTD
     logits_nV = student.lm_head(student.final_norm(x_BTD)).flatten(0, 1)
@@ -60,9 +62,9 @@ def test_queries_keys_and_values_are_inherited(
     student = convert(teacher, variant="goose", v_first="none")
     driven = student.drive(trace.mixer_in)
     for index, mixer in enumerate(block.mixer for block in student.blocks):
-        assert close(driven.queries[index], trace.queries[index])
-        assert close(driven.keys[index] * mixer.head_size**0.5, trace.keys[index])
-        assert close(driven.values[index], trace.values[index])
+        assert close(driven.signals["queries"][index], trace.signals["queries"][index])
+        assert close(driven.signals["keys"][index], trace.signals["keys"][index])
+        assert close(driven.signals["values"][index], trace.signals["values"][index])
         output = linear(teacher.attention(index), teacher.family.output)
         assert torch.equal(mixer.output.weight, output.weight_OK)
         assert (mixer.output.bias is None) == (output.bias_O is None)
@@ -77,7 +79,11 @@ def test_a_trace_holds_what_attention_is_made_of(
     teacher = of_family(kind)
     trace = teacher.trace(tokens_BT, NEEDS)
     for index in range(2):
-        q, k, v = trace.queries[index], trace.keys[index], trace.values[index]
+        q, k, v = (
+            trace.signals["queries"][index],
+            trace.signals["keys"][index],
+            trace.signals["values"][index],
+        )
         assert q.shape == k.shape == v.shape
         if teacher.positions is None:
             position_BT = torch.arange(41).expand(2, 41)
@@ -150,9 +156,9 @@ def test_a_key_with_a_norm_is_scaled_in_its_norm(of_family: Make) -> None:
 def test_layers_may_scale_their_attention(of_family: Make, tokens_BT: Tensor) -> None:
     teacher = of_family("gpt2", scale_attn_by_inverse_layer_idx=True)
     trace = teacher.trace(tokens_BT, NEEDS)
-    keys = convert(teacher, v_first="none").drive(trace.mixer_in).keys
-    assert close(keys[0] * 4, trace.keys[0])
-    assert close(keys[1] * 4 * 2, trace.keys[1])
+    keys = convert(teacher, v_first="none").drive(trace.mixer_in).signals["keys"]
+    assert close(keys[0], trace.signals["keys"][0])
+    assert close(keys[1], trace.signals["keys"][1])
 
 
 def test_rotation_is_kept_only_where_there_is_one(of_family: Make) -> None:
@@ -167,8 +173,8 @@ def test_rotation_is_kept_only_where_there_is_one(of_family: Make) -> None:
         ("gpt2", {"norm": "rms"}, r"norm = 'rms'.*needs 'layer'"),
         ("qwen3", {"qk_norm": False}, r"qk_norm = False.*needs True"),
         ("gpt2", {"precision": {"gate": {"planes": 1}}}, r"precision.gate: .*up, down"),
-        ("llama", {"n_positions": -1}, r"n_positions = -1: must be at least 0"),
-        ("llama", {"real_vocab_size": 98}, r"real_vocab_size = 98: .*at most the 97 rows"),
+        ("llama", {"n_positions": -1}, r"n_positions = -1: must be a whole number of at least 0"),
+        ("llama", {"real_vocab_size": 98}, r"real_vocab_size = 98: .*at most 97"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -200,3 +206,39 @@ def test_words_beyond_the_rows_of_a_model_do_not_count(of_family: Make) -> None:
 def test_special_tokens_are_inherited(of_family: Make) -> None:
     config = convert(of_family("qwen3", bos_token_id=3, eos_token_id=[4, 5], pad_token_id=6)).config
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (3, [4, 5], 6)
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+def test_rotations_that_are_more_than_a_base_are_refused_by_name(
+    of_family: Callable[..., Teacher], tokens_BT: Tensor
+) -> None:
+    teacher = of_family("llama", rope_parameters=LLAMA3)
+    with pytest.raises(ValueError, match=r"rope = true: .* rope_type = 'llama3'.*rope = false"):
+        convert(teacher)
+    assert not convert(teacher, variant="goose").config.rope
+    assert teacher.trace(tokens_BT, frozenset({"hidden", "values"})).rope_theta == 0
+    with pytest.raises(TeacherError, match="rope_type = 'llama3'"):
+        teacher.trace(tokens_BT, frozenset({"keys"}))
+
+
+def test_a_trace_knows_its_rotary_base_and_its_sizes(
+    of_family: Callable[..., Teacher], tokens_BT: Tensor
+) -> None:
+    rotary = of_family("qwen3", rope_parameters={"rope_type": "default", "rope_theta": 300.0})
+    trace = rotary.trace(tokens_BT, frozenset({"queries"}))
+    assert (trace.rope_theta, trace.width, trace.head_size) == (300.0, 64, 32)
+    assert of_family("gpt2").trace(tokens_BT, frozenset({"queries"})).rope_theta == 0
+    student = convert(rotary)
+    assert student.config.rope_theta == 300.0
+    ours = student.trace(tokens_BT, frozenset({"queries"}))
+    assert (ours.rope_theta, ours.width, ours.head_size) == (0, 64, 32)
+    assert (student.outline.width, rotary.outline.head_size) == (64, 32)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.model import GooseForCausalLM
-from asnn_goose.model.starts.least_squares import STREAM, fit_outputs
+from asnn_goose.model.starts.least_squares import AROUND_MIXERS, fit_outputs
 from asnn_goose.trace import Trace
 
 Fresh = Callable[..., GooseForCausalLM]
@@ -21,7 +21,7 @@ def stream(fresh: Fresh, tokens_BT: Tensor) -> Trace:
     with torch.no_grad():
         for block in other.blocks:
             block.mixer.output.weight.normal_()
-        return other.trace(tokens_BT, STREAM)
+        return other.trace(tokens_BT, AROUND_MIXERS)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from asnn_goose.model import GooseConfig, GooseForCausalLM, Teacher, student_config
-from asnn_goose.model.parts.precision import Precision, resolve
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.recipe.schema import StudentTable
 
 TABLE: dict[str, dict[str, Any]] = {
@@ -22,31 +24,31 @@ TABLE: dict[str, dict[str, Any]] = {
 
 
 def test_the_most_specific_wins_field_by_field() -> None:
-    assert resolve(TABLE, "up", layer=0) == Precision(planes=1, steps=1)
-    assert resolve(TABLE, "down", layer=0) == Precision(planes=1, steps=4, threshold=4.0)
-    assert resolve(TABLE, "up", layer=2) == Precision(planes=2, steps=1)
-    assert resolve(TABLE, "down", layer=2) == Precision(
+    assert PrecisionTable(TABLE).of("up", layer=0) == Precision(planes=1, steps=1)
+    assert PrecisionTable(TABLE).of("down", layer=0) == Precision(planes=1, steps=4, threshold=4.0)
+    assert PrecisionTable(TABLE).of("up", layer=2) == Precision(planes=2, steps=1)
+    assert PrecisionTable(TABLE).of("down", layer=2) == Precision(
         planes=2, steps=4, threshold=4.0, group=64, rotate=True
     )
-    assert resolve(TABLE, "key", layer=12).code == "rate"
-    assert resolve(TABLE, "key", layer=1).code == "radix3"
+    assert PrecisionTable(TABLE).of("key", layer=12).code == "rate"
+    assert PrecisionTable(TABLE).of("key", layer=1).code == "radix3"
 
 
 def test_the_head_stands_apart() -> None:
-    assert resolve(TABLE, "head").plain
-    assert resolve({"head": {"planes": 2}}, "head").planes == 2
+    assert PrecisionTable(TABLE).of("head").plain
+    assert PrecisionTable({"head": {"planes": 2}}).of("head").planes == 2
 
 
 def test_nothing_said_is_plain() -> None:
     for table in (None, {}):
-        assert resolve(table, "down", layer=3).plain
+        assert PrecisionTable(table).of("down", layer=3).plain
 
 
 @pytest.mark.parametrize(
     ("table", "words"),
     [
         ({"donw": {"planes": 1}}, r"precision.donw: no such matrix; did you mean 'down'"),
-        ({"sideways": {}}, r'choose among receptance, .*A layer goes in front.*"12.down"'),
+        ({"sideways": {}}, r'choose one of receptance, .*A layer goes in front.*"12.down"'),
         ({"12": {"down": {"planes": 1}}}, r"precision.12: no such matrix.*in quotes"),
         ({"x.down": {}}, r"precision.x.down: 'x' must be the number of a layer"),
         ({"01.down": {}}, r"'01' must be the number of a layer"),
@@ -78,7 +80,7 @@ def test_wrong_tables_are_explained(table: Any, words: str) -> None:
 
 def test_what_only_fits_together_is_accepted() -> None:
     config = GooseConfig(precision={"down": {"steps": 8}, "*": {"code": "rate"}})
-    assert resolve(config.precision, "down", layer=0).steps == 8
+    assert PrecisionTable(config.precision).of("down", layer=0).steps == 8
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,18 @@ def test_a_recipe_can_set_it() -> None:
     assert StudentTable().overrides() == {}
     with pytest.raises(ValueError, match="no such matrix; did you mean 'down'"):
         StudentTable(precision={"donw": {}})
+
+
+def test_a_table_is_a_value() -> None:
+    given = {"*": {"planes": 2, "neuron": {"name": "mean"}}, "7.down": {"steps": 1}}
+    table, same = PrecisionTable(given), PrecisionTable(json.loads(json.dumps(given)))
+    given["*"]["planes"] = 1  # type: ignore[index]
+    assert table == same
+    assert hash(table) == hash(same)
+    assert table.to_json()["*"]["planes"] == 2
+    table.to_json()["*"]["planes"] = 0
+    assert table.has_planes
+    with pytest.raises(TypeError):
+        table["*"]["planes"] = 1  # type: ignore[index]
+    assert PrecisionTable() == {}
+    assert not PrecisionTable({"*": {"steps": 1}}).has_planes

@@ -69,11 +69,11 @@ def test_products_replace_additions_while_training(fresh: Fresh, tokens_BT: Tens
 def test_spikes_on_key_and_value(fresh: Fresh, tokens_BT: Tensor) -> None:
     student = fresh(mlp="gated", precision={"v": {"steps": 1}, "1.k": {"steps": 1}})
     trace = student.trace(tokens_BT, frozenset({"keys", "values"}))
-    first = trace.values[0].flatten(-2)  # later blocks mix the first one's values in
+    first = trace.signals["values"][0].flatten(-2)  # later blocks mix the first one's values in
     assert all(len(token.abs().unique()) <= 2 for token in first.flatten(0, 1))
-    keys = trace.keys[1].flatten(-2).flatten(0, 1)
+    keys = trace.signals["keys"][1].flatten(-2).flatten(0, 1)
     assert all(len(token.abs().unique()) <= 2 for token in keys)
-    assert len(trace.keys[0][0, 0].abs().unique()) > 2
+    assert len(trace.signals["keys"][0][0, 0].abs().unique()) > 2
 
 
 def test_a_signal_has_no_planes(fresh: Fresh) -> None:

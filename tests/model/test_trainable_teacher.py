@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from asnn_goose.model import Teacher
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher, optimiser_groups
-from asnn_goose.trace import NEEDS
+from asnn_goose.trace import NEEDS, Window
 
 KINDS = ["llama", "mistral", "qwen2", "qwen3", "gpt2"]
 VOCAB = frozenset({"vocab"})
@@ -51,7 +51,7 @@ def test_it_gives_only_logits(of_family: Callable[..., Teacher]) -> None:
     with pytest.raises(ValueError, match="hidden"):
         model.trace(TOKENS_BT, NEEDS)
     with pytest.raises(ValueError, match="documents_BT"):
-        model.trace(TOKENS_BT, VOCAB, documents_BT=TOKENS_BT)
+        model.trace(TOKENS_BT, VOCAB, window=Window(documents_BT=TOKENS_BT))
 
 
 @pytest.mark.parametrize("saved_as", [torch.float32, torch.float16])

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from asnn_goose.ops import native_available, native_status
+from asnn_goose.ops.documents import document_starts
 from asnn_goose.ops.wkv7 import wkv7
-from asnn_goose.ops.wkv7.documents import document_starts, segments, wkv7_by_document
+from asnn_goose.ops.wkv7.documents import segments, wkv7_by_document
 
 NATIVE = pytest.param(
     "native", marks=pytest.mark.skipif(not native_available(), reason=native_status())

@@ -10,8 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
-from asnn_goose.recipe.load import check_recipe
-from asnn_goose.recipe.overrides import override
+from asnn_goose.recipe.load import check_recipe, override
 from asnn_goose.train.loop import run
 
 SENTENCE = "the goose flies over the quiet lake and the old teacher writes a long letter home"

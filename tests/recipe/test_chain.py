@@ -97,7 +97,7 @@ def test_what_has_begun_goes_on_with_resume_only(trained: list[Path]) -> None:
     links = load_chain(trained)
     assert missing(links[1], links[:1]) == []
     assert begun(links, resume=True) == (True, False)
-    with pytest.raises(RecipeError, match=r"^a.toml: runs/a is not empty: go on with --resume"):
+    with pytest.raises(RecipeError, match=r"^a.toml: runs/a is not empty: resume it"):
         begun(links, resume=False)
     Path("runs/b").mkdir()
     Path("runs/b/notes.txt").touch()

@@ -1,4 +1,4 @@
-"""A grid of three cells, and a command line that trains nothing."""
+"""A grid of three cells, and a process that trains nothing."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ losses = [{ name = "kl" }]
 
 
 @pytest.fixture
-def fake_goose() -> tuple[str, ...]:
-    return (sys.executable, str(Path(__file__).with_name("fake_goose.py")))
+def fake_cell() -> tuple[str, ...]:
+    return (sys.executable, str(Path(__file__).with_name("fake_cell.py")))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A study with a command line that trains nothing: what is kept, retried, refused."""
+"""A study whose cells train nothing: what is kept, retried, refused."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from asnn_goose.study.ablation import (
     Advance,
     Study,
+    StudyError,
     StudyInterrupted,
-    last_words,
-    scoring_command,
 )
-from asnn_goose.study.errors import StudyError
 from asnn_goose.study.grid import load_grid
 
 
 class Bench:
     """A study and what it told."""
 
-    def __init__(self, grid_file: Path, goose: tuple[str, ...]) -> None:
-        self.grid_file, self.goose = grid_file, goose
+    def __init__(self, grid_file: Path, cell: tuple[str, ...]) -> None:
+        self.grid_file, self.cell = grid_file, cell
         self.out = grid_file.parent / "study"
 
     def go(self, *, resume: bool = False, cells: tuple[str, ...] = ("slow",)) -> list[Advance]:
@@ -37,7 +34,7 @@ class Bench:
         self.study = Study(
             grid=grid,
             out=self.out,
-            goose=self.goose,
+            cell=self.cell,
             tell=lambda text: None,
             on_run=told.append,
         )
@@ -46,8 +43,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(grid_file: Path, fake_goose: tuple[str, ...]) -> Bench:
-    return Bench(grid_file, fake_goose)
+def bench(grid_file: Path, fake_cell: tuple[str, ...]) -> Bench:
+    return Bench(grid_file, fake_cell)
 
 
 def test_every_run_is_trained_and_scored(bench: Bench) -> None:
@@ -92,13 +89,13 @@ def test_a_failed_run_is_told_and_tried_again(
 def test_a_run_that_writes_no_scores_has_failed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.goose = (*bench.goose[:1], "-c", "print('nothing to do')")
+    bench.cell = (*bench.cell[:1], "-c", "print('nothing to do')")
     assert all("No such file" in str(one.failure) for one in bench.go())
 
 
 def test_a_taken_folder_is_refused(bench: Bench) -> None:
     bench.go()
-    with pytest.raises(StudyError, match="--resume"):
+    with pytest.raises(StudyError, match="resume it"):
         bench.go()
 
 
@@ -154,24 +151,17 @@ def test_a_signal_stops_it_and_resume_goes_on(
     assert len(bench.go(resume=True)) == 2
 
 
-def test_commands_are_those_of_the_command_line(bench: Bench) -> None:
-    from asnn_goose.cli import app
+def test_a_cell_that_leaves_no_word_was_ended_from_outside(bench: Bench) -> None:
+    bench.cell = (*bench.cell[:1], "-c", "import os; os.kill(os.getpid(), 9)")
+    assert {one.failure for one in bench.go()} == {"exit code -9: it was ended from outside"}
 
+
+def test_an_earlier_outcome_is_not_taken_for_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "slow-seed0")
     bench.go()
-    verbs: Any = typer.main.get_command(app)
-    job = bench.study._job(next(iter(bench.study.grid.runs())))
-    for command in job.commands:
-        verb, *words = command[len(bench.goose) :]
-        verbs.commands[verb].make_context(verb, words)
-    assert "--resume" in job.commands[0]
-    everything = bench.study.grid.scoring.model_copy(update={"tokens": -1})
-    assert "all" in scoring_command(everything, bench.out)
-
-
-def test_last_words(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    assert last_words(log) == "it printed nothing"
-    log.write_text("one\ntwo\n\n")
-    assert last_words(log) == "two"
-    log.write_text("error: first\nerror: second\nnext\n")
-    assert last_words(log) == "error: second"
+    bench.cell = (*bench.cell[:1], "-c", "import os; os.kill(os.getpid(), 9)")
+    assert [one.failure for one in bench.go(resume=True)] == [
+        "exit code -9: it was ended from outside"
+    ]

@@ -65,6 +65,19 @@ def test_best_first_and_the_control_differs_from_nothing(grid: Grid) -> None:
     assert row_of(rows, "slow", "austen").mean == pytest.approx(0.72)
 
 
+def test_more_cells_make_a_p_count_for_less(grid: Grid) -> None:
+    found = [scores("fast", seed, 0.61 + 0.2 * seed) for seed in (0, 1)]
+    rows = [row for row in compare(grid, [*FOUND[:5], *found]) if row.text == "validation"]
+    p = [row.difference.p for row in rows if row.difference]
+    assert len(p) == 2
+    assert max(row.q for row in rows if row.difference) == pytest.approx(max(p))
+    low = min((row for row in rows if row.difference), key=lambda row: row.difference.p)
+    assert low.difference.p < low.q <= 2 * low.difference.p
+    alone = row_of(compare(grid, FOUND), "slow")
+    assert alone.difference is not None
+    assert alone.q == alone.difference.p
+
+
 def test_cells_without_runs_are_left_out(grid: Grid) -> None:
     assert [row.cell for row in compare(grid, FOUND[3:4])] == ["slow", "slow"]
     assert compare(grid, FOUND[3:4])[0].difference is None
@@ -85,18 +98,18 @@ def test_other_windows_or_teachers_are_left_out_with_a_reason(grid: Grid) -> Non
 def test_markdown(grid: Grid) -> None:
     text = markdown(grid, compare(grid, FOUND), {"fast-seed1": "exit code 2: error: no"})
     assert "| slow | `stage.0.lr=0.1` | 2 | 1.433 | 0.3600 | 0.0849 | -0.0900 ± 0.0100 |" in text
-    assert "| **control** |  | 3 | 1.822 | 0.6000 | 0.2646 |  |  | 201 |" in text
+    assert "| **control** |  | 3 | 1.822 | 0.6000 | 0.2646 |  |  |  | 201 |" in text
     # One seed: a difference, but neither spread, error nor p.
-    assert "| fast | `stage.0.lr=0.3` | 1 | 1.822 | 0.6000 |  | +0.2000 |  | 200 |" in text
+    assert "| fast | `stage.0.lr=0.3` | 1 | 1.822 | 0.6000 |  | +0.2000 |  |  | 200 |" in text
     assert text.index("## validation") < text.index("## austen") < text.index("## Failed")
     assert "- fast-seed1: exit code 2: error: no" in text
-    assert "not corrected" in text
+    assert "corrected for the number of cells" in text
 
 
 def test_pipes_do_not_break_the_table(grid: Grid) -> None:
     row = replace(compare(grid, FOUND)[0], changes=("name=a|b",))
     line = next(x for x in markdown(grid, [row], {}).splitlines() if x.startswith("| slow"))
-    assert line.replace("\\|", "").count("|") == 10
+    assert line.replace("\\|", "").count("|") == 11
 
 
 def test_json_has_everything_and_null_for_what_is_not_known(grid: Grid) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asnn_goose.study.errors import GridError
-from asnn_goose.study.grid import load_grid
+from asnn_goose.study.grid import GridError, load_grid
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 GRIDS = sorted(RECIPES.glob("ablations/*.toml"))

@@ -9,9 +9,9 @@ import pytest
 from asnn_goose.study.jobs import Ended, Job, carry_out
 
 
-def job(tmp_path: Path, name: str, *scripts: str) -> Job:
-    commands = tuple((sys.executable, "-S", "-c", script) for script in scripts)
-    return Job(name=name, commands=commands, log=tmp_path / f"{name}.log")
+def job(tmp_path: Path, name: str, script: str) -> Job:
+    command = (sys.executable, "-S", "-c", script)
+    return Job(name=name, command=command, log=tmp_path / f"{name}.log")
 
 
 def ended(jobs: list[Job], workers: int = 2) -> dict[str, int]:
@@ -24,16 +24,6 @@ def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "bad", "raise SystemExit(3)"), job(tmp_path, "good", "print('done')")]
     assert ended(jobs) == {"bad": 3, "good": 0}
     assert (tmp_path / "good.log").read_text() == "done\n"
-
-
-def test_commands_follow_each_other_until_one_fails(tmp_path: Path) -> None:
-    jobs = [
-        job(tmp_path, "all", "print(1)", "print(2)"),
-        job(tmp_path, "cut", "print(1)", "raise SystemExit('error: no')", "print(3)"),
-    ]
-    assert ended(jobs) == {"all": 0, "cut": 1}
-    assert (tmp_path / "all.log").read_text() == "1\n2\n"
-    assert (tmp_path / "cut.log").read_text() == "1\nerror: no\n"
 
 
 def test_every_process_has_one_thread(tmp_path: Path) -> None:
@@ -57,7 +47,7 @@ def test_stopping_asks_those_under_way_to_end_and_starts_no_other(tmp_path: Path
         "print('up', flush=True)\n"
         "time.sleep(60)"
     )
-    jobs = [job(tmp_path, "long", tidy, "print('next')"), job(tmp_path, "later", "print(1)")]
+    jobs = [job(tmp_path, "long", tidy), job(tmp_path, "later", "print(1)")]
     log, found = jobs[0].log, list[Ended]()
     began = time.monotonic()
     carry_out(

@@ -73,7 +73,7 @@ def test_a_name_that_is_taken_is_left_alone(file: TextFile, taken: str) -> None:
     place: Path = getattr(file, taken)
     place.parent.mkdir(parents=True)
     place.write_text("mine")
-    with pytest.raises(TextFileError, match=re.escape(f"{place} exists: continue with --resume")):
+    with pytest.raises(TextFileError, match=re.escape(f"{place} exists: resume it")):
         file.check(resume=False)
     assert place.read_text() == "mine"
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asnn_goose.data.loader import Pool, Subset, WindowLoader
-from asnn_goose.train.curriculum import fused_order
+from asnn_goose.train.curriculum import RANK_OFFSET, difficulty, fused_order, rank
 
 scores = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30)
 
@@ -56,3 +57,35 @@ def test_the_loader_reads_its_subset_alone(tiny: object) -> None:
     expected = loader.next().tokens_BT
     loader.restore(state)
     assert loader.next().tokens_BT.equal(expected)
+
+
+def test_ranking_is_by_the_students_loss_and_the_teachers_divergence(tiny: object) -> None:
+    plan = tiny.plan(noise=False)  # type: ignore[attr-defined]
+    stage = plan.stages[1].stage
+    windows, found = pool(tiny)
+    batch = windows.batch_of(found.places, 0.0)
+    vocab = frozenset({"vocab"})
+    z, t = (
+        model.trace(batch.tokens_BT, vocab).vocab(slice(None)).log_softmax(-1)
+        for model in (stage.student, stage.teacher)
+    )
+    labels = batch.labels_BT.flatten()[:, None]
+    loss_B, kl_B = difficulty(stage, batch)
+    wanted = -z.gather(1, labels).view(8, 16).mean(1)
+    torch.testing.assert_close(loss_B, wanted.detach(), rtol=1e-4, atol=1e-5)
+    of_teacher = (t.exp() * (t - z)).sum(-1).view(8, 16).mean(1)
+    torch.testing.assert_close(kl_B, of_teacher.detach(), rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(kl_B, (z.exp() * (z - t)).sum(-1).view(8, 16).mean(1), rtol=1e-2)
+    order = rank(stage, windows, found.places, batch=3, accelerator=plan.accelerator)
+    assert order == fused_order(loss_B.tolist(), kl_B.tolist())
+
+
+def test_the_constant_of_the_fusion_is_the_published_one() -> None:
+    assert RANK_OFFSET == 60
+    # ranks (1, 9), (2, 2) and so on: with 60 the second is easier, with a large constant the sum
+    # of the ranks alone would count
+    one = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    other = [7.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1.0]
+    totals = [1 / (60 + a) + 1 / (60 + b) for a, b in zip(one, other, strict=True)]
+    wanted = sorted(range(7), key=lambda n: (-totals[n], n))
+    assert fused_order(one, other) == wanted

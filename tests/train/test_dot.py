@@ -6,7 +6,9 @@ from torch import nn
 
 from asnn_goose.train import optimiser
 from asnn_goose.train.dot import Dot, DotSettings
-from asnn_goose.train.optimiser import Trained
+from asnn_goose.train.optimiser import AdamSettings, Trained
+
+ADAM = AdamSettings(scales={}, betas=(0.9, 0.95), weight_decay=0.1)
 
 
 def pair() -> list[Trained]:
@@ -20,20 +22,15 @@ def gradients(seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 
 
 def dot(trained: list[Trained], form: str, delta: float) -> Dot:
-    found = optimiser.dot(
-        trained,
-        DotSettings(delta=delta, optimiser=form),
-        scales={},
-        betas=(0.9, 0.95),
-        weight_decay=0.1,
-    )
+    found = DotSettings(delta=delta, optimiser=form).start(trained, ADAM).optimiser
     optimiser.set_rate(found, 0.05)
+    assert isinstance(found, Dot)
     return found
 
 
 def plain(trained: list[Trained], form: str) -> torch.optim.Optimizer:
     if form == "adamw":
-        found = optimiser.adamw(trained, scales={}, betas=(0.9, 0.95), weight_decay=0.1)
+        found = optimiser.adamw(trained, ADAM)
         optimiser.set_rate(found, 0.05)
         return found
     groups = [
@@ -92,3 +89,46 @@ def test_a_loss_of_its_own_parameters_has_no_delta() -> None:
 def test_momenta_outside_their_range_are_refused(delta: float) -> None:
     with pytest.raises(ValueError, match="delta = "):
         Dot([{"params": [nn.Parameter(torch.zeros(1))]}], form="sgd", delta=delta, betas=(0.9, 0.9))
+
+
+def test_the_adamw_form_is_two_means_over_one_second_moment() -> None:
+    """Two first moments with their own bias corrections; written out by hand."""
+    mu, delta, beta2, rate = 0.9, 0.075, 0.95, 0.05
+    trained = pair()[:1]
+    parameter = trained[0].parameter
+    found = DotSettings(delta=delta).start(trained, ADAM).optimiser
+    optimiser.set_rate(found, rate)
+    assert isinstance(found, Dot)
+    wanted, second = parameter.detach().clone(), torch.zeros(4, 4)
+    firsts = [torch.zeros(4, 4), torch.zeros(4, 4)]
+    for step in range(1, 5):
+        sides = [side[0] for side in gradients(step)]
+        found.zero_grad()
+        for task, part in zip((True, False), sides, strict=True):
+            found.add([parameter], [part], task=task, scale=1.0)
+        found.step()
+        second = beta2 * second + (1 - beta2) * (sides[0] + sides[1]) ** 2
+        size = (second / (1 - beta2**step)).sqrt() + 1e-8
+        wanted = wanted * (1 - rate * 0.1)
+        for number, beta in enumerate((mu - delta, mu + delta)):
+            firsts[number] = beta * firsts[number] + (1 - beta) * sides[number]
+            wanted = wanted - rate * firsts[number] / (1 - beta**step) / size
+    torch.testing.assert_close(parameter.detach(), wanted)
+
+
+def test_sides_are_scaled_and_clipped_as_their_sum_is() -> None:
+    trained = pair()
+    parameters = [entry.parameter for entry in trained]
+    rules = [DotSettings(optimiser="sgd").start(t, ADAM) for t in (trained, pair())]
+    task, rest = (list(side) for side in gradients(0))
+    for rule, factor in zip(rules, (0.5, 1.0), strict=True):
+        rule.begin(1)
+        optimiser.set_rate(rule.optimiser, 1.0)
+        for terms, part in ((["ce"], task), (["kl"], rest)):
+            rule.take(terms, [g * 1.0 for g in part], scale=0.25 / factor)
+    rules[0].clipped(parameters, torch.tensor(0.5))
+    for rule in rules:
+        rule.optimiser.step()
+    others = rules[1].optimiser.param_groups
+    for entry, group in zip(trained, others, strict=True):
+        torch.testing.assert_close(entry.parameter, group["params"][0])

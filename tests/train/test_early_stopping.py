@@ -31,3 +31,12 @@ def test_its_memory_can_be_kept() -> None:
         one.look(1.0)
         one.look(1.0)
     assert [one.due(step) for step in (1, 2, 3, 6)] == [False, False, True, True]
+
+
+def test_a_best_that_was_measured_otherwise_is_forgotten() -> None:
+    ending = Ending(EndSettings(by="validation", patience=1))
+    before = {"best": 0.001, "waited": 3, "sum": 0.0, "weight": 0.0}
+    ending.restore(before)
+    assert not ending.look(2.0)
+    ending.restore(json.loads(json.dumps(ending.state())))
+    assert ending.look(2.5)

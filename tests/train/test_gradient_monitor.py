@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -10,8 +11,12 @@ from torch import nn
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
 from asnn_goose.train import gradients
+from asnn_goose.train.dot import DotSettings
 from asnn_goose.train.gradient_monitor import Watchman, WatchSettings, measure
+from asnn_goose.train.gradient_projection import ProjectSettings
+from asnn_goose.train.gradient_rule import SumSettings
 from asnn_goose.train.optimiser import Trained
+from asnn_goose.train.trainer import StageTrainer
 
 
 def trained() -> list[Trained]:
@@ -66,6 +71,7 @@ def test_gradients_of_terms_sum_to_that_of_the_loss(tiny: ModuleType) -> None:
     [
         ({"kl": 1.0, "ce": 1e-4}, "ce gives 0.01%"),
         ({"kl": 20.0, "ce": 1.0}, "gradient of kl is 20 times"),
+        ({"kl": 0.05, "ce": 1.0}, "gradient of kl is 0.05 times"),
     ],
 )
 def test_dead_and_badly_scaled_terms(norms: dict[str, float], word: str) -> None:
@@ -101,3 +107,36 @@ def test_its_memory_can_be_kept() -> None:
     other.restore(json.loads(json.dumps(one.state())))
     assert other.state() == one.state()
     assert [one.due(step) for step in (1, 2, 3, 4)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(("tau", "warned"), [(1.0, True), (5.0, False), (20.0, True)])
+def test_a_temperature_at_either_bound_has_run_away(tau: float, warned: bool) -> None:
+    watch = watchman("ctkd", "ce")
+    loss = watch._objective.losses["ctkd"]
+    watch.see({"ctkd": 1.0, "ce": 1.0})
+    reading = {1.0: loss.low, 5.0: (loss.low + loss.high) / 2, 20.0: loss.high}[tau]
+    texts = watch.look(record(ctkd=1.0, ce=1.0), {"ctkd.temperature": float(reading)})
+    assert any("at a bound" in text for text in texts) is warned
+
+
+def test_a_window_is_the_mean_of_its_steps() -> None:
+    watch = watchman("kl", every=4)
+    for value in (1.0, 2.0, 3.0, 6.0):
+        watch.see({"kl": value})
+    watch.look(record(kl=1.0), {})
+    assert watch.state()["means"] == [{"kl": 3.0}]
+
+
+@pytest.mark.parametrize("rule", [SumSettings(), DotSettings(delta=0.0), ProjectSettings()])
+def test_a_watched_step_is_the_step_that_it_would_have_been(tiny: ModuleType, rule: Any) -> None:
+    """In particular its gradient too is a mean over the micro-batches."""
+    found = []
+    for watch in (None, WatchSettings(every=1)):
+        plan = tiny.plan(accumulate=3, noise=False, clip=1e9)
+        stage = replace(plan.stages[1], rule=rule, watch=watch)
+        trainer = StageTrainer(stage, settings=plan.settings, accelerator=plan.accelerator)
+        found.append(trainer.step(0))
+        trainer.close()
+    assert found[1].grad_norm == pytest.approx(found[0].grad_norm, rel=1e-4)
+    assert found[1].watch is not None
+    assert set(found[1].watch["share"]) == {"kl", "ce"}

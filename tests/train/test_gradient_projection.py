@@ -15,15 +15,16 @@ from asnn_goose.losses import Objective, Term, VocabLoss
 from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.kinds import Chunk
 from asnn_goose.train.gradient_monitor import WatchSettings
-from asnn_goose.train.gradient_projection import Projection, ProjectSettings
+from asnn_goose.train.gradient_projection import ProjectSettings
 from asnn_goose.train.gradients import sides
-from asnn_goose.train.optimiser import LOSS_GROUP, Trained
+from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
 from asnn_goose.train.stages import STAGES
 from asnn_goose.train.trainer import StageTrainer
 
 GROUPS = ("matrix", "norm", "embedding", LOSS_GROUP)
 SIZES = (4, 3, 2, 2)
+ADAM = AdamSettings(scales={}, betas=(0.9, 0.95), weight_decay=0.0)
 BODY = 7
 """Both sides reach the first two parameters; the third is the task's alone."""
 
@@ -51,12 +52,13 @@ def join(*batches: tuple[list[Tensor | None], list[Tensor | None]]) -> tuple[lis
         Trained(f"p.{group}", group, nn.Parameter(torch.zeros(size)))
         for group, size in zip(GROUPS, SIZES, strict=True)
     ]
-    projection = Projection(trained)
+    rule = ProjectSettings(task=("ce",)).start(trained, ADAM)
+    rule.begin(1)
     for task, rest in batches:
-        projection.add(task, task=True, scale=1 / len(batches))
-        projection.add(rest, task=False, scale=1 / len(batches))
-    projection.join()
-    return [entry.parameter.grad for entry in trained], projection.cosine
+        rule.take(["ce"], task, scale=1 / len(batches))
+        rule.take(["kl"], rest, scale=1 / len(batches))
+    rule.join()
+    return [entry.parameter.grad for entry in trained], rule.readings()["project.cosine"]
 
 
 def conflicting(seed: int = 0) -> tuple[list[Tensor | None], list[Tensor | None]]:
@@ -142,7 +144,7 @@ def test_nothing_to_project_on(none: str) -> None:
 
 def test_sides_of_terms() -> None:
     assert sides(["kl", "ce", "ctkd"], ("ce",)) == {"task": ["ce"], "rest": ["kl", "ctkd"]}
-    assert ProjectSettings().groups(["kl"]) == {"rest": ["kl"]}
+    assert sides(["kl"], ("ce",)) == {"rest": ["kl"]}
 
 
 class Against(VocabLoss):
@@ -173,7 +175,7 @@ def test_a_step_follows_the_task_where_a_term_wants_the_opposite(tiny: ModuleTyp
     ce, against = Term("ce", 1.0, CrossEntropy()), Term("against", 1.0, Against())
     alone, _ = trained_on(tiny, ce)
     for watch in (None, WatchSettings(every=1)):
-        tables = {"project": ProjectSettings(), "watch": watch}
+        tables = {"rule": ProjectSettings(), "watch": watch}
         both, result = trained_on(tiny, ce, against, **tables)
         assert result.readings["project.cosine"] == pytest.approx(-1.0, abs=1e-4)
         for left, right in zip(both.trained, alone.trained, strict=True):

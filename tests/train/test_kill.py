@@ -70,7 +70,7 @@ def test_signal_saves_and_says_so(
     assert process.returncode == 128 + number
     assert f"{number.name}: a checkpoint will be written" in told
     assert f"stopped by {number.name}" in errors
-    assert "--resume" in errors
+    assert "resume it to go on" in errors
 
     saved = sorted((out / "checkpoints").iterdir())[-1]
     assert f"resumed from {saved}" in finish(start, out)

@@ -166,7 +166,7 @@ def test_all_damaged_is_an_error(tiny: ModuleType, tmp_path: Path) -> None:
 
 def test_a_used_folder_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("dear")
-    with pytest.raises(RunFolderError, match="--resume"):
+    with pytest.raises(RunFolderError, match="resume its run"):
         tiny.train(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from asnn_goose.train.optimiser import (
+    AdamSettings,
     Trained,
     adamw,
     restore_state,
@@ -20,8 +21,8 @@ def three() -> list[Trained]:
 
 
 def make(trained: list[Trained], *, weight_decay: float = 0.0) -> torch.optim.AdamW:
-    scales = {"vector": 10.0}
-    return adamw(trained, scales=scales, betas=(0.9, 0.95), weight_decay=weight_decay)
+    adam = AdamSettings(scales={"vector": 10.0}, betas=(0.9, 0.95), weight_decay=weight_decay)
+    return adamw(trained, adam)
 
 
 def step(optimiser: torch.optim.AdamW, trained: list[Trained], seed: int) -> None:
@@ -80,3 +81,13 @@ def test_a_restored_optimiser_goes_on_bit_for_bit() -> None:
 def test_no_state_before_the_first_step() -> None:
     trained = three()
     assert state_tensors(make(trained), trained) == {}
+
+
+def test_all_state_goes_to_the_device_of_its_parameter() -> None:
+    """A fused optimiser on a GPU refuses a step count left on the CPU; meta stands for one."""
+    trained = [Trained("p", "matrix", nn.Parameter(torch.zeros(2, device="meta")))]
+    optimiser = torch.optim.AdamW([trained[0].parameter])
+    saved = {"step/p": torch.tensor(3.0), "exp_avg/p": torch.zeros(2)}
+    restore_state(optimiser, trained, saved)
+    devices = {value.device.type for value in optimiser.state[trained[0].parameter].values()}
+    assert devices == {"meta"}

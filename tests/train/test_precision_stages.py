@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from asnn_goose.model import GooseForCausalLM
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.train import starts
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.loop import run
@@ -41,7 +42,7 @@ class Crashing:
 def ladder(tiny: ModuleType) -> Any:
     plan = tiny.plan(accumulate=1, noise=False)
     first, second = plan.stages
-    return replace(plan, stages=(first, replace(second, precision=TABLE)))
+    return replace(plan, stages=(first, replace(second, precision=PrecisionTable(TABLE))))
 
 
 @pytest.mark.parametrize("at", [3, 7, 9])
@@ -71,7 +72,11 @@ def calibrated(tiny: ModuleType, *, ternary: str = "absmean") -> Any:
     first, second = plan.stages
     table = {"*": {"planes": 1, "ternary": ternary}}
     return replace(
-        plan, stages=(first, replace(second, precision=table, starts=Starts(calibrate=64)))
+        plan,
+        stages=(
+            first,
+            replace(second, precision=PrecisionTable(table), starts=Starts(calibrate=64)),
+        ),
     )
 
 

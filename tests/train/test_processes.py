@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -63,3 +64,11 @@ def test_two_processes_stop_together_and_equal_one(tiny: ModuleType, tmp_path: P
     two, one = (load_file(tmp_path / n / "model" / "model.safetensors") for n in ("two", "one"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor)
+
+
+@pytest.mark.parametrize("loss", ["matrix_orientation", "minilm"])
+def test_a_loss_need_not_reach_every_parameter(tmp_path: Path, loss: str) -> None:
+    """The output projections under a loss on r, k and v alone; gates and head under features."""
+    processes = launch(tmp_path / "run", "--align", loss, "--feature", "--steps", "2")
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
+from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
+from asnn_goose.trace import Window
 from asnn_goose.train.stages import STAGES, Align, AlignBlocks, Distill
 
 
@@ -19,9 +20,9 @@ class Recorder:
         self.teacher = teacher
         self.asked: list[frozenset[str]] = []
 
-    def trace(self, tokens_BT: torch.Tensor, needs: frozenset[str]) -> Any:
+    def trace(self, tokens_BT: torch.Tensor, needs: frozenset[str], *, window: Window) -> Any:
         self.asked.append(needs)
-        return self.teacher.trace(tokens_BT, needs)
+        return self.teacher.trace(tokens_BT, needs, window=window)
 
 
 def objective(*names: str) -> Objective:
@@ -80,6 +81,17 @@ def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     loss = {"distill": "kl", "pretrain": "ce"}.get(kind, "attention_output")
     stage = STAGES[kind](student=student, teacher=teacher.teacher.model, objective=objective(loss))
     assert {name.split(".")[0] for name, _ in stage.named_parameters()} == {"student"}
+
+
+@pytest.mark.parametrize("kind", sorted(STAGES))
+def test_a_stage_names_itself_as_the_recipe_does(kind: str) -> None:
+    class Greedy(TraceLoss):
+        """Needs what no stage gives."""
+
+        needs = frozenset({"nonsense"})
+
+    with pytest.raises(ValueError, match=f"^{kind} cannot give nonsense"):
+        STAGES[kind].check(Objective([Term("greedy", 1.0, Greedy())]))
 
 
 def test_blocks_are_aligned_one_by_one(parts: Any) -> None:

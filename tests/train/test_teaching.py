@@ -19,6 +19,7 @@ from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_projection import ProjectSettings
+from asnn_goose.train.gradient_rule import SumSettings
 from asnn_goose.train.loop import run
 from asnn_goose.train.trackers import TrackerError, check_installed
 from asnn_goose.train.trainer import check_alone
@@ -66,8 +67,8 @@ def taught(tiny: ModuleType, *, pool: bool = False, project: bool = False) -> An
         min_delta=0.3,
         validation=Validation(loader=loader(), batches=2),
     )
-    two = {"project": ProjectSettings()} if project else {"dot": DotSettings()}
-    every = replace(stage, watch=WatchSettings(every=2), end=end, **two)
+    rule = ProjectSettings() if project else DotSettings()
+    every = replace(stage, watch=WatchSettings(every=2), end=end, rule=rule)
     return replace(plan, stages=(every,))
 
 
@@ -110,8 +111,7 @@ def test_what_is_seen_is_written_down(tiny: ModuleType, tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["dot", "project", "watch"])
 def test_several_processes_are_refused(tiny: ModuleType, key: str) -> None:
     stage = taught(tiny, project=key == "project").stages[0]
-    others = {"dot", "project", "watch"} - {key}
-    stage = replace(stage, **dict.fromkeys(others))
+    stage = replace(stage, rule=SumSettings()) if key == "watch" else replace(stage, watch=None)
     with pytest.raises(TrainError, match=rf"\[stage.{key}\] and 2 processes"):
         check_alone(stage, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
 

@@ -134,18 +134,27 @@ def stage_plan(
 
 
 def plan(
-    *, steps: tuple[int, int] = (6, 6), accumulate: int = 2, noise: bool = True, **settings: Any
+    *,
+    steps: tuple[int, int] = (6, 6),
+    accumulate: int = 2,
+    noise: bool = True,
+    align: str = "attention_output",
+    feature: bool = False,
+    **settings: Any,
 ) -> RunPlan:
     """Align, then distill with a longer window."""
     torch.manual_seed(3)
     accelerator = Accelerator(mixed_precision="no")
     master = teacher()
     student = convert(master)
-    terms = [Term("attention_output", 1.0, LOSSES["attention_output"]())]
+    terms = [Term(align, 1.0, LOSSES[align]())]
     aligned = Objective([*terms, Term("noise", 0.1, Noise())] if noise else terms)
     distilled = Objective(
         [Term("kl", 1.0, VOCAB_LOSSES["kl"]()), Term("ce", 0.1, VOCAB_LOSSES["ce"]())], chunk=24
     )
+    if feature:  # gates that stand still from the first step on
+        gated = LOSSES["hidden"](layer_map="learned", frozen_after=0.0)
+        distilled = Objective([Term("hidden", 1.0, gated)], chunk=24)
     stages = (
         ("align", aligned, "mixers", WINDOW),
         ("distill", distilled, "all", 2 * WINDOW),
@@ -189,8 +198,17 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--accumulate", type=int, default=2)
     parser.add_argument("--no-noise", dest="noise", action="store_false")
+    parser.add_argument("--align", default="attention_output")
+    parser.add_argument("--feature", action="store_true")
+    parser.add_argument("--steps", type=int, default=6)
     arguments = parser.parse_args()
-    whole = plan(accumulate=arguments.accumulate, noise=arguments.noise)
+    whole = plan(
+        steps=(arguments.steps, arguments.steps),
+        accumulate=arguments.accumulate,
+        noise=arguments.noise,
+        align=arguments.align,
+        feature=arguments.feature,
+    )
     try:
         run(whole, out=arguments.out, resume=arguments.resume, progress=Watcher(aloud=True))
     except TrainError as error:

@@ -14,8 +14,8 @@
   void scale(const std::int32_t* x, const float* scale, float amplitude, bool first, bool last,  \
              float* y, std::int64_t width);                                                      \
   float delta(const float* r, const float* k, const float* a, const float* removal,              \
-              const float* replacement, const float* bonus, float* alpha, float* beta,           \
-              float* written, std::int64_t n);                                                   \
+              const float* replacement, const float* bonus, float least, float* alpha,           \
+              float* beta, float* written, std::int64_t n);                                      \
   void gate(const float* x, float score, const float* v, float plus, const float* gate,          \
             float* y, std::int64_t n);                                                           \
   void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width); \

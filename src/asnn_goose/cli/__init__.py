@@ -1,4 +1,8 @@
-"""The command `asnn-goose`: one file per verb, heavy imports inside the functions."""
+"""The command `asnn-goose`, one file per verb.
+
+In: words typed by a user. Out: calls of the library, and what it found as text and exit codes.
+Never here: what a script would want to call; an import of torch before a verb needs it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import sys
 
 import typer
 
-from asnn_goose import __version__
+from asnn_goose import __version__, threads
 from asnn_goose.cli import (
     ablate,
     bench,
@@ -53,6 +57,7 @@ def _main(
     if not sys.stderr.isatty():
         # Other packages' bars fill a log; they read this when they are first imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
+    threads.wait_briefly()  # no verb has imported torch yet
 
 
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)

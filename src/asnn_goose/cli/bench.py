@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json as json_text
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import count
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import count, size
+from asnn_goose.places import SubjectError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from asnn_goose.eval.bench import Result
+    from asnn_goose.eval.random_student import Random
+    from asnn_goose.infer.backend import BackendName
 
 EXAMPLES = examples(
     "asnn-goose bench runs/demo",
@@ -78,19 +92,118 @@ def bench(
     token and the memory are those of a process of its own. Energy is arithmetic alone, in 45 nm
     silicon (Horowitz, ISSCC 2014), beside dense matrices of the same shapes.
     """
-    from asnn_goose.cli.benching import Random, Request, run
+    from asnn_goose.eval.bench import BenchSettings, measure_packed
+    from asnn_goose.eval.random_student import Random
 
-    made = Random(shape=random, planes=planes, steps=steps, code=code, group=group, density=density)
-    run(
-        Request(
-            model=model,
-            random=made if random else None,
-            tokens=tokens,
-            prompt=prompt,
-            concurrent=counts("--concurrent", concurrent),
-            threads=counts("--threads", threads),
-            repeats=repeats,
-            backend="reference" if reference else "native",
-            json=json,
-        )
+    if (model is None) == (random is None):
+        raise SubjectError("give either a model or --random SHAPE")
+    if json:
+        disk.check_file(json)
+    settings = BenchSettings(
+        tokens=tokens,
+        prompt=prompt,
+        concurrent=counts("--concurrent", concurrent),
+        threads=counts("--threads", threads),
+        repeats=repeats,
+        backend="reference" if reference else "native",
     )
+    wanted = random and Random(
+        shape=random, planes=planes, steps=steps, code=code, group=group, density=density
+    )
+    with folder_of(model, wanted or None, backend=settings.backend) as folder:
+        result = measure_packed(folder, settings)
+    name = model or f"random {random}"
+    report(result, heading=f"{name}, {settings.backend} ({result.isa})")
+    if json:
+        measured = result.as_dict(settings)
+        content = {"model": name, "random": vars(wanted) if wanted else None} | measured
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(json_text.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def folder_of(model: str | None, random: Random | None, *, backend: BackendName) -> Iterator[Path]:
+    """The packed folder; that of a random student is gone afterwards."""
+    if model is not None:
+        from asnn_goose.subject.engine_model import packed_folder
+
+        yield packed_folder(model, tell=partial(typer.echo, err=True))
+        return
+    from asnn_goose.eval.random_student import write_random
+
+    assert random is not None
+    with tempfile.TemporaryDirectory(prefix="asnn-goose-") as scratch:
+        write_random(Path(scratch), random, backend=backend)
+        yield Path(scratch)
+
+
+def report(result: Result, *, heading: str) -> None:
+    """All tables on standard output."""
+    from asnn_goose.cli.tables import show
+
+    start = result.start
+    show(heading, speeds(result))
+    show(
+        f"first token {start.first_token:.2f} s after the process began, loaded after"
+        f" {start.loaded:.2f} s; peak memory {size(start.peak_bytes)}"
+    )
+    if result.sites:
+        show(f"\nspike density {result.density:.3f}", densities(result.sites))
+    show("\none token, energy of the arithmetic in 45 nm silicon", operations(result))
+
+
+def speeds(result: Result) -> Table:
+    """One row per number of threads and sequences."""
+    from asnn_goose.cli.tables import plain_table
+
+    made = plain_table("threads", "sequences", "decode tok/s", "prefill tok/s")
+    for rate in result.rates:
+        made.add_row(
+            str(rate.threads), str(rate.concurrent), f"{rate.decode:,.1f}", f"{rate.prefill:,.1f}"
+        )
+    return made
+
+
+def densities(sites: Mapping[str, Mapping[int, float]]) -> Table:
+    """Layers down, matrices across; the head on a line of its own."""
+    from asnn_goose.cli.tables import plain_table
+
+    made = plain_table("layer", *(short(name, sites) for name in sites))
+    for layer in sorted({layer for by_layer in sites.values() for layer in by_layer}):
+        cells = [by_layer.get(layer) for by_layer in sites.values()]
+        shown = ("" if cell is None else f"{cell:.3f}" for cell in cells)
+        made.add_row("head" if layer < 0 else str(layer), *shown)
+    return made
+
+
+def short(name: str, among: Iterable[str]) -> str:
+    """A matrix without its half of the block, where no other one is called the same.
+
+    >>> short("mixer.key", ["mixer.key", "mixer.value", "mlp.value"])
+    'key'
+    """
+    last = name.rpartition(".")[2]
+    alone = sum(other.rpartition(".")[2] == last for other in among) == 1
+    return last if alone else name
+
+
+def operations(result: Result) -> Table:
+    """Additions, multiplications and energy by part, and dense matrices beside them."""
+    from asnn_goose.cli.tables import plain_table
+
+    made = plain_table("part", "M additions", "M multiplications", "µJ", "dense / ours")
+    rows = [(w.part, w.additions, w.multiplications, w.picojoules) for w in result.work]
+    whole = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
+    for name, *values in rows:
+        made.add_row(name, *millions(values))
+    made.add_row("together", *millions(whole))
+    for form, picojoules in result.dense.items():
+        made.add_row(
+            f"dense {form}", "", "", *millions([picojoules]), f"{picojoules / whole[-1]:.1f}"
+        )
+    return made
+
+
+def millions(values: Iterable[float]) -> list[str]:
+    """Counts in millions, which makes picojoules microjoules."""
+    return [f"{value / 1e6:,.3f}" for value in values]

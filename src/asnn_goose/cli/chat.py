@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+import importlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors, message
 from asnn_goose.cli.generate import (
     Greedy,
     MinP,
@@ -20,7 +28,16 @@ from asnn_goose.cli.generate import (
     TopP,
     stop_strings,
 )
-from asnn_goose.cli.numbers import count
+from asnn_goose.numbers import count
+from asnn_goose.places import SubjectError
+
+if TYPE_CHECKING:
+    from asnn_goose.infer.conversation import Conversation
+    from asnn_goose.infer.sampler import Sampling
+
+_say = partial(typer.echo, err=True)
+
+COMMANDS = "/reset, /save FILE, /load FILE, /quit"
 
 EXAMPLES = examples(
     "asnn-goose chat runs/demo",
@@ -55,7 +72,6 @@ def chat(
     Ctrl-C stops an answer, /reset starts over, /save FILE and /load FILE keep a chat, /quit or
     Ctrl-D ends. From a pipe, every line is a turn.
     """
-    from asnn_goose.cli.talking import Options, talk
     from asnn_goose.infer.sampler import Sampling
 
     sampling = Sampling(
@@ -66,7 +82,112 @@ def chat(
         repetition_penalty=repetition_penalty,
         greedy=greedy,
     )
-    options = Options(
-        sampling=sampling, system=system, tokens=tokens, stops=stop_strings(stop), seed=seed
+    conversation = begin(model, sampling, system=system, seed=seed, threads=threads)
+    stops = stop_strings(stop)
+    for line in turns(greeting=f"{model}; {COMMANDS}"):
+        if line in ("/quit", "/exit"):
+            return
+        if line.startswith("/"):
+            obey(conversation, line)
+        else:
+            reply(conversation, line, limit=tokens, stops=stops)
+
+
+def begin(
+    model: str, sampling: Sampling, *, system: str | None, seed: int | None, threads: int | None
+) -> Conversation:
+    """A chat without a word yet. Raises SubjectError for a model without a chat template."""
+    from asnn_goose.infer.chat_template import read_chat_template
+    from asnn_goose.infer.conversation import Conversation
+    from asnn_goose.infer.sampler import Drawer
+    from asnn_goose.subject.engine_model import load_engine
+
+    loaded = load_engine(model, threads=threads, tell=_say)
+    template = read_chat_template(loaded.folder)
+    if template is None:
+        raise SubjectError(
+            f"{model} has no chat template: chat needs a student of an instruct teacher (or put a"
+            f" chat_template.jinja into {loaded.folder}); asnn-goose generate continues plain text"
+        )
+    drawer = Drawer(sampling, seed=seed, native=loaded.engine.backend == "native")
+    return Conversation(loaded.engine, loaded.vocabulary, template, drawer=drawer, system=system)
+
+
+def turns(*, greeting: str) -> Iterator[str]:
+    """What was said, line by line and not empty; with a prompt where a person types."""
+    if sys.stdin.isatty():
+        with contextlib.suppress(ImportError):
+            importlib.import_module("readline")  # gives input() editing and history
+        print(greeting, file=sys.stderr)
+        lines = _typed()
+    else:
+        lines = iter(sys.stdin)
+    yield from (said for line in lines if (said := line.strip()))
+
+
+def _typed() -> Iterator[str]:
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            print()
+            return
+
+
+def obey(conversation: Conversation, line: str) -> None:
+    """Carry out a command; what goes wrong is said, and the chat goes on."""
+    from asnn_goose.infer.backend import EngineError
+
+    command, _, file = line.partition(" ")
+    needs_file = {"/save": conversation.save, "/load": conversation.load}
+    try:
+        if command == "/reset":
+            conversation.reset()
+        elif command in needs_file and file.strip():
+            needs_file[command](file.strip())
+        else:
+            wanted = f"{command} FILE" if command in needs_file else COMMANDS
+            raise SubjectError(f"{line!r} is no command: write {wanted}")
+    except (SubjectError, EngineError, OSError) as error:
+        _say(f"error: {message(error)}")
+    else:
+        _say(f"[{command[1:]}: {len(conversation.messages)} messages]")
+
+
+def reply(conversation: Conversation, said: str, *, limit: int, stops: Sequence[str]) -> None:
+    """Print the answer as it comes; Ctrl-C ends it."""
+    from asnn_goose.infer.text import TextError
+
+    started, read = time.perf_counter(), conversation.read
+    with interruptible() as cancelled:
+        answer = conversation.answer(said, limit=limit, stops=stops, cancelled=cancelled)
+        try:
+            for piece in answer:
+                print(piece, end="", flush=True)
+        except TextError as error:
+            _say(f"error: {message(error)}")
+            return
+        print(flush=True)
+    seconds = time.perf_counter() - started
+    _say(
+        f"[read {conversation.read - read} tokens, drew {conversation.drawn} in {seconds:.1f} s"
+        f"{', stopped' if cancelled() else ''}]"
     )
-    talk(model, options, threads=threads)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C only makes the yielded function true; the next one interrupts."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

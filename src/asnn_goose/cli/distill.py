@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import INTERRUPTED, USAGE, expected_errors, is_expected, message
+from asnn_goose.numbers import duration, size
+
+if TYPE_CHECKING:
+    from asnn_goose.recipe import Estimate, Recipe
+    from asnn_goose.recipe.chain import Link
 
 EXAMPLES = examples(
     "asnn-goose distill recipes/smollm2-demo.toml --dry-run",
@@ -21,6 +31,14 @@ EXAMPLES = examples(
 
 class ChainError(ValueError):
     """An option that several recipes cannot share."""
+
+
+class ChainStopped(RuntimeError):  # noqa: N818 - says what happened
+    """A link did not come to its end: why, and how the chain goes on."""
+
+    def __init__(self, text: str, *, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 @expected_errors()
@@ -54,16 +72,23 @@ def distill(
     """
     if len(recipes) > 1:
         check_shared(recipes, out=out, settings=settings)
-    from asnn_goose.cli import carrying_out, chaining
+    from asnn_goose.subject.torch_model import hush
 
+    hush()
     if len(recipes) > 1 and dry_run:
-        chaining.dry(recipes)
+        dry_chain(recipes)
     elif len(recipes) > 1:
-        chaining.carry_out(recipes, resume=resume, quiet=quiet)
-    elif dry_run:
-        carrying_out.dry(recipes[0], settings or [])
+        carry_out_chain(recipes, resume=resume, quiet=quiet)
     else:
-        carrying_out.carry_out(recipes[0], settings or [], out=out, resume=resume, quiet=quiet)
+        from asnn_goose.recipe import load_recipe
+        from asnn_goose.recipe.chain import run_folder
+
+        recipe = load_recipe(recipes[0], settings or [])
+        if dry_run:
+            typer.echo(recipe.to_toml())
+            echo_estimate(recipe)
+        else:
+            train(recipe, out or run_folder(recipe), resume=resume, quiet=quiet)
 
 
 def check_shared(recipes: list[Path], *, out: Path | None, settings: list[str] | None) -> None:
@@ -78,3 +103,124 @@ def check_shared(recipes: list[Path], *, out: Path | None, settings: list[str] |
             f"--set {settings[0]}: is a setting of one recipe, and there are {len(recipes)}; write"
             " it into the recipe that it is meant for"
         )
+
+
+def echo_estimate(recipe: Recipe) -> None:
+    """Print what a run reads and what it will cost."""
+    from asnn_goose.recipe import estimate
+
+    found = estimate(recipe)
+    for line in (*text_lines(recipe, found.tokens), *estimate_lines(found)):
+        typer.echo(line)
+
+
+def text_lines(recipe: Recipe, tokens: int) -> list[str]:
+    """Share of every text in the tokens of a run, as TOML comments; none without weights."""
+    from asnn_goose.data.corpora import find_corpus
+
+    lines = []
+    for name, weight in zip(recipe.data.train, recipe.data.weights, strict=False):
+        share, corpus = weight / sum(recipe.data.weights), find_corpus(name)
+        licence = f", {corpus.licence}" if corpus else ""
+        lines.append(f"# {name}: {share:.1%}, about {share * tokens:,.0f} tokens{licence}")
+    return lines
+
+
+def estimate_lines(found: Estimate) -> list[str]:
+    """An estimate in words, as TOML comments, so that a dry run's output is a recipe."""
+    stages = [
+        f"# {stage.name}: {stage.steps:,} steps, {stage.tokens:,} tokens,"
+        f" {stage.trained:,} parameters train, about {duration(stage.seconds)},"
+        f" {size(stage.memory_bytes)}"
+        for stage in found.stages
+    ]
+    return [
+        f"# parameters: teacher {found.teacher:,}, student {found.student:,}",
+        *stages,
+        f"# in all: {found.tokens:,} tokens, about {duration(found.seconds)} on this machine"
+        f" ({found.matrix_flops / 1e9:,.0f} Gflop/s), peak memory about {size(found.memory_bytes)},"
+        f" disk about {size(found.disk_bytes)}",
+    ]
+
+
+def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
+    """Carry out a checked recipe; with `resume`, a run that is complete is left as it is."""
+    from rich.console import Console
+
+    from asnn_goose.cli.evaluate import echo_training
+    from asnn_goose.cli.progress import say, watcher
+    from asnn_goose.recipe.run import is_complete, train_recipe
+    from asnn_goose.report import write_report
+
+    console = Console()
+    if resume and is_complete(folder, recipe):
+        say(console, f"{folder} is complete: {folder / 'model'} holds its student")
+        return
+    disk.check_folder(folder)
+    with watcher(console, quiet=quiet) as view:
+        reports = train_recipe(recipe, folder, resume=resume, progress=view)
+    if reports:
+        echo_training(folder / "metrics.jsonl")
+        say(console, f"wrote {write_report(folder)}")
+        say(console, f"next: asnn-goose eval {folder}")
+
+
+def dry_chain(files: Sequence[Path]) -> None:
+    """Print every link: its resolved recipe, and estimates where what it needs is there."""
+    from asnn_goose.recipe.chain import load_chain, missing
+    from asnn_goose.recipe.run import own_threads
+
+    links = load_chain(files)
+    for number, link in enumerate(links):
+        typer.echo(f"# {heading(links, number)}")
+        typer.echo(link.recipe.to_toml())
+        if absent := missing(link, links[:number]):
+            typer.echo(f"# no estimate before {' and '.join(map(str, absent))} is there")
+        else:
+            with own_threads():
+                echo_estimate(link.recipe)
+        typer.echo("")
+
+
+def carry_out_chain(files: Sequence[Path], *, resume: bool, quiet: bool) -> None:
+    """Train link after link; with `resume`, those that are complete are left as they are.
+
+    Raises ChainStopped where one does not come to its end; the rest is then not begun.
+    """
+    from asnn_goose.recipe.chain import begun, load_chain
+
+    links = load_chain(files)
+    started = begun(links, resume=resume)
+    for number, link in enumerate(links):
+        typer.echo(heading(links, number))
+        with told(links, number):
+            train(link.recipe, link.folder, resume=started[number], quiet=quiet)
+        gc.collect()  # models hold cycles: without this the last student stays beside the next
+
+
+def heading(links: Sequence[Link], number: int) -> str:
+    """Which link, and where it goes."""
+    return f"link {number + 1} of {len(links)}: {links[number].file}, in {links[number].folder}"
+
+
+@contextmanager
+def told(links: Sequence[Link], number: int) -> Iterator[None]:
+    """Add to an expected error how the chain goes on; a bug keeps its traceback."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        raise stopped(links, number, "interrupted", INTERRUPTED) from None
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        code = getattr(error, "exit_code", USAGE)
+        raise stopped(links, number, message(error), code) from error
+
+
+def stopped(links: Sequence[Link], number: int, why: str, exit_code: int) -> ChainStopped:
+    """The error of a chain that stops at a link."""
+    again = shlex.join(["asnn-goose", "distill", *(str(link.file) for link in links), "--resume"])
+    place = f"the chain stopped at {heading(links, number)}"
+    return ChainStopped(f"{why}\n{place}\ngo on with: {again}", exit_code=exit_code)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import count
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import ALL, count, duration
+from asnn_goose.places import run_recipe
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from asnn_goose.eval.comparison import Measurement
 
 EXAMPLES = examples(
     "asnn-goose eval runs/demo",
@@ -20,8 +28,6 @@ EXAMPLES = examples(
 
 def limit(text: str) -> int:
     """Tokens to score, "all" as in recipes. Raises ValueError."""
-    from asnn_goose.recipe.numbers import ALL
-
     return ALL if text == "all" else count(text)
 
 
@@ -67,15 +73,68 @@ def evaluate(
     "out-of-domain" text of another kind. A file is scored whole, unless the run trained on it:
     then its test split. Every token is scored once, with at most --window tokens before it.
     """
-    from asnn_goose.cli.scoring import Request, score
+    from asnn_goose.cli.copying_table import copying_table, probe_lines
+    from asnn_goose.cli.progress import advancing
+    from asnn_goose.cli.tables import show
+    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.evaluate import evaluate as evaluated
 
-    score(
-        Request(
-            model=model,
-            on=tuple(on or ()),
-            window=window,
-            tokens=tokens,
-            teacher=teacher,
-            json=json,
-        )
+    request = Request(
+        model=model, on=tuple(on or ()), window=window, tokens=tokens, teacher=teacher
     )
+    if json:
+        disk.check_file(json)
+    found = evaluated(request, watch=advancing)
+    for line in (found.protocol.describe(), *(text.describe() for text in found.texts)):
+        typer.echo(line)
+    show(table(found.measurements), "", copying_table(found.measurements))
+    for line in probe_lines(found.probes):
+        typer.echo(line)
+    if recipe := run_recipe(model):
+        echo_training(recipe.with_name("metrics.jsonl"))
+    for line in ratio_lines(found.ratios()):
+        typer.echo(line)
+    if json:
+        found.write(json)
+    found.check()
+
+
+def table(found: Sequence[Measurement]) -> Table:
+    """One row per text and model, texts together."""
+    from asnn_goose.cli.tables import plain_table
+
+    numbers = ("tokens", "perplexity", "bits/byte", "tokens/s", "peak MB")
+    made = plain_table("text", "model", *numbers, words=2)
+    for text in dict.fromkeys(row.text for row in found):
+        for row in found:
+            if row.text == text:
+                made.add_row(text, row.model, *cells(row))
+    return made
+
+
+def cells(row: Measurement) -> tuple[str, ...]:
+    """Numbers of one row."""
+    return (
+        f"{row.score.tokens:,}",
+        f"{row.score.perplexity:,.2f}",
+        f"{row.score.bits_per_byte:.3f}",
+        f"{row.tokens_per_s:,.0f}",
+        f"{row.peak_bytes / 1e6:,.0f}",
+    )
+
+
+def ratio_lines(ratios: dict[str, float]) -> list[str]:
+    """`ratio 1.87` for the first text, `out-of-domain ratio 3.40` for the others before it."""
+    lines = [f"{text} ratio {value:.2f}" for text, value in ratios.items()]
+    first = [line[line.index("ratio ") :] for line in lines[:1]]
+    return lines[1:] + first
+
+
+def echo_training(metrics: Path) -> None:
+    """Print how much training made the student, where its run kept that."""
+    from asnn_goose.study.scores import training_totals
+
+    tokens, seconds = training_totals(metrics)
+    if tokens:
+        speed = f"{tokens / seconds:,.0f} tokens/s"
+        typer.echo(f"trained on {tokens:,} tokens in {duration(seconds)}: {speed}")

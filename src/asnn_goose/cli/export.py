@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import size
+from asnn_goose.places import SubjectError, run_recipe
+
+if TYPE_CHECKING:
+    from asnn_goose.export.packed import Packed
 
 EXAMPLES = examples(
     "asnn-goose export runs/demo --to packed",
@@ -71,9 +77,46 @@ def export(
     is replaced, anything else is left alone. A compact file leaves out what is the teacher's own;
     `asnn-goose restore` makes a student of it that trains on.
     """
-    from asnn_goose.cli.packing import compact_student, pack_student
-
     if to is Target.compact:
-        compact_student(student, out=out)
+        file = out or Path(student).expanduser() / "compact.safetensors"
+        disk.check_file(file)
+        typer.echo(f"{file}\n  {compact(student, file)}")
         return
-    pack_student(student, out=out, dense=dense.value, low_rank=low_rank.value, head=head.value)
+    from asnn_goose.export.packed import PackSettings, export_packed
+    from asnn_goose.subject.trained import load_trained, trained_folder
+
+    settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
+    target, source = out or Path(student).expanduser() / "packed", trained_folder(student)
+    disk.check_folder(target.parent)
+    packed = export_packed(load_trained(student), target, settings=settings, tokenizer=source)
+    typer.echo(f"{target}\n{table(packed)}")
+
+
+def compact(student: str, file: Path) -> str:
+    """Write the compact file of a run's student, whose recipe names the teacher; how large it is.
+
+    Raises SubjectError for what is no run folder.
+    """
+    from asnn_goose.export.compact import write_compact
+    from asnn_goose.model import load_teacher
+    from asnn_goose.recipe import load_recipe
+    from asnn_goose.recipe.teachers import DTYPES
+    from asnn_goose.subject.trained import load_trained
+
+    model, recipe = load_trained(student), run_recipe(student)
+    if recipe is None:
+        raise SubjectError(f"{student}: give a run folder, whose recipe names the teacher")
+    teacher = load_recipe(recipe).teacher[0]
+    loaded = load_teacher(teacher.model, dtype=DTYPES[teacher.dtype])
+    embedding = loaded.model.get_input_embeddings().weight
+    total = write_compact(model, file, teacher=teacher.model, embedding_VD=embedding)
+    return f"{size(total)}, without the embedding of {teacher.model}"
+
+
+def table(packed: Packed) -> str:
+    """One line per part, and the whole beside what it takes as fp32."""
+    parts = packed.bytes_by_part.items()
+    rows = [f"  {part.replace('-', ' '):<12}{size(count):>8}" for part, count in parts]
+    ratio = packed.fp32_bytes / packed.total_bytes
+    whole = f"  {'together':<12}{size(packed.total_bytes):>8}"
+    return "\n".join([*rows, f"{whole}, 1/{ratio:.1f} of {size(packed.fp32_bytes)} in fp32"])

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import count
-
-if TYPE_CHECKING:
-    from asnn_goose.cli.writing import Source
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import MOST_THREADS, SEEDS, count
 
 EXAMPLES = examples(
     'asnn-goose generate runs/demo "The history of the country begins"',
@@ -43,14 +41,20 @@ RepetitionPenalty = Annotated[
 ]
 Greedy = Annotated[bool, typer.Option("--greedy", help="Always the most likely token.")]
 Seed = Annotated[
-    int | None, typer.Option(help="Seed of the drawing; without one it differs every time.")
+    int | None,
+    typer.Option(
+        min=0, max=SEEDS - 1, help="Seed of the drawing; without one it differs every time."
+    ),
 ]
 Stop = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="End before this text; may be repeated; \\n is a new line."),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of the engine.  [default: by the model's size]")
+    int | None,
+    typer.Option(
+        min=1, max=MOST_THREADS, help="Threads of the engine.  [default: by the model's size]"
+    ),
 ]
 
 
@@ -90,8 +94,9 @@ def generate(
     error at the end.
     """
     text = sys.stdin.read() if prompt == "-" else prompt
-    from asnn_goose.cli.writing import write
     from asnn_goose.infer.sampler import Sampling
+    from asnn_goose.meter import measured
+    from asnn_goose.subject.source import Continuation, source_of
 
     sampling = Sampling(
         temperature=temperature,
@@ -101,31 +106,21 @@ def generate(
         repetition_penalty=repetition_penalty,
         greedy=greedy,
     )
-    write(
-        source_of(model, engine, threads),
-        text,
-        tokens=tokens,
-        sampling=sampling,
-        seed=seed,
-        stop=not keep_going,
-        stops=stop_strings(stop),
+    tell = partial(typer.echo, err=True)
+    source = source_of(model, engine=engine.value if engine else None, threads=threads, tell=tell)
+    stops = stop_strings(stop)
+    written = Continuation(
+        source, text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going, stops=stops
     )
-
-
-def source_of(model: str, engine: EngineName | None, threads: int | None) -> Source:
-    """The model on what runs it; PyTorch is imported only where it is needed."""
-    from asnn_goose.cli.places import student_folder
-
-    if engine is None:
-        engine = EngineName.torch if student_folder(model) is None else EngineName.native
-    if engine is EngineName.native:
-        from asnn_goose.cli.engine_model import load_engine
-
-        return load_engine(model, threads=threads)
-    from asnn_goose.cli.sampling import TorchModel
-    from asnn_goose.cli.subject import load
-
-    return TorchModel(subject=load(model))
+    print(text, end="", flush=True)
+    with measured() as reading:
+        for piece in written:
+            print(piece, end="", flush=True)
+    print(flush=True)
+    tell(
+        f"[{written.count} tokens, {written.count / reading.seconds:.1f} tokens/s,"
+        f" peak memory {reading.peak_bytes / 1e6:.0f} MB]"
+    )
 
 
 def stop_strings(given: list[str] | None) -> list[str]:

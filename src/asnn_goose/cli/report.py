@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors
 
 EXAMPLES = examples("asnn-goose report runs/demo")
 

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.places import SubjectError
 
 EXAMPLES = examples(
     "asnn-goose restore students/smollm2-spiking.safetensors",
@@ -27,6 +29,19 @@ def restore(
 
     The folder serves eval, export, generate and a recipe's student.start.
     """
-    from asnn_goose.cli.packing import restore_student
+    from asnn_goose.export.compact import compact_teacher, restored
+    from asnn_goose.model import load_teacher
+    from asnn_goose.subject.torch_model import hush
 
-    restore_student(file, out=out or Path("runs") / file.stem)
+    folder = out or Path("runs") / file.stem
+    if folder.exists() and any(folder.iterdir()):
+        raise SubjectError(f"{folder} is not empty: choose another --out")
+    disk.check_folder(folder)
+    hush()
+    name, dtype = compact_teacher(file)
+    teacher = load_teacher(name, dtype=dtype)
+    embedding = teacher.model.get_input_embeddings().weight
+    restored(file, embedding_VD=embedding).save_pretrained(folder)
+    if teacher.tokenizer is not None:
+        teacher.tokenizer.save_pretrained(folder)
+    typer.echo(f"the student is in {folder}")

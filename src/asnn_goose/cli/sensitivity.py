@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import count
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import count
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from asnn_goose.study.sensitivity import Sensitivity
 
 EXAMPLES = examples(
     "asnn-goose sensitivity runs/smollm2-dense --planes 1",
@@ -47,24 +53,48 @@ def sensitivity(
     All else keeps the precision that the student has. A plain student's map of weights alone:
     --planes 1; of inputs alone: --steps 3.
     """
-    from asnn_goose.cli.sensing import Request, run
+    from asnn_goose.cli.progress import advancing
+    from asnn_goose.cli.tables import show
+    from asnn_goose.study.heat_map import write_map
+    from asnn_goose.study.sensitivity import sensitivity_on
 
-    run(
-        Request(
-            student=student,
-            entry={
-                "planes": planes,
-                "group": group,
-                "steps": steps,
-                "code": code,
-                "threshold": threshold,
-                "rotate": rotate,
-            },
+    if not (planes or steps):
+        raise ValueError("--planes 0 --steps 0: nothing would change; set one of them")
+    entry: dict[str, Any] = {
+        "planes": planes,
+        "group": group,
+        "steps": steps,
+        "code": code,
+        "threshold": threshold,
+        "rotate": rotate,
+    }
+    folder = out or Path(student).expanduser() / "sensitivity"
+    disk.check_folder(folder)
+    with advancing(f"lowering {student}", 0) as advance:
+        found = sensitivity_on(
+            student,
+            entry=entry,
             names=tuple(name or ()),
             together=together,
-            on=on,
+            text=on,
             tokens=tokens,
             window=window,
-            out=out,
+            progress=lambda done, total: advance(1),
         )
-    )
+    show(table(found))
+    typer.echo(f"base {found.base:.3f} nats per token over {found.tokens:,} tokens")
+    write_map(found, folder, on=on)
+    typer.echo(f"map in {folder}")
+
+
+def table(found: Sensitivity) -> Table:
+    """Nats per token that every place costs: layers down, matrices across."""
+    from asnn_goose.cli.tables import plain_table
+
+    made = plain_table("layers", *found.names)
+    for (first, last), costs in zip(found.rows, found.cost, strict=True):
+        label = str(first) if first == last else f"{first}-{last}"
+        made.add_row(label, *(f"{cost:+.3f}" for cost in costs))
+    made.add_row("all", *(f"{cost:+.3f}" for cost in found.by_name))
+    made.add_row("everything", f"{found.whole:+.3f}")
+    return made

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
+import ipaddress
+import socket
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
 from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.cli.generate import Threads
-from asnn_goose.cli.numbers import count
+from asnn_goose.numbers import count
+from asnn_goose.places import SubjectError
+
+if TYPE_CHECKING:
+    from asnn_goose.infer.server.settings import Access
+
+NEEDED = ("fastapi", "uvicorn", "llguidance", "prometheus_client")
+PARTING = 5
+"""Seconds that answers may still take once the server is told to end."""
 
 EXAMPLES = examples(
     "asnn-goose serve runs/demo",
@@ -96,7 +109,12 @@ def serve(
     Many answers are written at the same time; states of prompts' beginnings are kept, so that a
     conversation or a shared system prompt is never read twice. Ctrl-C ends it.
     """
-    from asnn_goose.cli.serving import Options, run
+    check_installed()
+    import uvicorn
+
+    from asnn_goose.infer.server.app import make_app
+    from asnn_goose.infer.server.settings import Limits
+    from asnn_goose.subject.served import Options, load_students
 
     options = Options(
         names=name or [],
@@ -105,14 +123,70 @@ def serve(
         cache_disk=cache_disk,
         kv_heads=kv_heads,
         threads=threads,
-        limits={
-            "slots": slots,
-            "queue": queue,
-            "prompt": max_prompt,
-            "tokens": max_tokens,
-            "body": max_body,
-            "time": time_limit,
-            "slice": slice_,
-        },
     )
-    run(student, options, host=host, port=port, keys=api_key or [], origins=allow_origin or [])
+    limits = Limits(
+        slots=slots,
+        queue=queue,
+        prompt=max_prompt,
+        tokens=max_tokens,
+        body=max_body,
+        time=time_limit,
+        slice=slice_,
+    )
+    access = access_for(host, keys=api_key or [], origins=allow_origin or [])
+    tell = partial(typer.echo, err=True)
+    students = load_students(student, options, limits, tell=tell)
+    app = make_app(students, limits=limits, access=access)
+    with listening(host, port) as sock:
+        shown = f"[{host}]" if ":" in host else host
+        names = ", ".join(s.name for s in students)
+        tell(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
+        settings = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=PARTING
+        )
+        uvicorn.Server(settings).run(sockets=[sock])
+
+
+def check_installed() -> None:
+    """Raise SubjectError where a library of the server is not installed."""
+    for library in NEEDED:
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            raise SubjectError(
+                f"{library} is missing: pip install 'asnn-goose[serve]' brings all that serve needs"
+            ) from error
+
+
+def access_for(host: str, *, keys: Sequence[str], origins: Sequence[str]) -> Access:
+    """Who may come in at an address; a warning where that is everybody."""
+    from asnn_goose.infer.server.settings import Access
+
+    if "" in keys:
+        raise ValueError("--api-key '': must not be empty; leave it out to need none")
+    loopback = is_loopback(host)
+    if not loopback and not keys:
+        typer.echo(
+            f"warning: {host} can be reached from outside, and no --api-key is set: everybody who"
+            " reaches it may use this machine",
+            err=True,
+        )
+    hosts = ("localhost", "127.0.0.1", "::1", host.lower()) if loopback else ()
+    return Access(keys=tuple(keys), hosts=hosts, origins=tuple(origins))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises OSError, with the address, where it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error

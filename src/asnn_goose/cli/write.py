@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.errors import expected_errors
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
-from asnn_goose.cli.numbers import count
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import SEEDS, count
 
 EXAMPLES = examples(
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
@@ -41,7 +42,7 @@ def write(
     top_p: Annotated[
         float, typer.Option(help="Draw from the fewest tokens that hold this much probability.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of prompts and drawing.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Of prompts and drawing.")] = 0,
     prompt_tokens: Annotated[
         int,
         typer.Option(
@@ -67,9 +68,16 @@ def write(
     so write more than it is to read. The file appears once all is written; Ctrl-C keeps what
     there is, and --resume goes on as if nothing had happened.
     """
-    from asnn_goose.cli.composing import compose
+    from dataclasses import asdict
+    from functools import partial
+
+    from rich.console import Console
+
+    from asnn_goose.cli.progress import drawing, say
     from asnn_goose.data.corpora import DEFAULT_TRAIN
-    from asnn_goose.teachers.teacher_texts import Writing
+    from asnn_goose.subject.torch_model import hush
+    from asnn_goose.teachers.teacher_texts import Writer, Writing, write_texts
+    from asnn_goose.teachers.text_file import TextFile
 
     writing = Writing(
         model=model,
@@ -82,4 +90,19 @@ def write(
         prompt_tokens=prompt_tokens,
         texts=tuple(text or DEFAULT_TRAIN),
     )
-    compose(writing, out=out, resume=resume, quiet=quiet)
+    disk.check_file(out)
+    hush()
+    console, file = Console(), TextFile(out, asdict(writing))
+    tell = partial(say, console)
+    if file.check(resume=resume):
+        tell(f"{out} is complete")
+        return
+    writer = Writer(writing, tell=tell)
+    try:
+        with drawing(console, tokens, quiet=quiet) as advance:
+            written = write_texts(writer, file, advance=advance)
+    except KeyboardInterrupt:
+        tell("what is written is kept: go on with --resume")
+        raise
+    tell(f"wrote {out}: {written:,} tokens, made as {file.record} says")
+    tell(f'next: in a recipe, data.train = ["{out}"] and the loss ce')

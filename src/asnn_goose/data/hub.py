@@ -113,7 +113,7 @@ def commit_of(text: HubText) -> str:
 
 def _texts(text: HubText, key: str | None) -> Iterator[tuple[str, str]]:
     column = None
-    for number, row in enumerate(_rows(text)):
+    for number, row in enumerate(hub_rows(text)):
         place = f"{text.repository}, row {number}"
         if column is None:
             strings = [name for name, value in row.items() if isinstance(value, str)]
@@ -124,7 +124,8 @@ def _texts(text: HubText, key: str | None) -> Iterator[tuple[str, str]]:
         yield f"{text.repository}:{number}", value or ""
 
 
-def _rows(text: HubText) -> Iterator[Mapping[str, Any]]:
+def hub_rows(text: HubText) -> Iterator[Mapping[str, Any]]:
+    """Rows of a data set as they come. Raises DataError and SourceError as `read_hub` does."""
     commit = commit_of(text)
     library = needed("datasets", wanted=f"{PREFIX}{text.repository}")
     with _hub_errors(text):

@@ -107,13 +107,18 @@ def _block_end(text: str, start: int) -> int:
 
 
 def _read_lines(file: Path, *, key: str) -> Iterator[tuple[str, str]]:
+    for number, (place, line) in enumerate(decoded_lines(file), 1):
+        yield f"{file.name}:{number}", _record_text(line, place=place, key=key)
+
+
+def decoded_lines(file: Path) -> Iterator[tuple[str, str]]:
+    """(place, line) of every line of a text file. Raises DataError for bytes that are no UTF-8."""
     with _opened(file) as stream:
         start = 0
         for number, line in enumerate(stream, 1):
             place = f"{file}, line {number}"
-            text = _record_text(_decode(line, place=place, start=start), place=place, key=key)
+            yield place, _decode(line, place=place, start=start)
             start += len(line)
-            yield f"{file.name}:{number}", text
 
 
 def _record_text(line: str, *, place: str, key: str) -> str:
@@ -122,15 +127,24 @@ def _record_text(line: str, *, place: str, key: str) -> str:
         return ""
     try:
         record = json.loads(line.removeprefix("\ufeff"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
         raise DataError(f"{place}: not JSON ({error}), found {_short(line)}") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}: wanted an object, found {_short(line)}")
     if key not in record:
         raise DataError(f"{place}: no key {key!r}, found {', '.join(map(repr, record)) or 'none'}")
     text = record[key]
+    if text is None:
+        return ""  # as a row of a table without text
     if not isinstance(text, str):
         raise DataError(f"{place}: {key!r} is to be text, found {_short(json.dumps(text))}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: {key!r} holds {json.dumps(text[error.start])}, half of a character, after"
+            f" {error.start} characters: write it whole"
+        ) from error
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,32 @@ def read_rows(file: Path, *, key: str | None) -> Iterator[tuple[str, str]]:
     `key` names the column; see `text_column` for None. Raises DataError where pyarrow is missing,
     the file cannot be read, or the column cannot be told.
     """
+    with _parquet(file) as table:
+        column = _column(table.schema_arrow, key, place=str(file))
+        batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=[column])
+        texts = (text for batch in batches for text in batch.column(0).to_pylist())
+        for number, text in enumerate(texts, 1):
+            yield f"{file.name}:{number}", text or ""
+
+
+def read_records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row) of every row of a parquet file, with all its columns.
+
+    Raises DataError where pyarrow is missing or the file cannot be read.
+    """
+    with _parquet(file) as table:
+        batches = table.iter_batches(batch_size=_BATCH_ROWS)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(rows, 1):
+            yield f"{file}, row {number}", row
+
+
+@contextmanager
+def _parquet(file: Path) -> Iterator[Any]:
     parquet = needed("pyarrow.parquet", wanted=str(file))
-    number = 0
     try:
         with parquet.ParquetFile(file) as table:
-            column = _column(table.schema_arrow, key, place=str(file))
-            for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=[column]):
-                for text in batch.column(0).to_pylist():
-                    number += 1
-                    yield f"{file.name}:{number}", text or ""
+            yield table
     except DataError:
         raise
     except (OSError, ValueError) as error:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Site, layout
+from asnn_goose.shape.slots import EMBEDDING, Matrix, Site
+from asnn_goose.shape.student import layout, products, recurrence
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
@@ -86,35 +87,24 @@ def dense_picojoules(config: Mapping[str, Any], *, form: str) -> float:
     The large matrices and the head alone. A dense transformer of these shapes does more, as its
     attention grows with the context, and a dense student has low-rank factors besides.
     """
-    products = sum(
-        slot.rows * slot.columns
-        for slot in layout(dict(config))
-        if isinstance(slot, Matrix) and slot.projection
-    )
-    return products * (PICOJOULES[f"{form}_add"] + PICOJOULES[f"{form}_mult"])
-
-
-def part_of(name: str) -> str:
-    """The part that a matrix belongs to."""
-    if name == HEAD:
-        return "head"
-    if ".mlp." in name:
-        return "mlp"
-    return "low-rank" if name.endswith((".down", ".up")) else "mixer"
+    by_part = products(config)
+    large = sum(by_part[part] for part in ("mixer", "mlp", "head"))
+    return large * (PICOJOULES[f"{form}_add"] + PICOJOULES[f"{form}_mult"])
 
 
 def _operations(
     model: PackedModel, densities: Mapping[str, float]
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    for slot in layout(dict(model.config)):
+    for slot in layout(model.config):
         if isinstance(slot, Site) and slot.name in model.matrices:
             yield "encoder", _encoder(slot.columns, model.matrices[slot.name])
         if isinstance(slot, Matrix) and slot.name != EMBEDDING:
             coding = model.matrices.get(slot.name, {})
             yield "encoder", _encoder(slot.columns, coding)
             spikes = coding.get("steps", 0) * densities.get(slot.name, 0.0)
-            yield part_of(slot.name), _product(model, slot, spikes if coding else None)
-    yield "recurrence", _recurrence(model.config)
+            yield slot.part, _product(model, slot, spikes if coding else None)
+    additions, multiplications = recurrence(model.config)
+    yield "recurrence", {"fp32_add": float(additions), "fp32_mult": float(multiplications)}
 
 
 def _product(model: PackedModel, slot: Matrix, spikes: float | None) -> dict[str, float]:
@@ -147,12 +137,3 @@ def _encoder(columns: int, coding: Mapping[str, Any]) -> dict[str, float]:
         scaled = columns if steps > 1 else 0
         found.update({"fp32_add": (1 + steps) * columns, "fp32_mult": scaled})
     return {kind: float(n) for kind, n in found.items()}
-
-
-def _recurrence(config: Mapping[str, Any]) -> dict[str, float]:
-    """On the N x N numbers of every head: decay, S alpha, its outer product, v k^T and S r."""
-    layers, heads, size = (
-        config[key] for key in ("num_hidden_layers", "num_attention_heads", "head_size")
-    )
-    cells = float(layers * heads * size * size)
-    return {"fp32_add": 4 * cells, "fp32_mult": 5 * cells}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from asnn_goose.eval.energy import PICOJOULES, dense_picojoules, nonzero, work_per_token
 from asnn_goose.infer.server.costs import Costs
-from asnn_goose.shape.slots import Matrix, layout
+from asnn_goose.shape.slots import Matrix
+from asnn_goose.shape.student import layout
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel

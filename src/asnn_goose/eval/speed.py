@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asnn_goose.infer.draw import draw_each
 from asnn_goose.infer.sampler import Drawer, Sampling
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ def drawing(engine: Engine, *, concurrent: int = 1, seed: int = 0) -> Iterator[l
     states = [engine.start() for _ in range(concurrent)]
     native = engine.backend == "native"
     drawers = [Drawer(SAMPLING, seed=seed + n, native=native) for n in range(concurrent)]
-    tokens = random_tokens(concurrent, vocabulary=engine.vocab_size, seed=seed).tolist()
-    while True:
-        logits = engine.step(states, tokens, missed=SAMPLING.unnoticed)
-        tokens = [drawer.draw(row) for drawer, row in zip(drawers, logits, strict=True)]
-        yield tokens
+    first = random_tokens(concurrent, vocabulary=engine.vocab_size, seed=seed).tolist()
+
+    def read(unread: list[list[int]]) -> NDArray[np.float32]:
+        tokens = [token for (token,) in unread]
+        return engine.step(states, tokens, missed=SAMPLING.unnoticed)
+
+    return draw_each(read, [[token] for token in first], drawers=drawers)
 
 
 def decode_rate(engine: Engine, *, tokens: int, concurrent: int = 1) -> float:

@@ -70,7 +70,7 @@ def spikes(neuron: Neuron, *, name: str) -> dict[str, float]:
     if neuron.training_only:
         raise ExportError(
             f"{name}: spikes of {kind} are for training only: {neuron.training_only};"
-            " --engine torch runs them"
+            " PyTorch runs them"
         )
     found = dict(neuron.packed())
     fixed = {"amplitude", "fires"} if neuron.steps == 1 else {"amplitude"}
@@ -97,7 +97,7 @@ def projection(module: Projection, form: str, *, name: str) -> Arrays:
     if module.sub_norm is not None:
         raise ExportError(
             f"{name}: sub_norm is for training only: the engine knows no norm there; run this "
-            "student with --engine torch"
+            "student in PyTorch"
         )
     numbers = {} if module.neuron is None else spikes(module.neuron, name=name)
     factor = numbers.pop("factor", 1.0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -22,14 +21,18 @@ from asnn_goose.export.forms import (
     projection,
     spikes,
 )
+from asnn_goose.format.origin import write_origin
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.neurons import Neuron
-from asnn_goose.model.parts.precision import HEAD as HEAD_SITE
-from asnn_goose.model.parts.precision import Precision, resolve
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import HEAD as HEAD_SITE
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, rotated
 from asnn_goose.ops.ternary import absmean
-from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Site, Vector, layout
+from asnn_goose.shape.settings import fault
+from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Part, Site, Slot, Vector
+from asnn_goose.shape.student import layout, parts
 
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
 """What `head = "ternary"` means; the embedding's rows stay int8."""
@@ -83,7 +86,8 @@ def export_packed(
 ) -> Packed:
     """Pack a student into `folder`, which appears whole or not at all.
 
-    tokenizer  a folder whose tokenizer files are copied beside the weights
+    tokenizer  the student's folder, whose tokenizer files are copied beside the weights, with a
+               note of what the packed model was made of
     Raises ExportError for what cannot be packed, PackedError where `folder` holds anything but an
     older packed model.
     """
@@ -91,11 +95,13 @@ def export_packed(
         arrays, matrices = pack(model, settings or PackSettings())
         config = json.loads(model.config.to_json_string(use_diff=False))
         write_packed(fresh, config, arrays, matrices)
-        for name in TOKENIZER_FILES:
-            if tokenizer is not None and (tokenizer / name).is_file():
-                shutil.copyfile(tokenizer / name, fresh / name)
+        if tokenizer is not None:
+            for name in TOKENIZER_FILES:
+                if (tokenizer / name).is_file():
+                    shutil.copyfile(tokenizer / name, fresh / name)
+            write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Packed(bytes_by_part=_by_part(arrays), fp32_bytes=4 * parameters)
+    return Packed(bytes_by_part=_by_part(model.config, arrays), fp32_bytes=4 * parameters)
 
 
 @torch.no_grad()
@@ -105,35 +111,31 @@ def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[
     arrays: Arrays = {}
     matrices: dict[str, Entry] = {}
     for slot in layout(model.config.to_dict()):
-        if isinstance(slot, Vector):
-            arrays[slot.name] = floats(model.get_parameter(slot.name), name=slot.name)
-            continue
-        found, entry = (
-            _site(model, slot) if isinstance(slot, Site) else _matrix(model, slot, settings)
-        )
-        arrays |= {f"{slot.name}.{end}": array for end, array in found.items()}
+        found, entry = _slot(model, slot, settings)
+        arrays |= {f"{slot.name}{end}": array for end, array in found.items()}
         if entry is not None:
             matrices[slot.name] = entry
     return arrays, matrices
 
 
 def _check_known(config: GooseConfig) -> None:
-    """Raise ExportError for parts that the engine does not compute."""
-    for setting, known in (
-        ("mlp", config.mlp != "plain"),
-        ("qk_norm", not config.qk_norm),
-        ("n_positions", not config.n_positions),
-        ("real_vocab_size", not config.real_vocab_size),
-    ):
-        if not known:
-            raise ExportError(
-                f"{setting} = {getattr(config, setting)!r}: the engine does not know it; run this "
-                "student with --engine torch"
-            )
-    if resolve(config.precision, HEAD_SITE).steps:
+    """Raise ExportError for a setting that the engine does not take, before anything is packed."""
+    if (found := fault(config.to_dict(), packed=True)) is not None:
+        raise ExportError(f"{found}: the engine knows nothing else; PyTorch runs this student")
+    if PrecisionTable(config.precision).of(HEAD_SITE).steps:
         raise ExportError(
-            "precision.head: spikes at the head's input are for training only: --engine torch"
+            "precision.head: spikes at the head's input are for training only: PyTorch runs them"
         )
+
+
+def _slot(
+    model: GooseForCausalLM, slot: Slot, settings: PackSettings
+) -> tuple[Arrays, Entry | None]:
+    """Arrays by the end of their names, and the entry where the input is coded or rotated."""
+    if isinstance(slot, Vector):
+        return {"": floats(model.get_parameter(slot.name), name=slot.name)}, None
+    found, entry = _site(model, slot) if isinstance(slot, Site) else _matrix(model, slot, settings)
+    return {f".{end}": array for end, array in found.items()}, entry
 
 
 def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
@@ -186,27 +188,10 @@ def _head(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, Entr
     return arrays, _entry(as_set, rotate=as_set.rotate)
 
 
-PARTS = ("embedding", "head", "mixer", "low rank", "mlp", "rest")
-
-
-def _by_part(arrays: Arrays) -> dict[str, int]:
-    found = dict.fromkeys(PARTS, 0)
+def _by_part(config: GooseConfig, arrays: Arrays) -> dict[str, int]:
+    """Bytes of what matrices bring, by their part of the model; all else is the rest."""
+    owners = parts(config.to_dict())
+    found: dict[str, int] = dict.fromkeys((*get_args(Part), "rest"), 0)
     for name, array in arrays.items():
-        found[_part(name.split("."))] += array.nbytes
+        found[owners.get(name.rpartition(".")[0], "rest")] += array.nbytes
     return {part: size for part, size in found.items() if size}
-
-
-def _part(names: Iterable[str]) -> str:
-    """Part of the model that a tensor belongs to, by the pieces of its name."""
-    match list(names):
-        case ["embedding", *_]:
-            return "embedding"
-        case ["lm_head", *_]:
-            return "head"
-        case ["blocks", _, "mixer", _, "down" | "up", *_]:
-            return "low rank"
-        case ["blocks", _, "mixer", "receptance" | "key" | "value" | "output", *_]:
-            return "mixer"
-        case ["blocks", _, "mlp", "gate" | "up" | "down" | "key" | "value", *_]:
-            return "mlp"
-    return "rest"

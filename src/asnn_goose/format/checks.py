@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from asnn_goose.format.mapped import code
 from asnn_goose.format.planes import ROWS
+from asnn_goose.shape.coding import GROUP, MAX_STEPS
 from asnn_goose.shape.errors import wrong
-from asnn_goose.shape.settings import is_size
+from asnn_goose.shape.limits import is_size
 from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Slot, Vector
-
-MAX_STEPS = {"rate": 8, "radix2": 6, "radix3": 4}
-GROUP = 64
-"""Groups of columns with their own scale, and rotated inputs, come in multiples of this."""
 
 PIECE = 1 << 16
 """Elements that are looked at together: few enough to stay in the cache."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asnn_goose import disk
 from asnn_goose.format.checks import check_tensors
 from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
+from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.shape.errors import PackedError, wrong
 from asnn_goose.shape.settings import checked_settings
-from asnn_goose.shape.slots import layout
+from asnn_goose.shape.student import layout
 
 WEIGHTS, CONFIG = "packed.safetensors", "config.json"
 TOKENIZER_FILES = (
@@ -161,21 +160,8 @@ def packed_folder(target: Path) -> Iterator[Path]:
     where `target` is anything else but an empty folder, or holds files of somebody else too.
     """
     _check_replaceable(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-        fresh, old = Path(scratch) / "fresh", Path(scratch) / "old"
-        fresh.mkdir()
+    with disk.replaced_folder(target) as fresh:
         yield fresh
-        for file in fresh.iterdir():
-            _sync(file)
-        if target.exists():
-            target.rename(old)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if old.exists():
-                shutil.move(old, target)
-            raise
 
 
 def _check_replaceable(target: Path) -> None:
@@ -184,15 +170,10 @@ def _check_replaceable(target: Path) -> None:
     names = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
     if names and not is_packed(target):
         raise PackedError(
-            f"{target} exists and is no packed model: choose another --out, or remove it first"
+            f"{target} exists and is no packed model: choose another folder, or remove it first"
         )
-    if foreign := sorted(names - {WEIGHTS, CONFIG, *TOKENIZER_FILES}):
+    if foreign := sorted(names - {WEIGHTS, CONFIG, ORIGIN, *TOKENIZER_FILES}):
         raise PackedError(
             f"{target} holds {foreign[0]!r} beside a packed model, which would be lost: choose "
-            f"another --out, or move it away first"
+            f"another folder, or move it away first"
         )
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())

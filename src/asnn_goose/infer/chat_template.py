@@ -1,53 +1,11 @@
-"""Chat templates: a list of messages becomes the text that an instruct model was trained on.
-
-The settings are those of Transformers, so that a template means the same in both.
-"""
+"""The chat template that lies beside a tokenizer."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from asnn_goose.infer.text import TextError, special_tokens, tokenizer_config
-
-Message = Mapping[str, str]
-
-
-class ChatTemplate:
-    """A Jinja template in a sandbox. Raises TextError where its source is no template."""
-
-    def __init__(self, source: str, *, tokens: Mapping[str, str] | None = None) -> None:
-        self._tokens = dict(tokens or {})
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-        )
-        environment.filters["tojson"] = _tojson
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = _now
-        try:
-            self._template = environment.from_string(source)
-        except TemplateError as error:
-            raise TextError(f"the chat template is no Jinja template: {error}") from error
-
-    def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
-        """The conversation as text, with the start of an answer if so wished.
-
-        Raises TextError for messages that the template refuses.
-        """
-        try:
-            return self._template.render(
-                messages=list(messages), add_generation_prompt=answer, **self._tokens
-            )
-        except (TemplateError, TypeError) as error:
-            raise TextError(f"the chat template refuses these messages: {error}") from error
+from asnn_goose.chat_template import ChatTemplate
+from asnn_goose.infer.text import special_tokens, tokenizer_config
 
 
 def read_chat_template(folder: Path) -> ChatTemplate | None:
@@ -62,38 +20,3 @@ def read_chat_template(folder: Path) -> ChatTemplate | None:
     if isinstance(found, list):
         found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
     return ChatTemplate(found, tokens=tokens) if isinstance(found, str) else None
-
-
-class _Generation(Extension):
-    """`{% generation %}` marks an answer for training; its contents are taken as they are."""
-
-    tags = {"generation"}  # noqa: RUF012 - Jinja declares it without ClassVar
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """JSON as it is, where Jinja's own filter escapes it for HTML."""
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _refuse(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _now(form: str) -> str:
-    return datetime.now().strftime(form)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.infer.backend import EngineError
-from asnn_goose.infer.chat_template import ChatTemplate
+from asnn_goose.infer.draw import draw
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer
-from asnn_goose.infer.text import Vocabulary, until_stop
+from asnn_goose.infer.text import Vocabulary, checked, unmarked, until_stop
 
 
 class Conversation:
     """Messages so far, and a state that has read them.
 
     The template renders the whole conversation; where the result goes on from what was read,
-    only the rest is read, otherwise (a template that rewrites earlier turns, an answer cut at a
-    stop string) the state starts anew.
+    only the rest is read, as the tokens that it has in the whole, otherwise (a template that
+    rewrites earlier turns, an answer cut at a stop string or inside a token) the state starts anew.
 
     messages  {"role", "content"} in the order of the template
     read      tokens read since the start, all turns together
@@ -62,18 +66,22 @@ class Conversation:
         what was said until then stays part of the conversation. Raises TextError where the
         template refuses the messages, which are then as before.
         """
-        messages = [*self.messages, {"role": "user", "content": said}]
+        messages = [*self.messages, {"role": "user", "content": checked(said)}]
         whole = self._template.render(messages)
         self.messages = messages
-        if not whole.startswith(self._text):
+        new = None
+        if whole.startswith(self._text):
+            new = self._vocabulary.ids_from(whole, len(self._text))
+        if new is None:
             self._restart()
-        self._unread += self._vocabulary.ids(whole[len(self._text) :])
+            new = self._vocabulary.ids(whole)
+        self._unread += new
         self._text, self.drawn = whole, 0
-        kept = ""
+        kept, found = "", self._pieces(limit, cancelled, self._vocabulary.marks(stops))
         try:
-            for piece in until_stop(self._pieces(limit, cancelled), stops):
-                kept += piece
-                yield piece
+            for piece in until_stop(found, self._vocabulary.marked(stops)):
+                kept += unmarked(piece)
+                yield unmarked(piece)
         finally:
             self.messages.append({"role": "assistant", "content": kept})
 
@@ -101,24 +109,29 @@ class Conversation:
         self._state = self._engine.start()
         self._text, self._unread = "", list[int]()
 
-    def _pieces(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[str]:
+    def _pieces(
+        self, limit: int, cancelled: Callable[[], bool], marks: Mapping[int, str]
+    ) -> Iterator[str]:
         drawn = self._draw(limit, cancelled)
-        for piece in self._vocabulary.pieces(self._unread, drawn):
-            self._text += piece
+        for piece in self._vocabulary.pieces(self._unread, drawn, marks=marks):
+            self._text += unmarked(piece)
             yield piece
 
     def _draw(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[int]:
         """Tokens until the answer is over; the last of them is left unread."""
-        while self.drawn < limit and not cancelled():
-            self._drawer.see(self._unread)
-            logits_V = self._engine.prefill(self._state, self._unread)
-            self.read += len(self._unread)
-            self._unread = []
-            token = self._drawer.draw(logits_V)
-            if token in self._vocabulary.ends:
-                return
+        ends = self._vocabulary.ends
+        drawn = draw(self._read, self._unread, drawer=self._drawer, limit=limit, ends=ends)
+        while not cancelled() and (token := next(drawn, None)) is not None:
+            # Noted before anybody hears of it, as the answer may be broken off at any token.
             self._unread, self.drawn = [token], self.drawn + 1
             yield token
+
+    def _read(self, ids: list[int]) -> NDArray[np.float32]:
+        """Logits (V,) after these tokens, as rough as the drawing does not notice."""
+        logits_V = self._engine.prefill(self._state, ids, missed=self._drawer.sampling.unnoticed)
+        self.read += len(ids)
+        self._unread = []
+        return logits_V
 
 
 def _is_message(found: Any) -> bool:

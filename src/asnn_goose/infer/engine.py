@@ -6,7 +6,7 @@ A state is everything that a sequence carries; the caller holds it and may fork,
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asnn_goose.infer.backend import BackendName, EngineError, State, make_backend
+from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.state_file import fingerprint, read_state, write_state
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 F32 = NDArray[np.float32]
+
+MOST_THREADS = 1024
+"""More than any machine of ours has; many more break the system below."""
 
 SCORED = 64
 """Positions whose logits `score` holds at a time."""
@@ -41,8 +45,8 @@ class Engine:
     def __init__(
         self, model: PackedModel, *, threads: int | None = None, backend: BackendName = "native"
     ) -> None:
-        if threads is not None and threads < 1:
-            raise EngineError(f"threads = {threads}: must be at least 1")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise EngineError(f"threads = {threads}: must be 1 to {MOST_THREADS}")
         self.model, self.threads = model, threads
         self.vocab_size = int(model.config["vocab_size"])
         self._backend = make_backend(backend, model, threads=threads)
@@ -144,14 +148,9 @@ class Engine:
         """
         sampling = sampling or Sampling()
         drawer = Drawer(sampling, seed=seed, native=self.backend == "native")
-        unread = np.asarray(tokens, np.int64).reshape(-1)
-        for _ in range(limit):
-            drawer.see(unread.tolist())
-            token = drawer.draw(self.prefill(state, unread, missed=sampling.unnoticed))
-            if token in ends:
-                return
-            yield token
-            unread = np.array([token])
+        read = partial(self.prefill, state, missed=sampling.unnoticed)
+        prompt = np.asarray(tokens, np.int64).reshape(-1).tolist()
+        return draw(read, prompt, drawer=drawer, limit=limit, ends=ends)
 
     def fork(self, state: State) -> State:
         """A copy that goes its own way."""

@@ -46,18 +46,18 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
             raise ValueError(
-                f"--temperature {self.temperature:g}: must be above 0 and finite; --greedy takes"
+                f"temperature = {self.temperature:g}: must be above 0 and finite; greedy takes"
                 " the most likely token"
             )
         if self.top_k < 0:
-            raise ValueError(f"--top-k {self.top_k}: must be 1 or more, or 0 for all tokens")
+            raise ValueError(f"top_k = {self.top_k}: must be 1 or more, or 0 for all tokens")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"--top-p {self.top_p:g}: must be above 0 and at most 1")
+            raise ValueError(f"top_p = {self.top_p:g}: must be above 0 and at most 1")
         if not 0 <= self.min_p <= 1:
-            raise ValueError(f"--min-p {self.min_p:g}: must be at least 0 and at most 1")
+            raise ValueError(f"min_p = {self.min_p:g}: must be at least 0 and at most 1")
         if not 0 < self.repetition_penalty < float("inf"):
             raise ValueError(
-                f"--repetition-penalty {self.repetition_penalty:g}: must be above 0 and finite; 1"
+                f"repetition_penalty = {self.repetition_penalty:g}: must be above 0 and finite; 1"
                 " is none"
             )
 
@@ -97,8 +97,9 @@ def distribution(logits_V: F32, sampling: Sampling) -> tuple[I64, F64]:
     Does everything that comes after the repetition penalty.
     """
     ids = np.argsort(-logits_V, kind="stable")
-    scaled = logits_V[ids].astype(np.float64) / sampling.temperature
-    p = np.exp(scaled - scaled[0])
+    ranked = logits_V[ids].astype(np.float64)
+    with np.errstate(over="ignore"):  # a tiny temperature leaves the likeliest alone
+        p = np.exp((ranked - ranked[0]) / sampling.temperature)
     if sampling.top_k:
         ids, p = ids[: sampling.top_k], p[: sampling.top_k]
     p /= p.sum()

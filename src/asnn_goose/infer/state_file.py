@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asnn_goose import disk
 from asnn_goose.infer.backend import EngineError
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 MAGIC = b"asnn_goose_state 1 "
-LONGEST_HEADER = 65536
 
 
 def fingerprint(model: PackedModel) -> str:
@@ -26,9 +25,7 @@ def fingerprint(model: PackedModel) -> str:
 def write_state(path: Path, data: bytes, header: dict[str, Any]) -> None:
     """Write a state in one piece: a crash leaves the old file or the new one."""
     content = MAGIC + json.dumps({**header, "crc32": f"{zlib.crc32(data):08x}"}).encode() + b"\n"
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content + data)
-    os.replace(part, path)
+    disk.write_bytes(path, content + data)
 
 
 def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -37,12 +34,12 @@ def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, An
     Raises EngineError where the file is no state, is damaged, or its header differs from `fits`.
     """
     content = path.read_bytes()
-    end = content.find(b"\n", 0, LONGEST_HEADER)
+    end = content.find(b"\n")
     if not content.startswith(MAGIC) or end < 0:
         raise EngineError(f"{path} holds no state: wanted a file that was saved by this program")
     try:
         header = json.loads(content[len(MAGIC) : end])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"{path}: the header is damaged ({error}): save it again") from error
     data = content[end + 1 :]
     for key, wanted in fits.items():

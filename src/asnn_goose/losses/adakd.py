@@ -10,6 +10,7 @@ from torch import Tensor
 from asnn_goose.losses.divergence import hellinger_distance
 from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
 from asnn_goose.losses.tempered import tempered_kl, tempered_reverse_kl
+from asnn_goose.names import check_name
 
 BASES = MappingProxyType({"kl": tempered_kl, "reverse_kl": tempered_reverse_kl})
 TINY = 1e-8
@@ -56,8 +57,7 @@ class AdaKD(VocabLoss):
         warmup: float = 0.05,
     ) -> None:
         super().__init__()
-        if base not in BASES:
-            raise ValueError(f"base = {base!r}: choose one of {', '.join(BASES)}")
+        check_name(BASES, base, setting="base")
         if not c >= 0:
             raise ValueError(f"c = {c}: must be at least 0")
         shares = {"delta": delta, "floor": floor, "decay": decay, "warmup": warmup}

@@ -9,6 +9,8 @@ from types import MappingProxyType
 import torch.nn.functional as F
 from torch import Tensor
 
+from asnn_goose.names import check_name
+
 TINY = 1e-8
 
 
@@ -76,6 +78,5 @@ DISTANCES: MappingProxyType[str, Callable[[Tensor, Tensor], Tensor]] = MappingPr
 
 def check_distance(distance: str) -> str:
     """The name itself. Raises ValueError for one that is no row of DISTANCES."""
-    if distance not in DISTANCES:
-        raise ValueError(f"distance = {distance!r}: choose one of {', '.join(DISTANCES)}")
+    check_name(DISTANCES, distance, setting="distance")
     return distance

@@ -15,6 +15,7 @@ from asnn_goose.losses.cka import check_tokens, evenly
 from asnn_goose.losses.features import counted, layer_pairs, no_cost
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
+from asnn_goose.names import lookup
 from asnn_goose.ops.hsic import SMALLEST, unbiased_cka, uncentred_cka
 from asnn_goose.trace import Batch, Trace
 
@@ -38,10 +39,8 @@ class FeatureDynamics(TraceLoss):
         self, *, layer_map: Rule = "uniform", kernel: str = "unbiased", tokens: int = 512
     ) -> None:
         super().__init__()
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel = {kernel!r}: choose one of {', '.join(KERNELS)}")
-        self.layers = LayerMap(layer_map, embedding=True)
-        self.alike, self.tokens = KERNELS[kernel], check_tokens(tokens)
+        self.alike = lookup(KERNELS, kernel, setting="kernel")
+        self.layers, self.tokens = LayerMap(layer_map, embedding=True), check_tokens(tokens)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32; 0 where fewer than 4 tokens count."""

@@ -42,8 +42,21 @@ def choose_layer(tensors: tuple[Tensor, ...], layer: int, *, setting: str) -> Te
     return tensors[layer]
 
 
+def documents_of(student: Trace, teacher: Trace) -> Tensor | None:
+    """Documents (B,T) that both passes kept apart; None where they read their windows as one text.
+
+    Raises ValueError where one did and the other did not: their tokens saw different ones.
+    """
+    ours, theirs = student.window.documents_BT, teacher.window.documents_BT
+    if (ours is None) != (theirs is None):
+        alone = "teacher" if ours is None else "student"
+        raise ValueError(f"only the {alone}'s pass kept documents apart: give both one window")
+    return ours
+
+
 def at_positions(x_BTHN: Tensor, theta: float) -> Tensor:
     """Queries or keys in fp32, rotated by the positions of a window where theta > 0."""
+    # Positions that start anew with every document would change no product inside one.
     x_BTHN = x_BTHN.float()
     if not theta:
         return x_BTHN
@@ -51,46 +64,40 @@ def at_positions(x_BTHN: Tensor, theta: float) -> Tensor:
     return rotate(x_BTHN, position_BT, theta=theta)
 
 
-def check_rope_theta(rope_theta: float) -> float:
-    """The value itself. Raises ValueError where it is below 0."""
-    if not rope_theta >= 0:
-        raise ValueError(f"rope_theta = {rope_theta}: must be the teacher's base, or 0 for none")
-    return float(rope_theta)
-
-
 class Projection(nn.Module):
     """Linear map, without bias, of the student's features to the teacher's width.
 
     It starts as the identity (cut off or filled up with zeros where the widths differ), trains with
-    the objective and is dropped with it. There is none where the widths are equal or not given,
-    unless `project` asks for it.
+    the objective and is dropped with it. There is none where the widths are equal, unless `project`
+    asks for it.
     """
 
     weight: nn.Parameter | None
 
-    def __init__(self, *, student_width: int, teacher_width: int, project: bool = False) -> None:
+    def __init__(self, *, project: bool = False) -> None:
         super().__init__()
-        if min(student_width, teacher_width) < 0 or bool(student_width) != bool(teacher_width):
-            raise ValueError(
-                f"student_width = {student_width}, teacher_width = {teacher_width}: give both "
-                "widths, or neither where they are equal"
-            )
-        if project and not student_width:
-            raise ValueError("project = true: give student_width and teacher_width")
-        self.widths = (student_width, teacher_width)
-        wanted = project or student_width != teacher_width
-        start = nn.Parameter(torch.eye(teacher_width, student_width)) if wanted else None
-        self.register_parameter("weight", start)
+        self.project = project
+        self.register_parameter("weight", None)
+
+    def meet(self, student: Trace, teacher: Trace) -> None:
+        """Make the map where one is wanted between models of these widths."""
+        if self.project or student.width != teacher.width:
+            self.weight = nn.Parameter(torch.eye(teacher.width, student.width))
 
     def forward(self, student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
         """The student's rows (n, teacher's width). ValueError where the features do not fit."""
-        found = student_nD.shape[-1], teacher_nD.shape[-1]
-        if found != self.widths and (any(self.widths) or found[0] != found[1]):
-            raise ValueError(
-                f"student_width = {self.widths[0]}, teacher_width = {self.widths[1]}: the hidden "
-                f"states need student_width = {found[0]}, teacher_width = {found[1]}"
-            )
+        found = (teacher_nD.shape[-1], student_nD.shape[-1])
         if self.weight is None:
+            if self.project or found[0] != found[1]:
+                raise ValueError(
+                    f"hidden states of {found[1]} and {found[0]} channels: the projection between "
+                    "them has not met both models"
+                )
             return student_nD
+        if found != tuple(self.weight.shape):
+            raise ValueError(
+                f"hidden states of {found[1]} and {found[0]} channels: the projection was made for "
+                f"{self.weight.shape[1]} and {self.weight.shape[0]}"
+            )
         with torch.autocast(student_nD.device.type, enabled=False):
             return F.linear(student_nD, self.weight)

@@ -10,6 +10,7 @@ from asnn_goose.losses.features import Projection, counted, depth, layer_pairs
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.losses.learned_layers import LearnedLayers
+from asnn_goose.names import lookup
 from asnn_goose.trace import Batch, Trace
 
 Rows = tuple[Tensor, Tensor]
@@ -21,7 +22,6 @@ class Hidden(TraceLoss):
     distance       a row of losses.distances.DISTANCES
     layer_map      a rule or pairs of losses.layer_map, or "learned" (losses.learned_layers)
     embedding      hold the embeddings against each other too
-    student_width, teacher_width   D of the hidden states, where they differ or a map is learned
     project        learn a projection even where the widths are equal, from the identity
     until          share of the stage after which the term fades, linearly, to 0 at the stage's end
     frozen_after   share of the stage after which a learned map stands still
@@ -30,6 +30,7 @@ class Hidden(TraceLoss):
     """
 
     needs = frozenset({"hidden"})
+    wants_sizes = True
 
     def __init__(
         self,
@@ -37,28 +38,25 @@ class Hidden(TraceLoss):
         distance: str = "relative",
         layer_map: Rule = "uniform",
         embedding: bool = False,
-        student_width: int = 0,
-        teacher_width: int = 0,
         project: bool = False,
         until: float = 1.0,
         frozen_after: float = 0.1,
     ) -> None:
         super().__init__()
-        if distance not in DISTANCES:
-            raise ValueError(f"distance = {distance!r}: choose one of {', '.join(DISTANCES)}")
+        found = lookup(DISTANCES, distance, setting="distance")
         if not 0 <= until <= 1:
             raise ValueError(f"until = {until}: must be a share of the stage, 0 to 1")
-        self.distance, self.until, self.embedding = DISTANCES[distance], float(until), embedding
-        self.projection = Projection(
-            student_width=student_width, teacher_width=teacher_width, project=project
-        )
+        self.distance, self.until, self.embedding = found, float(until), embedding
+        self.projection = Projection(project=project)
         learned = layer_map == "learned"
         self.layers = None if learned else LayerMap(layer_map, embedding=embedding)
-        self.learned = (
-            LearnedLayers(teacher_width=teacher_width, frozen_after=frozen_after)
-            if learned
-            else None
-        )
+        self.learned = LearnedLayers(frozen_after=frozen_after) if learned else None
+
+    def meet(self, student: Trace, teacher: Trace) -> None:
+        """Bridge the widths, and make the gates of a learned map."""
+        self.projection.meet(student, teacher)
+        if self.learned is not None:
+            self.learned.meet(teacher)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32."""

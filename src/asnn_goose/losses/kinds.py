@@ -41,9 +41,27 @@ class Chunk:
 
 
 class TraceLoss(nn.Module, ABC):
-    """An objective over two Traces; `needs` names what both passes must keep (trace.NEEDS)."""
+    """An objective over two Traces; `needs` names what both passes must keep.
+
+    needs          of trace.PLACES, and signals by name
+    student_only   signals among them that no teacher is asked for
+    teacher_takes  signals that it takes of a teacher that has them
+    wants_sizes    True where `meet` must be called before the optimiser is made
+    """
 
     needs: ClassVar[frozenset[str]]
+    student_only: ClassVar[frozenset[str]] = frozenset()
+    teacher_takes: ClassVar[frozenset[str]] = frozenset()
+    wants_sizes: ClassVar[bool] = False
+
+    @property
+    def teacher_needs(self) -> frozenset[str]:
+        """What the teacher's pass must keep."""
+        return self.needs - self.student_only
+
+    def meet(self, student: Trace, teacher: Trace) -> None:
+        """Hear of the sizes of both models, from Traces of no tokens; called once."""
+        return
 
     @abstractmethod
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:

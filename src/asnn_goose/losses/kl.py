@@ -6,6 +6,7 @@ from torch import Tensor
 
 from asnn_goose.losses.divergence import kl_divergence
 from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
+from asnn_goose.names import check_name
 
 SCHEDULES = ("constant", "rising", "falling")
 
@@ -43,8 +44,7 @@ class KL(VocabLoss):
 
 def _checked_end(start: float, end: float | None, schedule: str) -> float:
     """The temperature at the end; ValueError where it and the schedule do not fit."""
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule = {schedule!r}: choose one of {', '.join(SCHEDULES)}")
+    check_name(SCHEDULES, schedule, setting="schedule")
     if schedule == "constant":
         if end is not None:
             raise ValueError(f"temperature_end = {end}: a constant schedule has none")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses.layer_map import uniform_pairs
+from asnn_goose.trace import Trace
 
 
 class LearnedLayers(nn.Module):
@@ -18,20 +19,23 @@ class LearnedLayers(nn.Module):
     G = sigmoid(W [z; h] + b), shared by all layers and 1/2 at the start. The paper's equations
     could not be verified: this form is ours.
 
-    teacher_width  D of the teacher's hidden states
     frozen_after   share of the stage after which the gates stand still and the targets are
                    constants: gates that went on could make targets ever easier to meet
     """
 
-    def __init__(self, *, teacher_width: int, frozen_after: float) -> None:
+    weight: nn.Parameter | None
+
+    def __init__(self, *, frozen_after: float) -> None:
         super().__init__()
-        if teacher_width < 1:
-            raise ValueError(f"teacher_width = {teacher_width}: a learned layer_map needs it")
         if not 0 <= frozen_after <= 1:
             raise ValueError(f"frozen_after = {frozen_after}: must be a share, 0 to 1")
         self.frozen_after = float(frozen_after)
-        self.weight = nn.Parameter(torch.zeros(2 * teacher_width))
+        self.register_parameter("weight", None)
         self.bias = nn.Parameter(torch.zeros(()))
+
+    def meet(self, teacher: Trace) -> None:
+        """Make gates for a teacher of this width."""
+        self.weight = nn.Parameter(torch.zeros(2 * teacher.width))
 
     def forward(
         self, layers: Sequence[Tensor], student_depth: int, progress: float
@@ -40,21 +44,21 @@ class LearnedLayers(nn.Module):
 
         Raises ValueError where the teacher has fewer blocks, or another width.
         """
-        if student_depth > len(layers) or 2 * layers[0].shape[-1] != len(self.weight):
+        known = 0 if self.weight is None else len(self.weight) // 2
+        if self.weight is None or student_depth > len(layers) or layers[0].shape[-1] != known:
             raise ValueError(
-                f"layer_map = 'learned' for {student_depth} student blocks and teacher_width = "
-                f"{len(self.weight) // 2}: the teacher has {len(layers)} blocks of width "
-                f"{layers[0].shape[-1]}"
+                f"layer_map = 'learned' for {student_depth} student blocks and a teacher of width "
+                f"{known}: the teacher has {len(layers)} blocks of width {layers[0].shape[-1]}"
             )
         ends = [g for _, g in uniform_pairs(student_depth, len(layers))]
         starts = [0, *ends[:-1]]
-        targets = [self._blend(layers[a:b]) for a, b in zip(starts, ends, strict=True)]
+        targets = [self._blend(layers[a:b], self.weight) for a, b in zip(starts, ends, strict=True)]
         frozen = progress >= self.frozen_after
         return [z.detach() for z in targets] if frozen else targets
 
-    def _blend(self, layers: Sequence[Tensor]) -> Tensor:
+    def _blend(self, layers: Sequence[Tensor], weight: Tensor) -> Tensor:
         z_nD = layers[0]
         for h_nD in layers[1:]:
-            score_n = (torch.cat([z_nD, h_nD], dim=-1) * self.weight).sum(-1) + self.bias
+            score_n = (torch.cat([z_nD, h_nD], dim=-1) * weight).sum(-1) + self.bias
             z_nD = torch.lerp(h_nD, z_nD, score_n.sigmoid()[:, None])
         return z_nD

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asnn_goose.losses.features import at_positions, check_rope_theta, choose_layer
+from asnn_goose.losses.features import at_positions, choose_layer, documents_of
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.ops.attention import causal_log_attention
 from asnn_goose.trace import Batch, Trace
@@ -31,8 +31,6 @@ class MiniLM(TraceLoss):
     student_layer, teacher_layer   blocks, counted from 0, or from the end where negative
     relation_heads  for version 2: heads to cut the joined vectors into; 0 leaves both models' own,
                     which then must be equally many, as they must in version 1
-    rope_theta      the teacher's rotary base: a Trace holds its q and k before positions, so that
-                    with 0 the q-k relation is its attention without them
     """
 
     needs = frozenset({"queries", "keys", "values"})
@@ -44,7 +42,6 @@ class MiniLM(TraceLoss):
         student_layer: int = -1,
         teacher_layer: int = -1,
         relation_heads: int = 0,
-        rope_theta: float = 0.0,
     ) -> None:
         super().__init__()
         if version not in RELATIONS:
@@ -53,29 +50,31 @@ class MiniLM(TraceLoss):
             raise ValueError(f"relation_heads = {relation_heads}: 0, or with version = 2 above 0")
         self.relations, self.relation_heads = RELATIONS[version], relation_heads
         self.student_layer, self.teacher_layer = student_layer, teacher_layer
-        self.rope_theta = check_rope_theta(rope_theta)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32. ValueError where heads or blocks do not fit."""
-        found = self._heads(student, self.student_layer, "student_layer", 0.0)
-        wanted = self._heads(teacher, self.teacher_layer, "teacher_layer", self.rope_theta)
+        found = self._heads(student, self.student_layer, "student_layer")
+        wanted = self._heads(teacher, self.teacher_layer, "teacher_layer")
         if found["values"].shape[2] != wanted["values"].shape[2]:
             raise ValueError(
                 f"the student has {found['values'].shape[2]} heads, the teacher "
                 f"{wanted['values'].shape[2]}: use version = 2 with relation_heads"
             )
+        documents_BT = documents_of(student, teacher)
         values = [
-            _relation_kl(found[x], found[y], wanted[x], wanted[y], batch.mask_BT)
+            _relation_kl(found[x], found[y], wanted[x], wanted[y], batch.mask_BT, documents_BT)
             for x, y in self.relations
         ]
         return torch.stack(values).sum()
 
-    def _heads(self, trace: Trace, layer: int, setting: str, theta: float) -> dict[str, Tensor]:
+    def _heads(self, trace: Trace, layer: int, setting: str) -> dict[str, Tensor]:
         """q, k and v of a block by name, in fp32 and by relation head."""
-        q = at_positions(choose_layer(trace.queries, layer, setting=setting), theta)
-        k = at_positions(choose_layer(trace.keys, layer, setting=setting), theta)
-        v = choose_layer(trace.values, layer, setting=setting).float()
-        return {"queries": self._cut(q), "keys": self._cut(k), "values": self._cut(v)}
+        q, k, v = (
+            choose_layer(trace.signal(name), layer, setting=setting)
+            for name in ("queries", "keys", "values")
+        )
+        q, k = at_positions(q, trace.rope_theta), at_positions(k, trace.rope_theta)
+        return {"queries": self._cut(q), "keys": self._cut(k), "values": self._cut(v.float())}
 
     def _cut(self, x_BTHN: Tensor) -> Tensor:
         heads = self.relation_heads
@@ -91,11 +90,16 @@ class MiniLM(TraceLoss):
 
 
 def _relation_kl(
-    student_x: Tensor, student_y: Tensor, teacher_x: Tensor, teacher_y: Tensor, mask_BT: Tensor
+    student_x: Tensor,
+    student_y: Tensor,
+    teacher_x: Tensor,
+    teacher_y: Tensor,
+    mask_BT: Tensor,
+    documents_BT: Tensor | None,
 ) -> Tensor:
     """KL between the relations of x with y (B,T,H,N), mean over heads and tokens that count."""
     with torch.autocast(student_x.device.type, enabled=False):
-        log_q_BHTT = causal_log_attention(student_x, student_y, mask_BT)
-        log_p_BHTT = causal_log_attention(teacher_x, teacher_y, mask_BT)
+        log_q_BHTT = causal_log_attention(student_x, student_y, mask_BT, documents_BT)
+        log_p_BHTT = causal_log_attention(teacher_x, teacher_y, mask_BT, documents_BT)
     kl_BT = (log_p_BHTT.exp() * (log_p_BHTT - log_q_BHTT)).sum(-1).mean(1)
     return kl_BT.where(mask_BT, 0.0).sum() / mask_BT.sum().clamp_min(1)

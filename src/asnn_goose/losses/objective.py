@@ -64,13 +64,32 @@ class Objective(nn.Module):
     def needs(self) -> frozenset[str]:
         """What the student's Trace must hold."""
         vocab = frozenset({"vocab"}) if self._vocab_losses else frozenset()
-        return self._trace_needs() | vocab
+        return vocab.union(*(loss.needs for loss in self.trace_losses.values()))
 
     @property
     def teacher_needs(self) -> frozenset[str]:
         """What the teacher's Trace must hold."""
         looks = any(loss.uses_teacher for loss in self._vocab_losses.values())
-        return self._trace_needs() | (frozenset({"vocab"}) if looks else frozenset())
+        vocab = frozenset({"vocab"}) if looks else frozenset()
+        return vocab.union(*(loss.teacher_needs for loss in self.trace_losses.values()))
+
+    @property
+    def teacher_takes(self) -> frozenset[str]:
+        """Signals that the teacher's Trace is to hold where the teacher has them."""
+        return frozenset().union(*(loss.teacher_takes for loss in self.trace_losses.values()))
+
+    @property
+    def wants_sizes(self) -> bool:
+        """Whether a loss must `meet` both models."""
+        return any(loss.wants_sizes for loss in self.trace_losses.values())
+
+    def meet(self, student: Trace, teacher: Trace) -> None:
+        """Let losses know the sizes of both models, from Traces of no tokens.
+
+        They may make parameters from them, so this comes before the optimiser is made.
+        """
+        for loss in self.trace_losses.values():
+            loss.meet(student, teacher)
 
     @property
     def wants_head(self) -> bool:
@@ -95,7 +114,7 @@ class Objective(nn.Module):
         """Every term, already weighted: differentiate their plain sum."""
         terms = {
             name: self.weights[name] * loss(student, teacher, batch)
-            for name, loss in self._trace_losses.items()
+            for name, loss in self.trace_losses.items()
         }
         vocab = self._vocab_losses
         if vocab:
@@ -103,15 +122,13 @@ class Objective(nn.Module):
         return terms
 
     @property
-    def _trace_losses(self) -> dict[str, TraceLoss]:
+    def trace_losses(self) -> dict[str, TraceLoss]:
+        """The losses that compare Traces, by name."""
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, TraceLoss)}
 
     @property
     def _vocab_losses(self) -> dict[str, VocabLoss]:
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, VocabLoss)}
-
-    def _trace_needs(self) -> frozenset[str]:
-        return frozenset().union(*(loss.needs for loss in self._trace_losses.values()))
 
     def _vocab_terms(
         self, losses: dict[str, VocabLoss], student: Trace, teacher: Trace, batch: Batch

@@ -20,24 +20,28 @@ class PKD(TraceLoss):
     layer_map  "skip" (every k-th of the teacher's layers) or "last", both without the final one;
                "uniform" and pairs are taken too
     beta       500 in the paper's example beside (1 - alpha) CE + alpha KD with alpha = 0.7
-    student_width, teacher_width   where they differ, for a linear projection [not in the paper]
+
+    Where the widths differ, a linear projection is learned [not in the paper].
     """
 
     needs = frozenset({"hidden"})
+    wants_sizes = True
 
     def __init__(
         self,
         *,
         layer_map: Rule = "skip",
         beta: float = 500.0,
-        student_width: int = 0,
-        teacher_width: int = 0,
     ) -> None:
         super().__init__()
         if not beta > 0:
             raise ValueError(f"beta = {beta}: must be above 0")
         self.layers, self.beta = LayerMap(layer_map), float(beta)
-        self.projection = Projection(student_width=student_width, teacher_width=teacher_width)
+        self.projection = Projection()
+
+    def meet(self, student: Trace, teacher: Trace) -> None:
+        """Bridge the widths."""
+        self.projection.meet(student, teacher)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32."""

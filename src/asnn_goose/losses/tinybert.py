@@ -13,8 +13,8 @@ from asnn_goose.losses.distances import mse
 from asnn_goose.losses.features import (
     Projection,
     at_positions,
-    check_rope_theta,
     counted,
+    documents_of,
     layer_pairs,
 )
 from asnn_goose.losses.kinds import TraceLoss
@@ -29,25 +29,25 @@ class TinyBERT(TraceLoss):
     The sum is the paper's: the term grows with depth.
 
     layer_map  a rule or pairs of losses.layer_map; the embedding is always added
-    student_width, teacher_width   D of the hidden states, where they differ
     project    learn W even where the widths are equal, from the identity
     """
 
     needs = frozenset({"hidden"})
+    wants_sizes = True
 
     def __init__(
         self,
         *,
         layer_map: Rule = "uniform",
-        student_width: int = 0,
-        teacher_width: int = 0,
         project: bool = False,
     ) -> None:
         super().__init__()
         self.layers = LayerMap(layer_map, embedding=True)
-        self.projection = Projection(
-            student_width=student_width, teacher_width=teacher_width, project=project
-        )
+        self.projection = Projection(project=project)
+
+    def meet(self, student: Trace, teacher: Trace) -> None:
+        """Bridge the widths."""
+        self.projection.meet(student, teacher)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32."""
@@ -67,36 +67,33 @@ class TinyBERTAttention(TraceLoss):
     tokens that count (the paper's also over the hidden pairs, which are 0).
 
     layer_map   a rule or pairs of losses.layer_map; blocks count from 1
-    rope_theta  the teacher's rotary base: a Trace holds its q and k before positions; 0 leaves
-                them so
     """
 
     needs = frozenset({"queries", "keys"})
 
-    def __init__(self, *, layer_map: Rule = "uniform", rope_theta: float = 0.0) -> None:
+    def __init__(self, *, layer_map: Rule = "uniform") -> None:
         super().__init__()
         self.layers = LayerMap(layer_map)
-        self.rope_theta = check_rope_theta(rope_theta)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32. ValueError where the numbers of heads differ."""
-        depths = len(student.queries), len(teacher.queries)
+        depths = len(student.signal("queries")), len(teacher.signal("queries"))
         pairs = self.layers.pairs(*depths)
         if any(0 in pair for pair in pairs):
             raise ValueError("layer_map has the embedding, 0: attention scores begin with block 1")
         mask_BT = batch.mask_BT
-        used_BTT = (causal_pairs(mask_BT) & mask_BT[:, None, :, None]).squeeze(1)
+        pairs_B1TT = causal_pairs(mask_BT, documents_of(student, teacher))
+        used_BTT = (pairs_B1TT & mask_BT[:, None, :, None]).squeeze(1)
         values = [
-            _score_error(
-                _scores(student, j - 1, 0.0), _scores(teacher, g - 1, self.rope_theta), used_BTT
-            )
+            _score_error(_scores(student, j - 1), _scores(teacher, g - 1), used_BTT)
             for j, g in pairs
         ]
         return torch.stack(values).sum()
 
 
-def _scores(trace: Trace, block: int, theta: float) -> Tensor:
-    q_BTHN, k_BTHN = trace.queries[block], trace.keys[block]
+def _scores(trace: Trace, block: int) -> Tensor:
+    q_BTHN, k_BTHN = trace.signal("queries")[block], trace.signal("keys")[block]
+    theta = trace.rope_theta
     with torch.autocast(q_BTHN.device.type, enabled=False):
         return causal_scores(at_positions(q_BTHN, theta), at_positions(k_BTHN, theta))
 

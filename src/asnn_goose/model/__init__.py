@@ -5,7 +5,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from asnn_goose.model.convert import DEFAULT_VARIANT, VARIANTS, convert, student_config
 from asnn_goose.model.goose.cache import GooseCache
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.teacher import Teacher, TeacherError, load_teacher
 
 AutoConfig.register(GooseConfig.model_type, GooseConfig, exist_ok=True)

@@ -6,18 +6,17 @@ stand assistants, each of which teaches the next one.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.loading import load_weights, load_words
 from asnn_goose.model.teacher import TeacherError
-from asnn_goose.trace import Trace
+from asnn_goose.places import is_student, student_place
+from asnn_goose.trace import Trace, Window
 
 
 class Assistant:
@@ -35,24 +34,25 @@ class Assistant:
         """The blocks, first to last."""
         return cast(torch.nn.ModuleList, self.model.blocks)
 
+    @property
+    def outline(self) -> Trace:
+        """A Trace of no tokens: the sizes that losses must know before the first one."""
+        outline: Trace = self.model.outline
+        return outline
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the signals that it gives to losses."""
+        signals: frozenset[str] = self.model.signals
+        return signals
+
     @torch.no_grad()
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names, as the student's own `trace` does."""
-        trace: Trace = self.model.trace(tokens_BT, needs, documents_BT=documents_BT)
+        trace: Trace = self.model.trace(tokens_BT, needs, window=window)
         return trace
-
-
-def is_student(name_or_path: str) -> bool:
-    """Whether the name leads to a finished run or to the folder of a student."""
-    try:
-        config = json.loads(
-            (student_place(name_or_path) / "config.json").read_text(encoding="utf-8")
-        )
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("model_type") == GooseConfig.model_type
 
 
 def load_student(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> GooseForCausalLM:
@@ -62,23 +62,16 @@ def load_student(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Go
         raise TeacherError(
             f"{name_or_path} is no student: give a finished run or its model/ folder"
         )
-    try:
-        return GooseForCausalLM.from_pretrained(folder, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise TeacherError(f"the student in {folder} cannot be loaded: {error}") from error
+    return cast(
+        GooseForCausalLM, load_weights(GooseForCausalLM, folder, name=name_or_path, dtype=dtype)
+    )
 
 
 def load_assistant(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Assistant:
     """A student as a teacher. Raises TeacherError where there is none."""
     model = load_student(name_or_path, dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(student_place(name_or_path))
+    tokenizer = load_words(student_place(name_or_path), name=name_or_path)
     return Assistant(model, tokenizer, name=name_or_path)
-
-
-def student_place(name_or_path: str) -> Path:
-    """Where the weights of a run's student, or of a student's own folder, would be."""
-    folder = Path(name_or_path).expanduser()
-    return folder / "model" if (folder / "recipe.toml").is_file() else folder
 
 
 @torch.no_grad()

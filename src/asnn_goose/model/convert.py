@@ -6,16 +6,16 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedConfig
+from torch import Tensor, nn
 
-from asnn_goose.model.families import Linear, TeacherError, head_size, linear
+from asnn_goose.model.families import Linear, TeacherError, linear, rope_base, rope_settings
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
+from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise_vectors
-from asnn_goose.model.mixers.rwkv7.mixer import RWKV7Mixer
-from asnn_goose.model.parts.config import GooseConfig
-from asnn_goose.model.parts.projection import Projection
-from asnn_goose.model.teacher import Teacher
+from asnn_goose.model.parts.attention import Attention
+from asnn_goose.model.starts.look_back import looks_back
+from asnn_goose.model.teacher import Teacher, head_size
+from asnn_goose.names import hint, lookup
 
 VARIANTS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     {
@@ -30,12 +30,6 @@ and our own, "goose"."""
 
 DEFAULT_VARIANT = "radlads"
 """What a token of training buys most with, of these (docs/results.md)."""
-
-NORM_START = 0.05
-"""Group-norm weight of a converted mixer: attention outputs are small averages of values."""
-
-VALUE_MIX_START = -4.0
-"""Bias that starts the mixing of first-block values at under 2 %."""
 
 INHERITED = (
     "vocab_size",
@@ -59,19 +53,31 @@ def student_config(
 
     `variant` is a row of VARIANTS; `overrides` are fields of GooseConfig and win over it. A
     variant rotates r and k only where the teacher rotates q and k. Raises ValueError for an
-    unknown variant or field, or a precision that does not fit.
+    unknown variant or field, a precision that does not fit, or rotations that the student cannot
+    follow.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant = {variant!r}: choose one of {', '.join(sorted(VARIANTS))}")
-    unknown = sorted(set(overrides) - set(GooseConfig.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"{unknown[0]} is no setting of GooseConfig")
-    settings = {**_shape(teacher), **_parts(teacher), **_tokens(teacher), **VARIANTS[variant]}
+    chosen = lookup(VARIANTS, variant, setting="variant")
+    known = GooseConfig.__dataclass_fields__
+    for unknown in sorted(set(overrides) - set(known)):
+        raise ValueError(f"{unknown} is no setting of GooseConfig: {hint(unknown, sorted(known))}")
+    settings = {**_shape(teacher), **_parts(teacher), **_tokens(teacher), **chosen}
     if teacher.positions is not None:
         settings["rope"] = False
     config = GooseConfig(**{**settings, **overrides})
     config.check_precision()
+    if config.rope and teacher.positions is None:
+        _check_rotation(teacher)
     return config
+
+
+def _check_rotation(teacher: Teacher) -> None:
+    """Raise ValueError where a student would inherit rotations that are not the teacher's."""
+    try:
+        rope_base(teacher.config, name=teacher.name)
+    except TeacherError as error:
+        raise ValueError(
+            f"rope = true: {error}; convert it with rope = false, or as variant = 'goose'"
+        ) from error
 
 
 def _shape(teacher: Teacher) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def _parts(teacher: Teacher) -> dict[str, Any]:
         "qkv_bias": linear(attention, family.queries).bias_O is not None,
         "output_bias": linear(attention, family.output).bias_O is not None,
         "mlp_bias": _mlp_matrix(teacher, "up").bias_O is not None,
-        "rope_theta": _rope_theta(source),
+        "rope_theta": float(rope_settings(source).get("rope_theta", 10000.0)),
     }
 
 
@@ -119,20 +125,15 @@ def _mlp_matrix(teacher: Teacher, name: str, layer: int = 0) -> Linear:
     return linear(teacher.mlp(layer), teacher.family.mlp[name])
 
 
-def _rope_theta(source: PreTrainedConfig) -> float:
-    return float((getattr(source, "rope_parameters", None) or {}).get("rope_theta", 10000.0))
-
-
 @torch.no_grad()
 def convert(
     teacher: Teacher, *, variant: str = DEFAULT_VARIANT, **overrides: Any
 ) -> GooseForCausalLM:
-    """A dense RWKV-7 student of `teacher`: same shape, weights inherited, mixers near neutral.
+    """A dense student of `teacher`: same shape, weights inherited, mixers near neutral.
 
-    q, k, v, o become r, k, v and the output projection (key-value heads repeated, k scaled by
-    1/sqrt(head size), in the norm of k where there is one); embedding, learned positions, head,
-    norms and MLPs are copied. Token shift starts at zero, gates at one. The result needs the
-    align stage before it speaks. Raises ValueError for a student of another shape.
+    Mixers take over the attention, key-value heads repeated, as they say themselves; embedding,
+    learned positions, head, norms and MLPs are copied. The result needs the align stage before it
+    speaks. Raises ValueError for a student of another shape.
     """
     config = student_config(teacher, variant=variant, **overrides)
     _check_inherited(config, teacher)
@@ -142,14 +143,15 @@ def convert(
     if teacher.positions is not None and student.positions is not None:
         student.positions.weight.copy_(teacher.positions.weight)
     student.final_norm.load_state_dict(teacher.final_norm.state_dict())
+    back_LH = looks_back(teacher) if config.value_shift else None
     for index, block in enumerate(student.blocks):
         source = teacher.layers[index]
         block.mixer_norm.load_state_dict(getattr(source, teacher.family.mixer_norm).state_dict())
         block.mlp_norm.load_state_dict(getattr(source, teacher.family.mlp_norm).state_dict())
-        for name in teacher.family.mlp:
-            _copy_linear(getattr(block.mlp, name), _mlp_matrix(teacher, name, index))
-        _inherit_attention(block.mixer, teacher, index)
-        _start_neutral(block.mixer)
+        names = teacher.family.mlp
+        block.mlp.inherit({name: _mlp_matrix(teacher, name, index) for name in names})
+        back_H = None if back_LH is None else back_LH[index]
+        block.mixer.inherit(_attention(teacher, index, looks_back_H=back_H))
     student.train(False)
     return student
 
@@ -171,33 +173,27 @@ def _bare_student(config: GooseConfig) -> GooseForCausalLM:
     return student
 
 
-def _inherit_attention(mixer: RWKV7Mixer, teacher: Teacher, layer: int) -> None:
+def _attention(teacher: Teacher, layer: int, *, looks_back_H: Tensor | None) -> Attention:
     attention, family = teacher.attention(layer), teacher.family
-    size, heads = mixer.head_size, mixer.heads
-    scale = cast(float, attention.scaling)  # 1/sqrt(size), which a recurrence must find in k
-    in_projection = 1.0 if family.key_norm else scale  # a norm would undo it
+    size, heads = head_size(teacher.config), teacher.config.num_attention_heads
     queries, keys, values = (
         linear(attention, rows) for rows in (family.queries, family.keys, family.values)
     )
-    _copy_linear(mixer.receptance, queries)
-    _copy_linear(mixer.key, _repeat_heads(keys, heads, size), scale=in_projection)
-    _copy_linear(mixer.value, _repeat_heads(values, heads, size))
-    _copy_linear(mixer.output, linear(attention, family.output))
-    if family.key_norm and mixer.query_norm is not None and mixer.key_norm is not None:
-        mixer.query_norm.load_state_dict(getattr(attention, family.query_norm).state_dict())
-        mixer.key_norm.load_state_dict(getattr(attention, family.key_norm).state_dict())
-        mixer.key_norm.weight.mul_(scale)
+    return Attention(
+        queries=queries,
+        keys=_repeat_heads(keys, heads, size),
+        values=_repeat_heads(values, heads, size),
+        output=linear(attention, family.output),
+        scaling=cast(float, attention.scaling),
+        query_norm=_norm_state(attention, family.query_norm),
+        key_norm=_norm_state(attention, family.key_norm),
+        looks_back_H=looks_back_H,
+    )
 
 
-def _copy_linear(ours: Projection, theirs: Linear, *, scale: float = 1.0) -> None:
-    """Copy weight and bias, times `scale`; a bias that the teacher lacks stays at zero.
-
-    A matrix whose precision says `rotate` gets its weights in the rotated basis.
-    """
-    ours.weight.copy_(theirs.weight_OK).mul_(scale)
-    if ours.bias is not None and theirs.bias_O is not None:
-        ours.bias.copy_(theirs.bias_O).mul_(scale)
-    ours.into_basis_()
+def _norm_state(attention: nn.Module, name: str) -> dict[str, Tensor]:
+    """State of a norm of single heads; empty in families without."""
+    return dict(getattr(attention, name).state_dict()) if name else {}
 
 
 def _repeat_heads(rows: Linear, heads: int, size: int) -> Linear:
@@ -211,22 +207,3 @@ def _repeat_heads(rows: Linear, heads: int, size: int) -> Linear:
 
     bias_O = None if rows.bias_O is None else repeated(rows.bias_O)
     return Linear(repeated(rows.weight_OK), bias_O)
-
-
-def _start_neutral(mixer: RWKV7Mixer) -> None:
-    """Parts that the teacher lacks start without effect but not symmetric."""
-    if mixer.shift is not None:
-        mixer.shift.mix.zero_()
-    if mixer.removal is not None:
-        mixer.removal.fill_(1.0)
-    if mixer.bonus is not None:
-        mixer.bonus.zero_()
-    if mixer.norm is not None:
-        mixer.norm.weight.fill_(NORM_START)
-    if mixer.value_mix is not None and mixer.value_mix.bias is not None:
-        mixer.value_mix.bias.fill_(VALUE_MIX_START)
-    if mixer.gate is not None:
-        up = mixer.gate.up
-        up.sub_(up.mean(0))  # sigma(0) = 1/2 everywhere: zero column sums add nothing
-        if mixer.gate_kind == "sigmoid":
-            up.add_(2.0 / up.shape[0])

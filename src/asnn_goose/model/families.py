@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
@@ -119,6 +119,27 @@ def head_size(config: PreTrainedConfig) -> int:
     """Channels per attention head."""
     explicit = getattr(config, "head_dim", None)
     return int(explicit or config.hidden_size // config.num_attention_heads)
+
+
+def rope_settings(config: PreTrainedConfig) -> dict[str, Any]:
+    """What the configuration says of rotary positions; empty where it says nothing."""
+    return dict(getattr(config, "rope_parameters", None) or {})
+
+
+def rope_base(config: PreTrainedConfig, *, name: str) -> float:
+    """The base of plain rotary positions over whole heads.
+
+    Raises TeacherError for another kind: its angles are not those of a base alone, and to take
+    them for such would give every long-range pair a wrong angle.
+    """
+    settings = rope_settings(config)
+    kind, share = settings.get("rope_type", "default"), settings.get("partial_rotary_factor", 1.0)
+    if kind != "default" or share != 1.0:
+        what = f"rope_type = {kind!r}" if kind != "default" else f"partial_rotary_factor = {share}"
+        raise TeacherError(
+            f"teacher {name!r} has {what}; only plain rotary positions can be followed"
+        )
+    return float(settings.get("rope_theta", 10000.0))
 
 
 def linear(owner: nn.Module, rows: Rows) -> Linear:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from gguf import GGUFReader
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from asnn_goose.model.families import FAMILIES, Family, Rows, TeacherError, family_of, head_size
+from asnn_goose.model.capture import Keep, first, keep_input, keep_output
+from asnn_goose.model.families import (
+    FAMILIES,
+    Family,
+    Rows,
+    TeacherError,
+    family_of,
+    head_size,
+    rope_base,
+)
+from asnn_goose.model.gguf_file import dequantised
+from asnn_goose.model.loading import load_weights, load_words, readable
 from asnn_goose.model.parts.documents import document_mask, document_positions
-from asnn_goose.sources import cache_dir, new_folder, teacher_folder
-from asnn_goose.trace import NEEDS, Trace
+from asnn_goose.sources import teacher_folder
+from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
 
 __all__ = [
     "FAMILIES",
@@ -36,9 +47,6 @@ __all__ = [
     "load_teacher",
     "real_words",
 ]
-
-Keep = Callable[[Any], Tensor]
-"""What is kept of a module's output."""
 
 
 class Teacher:
@@ -96,38 +104,63 @@ class Teacher:
 
     @torch.no_grad()
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS).
 
         keys and values are repeated to the full number of heads; queries and keys are taken
-        after their norms, if any, and before rotary positions. The head is multiplied only when
-        the Trace is asked for logits, and has `words` rows. Raises TeacherError for more tokens
-        than there are learned positions. With `documents_BT` no token sees another document, and
-        positions start again with every one.
+        after their norms, if any, and before rotary positions, of which the Trace has the base.
+        The head is multiplied only when the Trace is asked for logits, and has `words` rows. With
+        documents in the `window` no token sees another one, and positions start again with every
+        one. Raises TeacherError for more tokens than there are learned positions, and for queries
+        or keys of a teacher whose rotations have more than a base.
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
         self._check_length(tokens_BT.shape[1])
+        window = window or Window()
+        turned = bool(needs & {"queries", "keys"}) and self.positions is None
+        theta = rope_base(self.config, name=self.name) if turned else 0.0
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(documents_BT)
+                input_ids=tokens_BT, use_cache=False, **self._apart(window.documents_BT)
             ).last_hidden_state
-        fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
+        found = {name: tuple(tensors) for name, tensors in kept.items()}
+        fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
+        fields["signals"] = {name: found[name] for name in found.keys() & ATTENTION}
         if "vocab" in needs:
             fields |= {"head_VD": self._head_VD(), "final_norm": self.final_norm}
             fields["final_BTD"] = final_BTD
-        return Trace(**fields)
+        return replace(self.outline, window=window, rope_theta=theta, **fields)
 
-    def _apart(self, documents_BT: Tensor | None) -> dict[str, Tensor]:
+    @property
+    def outline(self) -> Trace:
+        """A Trace of no tokens: the sizes that losses must know before the first one."""
+        return Trace(width=self.config.hidden_size, head_size=head_size(self.config))
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the signals that it gives to losses."""
+        return ATTENTION
+
+    def _apart(self, documents_BT: Tensor | None) -> dict[str, Any]:
         """Arguments of the model that keep documents apart; none for None."""
         if documents_BT is None:
             return {}
         return {
-            "attention_mask": document_mask(documents_BT, dtype=self.model.dtype),
+            "attention_mask": self._mask(documents_BT),
             "position_ids": document_positions(documents_BT),
         }
+
+    def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
+        """A mask for all layers, or by kind of layer where the model mixes them."""
+        mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
+        reach: int | None = getattr(self.config, "sliding_window", None)
+        kinds = getattr(self.config, "layer_types", None)
+        if kinds is None:
+            return mask(reach=reach)
+        return {"full_attention": mask(), "sliding_attention": mask(reach=reach)}
 
     def _check_length(self, length: int) -> None:
         if self.positions is not None and length > self.positions.num_embeddings:
@@ -145,11 +178,11 @@ class Teacher:
         """Hooks that append to the lists in `kept` while the model runs."""
         handles = []
         if "hidden" in kept:
-            handles.append(self.layers[0].register_forward_pre_hook(_keep_input(kept["hidden"])))
+            handles.append(self.layers[0].register_forward_pre_hook(keep_input(kept["hidden"])))
         for index in range(len(self.layers)):
             for name, (module, keep) in self._sites(index).items():
                 if name in kept:
-                    handles.append(module.register_forward_hook(_keep_output(kept[name], keep)))
+                    handles.append(module.register_forward_hook(keep_output(kept[name], keep)))
         try:
             yield
         finally:
@@ -160,10 +193,10 @@ class Teacher:
         """Modules of one block whose outputs a Trace keeps, and what is kept of them."""
         layer, attention, family = self.layers[index], self.attention(index), self.family
         sites: dict[str, tuple[nn.Module, Keep]] = {
-            "hidden": (layer, _first),
-            "mixer_in": (getattr(layer, family.mixer_norm), _first),
-            "mixer_out": (attention, _first),
-            "mlp_out": (self.mlp(index), _first),
+            "hidden": (layer, first),
+            "mixer_in": (getattr(layer, family.mixer_norm), first),
+            "mixer_out": (attention, first),
+            "mlp_out": (self.mlp(index), first),
         }
         for name, rows, norm in (
             ("queries", family.queries, family.query_norm),
@@ -172,6 +205,10 @@ class Teacher:
         ):
             module = getattr(attention, norm or rows.module)
             sites[name] = (module, self._by_head(Rows(norm) if norm else rows))
+        own, usual = cast(float, attention.scaling), head_size(self.config) ** -0.5
+        if not math.isclose(own, usual):  # as GPT-2 may have it
+            module, keep = sites["keys"]
+            sites["keys"] = (module, lambda output: keep(output) * (own / usual))
         return sites
 
     def _by_head(self, rows: Rows) -> Keep:
@@ -184,25 +221,6 @@ class Teacher:
             return x_BTHN.repeat_interleave(heads // x_BTHN.shape[2], dim=2)
 
         return keep
-
-
-def _first(output: Any) -> Tensor:
-    tensor: Tensor = output[0] if isinstance(output, tuple) else output
-    return tensor
-
-
-def _keep_output(kept: list[Tensor], keep: Keep) -> Any:
-    def hook(module: nn.Module, args: Any, output: Any) -> None:
-        kept.append(keep(output))
-
-    return hook
-
-
-def _keep_input(kept: list[Tensor]) -> Any:
-    def hook(module: nn.Module, args: Any) -> None:
-        kept.append(args[0])
-
-    return hook
 
 
 def real_words(teacher: Teacher) -> int:
@@ -225,59 +243,14 @@ def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Te
     or sources.SourceError.
     """
     folder = teacher_folder(name_or_path)
-    try:
-        if gguf := gguf_option(folder):
-            folder = _dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
-        family_of(AutoConfig.from_pretrained(folder), name=name_or_path)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    except (OSError, KeyError) as error:
-        raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
+    if gguf := gguf_option(folder):
+        folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
+    with readable(name_or_path, folder):
+        config = AutoConfig.from_pretrained(folder)
+    family_of(config, name=name_or_path)
+    tokenizer = load_words(folder, name=name_or_path)
+    model = load_weights(AutoModelForCausalLM, folder, name=name_or_path, dtype=dtype)
     return Teacher(model, tokenizer, name=name_or_path)
-
-
-def _dequantised(file: Path, *, name: str) -> Path:
-    """The model in a GGUF file as an fp32 `save_pretrained` folder in the cache.
-
-    Reading a GGUF takes some 15 seconds every time, reading the folder under one.
-    """
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    kept = cache_dir() / "dequantised" / f"{file.stem}-{digest}"
-    if not kept.is_dir():
-        gguf: dict[str, Any] = {"gguf_file": file.name}
-        config = _gguf_config(file, name=name)
-        model = AutoModelForCausalLM.from_pretrained(
-            file.parent, config=config, dtype=torch.float32, **gguf
-        )
-        del model.config.quantization_config, model.hf_quantizer  # it is not quantised any more
-        with new_folder(kept) as folder:
-            model.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(file.parent, **gguf).save_pretrained(folder)
-    return kept
-
-
-_GGUF_FIELDS: dict[str, dict[str, str]] = {
-    "qwen3": {"attention.key_length": "head_dim"},
-    "gpt2": {"context_length": "n_positions", "feed_forward_length": "n_inner"},
-}
-"""Sizes that a GGUF states and Transformers leaves at the family's default."""
-
-
-def _gguf_config(file: Path, *, name: str) -> PreTrainedConfig:
-    """Configuration of the model in a GGUF. Raises TeacherError for an unsupported family."""
-    try:
-        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
-    except ValueError as error:
-        supported = ", ".join(sorted(FAMILIES))
-        raise TeacherError(f"teacher {name!r}: {error} Supported: {supported}") from error
-    family_of(config, name=name)
-    if extra := _GGUF_FIELDS.get(config.model_type, {}):
-        fields = GGUFReader(file).fields
-        for key, setting in extra.items():
-            if stated := fields.get(f"{config.model_type}.{key}"):
-                setattr(config, setting, int(stated.contents()))
-    return cast(PreTrainedConfig, config)
 
 
 def gguf_option(folder: str | Path) -> dict[str, str]:

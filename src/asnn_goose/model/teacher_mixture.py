@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.teacher import TeacherError
-from asnn_goose.trace import Trace
+from asnn_goose.names import hint
+from asnn_goose.trace import Trace, Window
 
 WEIGHTS = ("uniform", "per_token", "selected")
 ROWS = 256
@@ -27,7 +28,7 @@ class MixedTeacher(Protocol):
     tokenizer: PreTrainedTokenizerBase | None
 
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names."""
 
@@ -100,9 +101,9 @@ class TeacherMixture:
 
     @torch.no_grad()
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
-        """Run every teacher on tokens (B,T), anew in each document where they are given.
+        """Run every teacher on tokens (B,T), anew in each document that the window has.
 
         Raises ValueError where more than 'vocab' is needed, TeacherError where heads differ.
         """
@@ -111,9 +112,7 @@ class TeacherMixture:
                 f"needs {', '.join(beyond)}: several teachers give only 'vocab', for their insides "
                 "cannot be mixed"
             )
-        passes = tuple(
-            teacher.trace(tokens_BT, needs, documents_BT=documents_BT) for teacher in self.teachers
-        )
+        passes = tuple(teacher.trace(tokens_BT, needs, window=window) for teacher in self.teachers)
         if not needs:
             return Trace()
         self._check_heads(passes)
@@ -160,7 +159,7 @@ def _check_tokenizers(one: MixedTeacher, other: MixedTeacher) -> None:
 def _log_weights(weights: str | Sequence[float], teachers: int) -> Tensor:
     if isinstance(weights, str):
         if weights not in WEIGHTS:
-            raise ValueError(f"weights = {weights!r}: choose one of {', '.join(WEIGHTS)} or a list")
+            raise ValueError(f"weights = {weights!r}: {hint(weights, WEIGHTS)}, or give a list")
         return torch.full((teachers,), -math.log(teachers))
     if len(weights) != teachers:
         raise ValueError(f"weights = {list(weights)}: give one for each of {teachers} teachers")

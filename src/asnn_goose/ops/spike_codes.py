@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from asnn_goose.names import lookup
+
 MAX_STEPS = {"rate": 8, "radix2": 6, "radix3": 4}
 """The codes, and how many steps each may take."""
 
@@ -27,10 +29,9 @@ def step_weights(code: str, steps: int) -> tuple[int, ...]:
 
     Raises ValueError for an unknown code, or more steps than MAX_STEPS allows.
     """
-    if code not in MAX_STEPS:
-        raise ValueError(f"code = {code!r}: choose one of {', '.join(MAX_STEPS)}")
-    if not 1 <= steps <= MAX_STEPS[code]:
-        raise ValueError(f"steps = {steps}: {code} takes 1 to {MAX_STEPS[code]}")
+    most = lookup(MAX_STEPS, code, setting="code")
+    if not 1 <= steps <= most:
+        raise ValueError(f"steps = {steps}: {code} takes 1 to {most}")
     base = {"rate": 1, "radix2": 2, "radix3": 3}[code]
     return tuple(base**step for step in range(steps))
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asnn_goose.names import lookup
+
 Surrogate = Callable[[Tensor], Tensor]
 
 
@@ -59,9 +61,7 @@ def surrogate(name: str, shape: float | Tensor | None = None) -> Surrogate:
 
     Raises ValueError for an unknown name, a shape that is not above 0, or one where none is taken.
     """
-    if name not in SURROGATES:
-        raise ValueError(f"surrogate = {name!r}: choose one of {', '.join(SURROGATES)}")
-    function = SURROGATES[name]
+    function = lookup(SURROGATES, name, setting="surrogate")
     if shape is None:
         return function
     if name == "straight_through":

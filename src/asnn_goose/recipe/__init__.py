@@ -1,4 +1,8 @@
-"""Recipes: TOML in, objects out. The only place where a name becomes an object."""
+"""Recipes: the only place where a name becomes an object.
+
+In comes TOML; out go the objects of a run, or an error that names place, value and what is right.
+Nothing is trained here, and no key is accepted that changes nothing.
+"""
 
 from asnn_goose.recipe.build import build_run
 from asnn_goose.recipe.errors import RecipeError

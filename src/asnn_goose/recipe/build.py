@@ -11,6 +11,7 @@ from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.data.shards import Shard, shard
+from asnn_goose.data.training_texts import training_shards
 from asnn_goose.model import (
     GooseConfig,
     GooseForCausalLM,
@@ -18,14 +19,10 @@ from asnn_goose.model import (
     convert,
     student_config,
 )
-from asnn_goose.model.assistant import (
-    Assistant,
-    continued,
-    load_student,
-    student_place,
-)
+from asnn_goose.model.assistant import Assistant, continued, load_student
+from asnn_goose.places import student_place
 from asnn_goose.recipe.errors import RecipeError
-from asnn_goose.recipe.fit import check_student
+from asnn_goose.recipe.fit import check_student, repeated_pools
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
@@ -55,6 +52,8 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
         shards, held_out = _texts(recipe, tokenizer, tell)
+    for warning in repeated_pools(recipe):
+        tell(warning)
     planner = StagePlanner(
         recipe=recipe,
         student=student,
@@ -70,7 +69,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
             for index in range(len(recipe.stage))
             for plan in planner.plans(index, stage_teacher(recipe, index, teachers))
         ),
-        settings=_settings(recipe),
+        settings=run_settings(recipe),
         identity=identity(recipe, shards),
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
@@ -143,12 +142,17 @@ def _texts(
     recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
 ) -> tuple[list[Shard], list[Shard]]:
     """Shards to train on, and those held out where a stage ends by validation."""
-    shards = []
-    for name in recipe.data.train:
-        tell(f"reading {name}")
-        shards.append(shard(name, "train", tokenizer))
+    data = recipe.data
+    shards = training_shards(
+        data.train,
+        tokenizer,
+        against=data.out_of_domain if data.decontaminate is None else data.decontaminate,
+        # What nobody asked for must not keep a run from its own texts.
+        required=data.decontaminate is not None,
+        tell=tell,
+    )
     validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
-    names = recipe.data.train if validated else ()
+    names = data.train if validated else ()
     return shards, [shard(name, "validation", tokenizer) for name in names]
 
 
@@ -160,6 +164,7 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     return Accelerator(mixed_precision="no", log_with=names, project_dir=".")
 
 
-def _settings(recipe: Recipe) -> RunSettings:
+def run_settings(recipe: Recipe) -> RunSettings:
+    """What holds for every stage of a run."""
     train: TrainTable = recipe.train
     return RunSettings(**train.model_dump(exclude={"checkpointing"}), log_every=recipe.log.every)

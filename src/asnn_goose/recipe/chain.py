@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asnn_goose.model import TeacherError
-from asnn_goose.model.assistant import is_student
 from asnn_goose.model.lookup import check_teacher
+from asnn_goose.places import is_student
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.load import load_recipe
@@ -149,7 +149,7 @@ def _check_exists(where: str, place: str, name: str) -> None:
 def _check_begun(link: Link, earlier: Sequence[Link], *, resume: bool) -> None:
     where = f"{link.file}: {link.folder}"
     if not resume:
-        raise RecipeError(f"{where} is not empty: go on with --resume, or move it away")
+        raise RecipeError(f"{where} is not empty: resume it, or move it away")
     RunFolder(link.folder).check(resume=True)
     _check_settings(link)
     for folder in missing(link, earlier):

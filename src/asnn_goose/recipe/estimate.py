@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
-from asnn_goose.model.parts.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import trainable
 from asnn_goose.recipe.build import student_config_of
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.teachers import load_teachers
+from asnn_goose.shape.student import kept, matrices, products
 
 MATRIX_SHARE = 0.7
 """Share of the speed of bare matrix products that a training step reaches."""
@@ -22,9 +25,9 @@ MATRIX_SHARE = 0.7
 BASE_BYTES = 500_000_000
 """Interpreter, libraries and their buffers."""
 
-SAVED_BY_MIXER, SAVED_BY_MLP, SAVED_BY_BLOCK = 40, 3, 6
-"""Values kept for the backward pass, per token: multiples of the mixer's width, of the MLP's
-inner width, and of the residual width. Counted on the RWKV-7 mixer and the gated MLP."""
+KEPT_BY_BLOCK = 6
+"""Values that a block keeps for the backward pass beside its mixer and its MLP (`shape.kept`), per
+token, in multiples of the residual width."""
 
 LOGIT_COPIES = 6
 """Arrays (chunk, V) that a vocabulary loss holds at one time."""
@@ -94,7 +97,7 @@ def estimate(recipe: Recipe) -> Estimate:
         student = GooseForCausalLM(config)
     dtype = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
     tokens = recipe.stage[0].window * recipe.stage[0].batch
-    speed = matrix_flops(student, tokens=tokens, dtype=dtype)
+    speed = matrix_flops(config.to_dict(), tokens=tokens, dtype=dtype)
     sizes = _Sizes(student, teacher)
     return Estimate(
         teacher=_count(teacher.model),
@@ -116,25 +119,21 @@ class _Sizes:
     """Numbers of values: what is multiplied per token, and what is held."""
 
     def __init__(self, student: GooseForCausalLM, teacher: Teacher | Assistant) -> None:
-        config = student.config
-        matrices = {
-            name: p.numel()
-            for name, p in student.named_parameters()
-            if parameter_group(name) == "matrix"
-        }
+        settings = student.config.to_dict()
+        multiplied, held = products(settings), kept(settings)
         self.student = student
-        self.mixers = sum(n for name, n in matrices.items() if ".mixer." in name)
-        self.blocks = sum(matrices.values())
-        self.head: int = config.vocab_size * config.hidden_size
+        self.mixers = multiplied["mixer"]
+        self.blocks = multiplied["mixer"] + multiplied["mlp"]
+        self.head = multiplied["head"]
         self.teacher_blocks: int = sum(p.numel() for p in teacher.layers.parameters())
         self.teacher_bytes: int = sum(
             p.numel() * p.element_size() for p in teacher.model.parameters()
         )
-        self.layers: int = config.num_hidden_layers
-        self.width: int = config.hidden_size
-        self.vocabulary: int = config.vocab_size
-        self.mixer_values: int = SAVED_BY_MIXER * config.mixer_size
-        self.mlp_values: int = SAVED_BY_MLP * config.intermediate_size + SAVED_BY_BLOCK * self.width
+        self.layers: int = settings["num_hidden_layers"]
+        self.width: int = settings["hidden_size"]
+        self.vocabulary: int = settings["vocab_size"]
+        self.mixer_values = held["mixer"]
+        self.mlp_values = held["mlp"] + KEPT_BY_BLOCK * self.width
 
 
 def _stage(
@@ -158,7 +157,7 @@ def _stage(
 
 def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     """Multiply-adds per token: forward once, backward twice, blocks once more if recomputed."""
-    more = 2 if table.dot or table.project else 0  # a backward pass for each side
+    more = table.rule().extra_passes
     passes = (4 if again else 3) + more
     objective = table.objective()
     teacher = sizes.teacher_blocks if objective.teacher_needs else 0
@@ -173,8 +172,7 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    # Gradients and moments; DOT keeps two sides and one first moment more, projecting one side.
-    training = (6 if table.dot else 4 if table.project else 3) * 4 * trained
+    training = table.rule().copies * 4 * trained
     align = table.kind in ("align", "align_blocks")
     per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
     kept = 2 * sizes.width if align else sizes.width
@@ -186,25 +184,20 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
 
 def _checkpoint(table: StageTable, sizes: _Sizes, *, trained: int) -> int:
     """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
-    moments = 3 if table.dot else 2
-    return 4 * (_count(sizes.student) + moments * trained)
+    return 4 * (_count(sizes.student) + table.rule().moments * trained)
 
 
-def matrix_flops(student: GooseForCausalLM, *, tokens: int, dtype: torch.dtype) -> float:
-    """Speed in flop/s of products of `tokens` rows with the matrices of a block."""
-    shapes = [
-        tuple(p.shape)
-        for name, p in student.blocks[0].named_parameters(prefix="blocks.0")
-        if parameter_group(name) == "matrix"
+def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype) -> float:
+    """Speed in flop/s of products of `tokens` rows with the matrices of a student's block."""
+    pairs = [
+        (torch.randn(tokens, m.columns, dtype=dtype), torch.randn(m.columns, m.rows, dtype=dtype))
+        for m in matrices(settings, 0)
     ]
-    products = [
-        (torch.randn(tokens, i, dtype=dtype), torch.randn(i, o, dtype=dtype)) for o, i in shapes
-    ]
-    flops = sum(2 * a.shape[0] * b.shape[0] * b.shape[1] for a, b in products)
+    flops = sum(2 * a.shape[0] * b.shape[0] * b.shape[1] for a, b in pairs)
     best = float("inf")
     for _ in range(4):  # the first one warms up
         start = time.perf_counter()
-        for a, b in products:
+        for a, b in pairs:
             a @ b
         best = min(best, time.perf_counter() - start)
     return flops / best

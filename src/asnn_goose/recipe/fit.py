@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asnn_goose.model import GooseConfig
-from asnn_goose.model.assistant import student_place
+from asnn_goose.model.parts.precision_table import PrecisionTable
+from asnn_goose.places import student_place
 from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
+
+EPOCHS = 4
+"""How often a curriculum may go over its pool before that deserves a word."""
 
 
 def check_student(recipe: Recipe, config: GooseConfig) -> None:
@@ -18,14 +22,14 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
     Raises RecipeError where a window is longer than the learned positions reach, or a stage
     balances the channels of matrices that are ternary by then.
     """
-    precision = _start_precision(recipe) if _has_planes(config.precision) else None
+    precision = _start_precision(recipe) if PrecisionTable(config.precision).has_planes else None
     for index, stage in enumerate(recipe.stage):
         if config.n_positions and stage.window > config.n_positions:
             raise RecipeError(
                 f"stage.{index}.window = {stage.window}: the student has {config.n_positions} "
                 "learned positions"
             )
-        if stage.balance and _has_planes(precision):
+        if stage.balance and PrecisionTable(precision).has_planes:
             raise RecipeError(
                 f"stage.{index}.balance = {stage.balance}: the student is ternary before this "
                 "stage, and balance would move its codes; balance in the first stage that lowers "
@@ -36,6 +40,19 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
         precision = precision if stage.precision is None else stage.precision
 
 
+def repeated_pools(recipe: Recipe) -> Iterator[str]:
+    """A warning for every curriculum that goes over its windows again and again."""
+    for index, stage in enumerate(recipe.stage):
+        if stage.curriculum is None:
+            continue
+        pool, epochs = stage.curriculum.pool, stage.tokens / stage.curriculum.pool
+        if epochs > EPOCHS:
+            yield (
+                f"stage.{index}.curriculum.pool = {pool}: the stage's {stage.tokens} tokens are "
+                f"{epochs:.0f} times the same windows; raise pool to {stage.tokens // EPOCHS}"
+            )
+
+
 def _start_precision(recipe: Recipe) -> Mapping[str, Any] | None:
     """What the student of `student.start` was saved with, before the recipe changes anything."""
     start = recipe.student.start
@@ -43,7 +60,3 @@ def _start_precision(recipe: Recipe) -> Mapping[str, Any] | None:
         return None
     found: Mapping[str, Any] | None = GooseConfig.from_pretrained(student_place(start)).precision
     return found
-
-
-def _has_planes(precision: Mapping[str, Any] | None) -> bool:
-    return any(place.get("planes") for place in (precision or {}).values())

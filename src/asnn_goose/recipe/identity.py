@@ -35,7 +35,7 @@ def identity(recipe: Recipe, shards: list[Shard]) -> dict[str, str]:
 
 
 def flat(values: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every single value under its dotted place, as `--set` would name it."""
+    """Every single value under its dotted place, as an override would name it."""
     inner: Mapping[str, Any] | None = None
     if isinstance(values, Mapping):
         inner = values

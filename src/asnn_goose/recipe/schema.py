@@ -1,22 +1,18 @@
-"""Tables of a recipe and what may stand in them.
+"""The whole recipe, and what its tables must agree on.
 
 Everything that can be checked without loading a model is checked here.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from asnn_goose.losses import Objective
-from asnn_goose.losses.multi_teacher import MultiTeacher
-from asnn_goose.model.parts.precision import check_words
-from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
-from asnn_goose.recipe.numbers import Count
+from asnn_goose.names import hint
+from asnn_goose.numbers import SEEDS
+from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable
 from asnn_goose.recipe.run_tables import (
     DataTable,
     EvalTable,
@@ -24,171 +20,18 @@ from asnn_goose.recipe.run_tables import (
     StudentTable,
     TeacherTable,
     TrainTable,
-    one_of,
 )
-from asnn_goose.recipe.stage_tables import (
-    CurriculumTable,
-    DotTable,
-    EndTable,
-    Phase,
-    Positive,
-    ProjectTable,
-    Share,
-    Table,
-    WatchTable,
-    check_sides,
-    check_starts,
-)
-from asnn_goose.train.dot import check as check_dot
-from asnn_goose.train.plan import Starts
-from asnn_goose.train.schedule import SHAPES
-from asnn_goose.train.stages import STAGES
+from asnn_goose.recipe.stage_schema import StageTable
+from asnn_goose.recipe.table import Seed, Table
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
-
-
-class StageTable(Table):
-    """One stage: what trains, on which losses, on how many tokens, at which rate."""
-
-    kind: Annotated[str, one_of(STAGES)]
-    name: str = ""
-    teacher: str = ""
-    teachers: tuple[str, ...] = ()
-    mix: Literal["uniform", "per_token", "selected"] | tuple[Positive, ...] = "uniform"
-    precision: dict[str, Any] | None = None
-    balance: Count | None = None
-    balance_strength: Share | None = None
-    calibrate: Count | None = None
-    least_squares: Count | None = None
-    train: str
-    tokens: Count
-    window: Count
-    batch: Count
-    accumulate: Count = 1
-    lr: Positive
-    lr_scale: LrScaleTable = LrScaleTable()
-    warmup: int = Field(default=0, ge=0)
-    schedule: Annotated[str, one_of(SHAPES)] = "cosine"
-    floor: float = Field(default=0.0, ge=0, le=1)
-    losses: tuple[LossTable, ...] = Field(min_length=1)
-    chunk: Count = 256
-    seed: int | None = Field(default=None, ge=0)
-    dot: DotTable | None = None
-    project: ProjectTable | None = None
-    watch: WatchTable | None = None
-    end: EndTable | None = None
-    curriculum: CurriculumTable | None = None
-
-    def phases(self) -> list[tuple[StageTable, float | None]]:
-        """The stages that are trained: itself, or a curriculum's phases with their shares."""
-        if self.curriculum is None:
-            return [(self, None)]
-        return [(self._in_phase(phase), phase.share) for phase in self.curriculum.phases()]
-
-    def _in_phase(self, phase: Phase) -> StageTable:
-        losses = [loss.in_phase(phase) for loss in self.losses]
-        own: dict[str, Any] = {"losses": [loss for loss in losses if loss], "curriculum": None}
-        own["tokens"] = math.ceil(self.tokens * phase.part)
-        return StageTable.model_validate(self.model_dump() | own)
-
-    def starts(self) -> Starts:
-        """What is fitted before the first step."""
-        return Starts(
-            balance=self.balance or 0,
-            balance_strength=self.balance_strength or Starts.balance_strength,
-            calibrate=self.calibrate or 0,
-            least_squares=self.least_squares or 0,
-        )
-
-    def objective(self) -> Objective:
-        """The weighted losses."""
-        return Objective([loss.term() for loss in self.losses], chunk=self.chunk)
-
-    def tokens_per_step(self, processes: int) -> int:
-        """Tokens in an optimiser step of all processes."""
-        return self.window * self.batch * self.accumulate * processes
-
-    def steps(self, processes: int) -> int:
-        """Optimiser steps that use up the tokens; the last one may go over."""
-        return math.ceil(self.tokens / self.tokens_per_step(processes))
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        kind = STAGES[self.kind]
-        if self.precision is not None:
-            check_words(self.precision)
-        check_starts(self.starts(), self.precision)
-        if self.starts().any and (self.teachers or self.kind == "pretrain"):
-            raise ValueError(
-                "balance, calibrate, least_squares: need one teacher's residual stream"
-            )
-        if self.balance_strength is not None and self.balance is None:
-            raise ValueError("balance_strength without balance: say on how many tokens")
-        if self.train not in kind.trains:
-            raise ValueError(
-                f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"
-            )
-        kind.check(self.objective())
-        if self.warmup >= self.steps(1):
-            raise ValueError(
-                f"warmup = {self.warmup}: must be below the {self.steps(1)} steps that "
-                f"{self.tokens} tokens make"
-            )
-        if self.schedule == "constant" and self.floor:
-            raise ValueError(f"floor = {self.floor}: a constant schedule has none")
-        return self
-
-    @model_validator(mode="after")
-    def _several_teachers_mix(self) -> Self:
-        learned = [loss for loss in self.losses if ALL_LOSSES[loss.name] is MultiTeacher]
-        if not self.teachers:
-            if self.mix != "uniform":
-                raise ValueError(f"mix = {self.mix!r}: name the stage's teachers")
-            if learned:
-                raise ValueError("multi_teacher weighs several teachers: name the stage's teachers")
-            return self
-        if self.teacher or len(set(self.teachers)) < max(2, len(self.teachers)):
-            raise ValueError(
-                f"teachers = {list(self.teachers)}: name two different ones or more, and no teacher"
-            )
-        if beyond := sorted(self.objective().teacher_needs - {"vocab"}):
-            raise ValueError(f"teachers: several give logits only, no {', '.join(beyond)}")
-        if isinstance(self.mix, tuple) and len(self.mix) != len(self.teachers):
-            raise ValueError(f"mix = {list(self.mix)}: give one weight to each teacher")
-        for loss in learned:
-            count = (loss.model_extra or {}).get("teachers", 2)
-            if count != len(self.teachers):
-                raise ValueError(
-                    f"multi_teacher.teachers = {count}: {len(self.teachers)} are named"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _sides_are_there(self) -> Self:
-        names, phases = [loss.name for loss in self.losses], self.curriculum is not None
-        check_sides(names, dot=self.dot, project=self.project, phases=phases)
-        return self
-
-    @model_validator(mode="after")
-    def _phases_are_stages(self) -> Self:
-        if self.curriculum is None:
-            return self
-        if self.kind != "distill":
-            raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use distill")
-        for number, phase in enumerate(self.curriculum.phases(), start=1):
-            try:
-                self._in_phase(phase)
-            except ValidationError as error:
-                message = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise ValueError(f"curriculum, phase {number}: {message}") from None
-        return self
 
 
 class Recipe(Table):
     """A whole recipe. Stages without a name or seed of their own get one."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     teacher: tuple[TeacherTable, ...] = Field(min_length=1)
     student: StudentTable = StudentTable()
     data: DataTable = DataTable()
@@ -219,7 +62,7 @@ class Recipe(Table):
     def stage_seed(self, index: int) -> int:
         """Seed of a stage: its own, or one that the recipe's seed gives."""
         own = self.stage[index].seed
-        return 1000 * self.seed + index if own is None else own
+        return (1000 * self.seed + index) % SEEDS if own is None else own
 
     def teacher_numbers(self, index: int) -> tuple[int, ...]:
         """Numbers of the teachers that stage `index` learns from; the first where it names none."""
@@ -234,9 +77,7 @@ class Recipe(Table):
     @model_validator(mode="after")
     def _momenta_fit(self) -> Self:
         for stage in self.stage:
-            if stage.dot is not None:
-                momentum, form = self.train.betas[0], stage.dot.optimiser
-                check_dot(delta=stage.dot.delta, momentum=momentum, form=form)
+            stage.rule().check_momentum(self.train.betas[0])
         return self
 
     @model_validator(mode="after")
@@ -248,6 +89,19 @@ class Recipe(Table):
             for name in (stage.teacher, *stage.teachers):
                 if name and name not in names:
                     raise ValueError(f"stage.{index}.teacher = {name!r}: {hint(name, names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _types_meet(self) -> Self:
+        if self.train.precision == "bf16":
+            return self
+        for index, stage in enumerate(self.stage):
+            for number in self.teacher_numbers(index):
+                if stage.kind.startswith("align") and self.teacher[number].dtype == "bf16":
+                    raise ValueError(
+                        f"teacher.{number}.dtype = 'bf16': {stage.kind} runs the student on its "
+                        "hidden states in fp32; set dtype = 'fp32' or train.precision = 'bf16'"
+                    )
         return self
 
     @model_validator(mode="after")

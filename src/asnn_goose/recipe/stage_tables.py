@@ -1,50 +1,40 @@
-"""Tables of a stage that say how it is taught: DOT, projection, watchman, end, curriculum."""
+"""Tables of a stage that say how it is taught: gradient rules, watchman, end, curriculum."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.numbers import Count
-from asnn_goose.train.dot import DotSettings
+from asnn_goose.data.repeat_kinds import KINDS, SHORTEST
+from asnn_goose.data.repeats import Repeats
+from asnn_goose.model.parts.precision_table import PrecisionTable
+from asnn_goose.names import check_name
+from asnn_goose.recipe.counts import Count
+from asnn_goose.recipe.table import Positive, Share, Table
 from asnn_goose.train.gradient_monitor import WatchSettings
-from asnn_goose.train.gradient_projection import ProjectSettings
+from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
+from asnn_goose.train.rules import RULES
 
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
-
-
-class Table(BaseModel):
-    """A table of a recipe: an unknown key is an error, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Distance = Annotated[int, Field(ge=SHORTEST)]
 
 
-class DotTable(Table):
-    """[stage.dot]: two momenta (train.dot.DotSettings says what each key means)."""
+def _rule_table(settings: type[RuleSettings]) -> type[Table]:
+    """The table of a gradient rule: its keys are the fields of the rule's settings."""
+    types = get_type_hints(settings)
+    keys = {
+        field.name: (types[field.name], ... if field.default is MISSING else field.default)
+        for field in fields(settings)  # type: ignore[arg-type]  # every row is a dataclass
+    }
+    name = f"{settings.name.capitalize()}Table"
+    table: type[Table] = create_model(name, __base__=Table, __doc__=settings.__doc__, **keys)  # type: ignore[call-overload]
+    return table
 
-    delta: float = Field(default=0.075, ge=0, lt=1)
-    task: tuple[str, ...] = Field(default=("ce",), min_length=1)
-    optimiser: Literal["adamw", "sgd"] = "adamw"
 
-    def settings(self) -> DotSettings:
-        """For the plan."""
-        return DotSettings(**self.model_dump())
-
-
-class ProjectTable(Table):
-    """[stage.project]: what conflicts with the task is projected out (train.projection)."""
-
-    task: tuple[str, ...] = Field(default=("ce",), min_length=1)
-
-    def settings(self) -> ProjectSettings:
-        """For the plan."""
-        return ProjectSettings(task=self.task)
+RULE_TABLES = {name: _rule_table(settings) for name, settings in RULES.items()}
 
 
 class WatchTable(Table):
@@ -58,7 +48,7 @@ class WatchTable(Table):
 
 
 class EndTable(Table):
-    """[stage.end]: when a stage ends (train.ending.EndSettings says what each key means).
+    """[stage.end]: when a stage ends (train.early_stopping.EndSettings says what each key means).
 
     tokens  held-out tokens, for "validation"
     """
@@ -69,6 +59,39 @@ class EndTable(Table):
     min_delta: float = Field(default=0.0, ge=0)
     smoothing: float = Field(default=0.98, ge=0, lt=1)
     tokens: Count = 16_000
+
+
+class RepeatsTable(Table):
+    """[stage.repeats]: windows made of repeats among those of the texts (data.repeats.Repeats).
+
+    share     of the windows: one number, or two, at the start and at the end of the stage
+    distance  longest distance of a repeat in tokens, likewise
+    kinds     rows of data.repeat_kinds.KINDS
+    """
+
+    share: Share | tuple[Fraction, Fraction]
+    distance: Distance | tuple[Distance, Distance] = 256
+    kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1)
+
+    def settings(self) -> Repeats:
+        """For the loader."""
+        share = self.share if isinstance(self.share, tuple) else (self.share, self.share)
+        ends = self.distance if isinstance(self.distance, tuple) else (self.distance, self.distance)
+        return Repeats(share=share, distance=ends, kinds=self.kinds)
+
+    @model_validator(mode="after")
+    def _kinds_exist(self) -> Self:
+        for kind in self.kinds:
+            check_name(KINDS, kind, setting="kinds")
+        return self
+
+    def check(self, window: int) -> None:
+        """Raise ValueError where a repeat can lie outside the window."""
+        longest = max(self.settings().distance)
+        if longest >= window:
+            raise ValueError(
+                f"repeats.distance = {longest}: must be below the stage's window of {window}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,27 +186,9 @@ def taught(
     return found | {"temperature": phase.temperature} if tempered else found
 
 
-def check_sides(
-    losses: Sequence[str], *, dot: DotTable | None, project: ProjectTable | None, phases: bool
-) -> None:
-    """Raise ValueError where the losses of a stage, or of its `phases`, do not make two sides."""
-    if dot is not None and project is not None:
-        raise ValueError("dot beside project: both take the task's gradient apart; leave one out")
-    for key, table in (("dot", dot), ("project", project)):
-        if table is None:
-            continue
-        if phases:
-            raise ValueError(f"{key} beside curriculum: a phase may drop the task's terms; use one")
-        for task in table.task:
-            if task not in losses:
-                raise ValueError(f"{key}.task has {task!r}: {hint(task, losses)}")
-        if set(losses) <= set(table.task):
-            raise ValueError(f"{key}.task = {list(table.task)}: leave a loss for distillation")
-
-
-def check_starts(starts: Starts, precision: Mapping[str, Any] | None) -> None:
+def check_starts(starts: Starts, precision: PrecisionTable | None) -> None:
     """Raise ValueError where a stage would choose ternary weights and has none, or fit them."""
-    planes = any(entry.get("planes") for entry in (precision or {}).values())
+    planes = precision is not None and precision.has_planes
     if starts.calibrate and not planes:
         raise ValueError(
             f"calibrate = {starts.calibrate}: it chooses ternary weights, and the stage's "

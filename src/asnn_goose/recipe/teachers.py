@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import torch
 
 from asnn_goose.model import Teacher, load_teacher
-from asnn_goose.model.assistant import Assistant, is_student, load_assistant
+from asnn_goose.model.assistant import Assistant, load_assistant
 from asnn_goose.model.teacher_mixture import TeacherMixture
+from asnn_goose.places import is_student
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.train.stages.stage import Tracing
 

@@ -1,59 +1,132 @@
-"""What config.json of a packed model must say before its tensors are looked at."""
+"""Every setting of a student, and which of them cannot be."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from asnn_goose.shape.errors import wrong
+from asnn_goose.shape.half import Half
+from asnn_goose.shape.limits import (
+    Fault,
+    Free,
+    Name,
+    Number,
+    Only,
+    Setting,
+    Size,
+    Switch,
+    Tokens,
+    Words,
+    setting,
+    token_ids,
+)
+from asnn_goose.shape.mixers import MIXERS
+from asnn_goose.shape.mlps import MLPS
+from asnn_goose.shape.slots import COLUMNS
 
 MODEL_TYPE = "asnn_goose"
 
-SIZES: dict[str, int] = {
-    "vocab_size": 1 << 24,
-    "hidden_size": 1 << 16,
-    "num_hidden_layers": 1 << 10,
-    "num_attention_heads": 1 << 12,
-    "head_size": 1 << 10,
-    "intermediate_size": 1 << 18,
-    "decay_rank": 1 << 14,
-    "rate_rank": 1 << 14,
-    "value_rank": 1 << 14,
-    "gate_rank": 1 << 14,
-}
-"""Sizes, from 1 up to these, so that no product of them can get out of hand."""
-
-MIXER_SIZE = 1 << 16
-
-SWITCHES = (
-    "token_shift",
-    "removal_key",
-    "key_replacement",
-    "bonus",
-    "group_norm",
-    "rope",
-    "qkv_bias",
-    "output_bias",
-    "mlp_bias",
-    "embedding_norm",
-    "tie_word_embeddings",
-)
-
-WORDS: dict[str, tuple[str, ...]] = {
-    "model_type": (MODEL_TYPE,),
-    "mixer": ("rwkv7",),
-    "gate": ("sigmoid", "one_plus", "none"),
-    "v_first": ("mix", "detached", "none"),
-    "mlp": ("gated", "channel_mix"),
-    "norm": ("rms", "layer"),
-}
-
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
+_SHARED: dict[str, Setting] = {
+    # One without a description here is a student of PyTorch alone, whose own table names it.
+    "mixer": setting("rwkv7", Name(), packed=Words(tuple(MIXERS))),
+    "mlp": setting("channel_mix", Name(), packed=Words(("gated", "channel_mix"))),
+    # Upper limits keep every product of sizes within what the engine can address.
+    "vocab_size": setting(49152, Size(), packed=Size(most=1 << 24)),
+    "hidden_size": setting(576, Size(), packed=Size(most=COLUMNS)),
+    "num_hidden_layers": setting(30, Size(), packed=Size(most=1 << 10)),
+    "num_attention_heads": setting(9, Size(), packed=Size(most=1 << 12)),
+    "head_size": setting(64, Size()),
+    "intermediate_size": setting(1536, Size(), packed=Size(most=COLUMNS)),
+    "token_shift": setting(True, Switch()),  # of the mixer and of the channel mix
+    "rope_theta": setting(10000.0, Number(most=1e12)),
+    "qkv_bias": setting(False, Switch()),
+    "output_bias": setting(False, Switch()),
+    "mlp_bias": setting(False, Switch()),
+    "hidden_act": setting("silu", Name()),
+    "norm": setting("layer", Words(("rms", "layer"))),
+    "norm_eps": setting(1e-5, Number(most=1.0)),
+    "embedding_norm": setting(True, Switch()),
+    "tie_word_embeddings": setting(False, Switch()),
+    "n_positions": setting(0, Size(least=0), packed=Only(0)),
+    "real_vocab_size": setting(0, Size(least=0), packed=Only(0)),
+    # A packed file says in its own table of matrices what became of `precision`.
+    "precision": Setting(default=None, student=Free(), packed=None),
+    **{name: setting(None, Free(), packed=Tokens()) for name in TOKENS},
+}
+"""Settings of every student, whatever its halves."""
 
-def is_size(value: object) -> bool:
-    """True for a whole number of at least 0 that is no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+def halves(config: Mapping[str, Any]) -> tuple[Half, Half]:
+    """Mixer and MLP of a configuration. Raises ValueError for one that is not described here."""
+    found = []
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        if config[name] not in table:
+            raise ValueError(f"{name} = {config[name]!r}: choose one of {', '.join(table)}")
+        found.append(table[config[name]])
+    return found[0], found[1]
+
+
+def all_settings() -> dict[str, Setting]:
+    """Every setting that a student of any mixer and MLP may have."""
+    found = dict(_SHARED)
+    for half in (*MIXERS.values(), *MLPS.values()):
+        found |= half.settings
+    return found
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Setting]:
+    """Every setting with its limits, as the mixer and MLP that `config` names have them."""
+    found = dict(_SHARED)
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        word = config.get(name)
+        if isinstance(word, str) and word in table:
+            found |= table[word].settings
+    return found
+
+
+def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
+    """The first setting that a student, or with `packed` the engine, cannot have; None: all fit."""
+    for name, known in settings_of(config).items():
+        limit = known.packed if packed else known.student
+        silent = known.later or isinstance(limit, Only)
+        if limit is None or (silent and name not in config):
+            continue  # files of older versions do not say what they do not have
+        if not limit.fits(config.get(name)):
+            return Fault(name, config.get(name), limit.right)
+    return next(_together(config, packed=packed), None)
+
+
+def _together(config: Mapping[str, Any], *, packed: bool) -> Iterator[Fault]:
+    """Settings that fit each by itself, but not together."""
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        if config[name] in table:
+            yield from table[config[name]].faults(config)
+    words = config["vocab_size"]
+    if config.get("real_vocab_size", 0) > words:
+        yield Fault("real_vocab_size", config["real_vocab_size"], f"0, or at most {words}")
+    if not packed:
+        return
+    inner = config["num_attention_heads"] * config["head_size"]
+    if inner > COLUMNS:
+        yield Fault("num_attention_heads × head_size", inner, f"at most {COLUMNS}")
+    for name in TOKENS:
+        ids: list[Any] = token_ids(config.get(name))
+        if any(token is not None and token >= words for token in ids):
+            right = f"null, or one or more ids below {words}"
+            yield Fault(name, config[name], right)
+
+
+def packed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration decides what a packed model computes; missing token ids are None."""
+    return {
+        name: config.get(name, known.default if known.later else None)
+        for name, known in settings_of(config).items()
+        if known.packed is not None and not isinstance(known.packed, Only)
+    } | {"model_type": MODEL_TYPE}
 
 
 def checked_settings(config: dict[str, Any], *, file: Path) -> dict[str, Any]:
@@ -61,50 +134,8 @@ def checked_settings(config: dict[str, Any], *, file: Path) -> dict[str, Any]:
 
     Whatever else stands in the file is left out; missing token ids are None. Raises PackedError.
     """
-    settings = {setting: _checked(config, setting, file) for setting in WORDS}
-    settings |= {setting: _checked(config, setting, file) for setting in (*SIZES, *SWITCHES)}
-    settings |= {setting: _checked(config, setting, file) for setting in ("norm_eps", "rope_theta")}
-    act = config.get("hidden_act")
-    if not isinstance(act, str) or not act.isidentifier():
-        raise wrong(file, "hidden_act", act, "the name of an activation")
-    mixer_size = settings["num_attention_heads"] * settings["head_size"]
-    if mixer_size > MIXER_SIZE:
-        raise wrong(file, "num_attention_heads × head_size", mixer_size, f"at most {MIXER_SIZE}")
-    if settings["rope"] and settings["head_size"] % 2:
-        raise wrong(file, "head_size", settings["head_size"], "even, for rope = true")
-    tokens = {name: _token(config, name, settings["vocab_size"], file) for name in TOKENS}
-    return settings | {"hidden_act": act} | tokens
-
-
-def _checked(config: dict[str, Any], setting: str, file: Path) -> Any:
-    if setting not in config:
-        raise wrong(file, setting, None, "given")
-    value = config[setting]
-    fits, right = _fits(setting, value)
-    if not fits:
-        raise wrong(file, setting, value, right)
-    return value
-
-
-def _fits(setting: str, value: Any) -> tuple[bool, str]:
-    """Whether a value fits a setting, and what would."""
-    if setting in WORDS:
-        return isinstance(value, str) and value in WORDS[setting], " or ".join(WORDS[setting])
-    if setting in SIZES:
-        fits = is_size(value) and 1 <= value <= SIZES[setting]
-        return fits, f"a whole number from 1 to {SIZES[setting]}"
-    if setting in SWITCHES:
-        return isinstance(value, bool), "true or false"
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    highest = 1.0 if setting == "norm_eps" else 1e12
-    return number and 0 < value <= highest, f"above 0, up to {highest:g}"
-
-
-def _token(config: dict[str, Any], name: str, vocabulary: int, file: Path) -> Any:
-    value = config.get(name)
-    if value is None:
-        return None
-    ids: list[Any] = value if isinstance(value, list) and value else [value]
-    if not all(is_size(token) and token < vocabulary for token in ids):
-        raise wrong(file, name, value, f"null, or one or more ids below {vocabulary}")
-    return value
+    if config.get("model_type") != MODEL_TYPE:
+        raise wrong(file, "model_type", config.get("model_type"), MODEL_TYPE)
+    if (found := fault(config, packed=True)) is not None:
+        raise wrong(file, found.setting, found.found, found.right)
+    return packed_settings(config)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asnn_goose import disk
-from asnn_goose.recipe.numbers import ALL
-from asnn_goose.study.errors import StudyError
-from asnn_goose.study.grid import Grid, Run, ScoringTable
+from asnn_goose.study.cell import Outcome, Task
+from asnn_goose.study.comparison import as_json, comparable, compare, markdown
+from asnn_goose.study.grid import Grid, Run
 from asnn_goose.study.jobs import Ended, Job, carry_out
+from asnn_goose.study.plot import draw
 from asnn_goose.study.scores import Scores, ScoresError, read_scores
 from asnn_goose.train.folder import locked
 from asnn_goose.train.signals import StopSignals
 
 UNCHECKED = ".eval.json.part"
-"""Scores as `eval` writes them; they get their name when it has ended well."""
+"""Scores as a cell writes them; they get their name once they were read and fit the grid."""
+
+CELL = (sys.executable, "-m", "asnn_goose.study.cell")
+"""What carries out a task: this very installation, whatever is first on the PATH."""
+
+
+class StudyError(RuntimeError):
+    """A study's folder is taken, or holds something else than the grid says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +46,7 @@ class StudyInterrupted(StudyError):  # noqa: N818 - not an error
     """SIGINT or SIGTERM came: runs under way were saved, finished ones are kept."""
 
     def __init__(self, *, signal: int, out: Path) -> None:
-        super().__init__(f"stopped; what is done is kept in {out}: continue with --resume")
+        super().__init__(f"stopped; what is done is kept in {out}: resume it")
         self.exit_code = 128 + signal
 
 
@@ -56,8 +65,12 @@ class Folder:
         return self.path / "runs" / run.name
 
     def log(self, run: Run) -> Path:
-        """What its commands printed."""
+        """What its process printed."""
         return self.path / "logs" / f"{run.name}.log"
+
+    def outcome(self, run: Run) -> Path:
+        """How its process ended."""
+        return self.path / "logs" / f"{run.name}.outcome.json"
 
     def scores(self, run: Run) -> Path:
         """Its scores; there when it is finished."""
@@ -69,9 +82,7 @@ class Folder:
         Raises StudyError where the folder is taken, or holds a run of another recipe.
         """
         if not resume and (self.path / "recipes").exists():
-            raise StudyError(
-                f"{self.path} holds a study: continue it with --resume, or choose another --out"
-            )
+            raise StudyError(f"{self.path} holds a study: resume it, or choose another folder")
         for name in ("recipes", "runs", "logs"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         for run in runs:
@@ -82,7 +93,7 @@ class Folder:
         if self.run(run).exists() and file.exists() and file.read_text("utf-8") != text:
             raise StudyError(
                 f"cell {run.cell!r} was begun with another recipe ({file}): delete"
-                f" {self.run(run)} to run it anew, or choose another --out"
+                f" {self.run(run)} to run it anew, or choose another folder"
             )
         disk.write_text(file, text)
 
@@ -91,18 +102,20 @@ class Folder:
 class Study:
     """A grid being carried out in a folder.
 
-    goose    how to call the command line: ("asnn-goose",)
+    cell     how to start a process that carries out a task
     workers  runs at a time, each on one thread
     tell     gets a sentence now and then
     on_run   gets an Advance when a run ended
+    failures name of a run that gave no scores -> why
     """
 
     grid: Grid
     out: Path
-    goose: Sequence[str]
+    cell: Sequence[str] = field(default_factory=lambda: CELL)
     workers: int = 2
     tell: Callable[[str], None]
     on_run: Callable[[Advance], None]
+    failures: dict[str, str] = field(default_factory=dict)
     _seconds: list[float] = field(default_factory=list)
 
     @property
@@ -149,24 +162,26 @@ class Study:
         try:
             read_scores(file, scoring=self.grid.scoring)
         except ScoresError as error:
-            raise StudyError(f"{error}; delete {file.parent} or choose another --out") from error
+            raise StudyError(f"{error}; delete {file.parent} or choose another folder") from error
         return True
 
     def _job(self, run: Run) -> Job:
-        folder = self.folder.run(run)
-        begun = (folder / "recipe.toml").exists()
-        train = ("distill", str(self.folder.recipe(run)), "--out", str(folder), "--quiet")
-        return Job(
-            name=run.name,
-            commands=(
-                (*self.goose, *train, *(["--resume"] if begun else [])),
-                (*self.goose, *scoring_command(self.grid.scoring, folder)),
-            ),
-            log=self.folder.log(run),
+        outcome = self.folder.outcome(run)
+        outcome.unlink(missing_ok=True)  # that of an earlier try
+        task = Task(
+            recipe=self.folder.recipe(run),
+            folder=self.folder.run(run),
+            scores=self.folder.run(run) / UNCHECKED,
+            outcome=outcome,
+            scoring=self.grid.scoring,
         )
+        command = (*self.cell, task.to_json())
+        return Job(name=run.name, command=command, log=self.folder.log(run))
 
     def _advance(self, run: Run, ended: Ended, done: int, total: int) -> Advance:
         failure = self._settle(run, ended)
+        if failure:
+            self.failures[run.name] = failure
         self._seconds.append(ended.seconds)
         each = sum(self._seconds) / len(self._seconds)
         return Advance(
@@ -181,7 +196,8 @@ class Study:
     def _settle(self, run: Run, ended: Ended) -> str | None:
         """Keep the scores of a run that ended well; else say why there are none."""
         if ended.code:
-            return f"exit code {ended.code}: {last_words(self.folder.log(run))}"
+            why = Outcome.read(self.folder.outcome(run)).failure
+            return f"exit code {ended.code}: {why}"
         unchecked = self.folder.run(run) / UNCHECKED
         try:
             read_scores(unchecked, scoring=self.grid.scoring)
@@ -207,18 +223,15 @@ class Study:
                     found.append(replace(scores, cell=run.cell, seed=run.seed))
         return found, refused
 
-
-def scoring_command(scoring: ScoringTable, folder: Path) -> tuple[str, ...]:
-    """`eval` of a run with the grid's texts, tokens and window."""
-    tokens = "all" if scoring.tokens == ALL else str(scoring.tokens)
-    texts = [word for text in scoring.on for word in ("--on", text)]
-    protocol = ("--tokens", tokens, "--window", str(scoring.window))
-    return ("eval", str(folder), *texts, *protocol, "--json", str(folder / UNCHECKED))
-
-
-def last_words(log: Path) -> str:
-    """The last error a log tells of, else its last line."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    lines = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in lines if line.startswith("error:")]
-    return (errors or lines or ["it printed nothing"])[-1]
+    def conclude(self) -> str:
+        """Compare all that is finished: table.md, table.json and plots; gives the table's text."""
+        finished, unusable = self.results()
+        scores, other = comparable(self.grid, finished)
+        rows = compare(self.grid, scores)
+        missing: Mapping[str, str] = {**self.failures, **unusable, **other}
+        text = markdown(self.grid, rows, missing)
+        disk.write_text(self.out / "table.md", text)
+        disk.write_text(self.out / "table.json", as_json(self.grid, rows, missing))
+        if rows:
+            draw(rows, [self.out / "plot.svg", self.out / "plot.png"])
+        return text

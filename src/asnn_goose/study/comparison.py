@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from asnn_goose.study.grid import Grid
 from asnn_goose.study.scores import Scores
-from asnn_goose.study.statistics import Paired, paired, spread
+from asnn_goose.study.statistics import Paired, false_discovery, paired, spread
 
-HEADS = ["cell", "changes", "seeds", "ratio", "ln ratio", "spread", "difference", "p", "tokens/s"]
+HEADS = [
+    "cell", "changes", "seeds", "ratio", "ln ratio", "spread", "difference", "p", "q", "tokens/s"
+]  # fmt: skip
 
 SAME = 1e-6
 """Relative difference that two scores of one teacher on one text may have."""
@@ -27,6 +29,7 @@ class Row:
     mean, spread  of these; spread is the sample standard deviation, nan below two seeds
     difference    to the control over the seeds that both have; None for the control itself, and
                   where they share none. Below zero is better than the control.
+    q             p of the difference, adjusted for the number of cells on this text; nan without
     tokens_per_s  mean training speed
     """
 
@@ -38,6 +41,7 @@ class Row:
     spread: float
     difference: Paired | None
     tokens_per_s: float
+    q: float = math.nan
 
 
 def comparable(grid: Grid, scores: Sequence[Scores]) -> tuple[list[Scores], dict[str, str]]:
@@ -77,8 +81,14 @@ def compare(grid: Grid, scores: Sequence[Scores]) -> list[Row]:
             for cell in grid.cells
             if cell.name in finished
         ]
-        rows += sorted(of_text, key=lambda row: (_against_control(row), row.mean))
+        rows += sorted(_adjusted(of_text), key=lambda row: (_against_control(row), row.mean))
     return rows
+
+
+def _adjusted(rows: Sequence[Row]) -> list[Row]:
+    """Rows of one text with what the number of cells makes of their p-values."""
+    p = [row.difference.p if row.difference else math.nan for row in rows]
+    return [replace(row, q=q) for row, q in zip(rows, false_discovery(p), strict=True)]
 
 
 def _against_control(row: Row) -> float:
@@ -126,7 +136,8 @@ def _caption(grid: Grid) -> str:
     return (
         f"ln ratio: mean over seeds of ln(student's perplexity / teacher's). Difference to the"
         f" control ({grid.control.name}) over shared seeds, with its standard error; below zero is"
-        f" better. p: paired t-test, two-sided, not corrected for the number of cells."
+        f" better. p: paired t-test, two-sided; q: p corrected for the number of cells (false"
+        f" discovery rate, Benjamini and Hochberg)."
         f" {grid.control.tokens:,} training tokens; window {grid.scoring.window}."
     )
 
@@ -146,6 +157,7 @@ def _cells(row: Row) -> list[str]:
         _number(row.spread, ".4f"),
         _difference(row.difference),
         _number(row.difference.p if row.difference else math.nan, ".3f"),
+        _number(row.q, ".3f"),
         _number(row.tokens_per_s, ",.0f"),
     ]
 

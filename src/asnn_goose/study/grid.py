@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from asnn_goose.names import hint
 from asnn_goose.recipe import Recipe, RecipeError, load_recipe
-from asnn_goose.recipe.errors import hint
-from asnn_goose.recipe.numbers import Count, CountOrAll
-from asnn_goose.recipe.schema import Table
-from asnn_goose.study.errors import GridError
+from asnn_goose.recipe.counts import Count, CountOrAll
+from asnn_goose.recipe.table import Table, check_table, read_toml
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 OWN = frozenset({"name", "seed"})
 """Settings of a recipe that belong to the grid and that no cell may change."""
+
+
+class GridError(ValueError):
+    """A grid cannot be carried out; the message gives the cell, the value and what is right."""
 
 
 class ScoringTable(Table):
@@ -34,7 +36,7 @@ class ScoringTable(Table):
 
 
 class CellTable(Table):
-    """[[cell]]: a name and its changes, written as after `--set`; none for the control."""
+    """[[cell]]: a name and its changes, overrides of a recipe; none for the control."""
 
     name: Name
     changes: tuple[str, ...] = Field(default=(), alias="set")
@@ -138,34 +140,13 @@ def load_grid(path: Path) -> Grid:
 
 
 def _read(path: Path) -> GridTable:
-    try:
-        table = GridTable.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GridError(f"{path} is not readable as TOML: {error}") from error
-    except ValidationError as error:
-        lines = [_describe(entry) for entry in error.errors()]
-        raise GridError("\n  ".join([f"{path}:", *lines])) from None
+    raw = read_toml(path, error=GridError)
+    table = check_table(GridTable, raw, source=str(path), error=GridError)
     for what, values in (("cell", [c.name for c in table.cell]), ("seed", table.seeds)):
         twice = [str(value) for value, count in Counter(values).items() if count > 1]
         if twice:
             raise GridError(f"{path}: {what} {twice[0]} comes twice: each once")
     return table
-
-
-def _describe(error: Any) -> str:
-    """One line: place, value, what would be right."""
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {hint(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
-    if error["type"] == "missing":
-        return f"{place}: missing"
-    return f"{place} = {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
-
-
-def _keys_at(location: Sequence[Any]) -> list[str]:
-    tables: dict[str, type[Table]] = {"cell": CellTable, "eval": ScoringTable}
-    table = tables[str(location[0])] if location else GridTable
-    return [field.alias or name for name, field in table.model_fields.items()]
 
 
 def _cell(table: CellTable, base: Path) -> Cell:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from asnn_goose.study.sensitivity import Sensitivity
+
+
+def write_map(found: Sensitivity, folder: Path, *, on: str) -> None:
+    """Write map.json, map.svg and map.png; `on` names the text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"on": on, **found.as_dict()}, indent=1)
+    (folder / "map.json").write_text(text + "\n", encoding="utf-8")
+    draw(found, [folder / "map.svg", folder / "map.png"])
 
 
 def draw(found: Sensitivity, files: Sequence[Path]) -> None:

@@ -18,21 +18,23 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
 }
+"""What is read when a library is first imported, so that it has to be there before the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Commands to run one after the other, until one fails; what they print goes to `log`."""
+    """A process to run; what it prints goes to `log`."""
 
     name: str
-    commands: tuple[tuple[str, ...], ...]
+    command: tuple[str, ...]
     log: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A job that ended: exit code of its last command, and the seconds it took."""
+    """A job that ended: its exit code, and the seconds it took."""
 
     job: Job
     code: int
@@ -44,15 +46,10 @@ class _Running:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._left = deque(job.commands)
         self._started = time.monotonic()
-        self._stopping = False
-        self._process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self.job.log.open("ab") as log:
-            return subprocess.Popen(
-                self._left.popleft(),
+        with job.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                job.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -66,16 +63,11 @@ class _Running:
         code = self._process.poll()
         if code is None:
             return None
-        if code == 0 and self._left and not self._stopping:
-            self._process = self._start()
-            return None
         return Ended(job=self.job, code=code, seconds=time.monotonic() - self._started)
 
     def stop(self) -> None:
-        """Ask it, once, to save and end."""
-        if not self._stopping:
-            self._stopping = True
-            self._process.terminate()
+        """Ask it to save and end."""
+        self._process.terminate()
 
     def wait(self) -> None:
         """Until it has ended."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.recipe.numbers import ALL
+from asnn_goose.numbers import ALL
 from asnn_goose.study.grid import ScoringTable
 
 
@@ -37,7 +37,7 @@ class Scores:
 
 
 def read_scores(file: Path, *, scoring: ScoringTable) -> Scores:
-    """Read what `eval --json` wrote, and the metrics beside it; cell and seed stay open.
+    """Read what an `Evaluation` wrote, and the metrics beside it; cell and seed stay open.
 
     Raises ScoresError where the file is missing or broken, was made by another protocol, or a
     score is not finite.
@@ -55,7 +55,8 @@ def read_scores(file: Path, *, scoring: ScoringTable) -> Scores:
         raise ScoresError(f"{file}: {error.strerror}") from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ScoresError(f"{file} is not what eval writes: {error!r}") from error
-    tokens, speed = _training(file.with_name("metrics.jsonl"))
+    tokens, seconds = training_totals(file.with_name("metrics.jsonl"))
+    speed = tokens / seconds if tokens else math.nan
     return Scores(log_ratios=ratios, teacher=teacher, tokens=tokens, tokens_per_s=speed)
 
 
@@ -81,10 +82,10 @@ def _log_ratio(nll: Mapping[tuple[str, str], Any], text: str, file: Path) -> flo
     return value
 
 
-def _training(metrics: Path) -> tuple[int, float]:
-    """Tokens trained on, and tokens a second, from the last line of the metrics."""
+def training_totals(metrics: Path) -> tuple[int, float]:
+    """Tokens trained on and seconds taken, from the last line of a run's metrics; 0, 0 without."""
     lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
     if not lines:
-        return 0, math.nan
+        return 0, 0.0
     last = json.loads(lines[-1])
-    return int(last["tokens_seen"]), float(last["tokens_seen"] / last["seconds"])
+    return int(last["tokens_seen"]), float(last["seconds"])

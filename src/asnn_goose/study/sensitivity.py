@@ -6,21 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from asnn_goose.eval.comparison import Protocol
+from asnn_goose.eval.perplexity import Window, perplexity
+from asnn_goose.eval.texts import text_named, windows_of
 from asnn_goose.model import GooseForCausalLM
+from asnn_goose.model.assistant import load_student
+from asnn_goose.model.goose.config import check_words, sites
+from asnn_goose.ops.allocator import keep_freed_memory
+from asnn_goose.subject.torch_model import load_tokenizer
 from asnn_goose.trace import IGNORED_LABEL
-
-Window = tuple[Tensor, Tensor]
-"""Inputs and labels (1,T) of a stretch of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
     """What lowering each place costs, in nats per token more than `base`.
 
+    entry    the precision that places were lowered to
     names    matrices and sites, the columns of the map
     rows     layers, one by one or in runs of neighbours, as (first, last)
     cost     rows x names
@@ -30,6 +31,7 @@ class Sensitivity:
 
     base: float
     tokens: int
+    entry: Mapping[str, Any]
     names: tuple[str, ...]
     rows: tuple[tuple[int, int], ...]
     cost: tuple[tuple[float, ...], ...]
@@ -39,6 +41,7 @@ class Sensitivity:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
+            "precision": dict(self.entry),
             "base_nll": self.base,
             "tokens": self.tokens,
             "names": list(self.names),
@@ -47,6 +50,39 @@ class Sensitivity:
             "by_name": list(self.by_name),
             "whole": self.whole,
         }
+
+
+def sensitivity_on(
+    student: str,
+    *,
+    entry: Mapping[str, Any],
+    names: Sequence[str] = (),
+    together: int = 1,
+    text: str,
+    tokens: int,
+    window: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """The sensitivity of a student by name, on `tokens` of a text as `eval` names it.
+
+    Raises ValueError for a precision or name that does not fit, TeacherError where there is no
+    student, DataError for an unknown text.
+    """
+    check_words(dict.fromkeys(names, entry))
+    if set(names) & sites():  # signals without a matrix have no basis to turn
+        entry = {key: value for key, value in entry.items() if key != "rotate"}
+    keep_freed_memory()
+    tokenizer = load_tokenizer(student)
+    parts = windows_of(text_named(text), tokenizer, protocol=Protocol(window=window, limit=tokens))
+    windows = [window for part in parts.values() for window in part]
+    return sensitivity(
+        load_student(student),
+        windows,
+        entry=entry,
+        names=names or None,
+        together=together,
+        progress=progress,
+    )
 
 
 def sensitivity(
@@ -83,6 +119,7 @@ def sensitivity(
     width = len(chosen)
     return Sensitivity(
         base=base,
+        entry=dict(entry),
         tokens=sum(int((labels != IGNORED_LABEL).sum()) for _, labels in windows),
         names=chosen,
         rows=rows,
@@ -125,16 +162,8 @@ def _all(
     return {**own, **places}
 
 
-@torch.no_grad()
 def _loss(student: GooseForCausalLM, windows: Sequence[Window]) -> float:
     """Mean cross-entropy in nats of the labelled tokens."""
     student.train(False)
-    total, count = 0.0, 0
-    for tokens_BT, labels_BT in windows:
-        trace = student.trace(tokens_BT, frozenset({"vocab"}))
-        logits_nV = trace.vocab(slice(None))
-        total += float(F.cross_entropy(logits_nV, labels_BT.flatten(), reduction="sum"))
-        count += int((labels_BT != IGNORED_LABEL).sum())
-    if not count:
-        raise ValueError("nothing to score: the text holds fewer than two tokens")
-    return total / count
+    found = perplexity(student.trace, windows, batch=1)
+    return found.nll_sum / found.tokens

@@ -46,9 +46,7 @@ class TextFile:
             return self.path.exists()
         for taken in (self.path, self.part, self.record):
             if taken.exists():
-                raise TextFileError(
-                    f"{taken} exists: continue with --resume, or choose another --out"
-                )
+                raise TextFileError(f"{taken} exists: resume it, or choose another file")
         return False
 
     def _check_settings(self) -> None:
@@ -64,7 +62,7 @@ class TextFile:
                 raise TextFileError(
                     f"{name} was {json.dumps(then)} when {self.path} was begun and is "
                     f"{json.dumps(now)} now: go on with the settings in {self.record}, or choose "
-                    "another --out"
+                    "another file"
                 )
 
     @contextmanager
@@ -125,6 +123,5 @@ def _reported(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TextFileError(
-            f"{path} cannot be written: {error.strerror}; what is written is kept, continue with"
-            " --resume"
+            f"{path} cannot be written: {error.strerror}; what is written is kept: resume it"
         ) from error

@@ -1,28 +1,39 @@
-"""Training of a teacher on text: a run of one stage that the ordinary loop carries out."""
+"""Training of a teacher on text: a recipe of one stage, whose student is the teacher itself."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import tomli_w
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.data.corpora import find_corpus
-from asnn_goose.data.loader import WindowLoader
-from asnn_goose.data.shards import Shard, shard
-from asnn_goose.losses import VOCAB_LOSSES, Objective, Term
+from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, find_corpus
+from asnn_goose.data.shards import Shard
+from asnn_goose.data.training_texts import training_shards
+from asnn_goose.recipe.build import run_settings
+from asnn_goose.recipe.load import check_recipe
+from asnn_goose.recipe.schema import Recipe
+from asnn_goose.recipe.stage_plans import StagePlanner
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher, optimiser_groups
-from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan
-from asnn_goose.train.schedule import Schedule
-from asnn_goose.train.stages.pretrain import Pretrain
+from asnn_goose.train.plan import RunPlan
 
 WARMUP_SHARE = 0.05
 FLOOR = 0.1
+CHUNK = 1024
+"""Tokens whose logits are there at a time; a teacher's training holds no second model's."""
+
+
+def texts_of(
+    names: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, tell: Callable[[str], None]
+) -> list[Shard]:
+    """The texts a teacher reads, as a student's recipe reads them that sets nothing else."""
+    against, required = DEFAULT_OUT_OF_DOMAIN, False
+    return training_shards(names, tokenizer, against=against, required=required, tell=tell)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +45,7 @@ class TextTraining:
     window, batch windows of a step
     lr            peak rate; 5 % warm-up, then a cosine down to a tenth
     texts         corpora whose training splits it reads, or files
+    weights       share of every text in the windows; by their lengths where it is empty
 
     Raises ValueError for a rate that trains nothing or tokens for less than two steps, DataError
     for a text that there cannot be.
@@ -45,6 +57,7 @@ class TextTraining:
     batch: int
     lr: float
     texts: tuple[str, ...]
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.lr > 0 and math.isfinite(self.lr)):
@@ -61,6 +74,31 @@ class TextTraining:
         """Optimiser steps."""
         return math.ceil(self.tokens / (self.window * self.batch))
 
+    def recipe(self, *, model: str, train: Mapping[str, Any], processes: int) -> Recipe:
+        """The recipe that says the same; `train` is its table of that name."""
+        stage = {
+            "kind": "pretrain",
+            "train": "all",
+            "tokens": self.tokens,
+            "window": self.window,
+            "batch": self.batch,
+            "lr": self.lr,
+            "warmup": int(WARMUP_SHARE * math.ceil(self.steps / processes)),
+            "floor": FLOOR,
+            "losses": [{"name": "ce"}],
+            "chunk": CHUNK,
+            "seed": self.seed,
+        }
+        raw = {
+            "name": "teacher",
+            "seed": self.seed,
+            "teacher": [{"model": model}],
+            "data": {"train": list(self.texts), "weights": list(self.weights)},
+            "train": {name: value for name, value in train.items() if value is not None},
+            "stage": [stage],
+        }
+        return check_recipe(raw, source="training of a teacher")
+
 
 def text_plan(
     training: TextTraining,
@@ -68,66 +106,30 @@ def text_plan(
     model: TrainableTeacher,
     tokenizer: PreTrainedTokenizerBase,
     shards: Sequence[Shard],
-    settings: RunSettings,
+    train: Mapping[str, Any],
     identity: Mapping[str, str],
     record: Mapping[str, Any],
     at: Accelerator,
 ) -> RunPlan:
     """A run that trains the whole model by cross-entropy on the shards.
 
-    `record` is kept in the run folder as recipe.toml; the texts join the `identity` that a
-    resumed run must share.
+    train     what the recipe's table of that name would set
+    identity  what a resumed run must share, to which the texts are added
+    record    kept in the run folder as recipe.toml
     """
+    recipe = training.recipe(model="itself", train=train, processes=at.num_processes)
+    planner = StagePlanner(
+        recipe=recipe, student=model, shards=list(shards), held_out=[], accelerator=at
+    )
+    # The model stands in for a teacher, which this stage never asks.
+    (stage,) = planner.plans(0, model)
     return RunPlan(
         student=model,
         tokenizer=tokenizer,
-        stages=(_stage(training, model, shards, at),),
-        settings=settings,
+        stages=(replace(stage, trained=lambda: optimiser_groups(model)),),
+        settings=run_settings(recipe),
         identity=dict(identity)
         | {f"text {i}": json.dumps(asdict(s.meta)) for i, s in enumerate(shards)},
         accelerator=at,
         recipe_toml=tomli_w.dumps(record),
     )
-
-
-def _stage(
-    training: TextTraining, model: TrainableTeacher, shards: Sequence[Shard], at: Accelerator
-) -> StagePlan:
-    steps = math.ceil(training.steps / at.num_processes)
-    return StagePlan(
-        name="pretrain",
-        # The model stands in for a teacher, which this stage never asks.
-        stage=Pretrain(
-            student=model,
-            teacher=model,
-            objective=Objective([Term("ce", 1.0, VOCAB_LOSSES["ce"]())], chunk=1024),
-        ),
-        loader=WindowLoader(
-            shards,
-            window=training.window,
-            batch=training.batch,
-            seed=training.seed,
-            rank=at.process_index,
-            world=at.num_processes,
-        ),
-        trained=lambda: optimiser_groups(model),
-        accumulate=1,
-        tokens_per_step=training.window * training.batch * at.num_processes,
-        lr=training.lr,
-        lr_scale={},
-        schedule=Schedule(
-            shape="cosine", steps=steps, warmup=int(WARMUP_SHARE * steps), floor=FLOOR
-        ),
-        seed=training.seed,
-    )
-
-
-def training_shards(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, tell: Callable[[str], None]
-) -> list[Shard]:
-    """The tokenised training split of every text, each told of before it is read."""
-    shards = []
-    for name in texts:
-        tell(f"reading {name}")
-        shards.append(shard(name, "train", tokenizer))
-    return shards

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from asnn_goose.trace import Trace
+from asnn_goose.trace import Trace, Window
 
 NEEDS = frozenset({"vocab"})
 _EMBEDDINGS = frozenset({"embed_tokens", "lm_head", "wte", "wpe"})
@@ -37,13 +37,13 @@ class TrainableTeacher(nn.Module):
         self.words, self.saved_as = words, saved_as
 
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what the head multiplies; gradients flow.
 
         Raises ValueError for other needs: load it with `load_teacher` to look inside.
         """
-        if documents_BT is not None:
+        if window is not None and window.documents_BT is not None:
             raise ValueError("documents_BT: a teacher's training keeps no documents apart")
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: training it gives only vocab")

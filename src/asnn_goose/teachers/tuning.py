@@ -14,9 +14,9 @@ from accelerate import Accelerator
 
 from asnn_goose.data.corpora import DEFAULT_TRAIN
 from asnn_goose.model import Teacher, TeacherError, load_teacher
-from asnn_goose.teachers.text_training import TextTraining, text_plan, training_shards
+from asnn_goose.teachers.text_training import TextTraining, text_plan, texts_of
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher
-from asnn_goose.train.plan import RunPlan, RunSettings
+from asnn_goose.train.plan import RunPlan
 
 TUNE = TextTraining(tokens=60_000, seed=0, window=512, batch=1, lr=5e-5, texts=DEFAULT_TRAIN)
 
@@ -51,14 +51,14 @@ def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
         if teacher.tokenizer is None:
             raise TeacherError(f"teacher {tuning.model!r} has no tokenizer: add its files")
         check_positions(teacher, training.window)
-        shards = training_shards(training.texts, teacher.tokenizer, tell=tell)
+        shards = texts_of(training.texts, teacher.tokenizer, tell=tell)
     told = {"model": tuning.model, **asdict(training), "precision": tuning.precision}
     return text_plan(
         training,
         model=TrainableTeacher(teacher.model, words=teacher.words),
         tokenizer=teacher.tokenizer,
         shards=shards,
-        settings=RunSettings(precision=tuning.precision, threads=tuning.threads),
+        train={"precision": tuning.precision, "threads": tuning.threads},
         identity={name: json.dumps(value) for name, value in told.items()},
         record={"tuned_teacher": told},
         at=accelerator,

@@ -133,7 +133,7 @@ def newest(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
         tell(f"checkpoint {path.name} is damaged ({fault}): falling back to the one before")
     if found:
         raise CheckpointError(
-            f"all {len(found)} checkpoints in {folder} are damaged: start again with another --out"
+            f"all {len(found)} checkpoints in {folder} are damaged: start again in another folder"
         )
     return None
 

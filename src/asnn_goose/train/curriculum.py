@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from asnn_goose.trace import Batch
 from asnn_goose.train.stages import Stage
-from asnn_goose.train.stages.stage import Tracing
+from asnn_goose.train.yardstick import per_token
 
 RANK_OFFSET = 60
 """The constant of reciprocal rank fusion."""
@@ -65,19 +64,7 @@ def rank(
     return cast(list[int], broadcast_object_list(order)[0])
 
 
-@torch.no_grad()
 def difficulty(stage: Stage, batch: Batch) -> tuple[Tensor, Tensor]:
     """Mean -log p(label) of the student, and mean KL(teacher || student), per window (B,)."""
-    needs = frozenset({"vocab"})
-    teacher = stage.teacher.trace(batch.tokens_BT, needs)
-    student = cast(Tracing, stage.student).trace(batch.tokens_BT, needs)
-    rows, count = batch.tokens_BT.shape[1], stage.objective.chunk
-    loss_n, kl_n = [], []
-    for start in range(0, batch.tokens_BT.numel(), count):
-        tokens = slice(start, min(start + count, batch.tokens_BT.numel()))
-        log_q_nV = torch.log_softmax(student.vocab(tokens), -1)
-        log_p_nV = torch.log_softmax(teacher.vocab(tokens), -1)
-        labels_n1 = batch.labels_BT.flatten()[tokens, None]
-        loss_n.append(-log_q_nV.gather(1, labels_n1)[:, 0])
-        kl_n.append((log_p_nV.exp() * (log_p_nV - log_q_nV)).sum(-1))
-    return torch.cat(loss_n).view(-1, rows).mean(1), torch.cat(kl_n).view(-1, rows).mean(1)
+    loss_BT, kl_BT = per_token(stage, batch, teacher=True)
+    return loss_BT.mean(1), kl_BT.mean(1)

@@ -10,34 +10,90 @@ and the parameters follow the sum. With delta = 0 this is the plain optimiser on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.train.gradients import Gradients, added, sides
+from asnn_goose.names import check_name
+from asnn_goose.train.gradient_rule import GradientRule, RuleSettings
+from asnn_goose.train.gradients import Gradients, added, check_sides, sides
+from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained, groups
 
 EPS = 1e-8
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
-class DotSettings:
-    """How a stage uses DOT.
+class DotSettings(RuleSettings):
+    """[stage.dot]: two momenta.
 
     delta      what the task's momentum gives to that of distillation
     task       names of the task's terms; every other term is distillation
     optimiser  a row of FORMS
     """
 
+    name: ClassVar[str] = "dot"
+    extra_passes: ClassVar[int] = 2  # one for each side
+    copies: ClassVar[int] = 6  # .grad, both sides, two first moments and the second
+    moments: ClassVar[int] = 3
+
     delta: float = 0.075
     task: tuple[str, ...] = ("ce",)
     optimiser: str = "adamw"
 
-    def groups(self, terms: Sequence[str]) -> dict[str, list[str]]:
-        """The two groups of terms, without an empty one."""
-        return sides(terms, self.task)
+    def check(self, terms: Sequence[str]) -> None:
+        """Raise ValueError where the terms do not make two sides."""
+        check_name(FORMS, self.optimiser, setting=f"{self.name}.optimiser")
+        check_sides(terms, self.task, key=self.name)
+
+    def check_momentum(self, momentum: float) -> None:
+        """Raise ValueError where delta leaves 0 to 1 around it."""
+        check(delta=self.delta, momentum=momentum, form=self.optimiser)
+
+    def start(self, trained: Sequence[Trained], adam: AdamSettings) -> GradientRule:
+        """The rule itself; an objective's own parameters keep the plain momentum."""
+        found = groups(trained, adam)
+        for group in found:
+            if group["name"] == LOSS_GROUP:
+                group["delta"] = 0.0
+        optimiser = Dot(found, form=self.optimiser, delta=self.delta, betas=adam.betas)
+        return TwoMomenta(trained, optimiser, task=self.task)
+
+
+@final
+class TwoMomenta(GradientRule):
+    """Keeps the two sides apart for `Dot`, which alone knows what to do with them."""
+
+    def __init__(self, trained: Sequence[Trained], optimiser: Dot, *, task: Sequence[str]) -> None:
+        self._parameters = [entry.parameter for entry in trained]
+        self.optimiser: Dot = optimiser
+        self._task = task
+
+    def begin(self, step: int) -> None:
+        """Forget both sides."""
+        self.optimiser.zero_grad()
+
+    def passes(self, terms: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """One for each side."""
+        return sides(terms, self._task)
+
+    def take(self, terms: Sequence[str], part: Gradients, *, scale: float) -> None:
+        """To the side of the terms."""
+        self.optimiser.add(self._parameters, part, task=terms[0] in self._task, scale=scale)
+
+    def join(self) -> None:
+        """.grad is the sum of the sides already."""
+
+    def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
+        """Clip the sides by what their sum was clipped by."""
+        self.optimiser.scale(parameters, factor)
+
+    def readings(self) -> dict[str, float]:
+        """None."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +143,8 @@ class Dot(torch.optim.Optimizer):
         """Add a gradient to one side, and to .grad, which is the sum of the two."""
         for parameter, gradient in zip(parameters, part, strict=True):
             if gradient is not None:
-                sides = self._sides.setdefault(parameter, [None, None])
-                sides[not task] = added(sides[not task], gradient * scale)
+                both = self._sides.setdefault(parameter, [None, None])
+                both[not task] = added(both[not task], gradient * scale)
                 parameter.grad = added(parameter.grad, gradient * scale)
 
     def scale(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
@@ -125,8 +181,8 @@ class Dot(torch.optim.Optimizer):
 
 def check(*, delta: float, momentum: float, form: str) -> None:
     """Raise ValueError where the settings make no optimiser."""
-    if form not in FORMS:
-        raise ValueError(f"optimiser = {form!r}: choose one of {', '.join(FORMS)}")
+    check_name(FORMS, form, setting="optimiser")
+    # The task's momentum must not fall below 0, nor distillation's reach 1 and never forget.
     if not 0 <= delta <= momentum or momentum + delta >= 1:
         most = min(momentum, 1 - momentum)
         raise ValueError(

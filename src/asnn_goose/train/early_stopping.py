@@ -11,12 +11,15 @@ from asnn_goose.train.validation import Validation
 
 WAYS = ("budget", "plateau", "validation")
 
+YARDSTICK = "ce+kl"
+"""What a held-out loss is; a checkpoint from before has none, and measured by the objective."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EndSettings:
     """How the end of a stage is found; its steps remain the upper bound.
 
-    by          "plateau": the smoothed training loss; "validation": the loss on held-out windows
+    by          "plateau": the smoothed training loss; "validation": CE and KL on held-out windows
     every       steps between two looks
     patience    looks in a row without a new best that end the stage
     min_delta   how far below the best a value must be to count as better
@@ -67,10 +70,14 @@ class Ending:
     def state(self) -> dict[str, Any]:
         """Values that JSON can hold."""
         best = self.best if math.isfinite(self.best) else None
-        return {"best": best, "waited": self.waited, "sum": self._sum, "weight": self._weight}
+        kept = {"best": best, "waited": self.waited, "sum": self._sum, "weight": self._weight}
+        return kept | {"yardstick": YARDSTICK}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave."""
         self.best = math.inf if state["best"] is None else state["best"]
         self.waited = state["waited"]
+        if self.settings.by == "validation" and state.get("yardstick") != YARDSTICK:
+            # That best was measured otherwise: compared with it, any value now would be wrong.
+            self.best, self.waited = math.inf, 0
         self._sum, self._weight = state["sum"], state["weight"]

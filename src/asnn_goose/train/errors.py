@@ -44,7 +44,7 @@ class RunInterrupted(TrainError):  # noqa: N818 - not an error
 
     def __init__(self, *, signal: int, name: str, checkpoint: Path) -> None:
         self.signal, self.checkpoint = signal, checkpoint
-        super().__init__(f"stopped by {name}; saved {checkpoint}: continue with --resume")
+        super().__init__(f"stopped by {name}; saved {checkpoint}: resume it to go on")
 
     @property
     def exit_code(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from asnn_goose.train.metrics import MetricsLog
 from asnn_goose.train.plan import Saveable
 
 _LOCK = ".lock"
+TEXTS = "texts.json"
+"""What a run must share with one that continues it, texts by their content among it."""
 
 
 class RunFolder:
@@ -31,16 +34,17 @@ class RunFolder:
             raise RunFolderError(f"there is no run to resume in {self.path}: it has no recipe.toml")
         if not resume and self.is_used():
             raise RunFolderError(
-                f"{self.path} is not empty: continue its run with --resume, or choose another --out"
+                f"{self.path} is not empty: resume its run, or choose another folder"
             )
 
-    def begin(self, recipe_toml: str) -> None:
-        """Clear up after a crash and, for a new run, write the recipe."""
+    def begin(self, recipe_toml: str, *, identity: Mapping[str, str]) -> None:
+        """Clear up after a crash and, for a new run, write the recipe and a note of its texts."""
         with _reported(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             disk.remove_leftovers(self.path)
             disk.remove_leftovers(self.checkpoints)
             if not self.recipe.exists():
+                disk.write_text(self.path / TEXTS, json.dumps(dict(identity), indent=1) + "\n")
                 disk.write_text(self.recipe, recipe_toml)
 
     def rewind_metrics(self, run_step: int) -> None:
@@ -64,7 +68,7 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(
                 f"{self.model} could not be written ({error}); the last checkpoint is good: "
-                "make room and continue with --resume"
+                "make room and resume it"
             ) from error
 
 

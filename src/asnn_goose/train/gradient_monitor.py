@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asnn_goose.losses import Objective, VocabLoss
 from asnn_goose.train.clipping import ALL
+from asnn_goose.train.gradient_rule import GradientRule
 from asnn_goose.train.gradients import Gradients
 from asnn_goose.train.optimiser import Trained
 
@@ -53,6 +54,11 @@ class Watchman:
         self._sums: dict[str, float] = {}
         self._means: list[dict[str, float]] = []
         self._standing: list[str] = []
+
+    @property
+    def terms(self) -> int:
+        """How many terms there are to look at."""
+        return len(self._objective.losses)
 
     def due(self, step: int) -> bool:
         """Whether to look during a step, counted from 1."""
@@ -112,6 +118,59 @@ class Watchman:
         """Put back what `state` gave."""
         self._sums, self._standing = dict(state["sums"]), list(state["standing"])
         self._means = [dict(mean) for mean in state["means"]]
+
+
+@final
+class Watched(GradientRule):
+    """Another rule, whose passes are split into single terms where the watchman looks.
+
+    The first micro-batch of a step is enough to look at, and splitting every one would cost a
+    backward pass a term each time. The rule gets the same gradients, only in smaller parts.
+
+    record  what the step's gradients were, None where he did not look
+    """
+
+    def __init__(self, rule: GradientRule, watchman: Watchman, trained: Sequence[Trained]) -> None:
+        self._rule, self.watchman, self._trained = rule, watchman, trained
+        self.optimiser = rule.optimiser
+        self.record: dict[str, Any] | None = None
+        self._due = False
+        self._parts: dict[str, Gradients] = {}
+
+    def begin(self, step: int) -> None:
+        """Look during this step, or not."""
+        self._due, self.record = self.watchman.due(step), None
+        self._rule.begin(step)
+
+    def passes(self, terms: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """One for each term until they have been seen."""
+        return {name: [name] for name in terms} if self._due else self._rule.passes(terms)
+
+    def take(self, terms: Sequence[str], part: Gradients, *, scale: float) -> None:
+        """Keep a single term's part until all are there."""
+        if self._due:
+            self._parts[terms[0]] = part
+            if len(self._parts) == self.watchman.terms:
+                self.record = measure(self._parts, self._trained)
+                self._parts, self._due = {}, False
+        self._rule.take(terms, part, scale=scale)
+
+    def look(self, terms: Mapping[str, float], readings: Mapping[str, float]) -> list[str]:
+        """After a step: what the watchman has to say of it, nothing where he did not look."""
+        self.watchman.see(terms)
+        return [] if self.record is None else self.watchman.look(self.record, readings)
+
+    def join(self) -> None:
+        """The rule's."""
+        self._rule.join()
+
+    def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
+        """The rule's."""
+        self._rule.clipped(parameters, factor)
+
+    def readings(self) -> dict[str, float]:
+        """The rule's."""
+        return self._rule.readings()
 
 
 def measure(parts: Mapping[str, Gradients], trained: Sequence[Trained]) -> dict[str, Any]:

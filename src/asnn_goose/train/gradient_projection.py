@@ -10,28 +10,47 @@ right angles to g_task. Where the sides do not conflict, the step is that of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from asnn_goose.train.gradients import Gradients, added, sides
-from asnn_goose.train.optimiser import LOSS_GROUP, Trained
+from asnn_goose.train.gradient_rule import GradientRule, RuleSettings
+from asnn_goose.train.gradients import Gradients, added, check_sides, sides
+from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained, adamw
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
-class ProjectSettings:
-    """How a stage projects; task: names of the task's terms, every other term is projected."""
+class ProjectSettings(RuleSettings):
+    """[stage.project]: what works against the task is projected out.
+
+    task  names of the task's terms, every other term is projected
+    """
+
+    name: ClassVar[str] = "project"
+    extra_passes: ClassVar[int] = 2  # one for each side
+    copies: ClassVar[int] = 4  # one side more than .grad and AdamW's two moments
+    moments: ClassVar[int] = 2
 
     task: tuple[str, ...] = ("ce",)
 
-    def groups(self, terms: Sequence[str]) -> dict[str, list[str]]:
-        """The two groups of terms, without an empty one."""
-        return sides(terms, self.task)
+    def check(self, terms: Sequence[str]) -> None:
+        """Raise ValueError where the terms do not make two sides."""
+        check_sides(terms, self.task, key=self.name)
+
+    def check_momentum(self, momentum: float) -> None:
+        """AdamW takes any."""
+
+    def start(self, trained: Sequence[Trained], adam: AdamSettings) -> GradientRule:
+        """The rule itself."""
+        return GradientProjection(trained, adamw(trained, adam), task=self.task)
 
 
-class Projection:
+@final
+class GradientProjection(GradientRule):
     """Adds up the two sides of an optimiser step, then joins them in .grad.
 
     It projects after the sum over micro-batches: the step follows that sum, and in it a conflict
@@ -44,14 +63,30 @@ class Projection:
     cosine  of the two sides, over what they share, before the last projection
     """
 
-    def __init__(self, trained: Sequence[Trained]) -> None:
-        self._trained = trained
+    def __init__(
+        self,
+        trained: Sequence[Trained],
+        optimiser: torch.optim.Optimizer,
+        *,
+        task: Sequence[str],
+    ) -> None:
+        self._trained, self._names = trained, task
+        self.optimiser = optimiser
         self.cosine = 0.0
         self._forget()
 
-    def add(self, part: Gradients, *, task: bool, scale: float) -> None:
-        """Add the gradients of some terms, one for every trained parameter, to their side."""
-        side = self._task if task else self._rest
+    def begin(self, step: int) -> None:
+        """Forget .grad and the sides."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self._forget()
+
+    def passes(self, terms: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """One for each side."""
+        return sides(terms, self._names)
+
+    def take(self, terms: Sequence[str], part: Gradients, *, scale: float) -> None:
+        """To the side of the terms."""
+        side = self._task if terms[0] in self._names else self._rest
         for number, gradient in enumerate(part):
             if gradient is not None:
                 side[number] = added(side[number], gradient * scale)
@@ -65,6 +100,13 @@ class Projection:
                 rest.add_(task, alpha=1.0 if entry.group == LOSS_GROUP else 1.0 - share)
             entry.parameter.grad = task if rest is None else rest
         self._forget()
+
+    def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
+        """Nothing is kept beside .grad."""
+
+    def readings(self) -> dict[str, float]:
+        """How well the two sides agreed."""
+        return {"project.cosine": self.cosine}
 
     def _conflict(self) -> float:
         """g_rest . g_task / |g_task|^2 where it is below 0, else 0."""

@@ -1,4 +1,4 @@
-"""Gradients of groups of loss terms, kept apart: for DOT, projection and the watchman."""
+"""Gradients of groups of loss terms, kept apart: for gradient rules and the watchman."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses import Objective, VocabLoss
+from asnn_goose.names import check_name
 
 Gradients = list[Tensor | None]
 """One for every parameter, None where the terms do not reach it."""
@@ -20,6 +21,16 @@ def sides(terms: Iterable[str], task: Collection[str]) -> dict[str, list[str]]:
     for name in terms:
         found["task" if name in task else "rest"].append(name)
     return {name: group for name, group in found.items() if group}
+
+
+def check_sides(terms: Sequence[str], task: Sequence[str], *, key: str) -> None:
+    """Raise ValueError unless `task`, of the table `key`, names some of the terms and not all."""
+    if not task:
+        raise ValueError(f"{key}.task = []: name at least one of {', '.join(terms)}")
+    for name in task:
+        check_name(terms, name, setting=f"{key}.task")
+    if set(terms) <= set(task):
+        raise ValueError(f"{key}.task = {list(task)}: leave a loss for distillation")
 
 
 @contextmanager

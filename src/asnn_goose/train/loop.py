@@ -12,12 +12,13 @@ from typing import cast
 
 import torch
 
+from asnn_goose.meter import peak_memory
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.train import checkpoint, curriculum, not_finite, resume, starts, trackers
+from asnn_goose.train.annealing import annealed_until
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.folder import RunFolder, locked
-from asnn_goose.train.memory import peak_memory
 from asnn_goose.train.plan import RunPlan, Saveable, StagePlan
 from asnn_goose.train.progress import Progress, StepInfo
 from asnn_goose.train.resume import Position
@@ -84,7 +85,7 @@ class _Loop:
     def carry_out(self, *, resume: bool) -> Path:
         """All that is left of the run."""
         if self.main:
-            self.folder.begin(self.plan.recipe_toml)
+            self.folder.begin(self.plan.recipe_toml, identity=self.plan.identity)
         self.accelerator.wait_for_everyone()
         trackers.begin(self.accelerator, run=self.folder.path, recipe_toml=self.plan.recipe_toml)
         snapshot = self._find_start() if resume else None
@@ -121,6 +122,8 @@ class _Loop:
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
         resume.change_precision(self.plan.student, stage)
+        # Before the trainer would do it: fits and rankings run batches of the device through it.
+        stage.stage.to(self.accelerator.device)
         if snapshot is None:
             starts.start(stage, device=self.accelerator.device, tell=self._tell)
         self._order_windows(stage)
@@ -169,7 +172,19 @@ class _Loop:
             self._tell(f"stage {trainer.plan.name}, step {number + 1}: {text}")
         if result.ended:
             self._tell(f"stage {trainer.plan.name} ends after {number + 1} steps: no improvement")
+            self._tell_of_annealing(trainer.plan)
         return result
+
+    def _tell_of_annealing(self, stage: StagePlan) -> None:
+        """Warn where an early end leaves behind a student that full precision still carried."""
+        done = self.position.step / stage.steps
+        until = annealed_until(self.plan.student)
+        if until > done:
+            self._tell(
+                f"stage {stage.name} ended at {done:.0%} of its steps, and its precision falls "
+                f"until {until:.0%}: the student was hardly trained at the precision it now has; "
+                "set until below the end, or leave [stage.end] out"
+            )
 
     @contextmanager
     def _located(self, stage: str, number: int) -> Iterator[None]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from accelerate import Accelerator
 from torch import nn
 
 from asnn_goose.data.loader import Pool
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
-from asnn_goose.train.dot import DotSettings
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
-from asnn_goose.train.gradient_projection import ProjectSettings
+from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import Stage
 
@@ -43,7 +43,7 @@ class Saveable(Protocol):
 class Precise(Protocol):
     """A student whose precision can change between stages."""
 
-    def set_precision(self, precision: Mapping[str, Any]) -> None:
+    def set_precision(self, precision: PrecisionTable) -> None:
         """Take another precision; a second call with the same one changes nothing."""
 
 
@@ -83,8 +83,7 @@ class StagePlan:
     lr, lr_scale     peak rate, and factors on it by optimiser group
     schedule         rate over the steps; it also says how many steps there are
     seed             of everything random in this stage but the data order
-    dot              keep two momenta (DOT) instead of AdamW's one
-    project          take out of the other terms' gradient what works against the task's
+    rule             how the gradients of the terms become a step
     watch            look at each term's gradient now and then
     end              end before the budget is used up
     pool             windows that must be in order when the stage begins (a curriculum)
@@ -100,10 +99,9 @@ class StagePlan:
     lr_scale: Mapping[str, float]
     schedule: Schedule
     seed: int
-    precision: Mapping[str, Any] | None = None
+    precision: PrecisionTable | None = None
     starts: Starts = Starts()
-    dot: DotSettings | None = None
-    project: ProjectSettings | None = None
+    rule: RuleSettings = field(default_factory=SumSettings)
     watch: WatchSettings | None = None
     end: EndSettings | None = None
     pool: Pool | None = None

@@ -21,8 +21,8 @@ class StepInfo:
     eta_s                        seconds to the end of the run at that pace
     memory_bytes                 peak memory of this process (of the device where it has its own)
     seconds                      time spent training, earlier parts of a resumed run included
-    readings                     numbers of the losses, such as `ctkd.temperature`, and the held-out
-                                 loss as `validation` at the steps where it was taken
+    readings                     numbers of the losses, such as `ctkd.temperature`, and at the steps
+                                 where they were taken `validation` with its parts `.ce` and `.kl`
     watch                        what the watchman measured at this step (watch.measure)
     """
 

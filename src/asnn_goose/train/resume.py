@@ -181,7 +181,7 @@ def _check_identity(then: Mapping[str, str], now: Mapping[str, str]) -> None:
             raise CheckpointError(
                 f"{key} was {then.get(key, 'not set')} when this run began and is "
                 f"{now.get(key, 'not set')} now: resume with the recipe.toml of the run folder, "
-                "or start a new run with another --out"
+                "or start a new run in another folder"
             )
 
 

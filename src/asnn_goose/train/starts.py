@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from asnn_goose.model.goose.causal_lm import STREAM, GooseForCausalLM
 from asnn_goose.model.starts import balance, calibrate, least_squares
@@ -31,7 +33,7 @@ def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None])
         tell(f"balanced the channels of {count} places on {starts.balance} tokens")
     if starts.least_squares:
         fits = least_squares.fit_outputs
-        count = _carry_out(plan, fits, starts.least_squares, least_squares.STREAM, device)
+        count = _carry_out(plan, fits, starts.least_squares, least_squares.AROUND_MIXERS, device)
         tell(f"fitted {count} output projections on {starts.least_squares} tokens")
     if starts.calibrate:
         count = _carry_out(plan, calibrate.calibrate, starts.calibrate, STREAM, device)
@@ -60,4 +62,20 @@ def _traces(
     micro = plan.tokens_per_step // plan.accumulate
     for _ in range(math.ceil(tokens / micro)):
         batch = plan.loader.next(0.0).to(device)
-        yield plan.stage.teacher.trace(batch.tokens_BT, needs, **plan.stage.documents(batch))
+        window = plan.stage.window(batch)
+        yield _full(plan.stage.teacher.trace(batch.tokens_BT, needs, window=window))
+
+
+def _full(trace: Trace) -> Trace:
+    """The same in fp32: fits solve and compare in the student's precision, not a bf16 teacher's."""
+
+    def full(place: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(x.float() for x in place)
+
+    return replace(
+        trace,
+        hidden=full(trace.hidden),
+        mixer_in=full(trace.mixer_in),
+        mixer_out=full(trace.mixer_out),
+        mlp_out=full(trace.mlp_out),
+    )

@@ -9,18 +9,16 @@ from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
-from asnn_goose.model.parts.precision import starts_on_a_batch
 from asnn_goose.trace import Batch
 from asnn_goose.train import clipping, gradients, not_finite, optimiser
-from asnn_goose.train.dot import Dot
 from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.errors import TrainError
-from asnn_goose.train.gradient_monitor import Watchman, measure
-from asnn_goose.train.gradient_projection import Projection
-from asnn_goose.train.optimiser import LOSS_GROUP, Trained
+from asnn_goose.train.gradient_monitor import Watched, Watchman
+from asnn_goose.train.gradient_rule import GradientRule, SumSettings
+from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
 
 
@@ -62,16 +60,25 @@ class StageTrainer:
         self._accelerator = accelerator
         set_seed(plan.seed, device_specific=True)
         objective = plan.stage.objective
+        plan.stage.introduce()
         if objective.wants_head:
             objective.adopt(cast(WithHead, plan.stage.student).get_output_embeddings().weight)
         self.trained = _choose_trained(plan)
         self._parameters = [entry.parameter for entry in self.trained]
         plan.stage.train()
         accelerator.gradient_accumulation_steps = plan.accumulate
+        # A term may not reach every parameter: gates that stand still, a loss on some matrices.
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._module = accelerator.prepare(plan.stage)
-        self.optimiser = _optimiser(plan, settings, self.trained)
-        self.projection = None if plan.project is None else Projection(self.trained)
-        self.watchman = None if plan.watch is None else Watchman(plan.watch, objective)
+        adam = AdamSettings(
+            scales=plan.lr_scale, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self.rule: GradientRule = plan.rule.start(self.trained, adam)
+        self.optimiser = self.rule.optimiser
+        self.watched: Watched | None = None
+        if plan.watch is not None:
+            watchman = Watchman(plan.watch, objective)
+            self.rule = self.watched = Watched(self.rule, watchman, self.trained)
         self.ending = None if plan.end is None else Ending(plan.end)
 
     def step(self, number: int) -> StepResult:
@@ -82,29 +89,28 @@ class StageTrainer:
         """
         rate = self.plan.lr * self.plan.schedule.factor(number)
         optimiser.set_rate(self.optimiser, rate)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.rule.begin(number + 1)
         batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
-        watched = self.watchman is not None and self.watchman.due(number + 1)
-        terms, record = self._accumulate(batches, watched=watched)
+        terms = self._accumulate(batches)
         norms = clipping.norms(self.trained, by=self._settings.clip_by)
         norm = float(clipping.total(norms))
         if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
-            raise NotFiniteError(
-                not_finite.culprit(
+            with self._autocast():  # the step runs again, and in no other precision
+                found = not_finite.culprit(
                     self.plan.stage, trained=self.trained, batches=batches, terms=terms
                 )
-            )
+            raise NotFiniteError(found)
         self._clip(norms)
         self.optimiser.step()
-        readings = self._readings()
-        warnings = self._watch(terms, record, readings)
+        readings = self.plan.stage.objective.readings() | self.rule.readings()
+        warnings = [] if self.watched is None else self.watched.look(terms, readings)
         ended = self._look(number + 1, sum(terms.values()), readings)
         return StepResult(
             terms=terms,
             lr=rate,
             grad_norm=norm,
             readings=readings,
-            watch=record,
+            watch=None if self.watched is None else self.watched.record,
             warnings=warnings,
             ended=ended,
         )
@@ -112,25 +118,8 @@ class StageTrainer:
     def _clip(self, norms: dict[str, Tensor]) -> None:
         most, by = self._settings.clip, self._settings.clip_by
         clipping.clip(self.trained, norms, most=most, by=by)
-        if isinstance(self.optimiser, Dot):
-            for name, parameters in clipping.members(self.trained, by=by).items():
-                self.optimiser.scale(parameters, clipping.factor(norms[name], most))
-
-    def _readings(self) -> dict[str, float]:
-        """Those of the losses and, where the stage projects, how well the two sides agreed."""
-        found = self.plan.stage.objective.readings()
-        if self.projection is not None:
-            found["project.cosine"] = self.projection.cosine
-        return found
-
-    def _watch(
-        self, terms: Mapping[str, float], record: dict[str, Any] | None, readings: dict[str, float]
-    ) -> list[str]:
-        """Let the watchman see a step; what he has to say after a look."""
-        if self.watchman is None:
-            return []
-        self.watchman.see(terms)
-        return [] if record is None else self.watchman.look(record, readings)
+        for name, parameters in clipping.members(self.trained, by=by).items():
+            self.rule.clipped(parameters, clipping.factor(norms[name], most))
 
     def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
         """Whether the stage ends after a step; a held-out loss joins the readings."""
@@ -144,67 +133,44 @@ class StageTrainer:
         if validation is None:
             return ending.look(ending.smoothed)
         with self._autocast():
-            held_out = validation.loss(
-                self.plan.stage, self._accelerator, progress=step / self.plan.steps
-            )
+            parts = validation.measure(self.plan.stage, self._accelerator)
+        held_out = sum(parts.values())
         if math.isfinite(held_out):
             readings["validation"] = held_out
+            readings |= {f"validation.{name}": value for name, value in parts.items()}
         return ending.look(held_out)
 
     def _batch(self, number: int, micro: int) -> Batch:
         done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
         return self.plan.loader.next(done).to(self._accelerator.device)
 
-    def _accumulate(
-        self, batches: list[Batch], *, watched: bool
-    ) -> tuple[dict[str, float], dict[str, Any] | None]:
-        """Add up the gradients of the micro-batches; returns the mean of each loss term.
-
-        Where the step is watched, also what the first micro-batch's gradients are.
-        """
+    def _accumulate(self, batches: list[Batch]) -> dict[str, float]:
+        """Add up the gradients of the micro-batches; returns the mean of each loss term."""
         sums: dict[str, Tensor] = {}
-        record = None
-        for micro, batch in enumerate(batches):
+        for batch in batches:
             with self._accelerator.accumulate(self._module):
-                if watched and micro == 0:
-                    terms, parts = self._backward_apart(batch, each=True)
-                    record = measure(parts, self.trained)
-                elif self.plan.dot or self.plan.project:
-                    terms, _ = self._backward_apart(batch, each=False)
-                else:
-                    terms = self._forward(batch)
-                    self._accelerator.backward(torch.stack(list(terms.values())).sum())
+                terms = self._backward(batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
-        if self.projection is not None:
-            self.projection.join()
+        self.rule.join()
         means = torch.stack(list(sums.values())) / len(batches)
         reduced = self._accelerator.reduce(means, "mean").tolist()
-        return dict(zip(sums, reduced, strict=True)), record
+        return dict(zip(sums, reduced, strict=True))
 
-    def _backward_apart(
-        self, batch: Batch, *, each: bool
-    ) -> tuple[dict[str, Tensor], dict[str, gradients.Gradients]]:
-        """Terms, and the gradients of `each` or of the two sides, which are also added up."""
-        objective, two = self.plan.stage.objective, self.plan.dot or self.plan.project
-        names = list(objective.losses)
-        groups = {name: [name] for name in names} if each or two is None else two.groups(names)
-        with gradients.kept_apart(objective, groups.values()):
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Forward, and the backward passes that the rule wants; gives the terms."""
+        objective = self.plan.stage.objective
+        passes = self.rule.passes(list(objective.losses))
+        if not passes:
             terms = self._forward(batch)
-        parts = gradients.apart(terms, groups, self._parameters)
+            self._accelerator.backward(torch.stack(list(terms.values())).sum())
+            return terms
+        with gradients.kept_apart(objective, passes.values()):
+            terms = self._forward(batch)
+        parts = gradients.apart(terms, passes, self._parameters)
         for name, part in parts.items():
-            self._add(part, task=two is not None and groups[name][0] in two.task)
-        return terms, parts
-
-    def _add(self, part: gradients.Gradients, *, task: bool) -> None:
-        """Add a micro-batch's gradients of some terms to those of the step."""
-        scale = 1 / self.plan.accumulate
-        if self.projection is not None:
-            self.projection.add(part, task=task, scale=scale)
-        elif isinstance(self.optimiser, Dot):
-            self.optimiser.add(self._parameters, part, task=task, scale=scale)
-        else:
-            gradients.accumulate(self._parameters, part, scale=scale)
+            self.rule.take(passes[name], part, scale=1 / self.plan.accumulate)
+        return terms
 
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         with self._autocast():
@@ -217,13 +183,14 @@ class StageTrainer:
 
     def state(self) -> dict[str, Any]:
         """What the watchman and the ending remember, as JSON can hold it."""
-        found = {"watch": self.watchman, "end": self.ending}
+        watchman = None if self.watched is None else self.watched.watchman
+        found = {"watch": watchman, "end": self.ending}
         return {name: part.state() for name, part in found.items() if part is not None}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave."""
-        if self.watchman is not None:
-            self.watchman.restore(state["watch"])
+        if self.watched is not None:
+            self.watched.watchman.restore(state["watch"])
         if self.ending is not None:
             self.ending.restore(state["end"])
 
@@ -236,29 +203,20 @@ def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
     fitted = ("balance", "calibrate", "least_squares")
     own = [key for key in fitted if getattr(plan.starts, key)]
-    for key in own + starts_on_a_batch(plan.precision or {}):
+    for key in own + (plan.precision.starts_on_a_batch if plan.precision is not None else []):
         if accelerator.num_processes > 1:
             raise TrainError(
                 f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
                 "each would find numbers of its own on its windows; train on one, or leave it out"
             )
-    tables = {"dot": plan.dot, "project": plan.project, "watch": plan.watch}
-    for key, setting in tables.items():
-        if setting is not None and accelerator.num_processes > 1:
+    apart = {plan.rule.name: plan.rule != SumSettings(), "watch": plan.watch is not None}
+    for key in (name for name, used in apart.items() if used):
+        if accelerator.num_processes > 1:
             raise TrainError(
                 f"stage {plan.name!r} has [stage.{key}] and {accelerator.num_processes} processes "
                 "train: gradients of single terms are not exchanged between processes; train on "
                 f"one, or leave {key} out"
             )
-
-
-def _optimiser(
-    plan: StagePlan, settings: RunSettings, trained: list[Trained]
-) -> torch.optim.Optimizer:
-    scales, decay = plan.lr_scale, settings.weight_decay
-    if plan.dot is None:
-        return optimiser.adamw(trained, scales=scales, betas=settings.betas, weight_decay=decay)
-    return optimiser.dot(trained, plan.dot, scales=scales, betas=settings.betas, weight_decay=decay)
 
 
 def _choose_trained(plan: StagePlan) -> list[Trained]:

@@ -1,4 +1,4 @@
-"""A stage's objective on held-out windows."""
+"""A stage's student on held-out windows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
 
 from asnn_goose.trace import Batch
+from asnn_goose.train.stages import Stage
+from asnn_goose.train.yardstick import per_token
 
 
 class Rewindable(Protocol):
@@ -32,16 +33,20 @@ class Validation:
     loader: Rewindable
     batches: int
 
-    @torch.no_grad()
-    def loss(self, stage: nn.Module, accelerator: Accelerator, *, progress: float) -> float:
-        """Mean of the summed terms, without dropout; the loader stays where it is."""
-        begin = self.loader.state()
+    def measure(self, stage: Stage, accelerator: Accelerator) -> dict[str, float]:
+        """Cross-entropy and, where the stage has a teacher, KL, both at temperature 1.
+
+        Means over the counting tokens of all processes; the loader stays where it is.
+        """
+        begin, taught = self.loader.state(), bool(stage.objective.teacher_needs)
         stage.eval()
-        total = torch.zeros((), device=accelerator.device)
+        sums_3 = torch.zeros(3, device=accelerator.device, dtype=torch.float64)
         for _ in range(self.batches):
-            batch = self.loader.next(progress).to(accelerator.device)
-            terms: dict[str, Tensor] = stage(batch)
-            total += torch.stack(list(terms.values())).sum()
+            batch = self.loader.next(0.0).to(accelerator.device)
+            loss_BT, kl_BT = per_token(stage, batch, teacher=taught)
+            sums_3 += torch.stack([loss_BT.sum(), kl_BT.sum(), batch.mask_BT.sum()])
         stage.train()
         self.loader.restore(begin)
-        return float(accelerator.reduce(total / self.batches, "mean"))
+        loss, kl, count = accelerator.reduce(sums_3, "sum").tolist()
+        found = {"ce": loss / max(1.0, count)}
+        return found | ({"kl": kl / max(1.0, count)} if taught else {})

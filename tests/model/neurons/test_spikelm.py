@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.model.neurons import SpikeLM
-from asnn_goose.model.parts.precision import resolve
+from asnn_goose.model.parts.precision_table import PrecisionTable
 
 
 def rate(neuron: SpikeLM, h: Tensor) -> float:
@@ -41,7 +41,7 @@ def test_a_larger_threshold_fires_less(gaussian_BK: Tensor) -> None:
 def test_a_precision_without_a_threshold_is_the_published_neuron(
     neuron: str | dict[str, str], gaussian_BK: Tensor
 ) -> None:
-    by_table = resolve({"*": {"steps": 1, "neuron": neuron}}, "down", layer=0).spikes(64)
+    by_table = PrecisionTable({"*": {"steps": 1, "neuron": neuron}}).of("down", layer=0).spikes(64)
     assert isinstance(by_table, SpikeLM)
     assert torch.equal(by_table(gaussian_BK), SpikeLM(64)(gaussian_BK))
     assert by_table.alpha.item() == (2 * gaussian_BK.abs().mean(dtype=torch.float64)).float().item()
@@ -49,7 +49,7 @@ def test_a_precision_without_a_threshold_is_the_published_neuron(
 
 def test_a_precision_with_one_is_heard(gaussian_BK: Tensor) -> None:
     table = {"*": {"steps": 1, "threshold": 2.0}, "down": {"neuron": "spikelm"}}
-    found = resolve(table, "down", layer=0).spikes(64)
+    found = PrecisionTable(table).of("down", layer=0).spikes(64)
     assert found is not None
     assert torch.equal(found(gaussian_BK), SpikeLM(64, threshold=2.0)(gaussian_BK))
 

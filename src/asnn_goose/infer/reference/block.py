@@ -1,177 +1,27 @@
-"""The oracle's block: RWKV-7 mixer and MLP, for one token."""
+"""The oracle's block: a mixer and an MLP, each behind a norm and a residual, for one token."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from asnn_goose.infer.reference.layers import (
-    Config,
-    Norm,
-    Tensors,
-    activation,
-    relu,
-    rotated,
-    shifted,
-    sigmoid,
-)
-from asnn_goose.infer.reference.matrix import Matrix
+from asnn_goose.infer.reference.layers import Config, Norm, Tensors
+from asnn_goose.infer.reference.matrix import Coding
+from asnn_goose.infer.reference.mlps import ChannelMix, Gated
+from asnn_goose.infer.reference.rwkv7 import RWKV7
 from asnn_goose.infer.reference.spikes import F32, Neurons
+from asnn_goose.infer.reference.state import ReferenceState
 
-if TYPE_CHECKING:
-    from asnn_goose.infer.reference.model import ReferenceState
-
-DECAY_RATE = np.float32(math.exp(-0.5))
-Settings = Mapping[str, Mapping[str, Any]]
-
-
-class LowRank:
-    """bias + act(x A) B."""
-
-    def __init__(
-        self, name: str, tensors: Tensors, act: Callable[[F32], F32] | None = None
-    ) -> None:
-        self.down, self.up = Matrix(f"{name}.down", tensors), Matrix(f"{name}.up", tensors)
-        self.bias_C: F32 | None = tensors.get(f"{name}.bias")
-        self.act = act
-
-    def __call__(self, x_D: F32) -> F32:
-        """fp32 (D,) -> fp32 (C,)."""
-        inner_R = self.down(x_D)
-        out_C = self.up(inner_R if self.act is None else self.act(inner_R))
-        return out_C if self.bias_C is None else out_C + self.bias_C
-
-
-class Mixer:
-    """One RWKV-7 mixer; letters as in the paper."""
-
-    def __init__(self, name: str, config: Config, tensors: Tensors, settings: Settings) -> None:
-        self.heads, self.head_size = config["num_attention_heads"], config["head_size"]
-        self.theta = config["rope_theta"] if config["rope"] else None
-        self.one_plus = config["gate"] == "one_plus"
-        self.matrices = {
-            part: Matrix(f"{name}.{part}", tensors, settings.get(f"{name}.{part}"))
-            for part in ("receptance", "key", "value", "output")
-        }
-        self.sites = {
-            letter: Neurons(f"{name}.{letter}", tensors, settings.get(f"{name}.{letter}"))
-            for letter in ("k", "v")
-        }
-        self.decay = LowRank(f"{name}.decay", tensors, np.tanh)
-        self.rate = LowRank(f"{name}.rate", tensors)
-        first, gated = f"{name}.value_mix", config["gate"] != "none"
-        self.value_mix = LowRank(first, tensors) if _has(tensors, first) else None
-        self.gate = LowRank(f"{name}.gate", tensors, sigmoid) if gated else None
-        self.mix_CD: F32 | None = tensors.get(f"{name}.shift.mix")
-        self.removal_C: F32 | None = tensors.get(f"{name}.removal")
-        self.replacement_C: F32 | None = tensors.get(f"{name}.replacement")
-        self.bonus_HN: F32 | None = tensors.get(f"{name}.bonus")
-        self.norm: tuple[F32, F32] | None = None
-        if config["group_norm"]:
-            self.norm = tensors[f"{name}.norm.weight"], tensors[f"{name}.norm.bias"]
-
-    def __call__(
-        self, x_D: F32, v_first_C: F32 | None, last_D: F32, wkv_HNN: F32, position: int
-    ) -> tuple[F32, F32]:
-        """Output (D,) and the first block's values (C,); `wkv_HNN` is changed in place."""
-        x = shifted(x_D, last_D, self.mix_CD, consumers=6)
-        r = self._positioned(self.matrices["receptance"](x[0]), position)
-        k_C = self.sites["k"].values(self.matrices["key"](x[2]))
-        k = self._positioned(k_C, position)
-        v_C = self.sites["v"].values(self.matrices["value"](x[3]))
-        if v_first_C is None:
-            v_first_C = v_C
-        elif self.value_mix is not None:
-            v_C = v_C + (v_first_C - v_C) * sigmoid(self.value_mix(x[3]))
-        v, a = self._by_head(v_C), self._by_head(sigmoid(self.rate(x[4])))
-        w = self._by_head(np.exp(-DECAY_RATE * sigmoid(self.decay(x[1]))))
-        kappa, written = self._removal_direction(k), self._replaced(k, a)
-        y_HN = wkv7_step(wkv_HNN, r, w, written, v, kappa, a)
-        return self._project(y_HN, r, written, v, x[-1]), v_first_C
-
-    def _by_head(self, x_C: F32) -> F32:
-        return x_C.reshape(self.heads, self.head_size)
-
-    def _positioned(self, x_C: F32, position: int) -> F32:
-        x_HN = self._by_head(x_C)
-        return x_HN if self.theta is None else rotated(x_HN, position, theta=self.theta)
-
-    def _removal_direction(self, k_HN: F32) -> F32:
-        if self.removal_C is not None:
-            k_HN = k_HN * self._by_head(self.removal_C)
-        length_H1 = np.sqrt((k_HN * k_HN).sum(axis=1, keepdims=True))
-        return np.asarray(k_HN / np.maximum(length_H1, np.float32(1e-12)))
-
-    def _replaced(self, k_HN: F32, a_HN: F32) -> F32:
-        if self.replacement_C is None:
-            return k_HN
-        return k_HN * (1 + (a_HN - 1) * self._by_head(self.replacement_C))
-
-    def _project(self, y_HN: F32, r_HN: F32, k_HN: F32, v_HN: F32, x_gate_D: F32) -> F32:
-        if self.norm is not None:
-            y_HN = self._normalised(y_HN, *self.norm)
-        if self.bonus_HN is not None:
-            y_HN = y_HN + (r_HN * k_HN * self.bonus_HN).sum(axis=1, keepdims=True) * v_HN
-        y_C = y_HN.reshape(-1)
-        if self.gate is not None:
-            g_C = self.gate(x_gate_D)
-            y_C = y_C * (1 + g_C if self.one_plus else g_C)
-        return self.matrices["output"](y_C)
-
-    def _normalised(self, y_HN: F32, weight_C: F32, bias_C: F32) -> F32:
-        """Group norm: every head for itself."""
-        centred_HN = y_HN - y_HN.mean(axis=1, keepdims=True)
-        variance_H1 = (centred_HN * centred_HN).mean(axis=1, keepdims=True)
-        scaled_HN = centred_HN / np.sqrt(variance_H1 + np.float32(self.head_size * 1e-5))
-        return np.asarray(scaled_HN * self._by_head(weight_C) + self._by_head(bias_C))
-
-
-def wkv7_step(
-    wkv_HNN: F32, r_HN: F32, w_HN: F32, k_HN: F32, v_HN: F32, kappa_HN: F32, a_HN: F32
-) -> F32:
-    """S = S diag(w) - (S kappa)(a kappa)^T + v k^T in place; returns S r. Axes [value, key]."""
-    forgotten_HN1 = wkv_HNN @ kappa_HN[..., None]
-    wkv_HNN *= w_HN[:, None]
-    wkv_HNN -= forgotten_HN1 * (kappa_HN * a_HN)[:, None]
-    wkv_HNN += v_HN[..., None] * k_HN[:, None]
-    return np.asarray((wkv_HNN @ r_HN[..., None])[..., 0])
-
-
-class MLP:
-    """The gated MLP or the channel mix."""
-
-    def __init__(self, name: str, config: Config, tensors: Tensors, settings: Settings) -> None:
-        self.gated = config["mlp"] == "gated"
-        parts = ("gate", "up", "down") if self.gated else ("key", "value")
-        self.matrices = {
-            part: Matrix(f"{name}.{part}", tensors, settings.get(f"{name}.{part}"))
-            for part in parts
-        }
-        self.act = activation(config["hidden_act"]) if self.gated else relu
-        self.mix_CD: F32 | None = tensors.get(f"{name}.shift.mix")
-
-    def __call__(self, x_D: F32, last_D: F32) -> F32:
-        """fp32 (D,) -> fp32 (D,)."""
-        if self.gated:
-            gate, up, down = self.matrices.values()
-            return down(self.act(gate(x_D)) * up(x_D))
-        key, value = self.matrices.values()
-        inner = relu(key(shifted(x_D, last_D, self.mix_CD, consumers=1)[0]))
-        return value(inner * inner)
+MIXERS = {"rwkv7": RWKV7}
+MLPS: dict[str, type[Gated] | type[ChannelMix]] = {"gated": Gated, "channel_mix": ChannelMix}
 
 
 class Block:
     """x += mixer(norm(x)); x += mlp(norm(x))."""
 
-    def __init__(self, layer: int, config: Config, tensors: Tensors, settings: Settings) -> None:
+    def __init__(self, layer: int, config: Config, tensors: Tensors, coding: Coding) -> None:
         self.layer, self.name = layer, f"blocks.{layer}"
         self.mixer_norm = Norm(f"{self.name}.mixer_norm", tensors, config)
-        self.mixer = Mixer(f"{self.name}.mixer", config, tensors, settings)
+        self.mixer = MIXERS[config["mixer"]](f"{self.name}.mixer", config, tensors, coding)
         self.mlp_norm = Norm(f"{self.name}.mlp_norm", tensors, config)
-        self.mlp = MLP(f"{self.name}.mlp", config, tensors, settings)
+        self.mlp = MLPS[config["mlp"]](f"{self.name}.mlp", config, tensors, coding)
 
     def neurons(self) -> dict[str, Neurons]:
         """Neurons by the full name of the matrix that they feed, or of their site."""
@@ -188,21 +38,8 @@ class Block:
         self, x_D: F32, v_first_C: F32 | None, state: ReferenceState
     ) -> tuple[F32, F32 | None]:
         """The residual stream (D,) one block on; this layer's part of the state moves on too."""
-        mixer_in_D = self.mixer_norm(x_D)
         mixed_D, v_first_C = self.mixer(
-            mixer_in_D,
-            v_first_C,
-            state.mixer_shift_LD[self.layer],
-            state.wkv_LHNN[self.layer],
-            state.position,
+            self.mixer_norm(x_D), v_first_C, state.of(self.layer, "mixer"), state.position
         )
-        state.mixer_shift_LD[self.layer] = mixer_in_D
         x_D = x_D + mixed_D
-        mlp_in_D = self.mlp_norm(x_D)
-        out_D = self.mlp(mlp_in_D, state.channel_shift_LD[self.layer])
-        state.channel_shift_LD[self.layer] = mlp_in_D
-        return x_D + out_D, v_first_C
-
-
-def _has(tensors: Tensors, name: str) -> bool:
-    return any(key.startswith(f"{name}.") for key in tensors)
+        return x_D + self.mlp(self.mlp_norm(x_D), state.of(self.layer, "mlp")), v_first_C

@@ -65,20 +65,12 @@ ACTIVATIONS: dict[str, Callable[[F32], F32]] = {
     "gelu_pytorch_tanh": _gelu_tanh,
     "relu": relu,
 }
-"""Values of hidden_act, by the names of Transformers."""
+"""Values of hidden_act: those of `shape.mlps.ACTIVATIONS`."""
 
 
-def activation(name: str) -> Callable[[F32], F32]:
-    """The function behind hidden_act. Raises ValueError for one that is not known here."""
-    if name not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise ValueError(f"hidden_act = {name!r}: this engine knows {known}")
-    return ACTIVATIONS[name]
-
-
-def shifted(x_D: F32, last_D: F32, mix_CD: F32 | None, *, consumers: int) -> list[F32]:
+def shifted(x_D: F32, last_D: F32 | None, mix_CD: F32 | None, *, consumers: int) -> list[F32]:
     """One x + (last - x) mu for each consumer, or x itself without a token shift."""
-    if mix_CD is None:
+    if mix_CD is None or last_D is None:
         return [x_D] * consumers
     return [x_D + (last_D - x_D) * mu_D for mu_D in mix_CD]
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.infer.reference.spikes import F32, Encoded, Neurons, hadamard
 
+Coding = Mapping[str, Mapping[str, Any]]
+"""Matrix or site -> steps, code and rotation of what comes in."""
+
 
 class Matrix:
     """y = W x + b of one packed matrix, for one token at a time.

@@ -16,61 +16,23 @@ from asnn_goose.infer.reference.block import Block
 from asnn_goose.infer.reference.layers import Norm, Tensors
 from asnn_goose.infer.reference.matrix import Matrix
 from asnn_goose.infer.reference.spikes import F32, Neurons
+from asnn_goose.infer.reference.state import ReferenceState
+from asnn_goose.shape.settings import fault, packed_settings
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 
-class ReferenceState:
-    """What a sequence carries from token to token; one row per layer.
+class Reference:
+    """The model; offers what the compiled engine offers, with arrays instead of addresses.
 
-    mixer_shift_LD, channel_shift_LD   last inputs of mixer and channel mix
-    wkv_LHNN                           matrix memory, axes [value, key]
-    position                           tokens read so far
+    Raises ValueError for a setting that no packed model can have, as the engine does.
     """
 
-    def __init__(self, *, layers: int, width: int, heads: int, head_size: int) -> None:
-        self.mixer_shift_LD: F32 = np.zeros((layers, width), np.float32)
-        self.channel_shift_LD: F32 = np.zeros((layers, width), np.float32)
-        self.wkv_LHNN: F32 = np.zeros((layers, heads, head_size, head_size), np.float32)
-        self.position = 0
-
-    def _arrays(self) -> tuple[F32, ...]:
-        return self.mixer_shift_LD, self.channel_shift_LD, self.wkv_LHNN
-
-    @property
-    def nbytes(self) -> int:
-        """Length of `to_bytes`."""
-        return 8 + sum(array.nbytes for array in self._arrays())
-
-    def copy(self) -> ReferenceState:
-        """An independent state with the same contents."""
-        layers, heads, size, _ = self.wkv_LHNN.shape
-        width = self.mixer_shift_LD.shape[1]
-        twin = ReferenceState(layers=layers, width=width, heads=heads, head_size=size)
-        twin.load_bytes(self.to_bytes())
-        return twin
-
-    def to_bytes(self) -> bytes:
-        """Position (int64, little endian), then the arrays in fp32."""
-        return self.position.to_bytes(8, "little") + b"".join(a.tobytes() for a in self._arrays())
-
-    def load_bytes(self, data: bytes) -> None:
-        """Take over what `to_bytes` gave. Raises ValueError for another length."""
-        if len(data) != self.nbytes:
-            raise ValueError(f"a state of {len(data)} bytes: this model's has {self.nbytes}")
-        self.position = int.from_bytes(data[:8], "little")
-        values, start = np.frombuffer(data, np.float32, offset=8), 0
-        for array in self._arrays():
-            array[:] = values[start : start + array.size].reshape(array.shape)
-            start += array.size
-
-
-class Reference:
-    """The model; offers what the compiled engine offers, with arrays instead of addresses."""
-
     def __init__(self, model: PackedModel) -> None:
-        self.config: dict[str, Any] = dict(model.config)
+        if (found := fault(model.config, packed=True)) is not None:
+            raise ValueError(str(found))
+        self.config: dict[str, Any] = packed_settings(model.config)
         tensors: Tensors = model.tensors
         settings = model.matrices
         own_head = any(f"lm_head.{part}" in tensors for part in ("weight", "planes"))
@@ -90,12 +52,7 @@ class Reference:
 
     def new_state(self) -> ReferenceState:
         """The state before the first token."""
-        return ReferenceState(
-            layers=self.config["num_hidden_layers"],
-            width=self.config["hidden_size"],
-            heads=self.config["num_attention_heads"],
-            head_size=self.config["head_size"],
-        )
+        return ReferenceState(self.config)
 
     def forward(
         self,

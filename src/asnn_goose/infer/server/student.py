@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from asnn_goose.infer.chat_template import ChatTemplate, Message
+from asnn_goose.chat_template import ChatTemplate, Message
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.batcher import Batcher, QueueFullError, Told
 from asnn_goose.infer.server.costs import Activity, Costs
@@ -21,7 +21,8 @@ from asnn_goose.infer.server.state_store import StateStore
 from asnn_goose.infer.server.writing import Writer
 from asnn_goose.infer.state_file import fingerprint
 from asnn_goose.infer.text import Vocabulary
-from asnn_goose.shape.slots import Matrix, Site, layout
+from asnn_goose.shape.slots import Matrix, Site
+from asnn_goose.shape.student import layout
 
 RETRY = 2
 """Seconds after which one who was turned away may ask again, at least."""

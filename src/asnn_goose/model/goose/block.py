@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from asnn_goose.model.mixers import MIXERS
-from asnn_goose.model.mixers.rwkv7.mixer import MixerOutput
+from asnn_goose.model.mixers.mixer import Mixer, MixerOutput
 from asnn_goose.model.mlps import MLPS
-from asnn_goose.model.mlps.channel_mix import ChannelMix
-from asnn_goose.model.parts.config import GooseConfig
-from asnn_goose.model.parts.precision import Precision
-from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.mlps.mlp import MLP
+from asnn_goose.model.parts.balance_place import BalancePlace
+from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.membranes import Membranes
+from asnn_goose.model.parts.norm import make_norm
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.state import BlockState
-
-
-def make_norm(config: GooseConfig) -> nn.RMSNorm | nn.LayerNorm:
-    """The norm that the configuration names, over the residual width."""
-    kind = nn.RMSNorm if config.norm == "rms" else nn.LayerNorm
-    return kind(config.hidden_size, eps=config.norm_eps)
+from asnn_goose.trace import Window
 
 
 class BlockOutput(NamedTuple):
@@ -36,67 +34,59 @@ class BlockOutput(NamedTuple):
 class GooseBlock(nn.Module):
     """x += mixer(norm(x)); x += mlp(norm(x))."""
 
-    def __init__(self, config: GooseConfig, *, layer: int) -> None:
+    mixer: Mixer
+    mlp: MLP
+
+    def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__()
-        self.mixer_norm = make_norm(config)
+        norm = partial(make_norm, config.norm, config.hidden_size, eps=config.norm_eps)
+        self.mixer_norm = norm()
         self.mixer = MIXERS[config.mixer](config, layer=layer)
-        self.mlp_norm = make_norm(config)
+        self.mlp_norm = norm()
         self.mlp = MLPS[config.mlp](config, layer=layer)
 
     def forward(
-        self,
-        x_BTD: Tensor,
-        v_first_BTD: Tensor | None = None,
-        state: BlockState | None = None,
-        mask_BT: Tensor | None = None,
-        position_BT: Tensor | None = None,
-        documents_BT: Tensor | None = None,
+        self, x_BTD: Tensor, carry: Tensor | None, state: BlockState | None, window: Window
     ) -> BlockOutput:
-        """One block over (B,T,D); the arguments are those of the mixer."""
+        """One block over (B,T,D); the arguments are those of a mixer."""
+        membranes = Membranes(window, None if state is None else state.neurons)
         mixer_in_BTD = self.mixer_norm(x_BTD)
-        mixed = self.mixer(
-            mixer_in_BTD,
-            v_first_BTD,
-            None if state is None else state.mixer,
-            mask_BT,
-            position_BT,
-            documents_BT,
+        mixed: MixerOutput = self.mixer(
+            mixer_in_BTD, carry, None if state is None else state.mixer, window, membranes
         )
         x_BTD = x_BTD + mixed.out_BTD
         mlp_in_BTD = self.mlp_norm(x_BTD)
-        if mask_BT is not None:
-            mlp_in_BTD = mlp_in_BTD * mask_BT.unsqueeze(-1)
-        out_BTD, channel_BD = self.mlp(
-            mlp_in_BTD, None if state is None else state.channel_shift_BD, documents_BT
-        )
-        return BlockOutput(
-            x_BTD + out_BTD, mixer_in_BTD, mixed, out_BTD, BlockState(mixed.state, channel_BD)
-        )
+        if window.mask_BT is not None:
+            mlp_in_BTD = mlp_in_BTD * window.mask_BT.unsqueeze(-1)
+        mlp = self.mlp(mlp_in_BTD, None if state is None else state.mlp, window, membranes)
+        new = BlockState(mixed.state, mlp.state, membranes.after)
+        return BlockOutput(x_BTD + mlp.out_BTD, mixer_in_BTD, mixed, mlp.out_BTD, new)
+
+    def mixed(self, mixer_in_BTD: Tensor, carry: Tensor | None, window: Window) -> MixerOutput:
+        """The mixer alone, behind its norm already, from an empty state."""
+        found: MixerOutput = self.mixer(mixer_in_BTD, carry, None, window, Membranes(window))
+        return found
 
     def local(
-        self,
-        x_BTD: Tensor,
-        mixer_out_BTD: Tensor,
-        v_first_BTD: Tensor | None,
-        position_BT: Tensor | None,
-        documents_BT: Tensor | None = None,
+        self, x_BTD: Tensor, mixer_out_BTD: Tensor, carry: Tensor | None, window: Window
     ) -> tuple[MixerOutput, Tensor]:
         """Mixer and MLP, each behind its own norm, on a residual stream from outside.
 
         x and mixer_out are what another model has before this block and what its mixer adds, so
         neither half of the block sees the errors of the other. Returns both outputs.
         """
-        mixed: MixerOutput = self.mixer(
-            self.mixer_norm(x_BTD), v_first_BTD, None, None, position_BT, documents_BT
-        )
-        out_BTD, _ = self.mlp(self.mlp_norm(x_BTD + mixer_out_BTD), None, documents_BT)
-        return mixed, out_BTD
+        mixed = self.mixed(self.mixer_norm(x_BTD), carry, window)
+        mlp_in_BTD = self.mlp_norm(x_BTD + mixer_out_BTD)
+        return mixed, self.mlp(mlp_in_BTD, None, window, Membranes(window)).out_BTD
 
-    def set_precision(self, of: Callable[[str], Precision]) -> None:
-        """Give every matrix and site the precision that `of` has for its name."""
-        mlp = "mlp_" if isinstance(self.mlp, ChannelMix) else ""
-        for owner, prefix in ((self.mixer, ""), (self.mlp, mlp)):
-            for name, module in owner.named_children():
-                if isinstance(module, Projection):
-                    module.change(of(prefix + name))
-        self.mixer.set_sites(of)
+    def balance_places(self) -> Iterator[BalancePlace]:
+        """Where channels may be balanced."""
+        yield from self.mixer.balance_places(list(self.mixer_norm.parameters()))
+        yield from self.mlp.balance_places(list(self.mlp_norm.parameters()))
+
+    def set_precision(self, precision: PrecisionTable, *, layer: int) -> None:
+        """Give every matrix and site the precision that the table has for its name."""
+        for part in (self.mixer, self.mlp):
+            for name, matrix in part.matrices().items():
+                matrix.change(precision.of(name, layer=layer))
+        self.mixer.set_sites(partial(precision.of, layer=layer, site=True))

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from asnn_goose.model.goose.block import BlockOutput, GooseBlock, make_norm
+from asnn_goose.model.goose.block import BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
+from asnn_goose.model.goose.config import GooseConfig, check_words
 from asnn_goose.model.goose.initialise import initialise
+from asnn_goose.model.goose.next_token import next_token_loss
+from asnn_goose.model.mixers.mixer import MixerOutput
 from asnn_goose.model.neurons import Neuron
-from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.membranes import Membranes
+from asnn_goose.model.parts.norm import make_norm
 from asnn_goose.model.parts.positions import learned_positions
-from asnn_goose.model.parts.precision import HEAD, check_words, resolve
+from asnn_goose.model.parts.precision_table import HEAD, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
-from asnn_goose.model.parts.window import positions, positions_in, window_mask
+from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
-from asnn_goose.trace import IGNORED_LABEL, NEEDS, Trace
+from asnn_goose.trace import PLACES, Trace, Window
 
 
 class GooseForCausalLM(PreTrainedModel, GenerationMixin):
-    """RWKV-7 student: constant memory at any length, no key-value cache.
+    """A recurrent student: constant memory at any length, no key-value cache.
 
     `forward` is what Transformers expects; `trace` and `drive` are what distillation uses.
-    A new model has the published RWKV-7 initialisation.
+    A new model starts as its mixer and MLP are published.
     """
 
     config: GooseConfig
@@ -47,11 +51,12 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
         self.positions = learned_positions(config)
-        self.embedding_norm = make_norm(config) if config.embedding_norm else None
+        norm = partial(make_norm, config.norm, config.hidden_size, eps=config.norm_eps)
+        self.embedding_norm = norm() if config.embedding_norm else None
         blocks = [GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)]
         self.blocks = cast(Sequence[GooseBlock], nn.ModuleList(blocks))
-        self.final_norm = make_norm(config)
-        self.head_neuron = resolve(config.precision, HEAD).spikes(config.hidden_size)
+        self.final_norm = norm()
+        self.head_neuron = PrecisionTable(config.precision).of(HEAD).spikes(config.hidden_size)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.gradient_checkpointing = False
         self.post_init()  # type: ignore[no-untyped-call]
@@ -64,6 +69,16 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the signals that its mixers give to losses."""
+        return self.blocks[0].mixer.signals
+
+    @property
+    def outline(self) -> Trace:
+        """A Trace of no tokens: the sizes that losses must know before the first one."""
+        return Trace(width=self.config.hidden_size, head_size=self.config.head_size)
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding."""
@@ -103,17 +118,19 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         cache = GooseCache() if given is None else given
         mask_BT = window_mask(attention_mask, x_BTD.shape[1])
         position_BT = positions(cache.position_B, mask_BT, x_BTD)
+        window = Window(mask_BT=mask_BT, position_BT=position_BT)
         x_BTD = self._embed(x_BTD, position_BT)
 
         hidden, states = [x_BTD], list[BlockState]()
-        for output in self._blocks(x_BTD, cache.blocks, mask_BT, position_BT):
+        for output in self._blocks(x_BTD, cache.blocks, window):
             x_BTD = output.x_BTD
             hidden = [*hidden, x_BTD] if output_hidden_states else [x_BTD]
             if use_cache:
                 states.append(output.state)
+        membranes = Membranes(window, cache.head)
+        logits = self._logits(x_BTD, membranes, last=logits_to_keep)
         if use_cache:
-            cache.advance(tuple(states), position_BT[:, -1] + 1, x_BTD.shape[1])
-        logits = self._logits(x_BTD[:, -logits_to_keep:])
+            cache.advance(tuple(states), membranes.after, position_BT[:, -1] + 1, x_BTD.shape[1])
         fields: dict[str, Any] = {
             "loss": None if labels is None else next_token_loss(logits, labels),
             "logits": logits,
@@ -124,55 +141,57 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         return result if return_dict else result.to_tuple()
 
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
-        """Run on tokens (B,T) from an empty state; keep what `needs` names (trace.NEEDS).
+        """Run on tokens (B,T) from an empty state; keep what `needs` names.
 
-        With `documents_BT` the state is empty again at the start of every document.
+        needs   of trace.PLACES, and of the mixers' `signals`
+        window  how the tokens lie: the state is empty again at the start of every document
+        Raises ValueError for another need.
         """
-        if not needs <= NEEDS:
-            raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
+        if beyond := sorted(needs - PLACES - self.signals):
+            known = ", ".join(sorted(PLACES | self.signals))
+            raise ValueError(f"needs {beyond}: a student of {self.config.mixer!r} gives {known}")
         x_BTD = self.embedding(tokens_BT)
-        position_BT = positions_in(documents_BT, x_BTD)
-        x_BTD = self._embed(x_BTD, position_BT)
-        kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
-        if "hidden" in needs:
+        window = placed(window, x_BTD)
+        x_BTD = self._embed(x_BTD, window.position_BT)
+        places = {name: _CAPTURE[name] for name in needs & _CAPTURE.keys()}
+        kept: dict[str, list[Tensor]] = {name: [] for name in places}
+        signals: dict[str, list[Tensor]] = {name: [] for name in needs & self.signals}
+        if "hidden" in kept:
             kept["hidden"].append(x_BTD)
-        for output in self._blocks(x_BTD, (), None, position_BT, documents_BT):
+        for output in self._blocks(x_BTD, (), window):
             x_BTD = output.x_BTD
-            for name, tensors in kept.items():
-                tensors.append(_CAPTURE[name](output))
+            for name, capture in places.items():
+                kept[name].append(capture(output))
+            for name, tensors in signals.items():
+                tensors.append(output.mixer.signals[name])
         fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
         if "vocab" in needs:
-            fields |= {"final_BTD": self._head_input(x_BTD), "head_VD": self._head_VD()}
+            final_BTD = self._head_input(self.final_norm(x_BTD), Membranes(window))
+            fields |= {"final_BTD": final_BTD, "head_VD": self._head_VD()}
             fields["final_norm"] = self.final_norm
-        return Trace(**fields)
+        fields["signals"] = {name: tuple(tensors) for name, tensors in signals.items()}
+        return replace(self.outline, window=window, **fields)
 
-    def drive(self, mixer_in: tuple[Tensor, ...], *, documents_BT: Tensor | None = None) -> Trace:
+    def drive(self, mixer_in: tuple[Tensor, ...], *, window: Window | None = None) -> Trace:
         """Run every mixer alone on the given inputs (L of B,T,D), such as a teacher's.
 
         The Trace holds mixer_in, mixer_out and the mixers' signals; no MLP and no head runs.
         """
         if len(mixer_in) != len(self.blocks):
             raise ValueError(f"{len(mixer_in)} inputs for {len(self.blocks)} blocks: give one each")
-        v_first_BTD, outputs = None, []
+        window = placed(window, mixer_in[0])
+        carry, outputs = None, list[MixerOutput]()
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
-            position_BT = positions_in(documents_BT, x_BTD)
-            output = self._call(
-                block.mixer, x_BTD, v_first_BTD, None, None, position_BT, documents_BT
-            )
-            v_first_BTD = output.v_first_BTD
-            outputs.append(output)
-        return Trace(
+            outputs.append(self._call(block.mixed, x_BTD, carry, window))
+            carry = outputs[-1].carry
+        return replace(
+            self.outline,
+            window=window,
+            signals={name: tuple(one.signals[name] for one in outputs) for name in self.signals},
             mixer_in=mixer_in,
-            mixer_out=tuple(o.out_BTD for o in outputs),
-            queries=tuple(o.receptance_BTHN for o in outputs),
-            keys=tuple(o.key_BTHN for o in outputs),
-            values=tuple(o.value_BTHN for o in outputs),
-            log_decay=tuple(o.log_decay_BTHN for o in outputs),
-            removal=tuple(o.removal_BTHN for o in outputs),
-            rate=tuple(o.rate_BTHN for o in outputs),
-            written=tuple(o.written_BTHN for o in outputs),
+            mixer_out=tuple(one.out_BTD for one in outputs),
         )
 
     def drive_blocks(
@@ -180,7 +199,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         hidden: tuple[Tensor, ...],
         mixer_out: tuple[Tensor, ...],
         *,
-        documents_BT: Tensor | None = None,
+        window: Window | None = None,
     ) -> Trace:
         """Run every mixer and every MLP alone, with its norm, on another model's residual stream.
 
@@ -189,16 +208,14 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         """
         if len(mixer_out) != len(self.blocks):
             raise ValueError(f"{len(mixer_out)} layers for {len(self.blocks)} blocks: give as many")
-        v_first_BTD, mixers, mlps = None, [], []
+        window = placed(window, hidden[0])
+        carry, mixers, mlps = None, list[Tensor](), list[Tensor]()
         for block, x_BTD, added_BTD in zip(self.blocks, hidden[:-1], mixer_out, strict=True):
-            position_BT = positions_in(documents_BT, x_BTD)
-            mixed, out_BTD = self._call(
-                block.local, x_BTD, added_BTD, v_first_BTD, position_BT, documents_BT
-            )
-            v_first_BTD = mixed.v_first_BTD
+            mixed, out_BTD = self._call(block.local, x_BTD, added_BTD, carry, window)
+            carry = mixed.carry
             mixers.append(mixed.out_BTD)
             mlps.append(out_BTD)
-        return Trace(mixer_out=tuple(mixers), mlp_out=tuple(mlps))
+        return replace(self.outline, window=window, mixer_out=tuple(mixers), mlp_out=tuple(mlps))
 
     def set_precision(self, precision: Mapping[str, Any]) -> None:
         """Change which matrices are ternary and which inputs spike; weights change basis with it.
@@ -206,18 +223,19 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
-        before, self.config.precision = self.config.precision, dict(precision)
+        before = self.config.precision
         try:
             check_words(precision)
+            table = PrecisionTable(precision)
+            self.config.precision = table.to_json()
             self.config.check_precision()
         except ValueError:
             self.config.precision = before
             raise
-        was, head = (resolve(table, HEAD) for table in (before, precision))
-        if was != head:
+        if (head := table.of(HEAD)) != PrecisionTable(before).of(HEAD):
             self.head_neuron = head.spikes(self.config.hidden_size)
         for layer, block in enumerate(self.blocks):
-            block.set_precision(partial(resolve, precision, layer=layer))
+            block.set_precision(table, layer=layer)
 
     def anneal(self, share: float) -> None:
         """Tell every ternary method and neuron what share of the stage is done."""
@@ -225,16 +243,22 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             if isinstance(module, TernaryMethod | Neuron):
                 module.anneal(share)
 
-    def _logits(self, x_BTD: Tensor) -> Tensor:
-        """Logits of every row; those that no tokenizer produces are impossible."""
-        logits_BTV: Tensor = self.lm_head(self._head_input(x_BTD))
+    def _logits(self, x_BTD: Tensor, membranes: Membranes, *, last: int) -> Tensor:
+        """Logits of the last rows, of all for 0; those that no tokenizer produces are impossible.
+
+        A neuron that carries a state must see every row, whichever are wanted.
+        """
+        if self.head_neuron is not None and self.head_neuron.stateful:
+            x_BTD = self._head_input(self.final_norm(x_BTD), membranes)[:, -last:]
+        else:
+            x_BTD = self._head_input(self.final_norm(x_BTD[:, -last:]), membranes)
+        logits_BTV: Tensor = self.lm_head(x_BTD)
         if self.config.real_vocab_size:
             logits_BTV[..., self.config.real_vocab_size :] = -torch.inf
         return logits_BTV
 
-    def _head_input(self, x_BTD: Tensor) -> Tensor:
-        normed_BTD: Tensor = self.final_norm(x_BTD)
-        return normed_BTD if self.head_neuron is None else self.head_neuron(normed_BTD)
+    def _head_input(self, normed_BTD: Tensor, membranes: Membranes) -> Tensor:
+        return membranes.spikes(HEAD, self.head_neuron, normed_BTD)
 
     def _head_VD(self) -> Tensor:
         """Rows of the head that a tokenizer can produce: losses see no others."""
@@ -242,27 +266,20 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         weight_VD: Tensor = self.lm_head.weight
         return weight_VD[:rows] if rows else weight_VD
 
-    def _embed(self, x_BTD: Tensor, position_BT: Tensor) -> Tensor:
+    def _embed(self, x_BTD: Tensor, position_BT: Tensor | None) -> Tensor:
         if self.positions is not None:
             x_BTD = x_BTD + self.positions(position_BT)
         return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
 
     def _blocks(
-        self,
-        x_BTD: Tensor,
-        states: tuple[BlockState, ...],
-        mask_BT: Tensor | None,
-        position_BT: Tensor,
-        documents_BT: Tensor | None = None,
+        self, x_BTD: Tensor, states: tuple[BlockState, ...], window: Window
     ) -> Iterator[BlockOutput]:
         """Outputs of the blocks one by one, so that a caller holds only what it needs."""
-        v_first_BTD = None
+        carry = None
         for layer, block in enumerate(self.blocks):
             state = states[layer] if states else None
-            output = self._call(
-                block, x_BTD, v_first_BTD, state, mask_BT, position_BT, documents_BT
-            )
-            x_BTD, v_first_BTD = output.x_BTD, output.mixer.v_first_BTD
+            output: BlockOutput = self._call(block, x_BTD, carry, state, window)
+            x_BTD, carry = output.x_BTD, output.mixer.carry
             yield output
 
     def _call(self, module: Callable[..., Any], *inputs: Any) -> Any:
@@ -280,20 +297,4 @@ _CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
     "mixer_in": lambda output: output.mixer_in_BTD,
     "mixer_out": lambda output: output.mixer.out_BTD,
     "mlp_out": lambda output: output.mlp_out_BTD,
-    "queries": lambda output: output.mixer.receptance_BTHN,
-    "keys": lambda output: output.mixer.key_BTHN,
-    "values": lambda output: output.mixer.value_BTHN,
-    "log_decay": lambda output: output.mixer.log_decay_BTHN,
-    "removal": lambda output: output.mixer.removal_BTHN,
-    "rate": lambda output: output.mixer.rate_BTHN,
-    "written": lambda output: output.mixer.written_BTHN,
 }
-
-
-def next_token_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of predicting labels[:, t+1] at position t."""
-    return F.cross_entropy(
-        logits_BTV[:, :-1].flatten(0, 1).float(),
-        labels_BT[:, 1:].flatten(),
-        ignore_index=IGNORED_LABEL,
-    )

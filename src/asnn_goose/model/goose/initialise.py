@@ -1,37 +1,50 @@
-"""The published initialisation of RWKV-7 (its code, not the table in its notes)."""
+"""A student that learns from scratch: the start that is published with RWKV-7.
+
+Its code counts, not the table in its notes; mixers and MLPs start themselves.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from asnn_goose.model.mixers.rwkv7.mixer import RWKV7Mixer
-from asnn_goose.model.mlps.channel_mix import ChannelMix
-from asnn_goose.model.parts.low_rank import LowRank
+from asnn_goose.model.goose.block import GooseBlock
+from asnn_goose.model.parts.config import StudentSettings
 
-if TYPE_CHECKING:
-    from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 
-SHIFT_POWERS = {"r": 0.2, "w": 0.9, "k": 0.7, "v": 0.7, "a": 0.9, "g": 0.2}
-"""Exponents of the token-shift curves, in the order of the mixer's consumers."""
+class Body(Protocol):
+    """A student, as far as it is started here."""
+
+    embedding: nn.Embedding
+    lm_head: nn.Linear
+    blocks: Sequence[GooseBlock]
+
+    @property
+    def config(self) -> StudentSettings:
+        """Its settings."""
+
+    @property
+    def positions(self) -> nn.Embedding | None:
+        """Learned positions, where it has them."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Every module of it."""
 
 
 @torch.no_grad()
-def initialise(model: GooseForCausalLM) -> None:
+def initialise(model: Body) -> None:
     """Set every parameter as RWKV-7 does (arXiv 2503.14456 and its released code)."""
+    # All matrices come before all vectors: a seed gives the same student as it always did.
     initialise_matrices(model)
     initialise_vectors(model)
 
 
 @torch.no_grad()
-def initialise_matrices(model: GooseForCausalLM) -> None:
-    """Embedding, head and the large matrices of every block.
-
-    A Llama-style gated MLP, which RWKV-7 lacks, gets orthogonal gate and up matrices and a zero
-    down matrix, so that a new block is the identity in either case.
-    """
+def initialise_matrices(model: Body) -> None:
+    """Embedding, head and the large matrices of every block."""
     config = model.config
     gain = 0.5 * max(1.0, config.vocab_size / config.hidden_size) ** 0.5
     nn.init.orthogonal_(model.lm_head.weight, gain=gain)
@@ -39,19 +52,12 @@ def initialise_matrices(model: GooseForCausalLM) -> None:
     if model.positions is not None:
         nn.init.uniform_(model.positions.weight, -1e-4, 1e-4)
     for block in model.blocks:
-        mixer = block.mixer
-        nn.init.orthogonal_(mixer.receptance.weight)
-        nn.init.orthogonal_(mixer.key.weight, gain=0.1)
-        nn.init.orthogonal_(mixer.value.weight)
-        nn.init.zeros_(mixer.output.weight)
-        *inner, last = block.mlp.matrices()
-        for linear in inner:
-            nn.init.orthogonal_(linear.weight)
-        nn.init.zeros_(last.weight)
+        block.mixer.start_matrices()
+        block.mlp.start_matrices()
 
 
 @torch.no_grad()
-def initialise_vectors(model: GooseForCausalLM) -> None:
+def initialise_vectors(model: Body) -> None:
     """Everything else: norms, biases, low-rank adapters, decays, token shifts."""
     layers = model.config.num_hidden_layers
     for module in model.modules():
@@ -60,67 +66,5 @@ def initialise_vectors(model: GooseForCausalLM) -> None:
         if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:
             nn.init.zeros_(module.bias)
     for layer, block in enumerate(model.blocks):
-        _mixer_vectors(block.mixer, layer=layer, layers=layers)
-        if isinstance(block.mlp, ChannelMix) and block.mlp.shift is not None:
-            mix = block.mlp.shift.mix
-            mix.copy_(_shift(mix.shape[1], (1 - layer / layers) ** 4).unsqueeze(0))
-
-
-def _mixer_vectors(mixer: RWKV7Mixer, *, layer: int, layers: int) -> None:
-    ramp = ramps(heads=mixer.heads, head_size=mixer.head_size)
-    late = layer / max(layers - 1, 1)
-    decay = -6 + 6 * ramp.share ** (1 + late**0.3) + 0.5 + 2.5 * ramp.zigzag
-    _low_rank(mixer.decay, bias=decay)
-    _low_rank(mixer.rate, bias=-0.19 + 0.3 * ramp.zigzag + 0.4 * ramp.linear)
-    if mixer.value_mix is not None:
-        _low_rank(mixer.value_mix, bias=0.73 - 0.4 * ramp.linear)
-    if mixer.gate is not None:
-        _low_rank(mixer.gate, bias=None)
-    if mixer.shift is not None:
-        consumers, width = mixer.shift.mix.shape
-        powers = list(SHIFT_POWERS.values())[:consumers]
-        curves = [_shift(width, power * (1 - layer / layers)) for power in powers]
-        mixer.shift.mix.copy_(torch.stack(curves))
-    if mixer.removal is not None:
-        mixer.removal.copy_(0.71 - 0.1 * ramp.linear)
-    if mixer.replacement is not None:
-        mixer.replacement.fill_(1.02)
-    if mixer.bonus is not None:
-        mixer.bonus.fill_(-0.04)
-    if mixer.norm is not None:
-        mixer.norm.weight.fill_(((1 + layer) / layers) ** 0.7)
-        mixer.norm.bias.zero_()
-
-
-class Ramps(NamedTuple):
-    """Curves over the channels c of a mixer that the published vectors are made of.
-
-    share = c/(C-1) in [0,1]; linear = share - 1/2; zigzag = z|z| with z from -1 to 1 in a head.
-    """
-
-    share: Tensor
-    linear: Tensor
-    zigzag: Tensor
-
-
-def ramps(*, heads: int, head_size: int) -> Ramps:
-    """The curves for `heads` heads of `head_size` channels."""
-    channels = heads * head_size
-    share = torch.arange(channels) / max(channels - 1, 1)
-    middle = (head_size - 1) / 2
-    z = ((torch.arange(channels) % head_size) - middle) / max(middle, 1)
-    return Ramps(share, share - 0.5, z * z.abs())
-
-
-def _shift(width: int, exponent: float) -> Tensor:
-    """1 - (c/D)^exponent."""
-    return 1 - (torch.arange(width) / width) ** exponent
-
-
-def _low_rank(adapter: LowRank, *, bias: Tensor | None) -> None:
-    """A = 0, B orthogonal with gain 0.1 max(1, sqrt(rows/columns)): the bias alone speaks."""
-    rows, columns = adapter.up.shape
-    nn.init.zeros_(adapter.down)
-    nn.init.orthogonal_(adapter.up, gain=0.1 * max(1.0, rows / columns) ** 0.5)
-    if adapter.bias is not None and bias is not None:
-        adapter.bias.copy_(bias)
+        block.mixer.start_vectors(layer=layer, layers=layers)
+        block.mlp.start_vectors(layer=layer, layers=layers)

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Iterator
+
+from torch import Tensor
 from transformers.activations import ACT2FN
 
-from asnn_goose.model.parts.config import GooseConfig
-from asnn_goose.model.parts.precision import resolve
-from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.mlps.mlp import MLP, MLPOutput
+from asnn_goose.model.parts.balance_place import BalancePlace
+from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.membranes import Membranes
+from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.state import State
+from asnn_goose.shape.mlps import MLPS as SHAPES
+from asnn_goose.trace import Window
 
 
-class GatedMLP(nn.Module):
+class GatedMLP(MLP):
     """down(act(gate x) * up x) (Shazeer 2020, arXiv 2002.05202).
 
     `layer` is the block's index, on which the precision of its matrices may depend.
     """
 
-    def __init__(self, config: GooseConfig, *, layer: int) -> None:
-        super().__init__()
-
-        def matrix(name: str, columns: int, rows: int) -> Projection:
-            precision = resolve(config.precision, name, layer=layer)
-            return Projection(columns, rows, bias=config.mlp_bias, precision=precision)
-
-        width, inner = config.hidden_size, config.intermediate_size
-        self.gate, self.up = matrix("gate", width, inner), matrix("up", width, inner)
-        self.down = matrix("down", inner, width)
+    def __init__(self, config: StudentSettings, *, layer: int) -> None:
+        super().__init__(config, layer=layer)
+        width, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        table = config.precision
+        self.gate = block_matrix("gate", width, inner, bias=bias, table=table, layer=layer)
+        self.up = block_matrix("up", width, inner, bias=bias, table=table, layer=layer)
+        self.down = block_matrix("down", inner, width, bias=bias, table=table, layer=layer)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(
-        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """(B,T,D) -> (B,T,D); carries no state."""
-        return self.down(self.activation(self.gate(x_BTD)) * self.up(x_BTD)), None
+        self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes
+    ) -> MLPOutput:
+        """(B,T,D) -> (B,T,D); carries nothing but membranes."""
+        gate_BTF = self.activation(self.gate(x_BTD, membranes))
+        return MLPOutput(self.down(gate_BTF * self.up(x_BTD, membranes), membranes), {})
 
-    def matrices(self) -> tuple[Projection, ...]:
-        """Its matrices in order; the last one writes to the residual stream."""
-        return self.gate, self.up, self.down
+    @classmethod
+    def columns(cls, config: StudentSettings) -> dict[str, int]:
+        """gate, up and down."""
+        return SHAPES["gated"].columns(vars(config))
+
+    def matrices(self) -> dict[str, Projection]:
+        """gate, up and down."""
+        return {"gate": self.gate, "up": self.up, "down": self.down}
+
+    def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
+        """The rows of `up` scale what `down` reads; the norm, what gate and up read."""
+        # Before the norm: what is measured there depends on the columns of these rows.
+        rows = [self.up.weight] if self.up.bias is None else [self.up.weight, self.up.bias]
+        yield BalancePlace(rows, [self.down], [])
+        yield from super().balance_places(gains)

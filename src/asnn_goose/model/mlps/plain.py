@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.activations import ACT2FN
 
-from asnn_goose.model.parts.config import GooseConfig
-from asnn_goose.model.parts.precision import resolve
-from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.mlps.mlp import MLP, MLPOutput
+from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.membranes import Membranes
+from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.state import State
+from asnn_goose.shape.mlps import MLPS as SHAPES
+from asnn_goose.trace import Window
 
 
-class PlainMLP(nn.Module):
+class PlainMLP(MLP):
     """down(act(up x)) (Vaswani et al. 2017, arXiv 1706.03762, with any activation).
 
     `layer` is the block's index, on which the precision of its matrices may depend.
     """
 
-    def __init__(self, config: GooseConfig, *, layer: int) -> None:
-        super().__init__()
-
-        def matrix(name: str, columns: int, rows: int) -> Projection:
-            precision = resolve(config.precision, name, layer=layer)
-            return Projection(columns, rows, bias=config.mlp_bias, precision=precision)
-
-        width, inner = config.hidden_size, config.intermediate_size
-        self.up, self.down = matrix("up", width, inner), matrix("down", inner, width)
+    def __init__(self, config: StudentSettings, *, layer: int) -> None:
+        super().__init__(config, layer=layer)
+        width, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        table = config.precision
+        self.up = block_matrix("up", width, inner, bias=bias, table=table, layer=layer)
+        self.down = block_matrix("down", inner, width, bias=bias, table=table, layer=layer)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(
-        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """(B,T,D) -> (B,T,D); carries no state."""
-        return self.down(self.activation(self.up(x_BTD))), None
+        self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes
+    ) -> MLPOutput:
+        """(B,T,D) -> (B,T,D); carries nothing but membranes."""
+        return MLPOutput(self.down(self.activation(self.up(x_BTD, membranes)), membranes), {})
 
-    def matrices(self) -> tuple[Projection, ...]:
-        """Its matrices in order; the last one writes to the residual stream."""
-        return self.up, self.down
+    @classmethod
+    def columns(cls, config: StudentSettings) -> dict[str, int]:
+        """Up and down."""
+        return SHAPES["plain"].columns(vars(config))
+
+    def matrices(self) -> dict[str, Projection]:
+        """Up and down."""
+        return {"up": self.up, "down": self.down}

@@ -1,6 +1,7 @@
 """Spiking neurons, one file per paper: from an activation to spikes, with a gradient.
 
-A new one is one file and one row of NEURONS.
+In come activations, out go what spikes stand for and, of a neuron with state, its membranes: none
+remembers anything between two calls. A new one is one file and one row of NEURONS.
 """
 
 from asnn_goose.model.neurons.learned_threshold import LearnedThreshold

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from asnn_goose.model.neurons.neuron import Neuron, widened
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
+from asnn_goose.ops.documents import document_starts
 from asnn_goose.ops.spike_codes import Spikes
 from asnn_goose.ops.surrogate import Surrogate, binary_spikes, ternary_spikes
+from asnn_goose.trace import Window
 
 
 class LIF(Neuron):
@@ -26,6 +28,7 @@ class LIF(Neuron):
                second batch on
     """
 
+    stateful: ClassVar[bool] = True
     usual_threshold: ClassVar[float] = 1.0
     training_only = "carries a membrane along tokens"
 
@@ -53,12 +56,16 @@ class LIF(Neuron):
         """Spikes (..., T, K) in h's dtype, from membranes at rest."""
         return self.forward_with_state(h_BTK, None)[0]
 
-    def forward_with_state(self, h_BTK: Tensor, state_BK: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward_with_state(
+        self, h_BTK: Tensor, state_BK: Tensor | None, window: Window | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Spikes (..., T, K) in h's dtype, and the membranes (..., K) after the last token.
 
         state_BK  membranes after the token before, in fp32; None at rest
+        window    of h (B,T,K): padding neither charges a membrane nor fires, and every document
+                  begins with membranes at rest
         """
-        spikes_BTK, membranes_BTK, state_BK = self._run(widened(h_BTK), state_BK)
+        spikes_BTK, membranes_BTK, state_BK = self._run(widened(h_BTK), state_BK, window)
         self.gradient.follow(membranes_BTK)
         return spikes_BTK.to(h_BTK.dtype), state_BK
 
@@ -72,20 +79,41 @@ class LIF(Neuron):
         """Spikes stand for 1."""
         return {"amplitude": 1.0}
 
-    def _run(self, h_BTK: Tensor, state_BK: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(
+        self, h_BTK: Tensor, state_BK: Tensor | None, window: Window | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Spikes, membranes before their reset, and the last membrane after it."""
         if h_BTK.dim() < 2:
             raise ValueError(f"h has shape {tuple(h_BTK.shape)}: needs an axis of tokens")
         v_BK = torch.zeros_like(h_BTK[..., 0, :]) if state_BK is None else state_BK
+        keep, starts = _kept(window), _starts(window)
         h, spikes, membranes = self.gradient.now(), list[Tensor](), list[Tensor]()
-        for h_BK in h_BTK.unbind(-2):
+        for t, h_BK in enumerate(h_BTK.unbind(-2)):
+            if starts is not None:
+                v_BK = v_BK.masked_fill(starts[:, t], 0)
+            before_BK = v_BK
             v_BK = v_BK + (h_BK - v_BK) / self.tau
             membranes.append(v_BK.detach())
             spikes.append(self._fire(v_BK, h))
             size_BK = spikes[-1] * v_BK.detach().sign() if self.ternary else spikes[-1]
             v_BK = v_BK * (1 - size_BK)
+            if keep is not None:
+                v_BK = v_BK.where(keep[:, t], before_BK)
+                spikes[-1] = spikes[-1].masked_fill(~keep[:, t], 0)
         return torch.stack(spikes, -2), torch.stack(membranes, -2), v_BK
 
     def _fire(self, v_BK: Tensor, h: Surrogate) -> Tensor:
         fire = ternary_spikes if self.ternary else binary_spikes
         return fire(v_BK, self.threshold, h)
+
+
+def _kept(window: Window | None) -> Tensor | None:
+    """True (B,T,1) where a token is no padding."""
+    return None if window is None or window.mask_BT is None else window.mask_BT.unsqueeze(-1)
+
+
+def _starts(window: Window | None) -> Tensor | None:
+    """True (B,T,1) where a document begins inside the window."""
+    if window is None or window.documents_BT is None:
+        return None
+    return document_starts(window.documents_BT).unsqueeze(-1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asnn_goose.ops.annealing import checked_share
 from asnn_goose.ops.spike_codes import Spikes, levels
+from asnn_goose.trace import Window
 
 TINY = 1e-6
 """Below this no amplitude or threshold is learned or measured (LSQ, arXiv 1902.08153)."""
@@ -33,6 +34,9 @@ class Neuron(nn.Module, ABC):
 
     training_only: str = ""
     """Why the engine cannot run it; empty where it can."""
+
+    stateful: ClassVar[bool] = False
+    """Whether what it says of a token depends on those before it: see `forward_with_state`."""
 
     starts_parameters: ClassVar[bool] = False
     """Whether its first training batch sets numbers that train: processes would not agree."""
@@ -66,6 +70,17 @@ class Neuron(nn.Module, ABC):
     @abstractmethod
     def forward(self, h_BK: Tensor) -> Tensor:
         """(..., K) -> what the spikes stand for, same shape and dtype."""
+
+    def forward_with_state(
+        self, h_BTK: Tensor, state_BK: Tensor | None, window: Window | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Of a stateful neuron: `forward`, and the state after the last token.
+
+        state_BK  the state after the token before, in fp32 at least; None at rest
+        window    padding leaves the state alone, and every document begins at rest
+        Raises NotImplementedError for a neuron without state.
+        """
+        raise NotImplementedError(f"{type(self).__name__} carries no state: call it as it is")
 
     @abstractmethod
     def encode(self, h_BK: Tensor) -> Spikes:

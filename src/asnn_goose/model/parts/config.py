@@ -1,23 +1,19 @@
-"""Configuration of a Goose student."""
+"""What a student is set to: the fields of its configuration, which mixers and MLPs read."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 
-from asnn_goose.model.parts.precision import MIXER_NAMES, check_fit, check_words
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "gate": ("sigmoid", "one_plus", "none"),
-    "v_first": ("mix", "detached", "none"),
-    "mlp": ("gated", "plain", "channel_mix"),
-    "norm": ("rms", "layer"),
-}
-"""Settings that take one of a few words."""
+from asnn_goose.names import check_name
+from asnn_goose.shape.limits import Words
+from asnn_goose.shape.rwkv7 import RANKS, published_rank
+from asnn_goose.shape.settings import all_settings, fault, settings_of
 
 
-class GooseConfig(PreTrainedConfig):
+class StudentSettings(PreTrainedConfig):
     """Shape and parts of a student; every part of the RWKV-7 mixer can be switched on its own.
 
     Shape: vocab_size, hidden_size (D), num_hidden_layers (L), num_attention_heads (H),
@@ -26,6 +22,8 @@ class GooseConfig(PreTrainedConfig):
     Mixer (methods: Peng et al. 2025, arXiv 2503.14456):
       mixer            row of `asnn_goose.model.mixers.MIXERS`
       token_shift      mix every input with the token before it
+      value_shift      mix every channel of v with the token before it (ours): with `bonus` a head
+                       can look one token back without its state
       decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
       gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
       v_first          mix the first block's values into later ones: "mix", "detached" (no
@@ -51,8 +49,6 @@ class GooseConfig(PreTrainedConfig):
     Raises ValueError that names the setting, the value found and what would be right.
     """
 
-    model_type = "asnn_goose"
-
     vocab_size: int = 49152
     hidden_size: int = 576
     num_hidden_layers: int = 30
@@ -62,6 +58,7 @@ class GooseConfig(PreTrainedConfig):
 
     mixer: str = "rwkv7"
     token_shift: bool = True
+    value_shift: bool = False
     decay_rank: int = 0
     rate_rank: int = 0
     value_rank: int = 0
@@ -95,10 +92,8 @@ class GooseConfig(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self.decay_rank = self.decay_rank or published_rank(2.5, self.hidden_size)
-        self.rate_rank = self.rate_rank or published_rank(2.5, self.hidden_size)
-        self.value_rank = self.value_rank or published_rank(1.7, self.hidden_size)
-        self.gate_rank = self.gate_rank or published_rank(5.0, self.hidden_size)
+        for name, factor in RANKS.items():
+            setattr(self, name, getattr(self, name) or published_rank(factor, self.hidden_size))
         self.precision = {} if self.precision is None else self.precision
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()
@@ -108,45 +103,11 @@ class GooseConfig(PreTrainedConfig):
         """Width inside the mixer: heads times head size."""
         return self.num_attention_heads * self.head_size
 
-    @property
-    def matrix_columns(self) -> dict[str, int]:
-        """Columns of every matrix of a block, by the names that `precision` uses."""
-        mixer = dict.fromkeys(MIXER_NAMES, self.hidden_size) | {"output": self.mixer_size}
-        if self.mlp in ("gated", "plain"):
-            names = ("gate", "up") if self.mlp == "gated" else ("up",)
-            inner = dict.fromkeys(names, self.hidden_size)
-            return mixer | inner | {"down": self.intermediate_size}
-        return mixer | {"mlp_key": self.hidden_size, "mlp_value": self.intermediate_size}
-
-    def check_precision(self) -> None:
-        """Raise ValueError where `precision` does not fit this very shape.
-
-        A student makes this check, not the configuration: the one in a recipe's [student] has
-        no shape before a teacher is known.
-        """
-        check_fit(self.precision or {}, columns=self.matrix_columns, layers=self.num_hidden_layers)
-
     def _check(self) -> None:
-        check_words(self.precision)
-        for setting, allowed in CHOICES.items():
-            found = getattr(self, setting)
-            if found not in allowed:
-                raise ValueError(f"{setting} = {found!r}: choose one of {', '.join(allowed)}")
-        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-        for setting in (*sizes, "head_size", "intermediate_size"):
-            if getattr(self, setting) < 1:
-                raise ValueError(f"{setting} = {getattr(self, setting)}: must be at least 1")
-        if self.n_positions < 0:
-            raise ValueError(f"n_positions = {self.n_positions}: must be at least 0")
-        if not 0 <= self.real_vocab_size <= self.vocab_size:
-            raise ValueError(
-                f"real_vocab_size = {self.real_vocab_size}: must be 0 or at most the "
-                f"{self.vocab_size} rows of the vocabulary"
-            )
-        if self.rope and self.head_size % 2:
-            raise ValueError(f"head_size = {self.head_size}: rope = true needs an even head size")
-
-
-def published_rank(factor: float, width: int) -> int:
-    """Low-rank size of RWKV-7: max(32, 32 * round(factor * sqrt(width) / 32))."""
-    return int(max(32, 32 * round(factor * width**0.5 / 32)))
+        settings = {name: getattr(self, name) for name in all_settings()}
+        for name, known in settings_of(settings).items():
+            if isinstance(known.student, Words):
+                check_name(known.student.words, settings[name], setting=name)
+        check_name(ACT2FN, self.hidden_act, setting="hidden_act")
+        if (found := fault(settings)) is not None:
+            raise ValueError(str(found))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-MIXER_MATRICES = frozenset({"receptance", "key", "value", "output"})
+from asnn_goose.names import hint
+
 TRAINABLE = ("all", "body", "blocks", "mixers")
 
 
@@ -16,6 +17,8 @@ def parameter_group(name: str) -> str:
     "matrix"     the large matrices of mixers and MLPs: what weight decay is for
     "quantiser"  what neurons and ternary methods learn: thresholds, amplitudes, scales
     "vector"     everything else in a mixer or MLP: low-rank factors, shifts, biases, decays
+
+    In a mixer what is called `weight` is a matrix, but in modules whose names end with "norm".
     """
     parts = name.split(".")
     if parts[-2].endswith(("neuron", "ternary")):
@@ -26,7 +29,7 @@ def parameter_group(name: str) -> str:
         return "norm"
     if parts[2:3] in (["mixer_norm"], ["mlp_norm"]):
         return "norm"
-    if parts[-1] == "weight" and (parts[2] == "mlp" or parts[-2] in MIXER_MATRICES):
+    if parts[-1] == "weight" and not parts[-2].endswith("norm"):
         return "matrix"
     return "vector"
 
@@ -46,4 +49,4 @@ def trainable(model: nn.Module, what: str) -> set[str]:
         return {name for name in names if name.startswith("blocks.")}
     if what == "mixers":
         return {name for name in names if name.split(".")[2:3] == ["mixer"]}
-    raise ValueError(f"train = {what!r}: choose one of {', '.join(TRAINABLE)}")
+    raise ValueError(f"train = {what!r}: {hint(what, TRAINABLE)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from asnn_goose.model.parts.config import GooseConfig
+from asnn_goose.model.parts.config import StudentSettings
 
 
 class LearnedPositions(nn.Embedding):
@@ -21,7 +21,7 @@ class LearnedPositions(nn.Embedding):
         return super().forward(position_BT)
 
 
-def learned_positions(config: GooseConfig) -> LearnedPositions | None:
+def learned_positions(config: StudentSettings) -> LearnedPositions | None:
     """The positions that a configuration asks for; None where it has none."""
     if not config.n_positions:
         return None

@@ -1,26 +1,18 @@
-"""Which matrices are ternary and which inputs are spikes: the setting `precision`."""
+"""How one matrix is ternary and its input spikes; a whole student's is `precision_table`."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from asnn_goose.model.neurons import NEURONS, Neuron
 from asnn_goose.model.ternary import TERNARY, TernaryMethod
+from asnn_goose.names import check_name, hint
 from asnn_goose.ops.hadamard import BLOCK
 from asnn_goose.ops.spike_codes import MAX_STEPS
-
-MIXER_NAMES = ("receptance", "key", "value", "output")
-GATED_NAMES = ("gate", "up", "down")
-CHANNEL_MIX_NAMES = ("mlp_key", "mlp_value")
-BLOCK_NAMES = (*MIXER_NAMES, *GATED_NAMES, *CHANNEL_MIX_NAMES)
-SITE_NAMES = ("k", "v")
-HEAD = "head"
-EVERY = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +27,7 @@ class Precision:
     neuron     how spikes come out of the input: a row of model.neurons.NEURONS, or a table
     code       how steps add up: "rate" (equal), "radix2" or "radix3" (powers of two or three)
     threshold  in multiples of the token's mean magnitude: one step fires above it, more steps
-               reach up to it; `resolve` takes the neuron's own where no place sets one
+               reach up to it; a table takes the neuron's own where no place sets one
     rotate     the input goes through `ops.hadamard`, and the weights live in that basis
     sub_norm   the input goes through a norm of its own first (sub_norm.py)
 
@@ -53,14 +45,13 @@ class Precision:
     sub_norm: bool = False
 
     def __post_init__(self) -> None:
-        for setting, right in _TYPES.items():
-            _check_type(setting, getattr(self, setting), right)
+        for setting, right in TYPES.items():
+            check_type(setting, getattr(self, setting), right)
         if self.planes not in (0, 1, 2):
             raise ValueError(f"planes = {self.planes}: must be 0, 1 or 2")
         if self.group < 0 or self.group % BLOCK:
             raise ValueError(f"group = {self.group}: must be 0 or a multiple of {BLOCK}")
-        if self.code not in MAX_STEPS:
-            raise ValueError(f"code = {self.code!r}: choose one of {', '.join(MAX_STEPS)}")
+        check_name(MAX_STEPS, self.code, setting="code")
         if not 0 <= self.steps <= MAX_STEPS[self.code]:
             raise ValueError(
                 f"steps = {self.steps}: must be 0 to {MAX_STEPS[self.code]} for code {self.code!r}"
@@ -76,14 +67,14 @@ class Precision:
         """The method that makes a matrix [rows, columns] ternary; None where it stays dense."""
         if not self.planes:
             return None
-        name, settings = _method(self.ternary)
+        name, settings = method_of(self.ternary)
         return TERNARY[name](rows, columns, planes=self.planes, group=self.group, **settings)
 
     def spikes(self, columns: int) -> Neuron | None:
         """The neuron of an input with so many columns; None where it stays analogue."""
         if not self.steps:
             return None
-        name, settings = _method(self.neuron)
+        name, settings = method_of(self.neuron)
         settings |= {"steps": self.steps, "code": self.code, "threshold": self.threshold}
         return NEURONS[name](columns, **settings)
 
@@ -102,16 +93,7 @@ class Precision:
             raise ValueError(f"group = {self.group}: must divide the {columns} columns")
 
 
-def starts_on_a_batch(precision: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What in a table sets trained numbers from its first training batch: settings by name."""
-    found = ["sub_norm"] if any(entry.get("sub_norm") for entry in precision.values()) else []
-    names = {_method(entry["neuron"])[0] for entry in precision.values() if "neuron" in entry}
-    return found + [
-        f"neuron = {name!r}" for name in sorted(names) if NEURONS[name].starts_parameters
-    ]
-
-
-def _method(choice: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def method_of(choice: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Name of a method and its own settings."""
     if isinstance(choice, str):
         return choice, {}
@@ -122,19 +104,19 @@ def _check_method(setting: str, choice: object, table: Mapping[str, type]) -> No
     """Raise ValueError for an unknown method, or a setting that it does not have."""
     if isinstance(choice, Mapping) and "name" not in choice:
         raise ValueError(f"{setting} = {dict(choice)}: a table needs a name")
-    name, settings = _method(choice)  # type: ignore[arg-type]  # _check_type came first
-    if name not in table:
-        raise ValueError(f"{setting} = {name!r}: no such method; {_hint(name, table)}")
+    name, settings = method_of(choice)  # type: ignore[arg-type]  # _check_type came first
+    check_name(table, name, setting=setting)
     shared = {"planes", "group", "steps", "code", "threshold", "rows", "columns"}
     valid = set(inspect.signature(table[name]).parameters) - shared
     for key in settings:
         if key not in valid:
             raise ValueError(
-                f"{setting}.{key}: {name} has no such setting; {_hint(key, valid or {'name'})}"
+                f"{setting}.{key}: {name} has no such setting; "
+                + hint(key, sorted(valid or {"name"}))
             )
 
 
-_TYPES: dict[str, type] = {
+TYPES: dict[str, type] = {
     "planes": int,
     "group": int,
     "ternary": str,
@@ -150,7 +132,8 @@ _TYPES: dict[str, type] = {
 _METHODS = ("ternary", "neuron")
 
 
-def _check_type(setting: str, value: object, right: type) -> None:
+def check_type(setting: str, value: object, right: type) -> None:
+    """Raise ValueError where a setting is of another type than `right`, or no table of a method."""
     if setting in _METHODS and isinstance(value, Mapping):
         return
     fits = isinstance(value, int | float if right is float else right)
@@ -159,127 +142,8 @@ def _check_type(setting: str, value: object, right: type) -> None:
         raise ValueError(f"{setting} = {value!r}: must be {words[right]}")
 
 
-def resolve(
-    precision: Mapping[str, Mapping[str, Any]] | None, name: str, *, layer: int | None = None
-) -> Precision:
-    """Precision of the matrix `name` in block `layer`, field by field.
-
-    `*` < `name` < `layer.*` < `layer.name`; the head's input takes only what stands under `head`,
-    and the sites `k` and `v` of the mixer only what stands under their own names.
-
-    >>> table = {"*": {"planes": 2, "steps": 3}, "down": {"steps": 4}, "7.*": {"planes": 1}}
-    >>> found = resolve(table, "down", layer=7)
-    >>> found.planes, found.steps
-    (1, 4)
-    """
-    places = [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
-    if name == HEAD:
-        places = [HEAD]
-    elif name in SITE_NAMES:
-        places = [name, f"{layer}.{name}"]
-    found: dict[str, Any] = {}
-    for place in places:
-        found |= (precision or {}).get(place, {})
-    found.setdefault("threshold", _usual_threshold(found.get("neuron")))
-    try:
-        return Precision(**found)
-    except ValueError as error:
-        where = name if layer is None else f"{layer}.{name}"
-        raise ValueError(f"precision of {where}: {error}") from error
-
-
-def _usual_threshold(neuron: object) -> float:
+def usual_threshold(neuron: object) -> float:
     """What a neuron, by name or table, takes for a threshold that no place sets."""
     name = neuron.get("name") if isinstance(neuron, Mapping) else neuron
     known = NEURONS.get(name) if isinstance(name, str) else None
     return (known or Neuron).usual_threshold
-
-
-def check_words(precision: object) -> None:
-    """Raise ValueError for a table that is wrong in a model of any shape."""
-    if not isinstance(precision, Mapping):
-        raise ValueError(f"precision = {precision!r}: must be a table of matrix names")
-    for place, entry in precision.items():
-        _split(place)
-        _check_entry(place, entry)
-    layers: set[int | None] = {_split(place)[0] for place in precision} | {None}
-    for name in (*BLOCK_NAMES, *SITE_NAMES):
-        for layer in layers:
-            found = resolve(precision, name, layer=layer)
-            if name in SITE_NAMES and _more_than_spikes(found):
-                raise ValueError(
-                    f"precision.{name}: a signal has spikes, no planes, no basis and no norm"
-                )
-    if _more_than_spikes(resolve(precision, HEAD)):
-        raise ValueError(
-            "precision.head: its input may spike, its weights are trained dense; set theirs at "
-            "export (--head)"
-        )
-
-
-def _more_than_spikes(found: Precision) -> bool:
-    return bool(found.planes or found.rotate or found.sub_norm)
-
-
-def check_fit(
-    precision: Mapping[str, Mapping[str, Any]], *, columns: Mapping[str, int], layers: int
-) -> None:
-    """Raise ValueError where a table names a matrix or layer that the model lacks.
-
-    columns  matrix name -> its number of columns, for every matrix of a block
-    Sizes that rotation or groups do not divide are refused too.
-    """
-    for place in precision:
-        layer, name = _split(place)
-        if name in BLOCK_NAMES and name not in columns:
-            raise ValueError(f"precision.{place}: this model's blocks have {', '.join(columns)}")
-        if layer is not None and layer >= layers:
-            raise ValueError(f"precision.{place}: the last of {layers} layers is {layers - 1}")
-    for name, count in columns.items():
-        for layer in range(layers):
-            try:
-                resolve(precision, name, layer=layer).check_columns(count)
-            except ValueError as error:
-                raise ValueError(f"precision of {layer}.{name}: {error}") from error
-
-
-def _split(place: object) -> tuple[int | None, str]:
-    """Layer and matrix of a place such as `down`, `12.down` or `12.*`."""
-    layer, dot, name = str(place).rpartition(".")
-    if (
-        not isinstance(place, str)
-        or (name == HEAD and dot)
-        or name not in (*BLOCK_NAMES, *SITE_NAMES, EVERY, HEAD)
-    ):
-        raise ValueError(f"precision.{place}: no such matrix; {_hint(name, _PLACES)}")
-    if not dot:
-        return None, name
-    if not (layer.isascii() and layer.isdigit() and str(int(layer[:9])) == layer):
-        raise ValueError(f"precision.{place}: {layer!r} must be the number of a layer")
-    return int(layer), name
-
-
-def _check_entry(place: str, entry: object) -> None:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"precision.{place} = {entry!r}: must be a table of {', '.join(_TYPES)}")
-    for setting, value in entry.items():
-        if setting not in _TYPES:
-            raise ValueError(
-                f"precision.{place}.{setting}: no such setting; {_hint(setting, _TYPES)}"
-            )
-        try:
-            _check_type(setting, value, _TYPES[setting])
-        except ValueError as error:
-            raise ValueError(f"precision.{place}.{error}") from error
-
-
-_PLACES = (*BLOCK_NAMES, *SITE_NAMES, HEAD, EVERY)
-
-
-def _hint(word: object, valid: Iterable[str]) -> str:
-    names = list(valid)
-    near = difflib.get_close_matches(str(word), names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    also = ' A layer goes in front, in quotes: "12.down"' if HEAD in names else ""
-    return f"choose among {', '.join(names)}.{also}"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.sub_norm import SubNorm
 from asnn_goose.ops.hadamard import hadamard, hadamard_product
+from asnn_goose.trace import Window
 
 
 class Projection(nn.Linear):
@@ -16,25 +22,28 @@ class Projection(nn.Linear):
 
     Parameters are those of nn.Linear; `weight` stays dense and is what trains. With
     `precision.rotate` it lives in the rotated basis: W x = (W H)(H x). The default precision is
-    a plain nn.Linear. Raises ValueError where the columns do not fit the precision.
+    a plain nn.Linear. `place` is its name in the tables of precision, under which a neuron's state
+    is kept. Raises ValueError where the columns do not fit the precision.
     """
 
-    def __init__(self, columns: int, rows: int, *, bias: bool, precision: Precision) -> None:
+    def __init__(
+        self, columns: int, rows: int, *, bias: bool, precision: Precision, place: str = ""
+    ) -> None:
         precision.check_columns(columns)
         super().__init__(columns, rows, bias=bias)
-        self.precision = precision
+        self.precision, self.place = precision, place
         self.sub_norm = SubNorm(columns) if precision.sub_norm else None
         self.neuron = precision.spikes(columns)
         self.ternary = precision.weights(rows, columns)
 
-    def forward(self, x_BK: Tensor) -> Tensor:
-        """(..., K) -> (..., O)."""
-        x_BK = self.coded(x_BK)
+    def forward(self, x_BK: Tensor, membranes: Membranes | None = None) -> Tensor:
+        """(..., K) -> (..., O); a neuron with state starts at rest where no membranes are given."""
+        x_BK = self.coded(x_BK, membranes)
         if self.ternary is None:
             return F.linear(x_BK, self.weight, self.bias)
         return F.linear(x_BK, self.ternary(self.weight), self.whole_bias())
 
-    def coded(self, x_BK: Tensor) -> Tensor:
+    def coded(self, x_BK: Tensor, membranes: Membranes | None = None) -> Tensor:
         """What the matrix multiplies by: the input behind its norm, basis and spikes."""
         if self.sub_norm is not None:
             x_BK = self.sub_norm(x_BK)
@@ -44,8 +53,7 @@ class Projection(nn.Linear):
             return x_BK
         if self.training:
             self.neuron.meet_(x_BK, self.weight)
-        spikes_BK: Tensor = self.neuron(x_BK)
-        return spikes_BK
+        return (membranes or Membranes(Window())).spikes(self.place, self.neuron, x_BK)
 
     def whole_bias(self) -> Tensor | None:
         """The bias and what the ternary method adds to it."""
@@ -58,7 +66,8 @@ class Projection(nn.Linear):
     def change(self, precision: Precision) -> None:
         """Take another precision, with the weights in its basis.
 
-        Methods that stay the same keep their parameters, new ones start from the weights.
+        Methods that stay the same keep their parameters, new ones start from the weights; a neuron
+        whose input comes in another basis, or through another norm, measures it anew.
         """
         precision.check_columns(self.in_features)
         before, self.precision = self.precision, precision
@@ -67,12 +76,36 @@ class Projection(nn.Linear):
         if before.sub_norm != precision.sub_norm:
             self.sub_norm = SubNorm(self.in_features) if precision.sub_norm else None
         if _spiking(before) != _spiking(precision):
+            # What a neuron has measured holds for the input that it met: norm and basis count.
             self.neuron = precision.spikes(self.in_features)
         if _weighing(before) != _weighing(precision):
             self.ternary = precision.weights(self.out_features, self.in_features)
             if self.ternary is not None:
                 self.ternary.start_(self.weight)
-        self.train(self.training)  # new parts are in the mode of the whole
+        self._settle()
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Let neuron and ternary method start anew, as weights and inputs have another scale."""
+        self.neuron = self.precision.spikes(self.in_features)
+        if self.ternary is not None:
+            self.ternary.start_(self.weight)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put new parts into the mode, and onto the device, of the whole."""
+        self.train(self.training).to(self.weight.device)
+
+    @torch.no_grad()
+    def inherit(self, weight_OK: Tensor, bias_O: Tensor | None, *, scale: float = 1.0) -> None:
+        """Copy weight and bias, times `scale`; a bias that is not given stays as it is.
+
+        A matrix whose precision says `rotate` gets its weights in the rotated basis.
+        """
+        self.weight.copy_(weight_OK).mul_(scale)
+        if self.bias is not None and bias_O is not None:
+            self.bias.copy_(bias_O).mul_(scale)
+        self.into_basis_()
 
     @torch.no_grad()
     def into_basis_(self) -> None:
@@ -86,10 +119,24 @@ class Projection(nn.Linear):
             self.ternary.start_(self.weight)
 
 
+def block_matrix(
+    name: str,
+    columns: int,
+    rows: int,
+    *,
+    bias: bool,
+    table: Mapping[str, Any] | None,
+    layer: int,
+) -> Projection:
+    """The matrix `name` of block `layer`, with the precision that the table has for it."""
+    precision = PrecisionTable(table).of(name, layer=layer)
+    return Projection(columns, rows, bias=bias, precision=precision, place=name)
+
+
 def _spiking(precision: Precision) -> tuple[object, ...]:
-    """Everything that makes a neuron."""
+    """Everything that makes a neuron, and the input that it meets."""
     p = precision
-    return (p.steps, p.steps and (p.neuron, p.code, p.threshold))
+    return (p.steps, p.steps and (p.neuron, p.code, p.threshold, p.rotate, p.sub_norm))
 
 
 def _weighing(precision: Precision) -> tuple[object, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.ops.wkv7.documents import document_starts
+from asnn_goose.ops.documents import document_starts
+from asnn_goose.trace import Window
 
 
 def previous_token(
@@ -32,9 +33,12 @@ class TokenShift(nn.Module):
         super().__init__()
         self.mix = nn.Parameter(torch.zeros(consumers, width))
 
-    def forward(
-        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """One mixed (B,T,D) per consumer."""
-        delta_BTD = previous_token(x_BTD, last_BD, documents_BT) - x_BTD
+    def forward(self, x_BTD: Tensor, last_BD: Tensor | None, window: Window) -> tuple[Tensor, ...]:
+        """One mixed (B,T,D) per consumer; documents lean on nothing before them."""
+        delta_BTD = previous_token(x_BTD, last_BD, window.documents_BT) - x_BTD
         return tuple(torch.addcmul(x_BTD, delta_BTD, mu) for mu in self.mix.unbind())
+
+
+def shift_curve(width: int, exponent: float) -> Tensor:
+    """1 - (c/D)^exponent over the channels c: how RWKV starts its shifts."""
+    return 1 - (torch.arange(width) / width) ** exponent

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from asnn_goose.model.parts.documents import document_positions
+from asnn_goose.trace import Window
 
 
 def window_mask(attention_mask: Tensor | None, length: int) -> Tensor | None:
@@ -36,8 +39,15 @@ def positions(seen_B: Tensor | None, mask_BT: Tensor | None, x_BTD: Tensor) -> T
     return step_BT if seen_B is None else step_BT + seen_B.unsqueeze(1)
 
 
-def positions_in(documents_BT: Tensor | None, x_BTD: Tensor) -> Tensor:
-    """Position (B,T) of every token of a window; with documents, counted anew in each."""
-    return (
-        positions(None, None, x_BTD) if documents_BT is None else document_positions(documents_BT)
+def placed(window: Window | None, x_BTD: Tensor) -> Window:
+    """A window whose tokens have positions: those it gives, or counted anew in each document."""
+    window = window or Window()
+    if window.position_BT is not None:
+        return window
+    documents_BT, mask_BT = window.documents_BT, window.mask_BT
+    position_BT = (
+        positions(None, mask_BT, x_BTD)
+        if documents_BT is None
+        else document_positions(documents_BT)
     )
+    return replace(window, position_BT=position_BT)

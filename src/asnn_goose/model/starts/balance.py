@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.model.goose.block import GooseBlock
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.mlps.gated import GatedMLP
-from asnn_goose.model.parts.low_rank import LowRank
+from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.projection import Projection, rotated
 from asnn_goose.trace import Trace
 
@@ -28,76 +27,54 @@ def balance(student: GooseForCausalLM, teacher: Iterable[Trace], *, strength: fl
               of its columns; 1 makes all channels alike, 1/2 channels like their columns. The
               geometric mean of s is 1. (The paper takes largest magnitudes.)
 
-    s folds into norm gains, into the group norm where no bonus passes it by, and into the rows of a
-    gated MLP's `up`, so that a dense student computes what it did. Gains and columns train on:
-    the balance is learned from there. Raises ValueError for a matrix with a norm of its own.
+    s folds into norm gains and wherever else mixers and MLPs say (`balance_places`), so that a
+    dense student computes what it did. Gains and columns train on: the balance is learned from
+    there. Raises ValueError for a matrix with a norm of its own.
     """
-    folds = [_Fold(*parts) for block in student.blocks for parts in _places(block)]
-    hooks = [fold.readers[0].register_forward_pre_hook(fold.see) for fold in folds]
+    folds = [_Fold(place) for block in student.blocks for place in block.balance_places()]
+    hooks = [fold.place.readers[0].register_forward_pre_hook(fold.see) for fold in folds]
     try:
         for trace in teacher:
-            student.drive_blocks(trace.hidden, trace.mixer_out)
+            student.drive_blocks(trace.hidden, trace.mixer_out, window=trace.window)
     finally:
         for hook in hooks:
             hook.remove()
     for fold in folds:
         fold.apply(strength)
-    for module in student.modules():
-        if isinstance(module, Projection) and module.ternary is not None:
-            module.ternary.start_(module.weight)
+    for fold in folds:
+        for reader in fold.place.readers:
+            reader.restart()
     return len(folds)
-
-
-Place = tuple[list[Tensor], list[Projection], list[LowRank]]
-"""Parameters that scale channels, and the matrices and adapters that read these channels."""
-
-
-def _places(block: GooseBlock) -> Iterator[Place]:
-    mixer, mlp = block.mixer, block.mlp
-    adapters = [part for part in mixer.children() if isinstance(part, LowRank)]
-    yield _gains(block.mixer_norm), [mixer.receptance, mixer.key, mixer.value], adapters
-    if mixer.norm is not None and mixer.bonus is None:
-        yield _gains(mixer.norm), [mixer.output], []
-    if isinstance(mlp, GatedMLP):  # before the norm, whose columns these rows are
-        rows = [mlp.up.weight] if mlp.up.bias is None else [mlp.up.weight, mlp.up.bias]
-        yield rows, [mlp.down], []
-    yield _gains(block.mlp_norm), list(mlp.matrices()[:-1]), []
-
-
-def _gains(norm: nn.Module) -> list[Tensor]:
-    return list(norm.parameters())
 
 
 @dataclass
 class _Fold:
     """One place: what scales its channels, what reads them, and the squares seen so far."""
 
-    gains: list[Tensor]
-    readers: list[Projection]
-    adapters: list[LowRank]
+    place: BalancePlace
 
     def __post_init__(self) -> None:
-        if any(reader.sub_norm is not None for reader in self.readers):
+        if any(reader.sub_norm is not None for reader in self.place.readers):
             raise ValueError("balance: a matrix has sub_norm, which would divide it out again")
-        self.squares_K = torch.zeros(self.readers[0].in_features)
+        self.squares_K = torch.zeros(self.place.readers[0].in_features)
 
-    def see(self, matrix: nn.Module, x: tuple[Tensor, ...]) -> None:
+    def see(self, matrix: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Count an input of the first reader."""
-        self.squares_K += x[0].flatten(0, -2).float().square().sum(0).to(self.squares_K.device)
+        self.squares_K += inputs[0].flatten(0, -2).float().square().sum(0).to(self.squares_K.device)
 
     def apply(self, strength: float) -> None:
         """Move s from the channels to the columns."""
-        columns_OK = torch.cat([_plain(reader) for reader in self.readers]).float()
+        columns_OK = torch.cat([_plain(reader) for reader in self.place.readers]).float()
         size_K = _floored(self.squares_K.to(columns_OK.device).sqrt())
         weight_K = _floored(columns_OK.square().mean(0).sqrt())
         log_K = strength * size_K.log() - (1 - strength) * weight_K.log()
         s_K = (log_K - log_K.mean()).exp()
-        for gain in self.gains:
+        for gain in self.place.gains:
             gain.div_(s_K if gain.dim() == 1 else s_K.unsqueeze(1))
-        for reader in self.readers:
+        for reader in self.place.readers:
             found_OK = _plain(reader) * s_K
             reader.weight.copy_(rotated(found_OK) if reader.precision.rotate else found_OK)
-        for adapter in self.adapters:
+        for adapter in self.place.adapters:
             adapter.down.mul_(s_K.unsqueeze(1))
 
 

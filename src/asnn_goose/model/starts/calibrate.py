@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from asnn_goose.model.parts.projection import Projection
 from asnn_goose.ops.error_feedback import error_feedback, latent
 from asnn_goose.trace import Trace
 
-_See = Callable[[str, Projection, Tensor], None]
+_See = Callable[[str, Projection, tuple[Any, ...]], None]
 
 
 @torch.no_grad()
@@ -56,14 +57,14 @@ def _second_moments(
     sums: dict[str, Tensor] = {}
     rows = 0
 
-    def see(name: str, matrix: Projection, x_BTK: Tensor) -> None:
-        coded_RK = matrix.coded(x_BTK).flatten(0, -2).float()
+    def see(name: str, matrix: Projection, inputs: tuple[Any, ...]) -> None:
+        coded_RK = matrix.coded(*inputs).flatten(0, -2).float()
         product_KK = coded_RK.T @ coded_RK
         sums[name] = sums[name].add_(product_KK) if name in sums else product_KK
 
     with _dense(matrices), _watched(matrices, see):
         for trace in teacher:
-            student.drive_blocks(trace.hidden, trace.mixer_out)
+            student.drive_blocks(trace.hidden, trace.mixer_out, window=trace.window)
             rows += trace.hidden[0].shape[:-1].numel()
     return {name: product_KK / rows for name, product_KK in sums.items()}
 
@@ -83,9 +84,9 @@ def _dense(matrices: Mapping[str, Projection]) -> Iterator[None]:
 
 @contextmanager
 def _watched(matrices: Mapping[str, Projection], see: _See) -> Iterator[None]:
-    """`see` hears the input of every matrix, before it is coded."""
+    """`see` hears what every matrix is called with, before it is coded."""
     hooks = [
-        matrix.register_forward_pre_hook(lambda m, x, name=name: see(name, m, x[0]))
+        matrix.register_forward_pre_hook(lambda m, x, name=name: see(name, m, x))
         for name, matrix in matrices.items()
     ]
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
+from asnn_goose.model.mixers.mixer import Mixer
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.trace import Trace
 
-STREAM = frozenset({"mixer_in", "mixer_out"})
+AROUND_MIXERS = frozenset({"mixer_in", "mixer_out"})
 """What a teacher must leave behind: what its attention sees and gives."""
 
 DAMPING = 0.01
@@ -26,12 +28,12 @@ def fit_outputs(student: GooseForCausalLM, teacher: Iterable[Trace]) -> int:
     plus DAMPING times |W - W_before|^2: x what the projection multiplies, y what the teacher's
     attention gives. Raises ValueError for a projection with ternary weights.
     """
-    outputs = [_output(layer, block.mixer.output) for layer, block in enumerate(student.blocks)]
+    outputs = [_output(layer, block.mixer) for layer, block in enumerate(student.blocks)]
     sums = [_Sums(output) for output in outputs]
     for trace in teacher:
         hooks = [one.listen() for one in sums]
         try:
-            student.drive(trace.mixer_in)
+            student.drive(trace.mixer_in, window=trace.window)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -42,7 +44,8 @@ def fit_outputs(student: GooseForCausalLM, teacher: Iterable[Trace]) -> int:
     return len(sums)
 
 
-def _output(layer: int, matrix: Projection) -> Projection:
+def _output(layer: int, mixer: Mixer) -> Projection:
+    *_, matrix = mixer.matrices().values()
     if matrix.ternary is not None:
         raise ValueError(f"least_squares: the output projection of block {layer} is ternary")
     return matrix
@@ -61,8 +64,8 @@ class _Sums:
     def listen(self) -> torch.utils.hooks.RemovableHandle:
         """Keep the next input."""
 
-        def keep(matrix: Projection, x: tuple[Tensor, ...]) -> None:
-            self._seen_RK = matrix.coded(x[0]).flatten(0, -2)
+        def keep(matrix: Projection, inputs: tuple[Any, ...]) -> None:
+            self._seen_RK = matrix.coded(*inputs).flatten(0, -2)
 
         return self.matrix.register_forward_pre_hook(keep)
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asnn_goose.ops.documents import document_starts
 from asnn_goose.ops.wkv7 import Form, _chosen, wkv7
 
 STEPPING = ("recurrent", "native")
@@ -18,15 +19,6 @@ Sequences = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 Segment = tuple[int, int, int]
 """Row, first token and end (exclusive) of one document in a window."""
-
-
-def document_starts(documents_BT: Tensor) -> Tensor:
-    """True (B,T) where a document begins inside the window.
-
-    False at the first token of a row: what came before it is up to the state passed in.
-    """
-    changed = documents_BT[:, 1:] != documents_BT[:, :-1]
-    return F.pad(changed, (1, 0), value=False)
 
 
 def segments(documents_BT: Tensor) -> list[Segment]:

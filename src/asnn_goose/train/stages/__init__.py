@@ -1,4 +1,8 @@
-"""Stages of a run. A new kind is one file and one row here."""
+"""Stages of a run: what a batch is put through, up to named loss terms.
+
+In comes a batch, out go terms that still hold their gradients. No optimiser is known here, and no
+step taken. A new kind is one file and one row.
+"""
 
 from asnn_goose.train.stages.align import Align
 from asnn_goose.train.stages.align_blocks import AlignBlocks

@@ -11,29 +11,29 @@ from typing import ClassVar, Protocol, cast
 
 from torch import Tensor
 
-from asnn_goose.trace import RECURRENCE, Batch, Trace
+from asnn_goose.trace import Batch, Trace, Window
 from asnn_goose.train.stages.stage import Stage
 
 
 class Driven(Protocol):
     """A student whose mixers can be run on inputs from outside."""
 
-    def drive(self, mixer_in: tuple[Tensor, ...], *, documents_BT: Tensor | None = None) -> Trace:
+    def drive(self, mixer_in: tuple[Tensor, ...], *, window: Window | None = None) -> Trace:
         """Run every mixer on its own input (B,T,D)."""
 
 
 class Align(Stage):
     """The teacher's mixer inputs go through the student's mixers; nothing else of it runs."""
 
-    gives: ClassVar = RECURRENCE | {"mixer_in", "mixer_out", "queries", "keys", "values"}
+    gives: ClassVar = frozenset({"mixer_in", "mixer_out"})
     trains: ClassVar = frozenset({"mixers"})
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        needs = self.objective.teacher_needs | {"mixer_in"}
-        within = self.documents(batch)
-        teacher = self.teacher.trace(batch.tokens_BT, needs, **within)
-        student = cast(Driven, self.student).drive(teacher.mixer_in, **within)
+        needs = self.teacher_needs | {"mixer_in"}
+        window = self.window(batch)
+        teacher = self.teacher.trace(batch.tokens_BT, needs, window=window)
+        student = cast(Driven, self.student).drive(teacher.mixer_in, window=window)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
         return terms

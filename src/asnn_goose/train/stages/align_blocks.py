@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, cast
 
 from torch import Tensor
 
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, Trace, Window
 from asnn_goose.train.stages.stage import Stage
 
 
@@ -23,7 +23,7 @@ class DrivenBlocks(Protocol):
         hidden: tuple[Tensor, ...],
         mixer_out: tuple[Tensor, ...],
         *,
-        documents_BT: Tensor | None = None,
+        window: Window | None = None,
     ) -> Trace:
         """Run every mixer and MLP alone."""
 
@@ -32,16 +32,17 @@ class AlignBlocks(Stage):
     """The teacher's residual stream goes through the student's mixers and MLPs, one by one."""
 
     gives: ClassVar = frozenset({"mixer_out", "mlp_out"})
+    gives_signals: ClassVar = False
     trains: ClassVar = frozenset({"blocks", "mixers"})
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        needs = self.objective.teacher_needs | {"hidden", "mixer_out"}
-        within = self.documents(batch)
-        teacher = self.teacher.trace(batch.tokens_BT, needs, **within)
+        needs = self.teacher_needs | {"hidden", "mixer_out"}
+        window = self.window(batch)
+        teacher = self.teacher.trace(batch.tokens_BT, needs, window=window)
         student = cast(DrivenBlocks, self.student).drive_blocks(
-            teacher.hidden, teacher.mixer_out, **within
+            teacher.hidden, teacher.mixer_out, window=window
         )
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
         return terms

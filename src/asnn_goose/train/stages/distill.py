@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 
 from torch import Tensor
 
-from asnn_goose.trace import NEEDS, Batch, Trace
+from asnn_goose.trace import PLACES, Batch, Trace
 from asnn_goose.train.stages.stage import Stage, Tracing
 
 
@@ -16,15 +16,14 @@ class Distill(Stage):
     Where no loss looks at the teacher, the teacher does not run.
     """
 
-    gives: ClassVar = NEEDS
+    gives: ClassVar = PLACES
     trains: ClassVar = frozenset({"mixers", "blocks", "body", "all"})
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        tokens_BT, needs = batch.tokens_BT, self.objective.teacher_needs
-        within = self.documents(batch)
-        teacher = self.teacher.trace(tokens_BT, needs, **within) if needs else Trace()
-        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, **within)
+        tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
+        teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
+        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
         return terms

@@ -18,6 +18,7 @@ class Pretrain(Stage):
     """
 
     gives: ClassVar = frozenset({"vocab"})
+    gives_signals: ClassVar = False
     trains: ClassVar = frozenset({"all"})
 
     @classmethod
@@ -34,7 +35,7 @@ class Pretrain(Stage):
         """Weighted loss terms by name."""
         self.anneal(batch)
         student = cast(Tracing, self.student).trace(
-            batch.tokens_BT, self.objective.needs, **self.documents(batch)
+            batch.tokens_BT, self.objective.needs, window=self.window(batch)
         )
         terms: dict[str, Tensor] = self.objective(student, Trace(), batch)
         return terms

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 from torch import Tensor, nn
 
 from asnn_goose.losses import Objective
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import PLACES, Batch, Trace, Window
 
 
 class Tracing(Protocol):
     """A model whose forward pass can be looked into."""
 
     def trace(
-        self, tokens_BT: Tensor, needs: frozenset[str], *, documents_BT: Tensor | None = None
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
-        """Run on tokens (B,T) and keep what `needs` names, anew in each document if given."""
+        """Run on tokens (B,T) that lie as `window` says, and keep what `needs` names."""
+
+
+class Known(Tracing, Protocol):
+    """A model that says before its first pass what a pass can hold.
+
+    signals  names of what it gives beside trace.PLACES
+    outline  a Trace of no tokens, with the sizes
+    """
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """See the class."""
+
+    @property
+    def outline(self) -> Trace:
+        """See the class."""
+
+
+def kind_of(stage: type[Stage]) -> str:
+    """What a recipe calls a kind of stage: AlignBlocks is align_blocks."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", stage.__name__).lower()
 
 
 class Stage(nn.Module, ABC):
@@ -26,14 +48,17 @@ class Stage(nn.Module, ABC):
     Its parameters are those of the student and of the objective. The teacher stays outside the
     module tree: it is neither trained, saved nor synchronised.
 
-    gives    what a student's pass can hold in this kind of stage (trace.NEEDS)
+    gives    which of trace.PLACES a student's pass can hold in this kind of stage
+    gives_signals   whether it holds the signals of the student's mixers too
     trains   values of a recipe's `train` that make sense in it
     resets   whether every document of a window begins with an empty state
 
-    Raises ValueError where the objective needs more than the stage gives.
+    Raises ValueError where the objective needs more than the stage, the student's mixer or the
+    teacher gives.
     """
 
     gives: ClassVar[frozenset[str]]
+    gives_signals: ClassVar[bool] = True
     trains: ClassVar[frozenset[str]]
     teacher: Tracing
 
@@ -46,14 +71,16 @@ class Stage(nn.Module, ABC):
         self.student = student
         self.objective = objective
         object.__setattr__(self, "teacher", teacher)
+        self._check_signals()
 
     @classmethod
     def check(cls, objective: Objective) -> None:
         """Raise ValueError where the objective needs more than the stage gives."""
-        beyond = sorted(objective.needs - cls.gives)
+        asked = objective.needs & PLACES if cls.gives_signals else objective.needs
+        beyond = sorted(asked - cls.gives)
         if beyond:
             raise ValueError(
-                f"{cls.__name__.lower()} cannot give {', '.join(beyond)} to its losses: "
+                f"{kind_of(cls)} cannot give {', '.join(beyond)} to its losses: "
                 f"use losses that need only {', '.join(sorted(cls.gives))}"
             )
 
@@ -63,10 +90,44 @@ class Stage(nn.Module, ABC):
         if tell is not None:
             tell(batch.progress)
 
-    def documents(self, batch: Batch) -> dict[str, Tensor]:
-        """What both passes are told of documents: nothing, unless their states are to be reset."""
-        return {"documents_BT": batch.documents_BT} if self.resets else {}
+    def window(self, batch: Batch) -> Window:
+        """How a batch's tokens lie for both passes: as one text, unless states are to be reset."""
+        return Window(documents_BT=batch.documents_BT) if self.resets else Window()
+
+    @property
+    def teacher_needs(self) -> frozenset[str]:
+        """What the teacher's pass must hold, with what losses take where a teacher has it."""
+        needs, takes = self.objective.teacher_needs, self.objective.teacher_takes
+        return needs | (takes & cast(Known, self.teacher).signals) if takes else needs
+
+    def introduce(self) -> None:
+        """Tell losses that bridge widths how wide both models are; before the optimiser is made."""
+        if self.objective.wants_sizes:
+            student, teacher = cast(Known, self.student), cast(Known, self.teacher)
+            self.objective.meet(student.outline, teacher.outline)
+
+    def _check_signals(self) -> None:
+        for name, loss in self.objective.trace_losses.items():
+            if wanted := loss.needs - PLACES:
+                mixer = getattr(getattr(self.student, "config", None), "mixer", "?")
+                gives = cast(Known, self.student).signals
+                _refuse_lacking(name, wanted, gives, whose=f"the student's mixer {mixer!r}")
+            if wanted := loss.teacher_needs - PLACES:
+                _refuse_lacking(
+                    name, wanted, cast(Known, self.teacher).signals, whose="the teacher"
+                )
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name; their sum is the loss."""
+
+
+def _refuse_lacking(
+    loss: str, wanted: frozenset[str], gives: frozenset[str], *, whose: str
+) -> None:
+    """Raise ValueError where a loss needs signals that a model does not give."""
+    if lacking := sorted(wanted - gives):
+        raise ValueError(
+            f"{loss} needs the signal {', '.join(lacking)}, and {whose} gives "
+            f"{', '.join(sorted(gives)) or 'none'}: take another loss"
+        )

@@ -3,174 +3,122 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asnn_goose.model.parts.config import GooseConfig
-from asnn_goose.model.parts.low_rank import LowRank
-from asnn_goose.model.parts.precision import SITE_NAMES, Precision, resolve
-from asnn_goose.model.parts.projection import Projection
-from asnn_goose.model.parts.state import MixerState
-from asnn_goose.model.parts.token_shift import TokenShift
+from asnn_goose.model.mixers.mixer import MixerOutput
+from asnn_goose.model.mixers.rwkv7 import inherit, start
+from asnn_goose.model.mixers.rwkv7.weights import RECURRENCE, RWKV7Weights
+from asnn_goose.model.parts.attention import Attention
+from asnn_goose.model.parts.membranes import Membranes
+from asnn_goose.model.parts.state import State
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7 import wkv7
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
+from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
+from asnn_goose.trace import Window
 
 DECAY_RATE = math.exp(-0.5)
 """Largest decay exponent: log w lies in (-0.6065, 0)."""
 
-
-class MixerOutput(NamedTuple):
-    """Result of one mixer: output, values of the first block, state, and its signals by head.
-
-    The signals are r, k, v, log w, the removal direction kappa, the rate a, and the written key.
-    """
-
-    out_BTD: Tensor
-    v_first_BTD: Tensor
-    state: MixerState
-    receptance_BTHN: Tensor
-    key_BTHN: Tensor
-    value_BTHN: Tensor
-    log_decay_BTHN: Tensor
-    removal_BTHN: Tensor
-    rate_BTHN: Tensor
-    written_BTHN: Tensor
+_SIGNALS = ("queries", "keys", "values", *RECURRENCE)
 
 
-class RWKV7Mixer(nn.Module):
+class RWKV7Mixer(RWKV7Weights):
     """Generalised delta rule S_t = S_{t-1}(diag w - kappa (a kappa)^T) + v k^T; y = S r.
 
-    `layer` is the block's index: block 0 gives the values that later blocks mix in.
+    The values of block 0, which later blocks mix in, are what mixers carry to each other. The
+    state is the last input, where tokens are shifted, the last values, where those are, and the
+    matrix memory (B,H,N,N) with axes [value, key].
     """
-
-    def __init__(self, config: GooseConfig, *, layer: int) -> None:
-        super().__init__()
-        width, inner = config.hidden_size, config.mixer_size
-        self.heads, self.head_size = config.num_attention_heads, config.head_size
-        self.gate_kind, self.rope_theta = config.gate, config.rope_theta if config.rope else None
-        self.detach_v_first = config.v_first == "detached"
-
-        def matrix(name: str, columns: int, rows: int, *, bias: bool) -> Projection:
-            precision = resolve(config.precision, name, layer=layer)
-            return Projection(columns, rows, bias=bias, precision=precision)
-
-        self.receptance = matrix("receptance", width, inner, bias=config.qkv_bias)
-        self.key = matrix("key", width, inner, bias=config.qkv_bias)
-        self.value = matrix("value", width, inner, bias=config.qkv_bias)
-        self.output = matrix("output", inner, width, bias=config.output_bias)
-
-        self.query_norm, self.key_norm = (
-            nn.RMSNorm(self.head_size, eps=config.norm_eps) if config.qk_norm else None
-            for _ in range(2)
-        )
-        self.site_precision = {
-            name: resolve(config.precision, name, layer=layer) for name in SITE_NAMES
-        }
-        self.k_neuron = self.site_precision["k"].spikes(inner)
-        self.v_neuron = self.site_precision["v"].spikes(inner)
-
-        self.decay = LowRank(
-            width=width, rank=config.decay_rank, out=inner, bias=True, activation=torch.tanh
-        )
-        self.rate = LowRank(width=width, rank=config.rate_rank, out=inner, bias=True)
-        self.value_mix = (
-            LowRank(width=width, rank=config.value_rank, out=inner, bias=True)
-            if layer > 0 and config.v_first != "none"
-            else None
-        )
-        self.gate = (
-            LowRank(
-                width=width, rank=config.gate_rank, out=inner, bias=False, activation=torch.sigmoid
-            )
-            if config.gate != "none"
-            else None
-        )
-        consumers = 6 if self.gate is not None else 5
-        self.shift = TokenShift(width=width, consumers=consumers) if config.token_shift else None
-
-        self.removal = nn.Parameter(torch.ones(inner)) if config.removal_key else None
-        self.replacement = nn.Parameter(torch.ones(inner)) if config.key_replacement else None
-        self.bonus = nn.Parameter(torch.zeros(self.heads, self.head_size)) if config.bonus else None
-        self.norm = (
-            nn.GroupNorm(self.heads, inner, eps=self.head_size * 1e-5)
-            if config.group_norm
-            else None
-        )
 
     def forward(
         self,
         x_BTD: Tensor,
-        v_first_BTD: Tensor | None = None,
-        state: MixerState | None = None,
-        mask_BT: Tensor | None = None,
-        position_BT: Tensor | None = None,
-        documents_BT: Tensor | None = None,
+        carry: Tensor | None,
+        state: State | None,
+        window: Window,
+        membranes: Membranes,
     ) -> MixerOutput:
-        """Mix tokens of x (B,T,D).
-
-        v_first_BTD  values of block 0 (B,T,inner); None in block 0
-        state        what `MixerOutput.state` of the tokens before held; None at a start
-        mask_BT      False where a position is padding on the left: it leaves the state alone
-        position_BT  positions for `rope`; needed only then
-        documents_BT document of every token: each starts from an empty state; None for one
-        """
+        """Mix tokens of x (B,T,D); `carry` are the values of block 0 (B,T,inner)."""
+        mask_BT = window.mask_BT
         if mask_BT is not None:
             x_BTD = x_BTD * mask_BT.unsqueeze(-1)
-        inputs = self._shifted(x_BTD, None if state is None else state.shift_BD, documents_BT)
-        r_BTC, k_BTC = self.receptance(inputs[0]), self.key(inputs[2])
-        if self.k_neuron is not None:
-            k_BTC = self.k_neuron(k_BTC)
-        v_BTC, v_first_BTD = self._values(inputs[3], v_first_BTD)
+        inputs = self._shifted(x_BTD, state, window)
+        r_BTC, k_BTC = self.receptance(inputs[0], membranes), self.key(inputs[2], membranes)
+        k_BTC = membranes.spikes("k", self.k_neuron, k_BTC)
+        v_BTC, last_BC = self._shifted_values(inputs[3], state, window, membranes)
+        v_BTC, v_first_BTC = self._values(v_BTC, inputs[3], carry, membranes)
         log_w_BTC = -DECAY_RATE * torch.sigmoid(self.decay(inputs[1]).float())
         a_BTC = torch.sigmoid(self.rate(inputs[4]))
-        if mask_BT is not None:
+        if mask_BT is not None:  # biases and shifts would write to the memory and let it fade
             keep_BT1 = mask_BT.unsqueeze(-1)
             k_BTC, v_BTC, log_w_BTC = k_BTC * keep_BT1, v_BTC * keep_BT1, log_w_BTC * keep_BT1
 
-        r = self._positioned(r_BTC, self.query_norm, position_BT)
-        k = self._positioned(k_BTC, self.key_norm, position_BT)
-        v, log_w, a = self._by_head(v_BTC), self._by_head(log_w_BTC), self._by_head(a_BTC)
+        r = self._positioned(r_BTC, self.query_norm, window)
+        k = self._positioned(k_BTC, self.key_norm, window)
+        v, log_w, a = self.by_head(v_BTC), self.by_head(log_w_BTC), self.by_head(a_BTC)
         kappa = self._removal_direction(k)
         written = self._replaced(k, a)
-        before = None if state is None else state.wkv_BHNN
+        before = None if state is None else state["memory"]
         operands = (r, log_w, written, v, -kappa, kappa * a, before)
-        if documents_BT is None:
-            y, wkv = wkv7(*operands)
+        if window.documents_BT is None:
+            y, memory = wkv7(*operands)
         else:
-            y, wkv = wkv7_by_document(*operands, documents_BT=documents_BT)
-        out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1])
-        new = MixerState(x_BTD[:, -1], wkv)
-        return MixerOutput(out_BTD, v_first_BTD, new, r, k, v, log_w, kappa, a, written)
+            y, memory = wkv7_by_document(*operands, documents_BT=window.documents_BT)
+        out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1], membranes)
+        new = {"memory": memory} | ({} if self.shift is None else {"shift": x_BTD[:, -1]})
+        new |= {} if self.value_shift is None else {"value": last_BC}
+        # A recurrence multiplies r and k as they are, attention divides by sqrt(N): in its units
+        # r k / sqrt(N) is the recurrence's own score.
+        found = (r, k * math.sqrt(self.head_size), v, log_w, kappa, a, written)
+        return MixerOutput(out_BTD, v_first_BTC, new, dict(zip(_SIGNALS, found, strict=True)))
 
-    def set_sites(self, of: Callable[[str], Precision]) -> None:
-        """Give the sites k and v the precision that `of` has for them."""
-        for name, old in self.site_precision.items():
-            new = of(name)
-            if new != old:
-                setattr(self, f"{name}_neuron", new.spikes(self.heads * self.head_size))
-            self.site_precision[name] = new
+    def start_matrices(self) -> None:
+        """As RWKV-7 does."""
+        start.start_matrices(self)
 
-    def _shifted(
-        self, x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None
-    ) -> tuple[Tensor, ...]:
+    def start_vectors(self, *, layer: int, layers: int) -> None:
+        """As RWKV-7 does."""
+        start.start_vectors(self, layer=layer, layers=layers)
+
+    def inherit(self, attention: Attention) -> None:
+        """q, k, v, o become r, k, v and the output projection; gates start at one."""
+        inherit.inherit(self, attention)
+
+    def _shifted(self, x_BTD: Tensor, state: State | None, window: Window) -> tuple[Tensor, ...]:
         """Inputs of r, w, k, v, a and, with a gate, g."""
         if self.shift is None:
             return (x_BTD,) * 6
-        return tuple(self.shift(x_BTD, last_BD, documents_BT))
+        last_BD = None if state is None else state["shift"]
+        return tuple(self.shift(x_BTD, last_BD, window))
 
-    def _by_head(self, x_BTC: Tensor) -> Tensor:
-        return x_BTC.view(*x_BTC.shape[:-1], self.heads, self.head_size)
+    def _shifted_values(
+        self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes
+    ) -> tuple[Tensor, Tensor]:
+        """Values, each channel leaning on the token before by its own share, and the last of them.
 
-    def _values(self, x_BTD: Tensor, v_first_BTC: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Values of this block and those of the first one."""
-        v_BTC = self.value(x_BTD)
-        if self.v_neuron is not None:
-            v_BTC = self.v_neuron(v_BTC)
+        Before the first token there is no value, as in a token shift; neither in padding.
+        """
+        v_BTC: Tensor = self.value(x_BTD, membranes)
+        if self.value_shift is None:
+            return v_BTC, v_BTC[:, -1]
+        if window.mask_BT is not None:
+            v_BTC = v_BTC * window.mask_BT.unsqueeze(-1)
+        before_BC = None if state is None else state["value"]
+        return self.value_shift(v_BTC, before_BC, window)[0], v_BTC[:, -1]
+
+    def _values(
+        self,
+        v_BTC: Tensor,
+        x_BTD: Tensor,
+        v_first_BTC: Tensor | None,
+        membranes: Membranes,
+    ) -> tuple[Tensor, Tensor]:
+        """Values of this block, as spikes where it has them, and those of the first one."""
+        v_BTC = membranes.spikes("v", self.v_neuron, v_BTC)
         if v_first_BTC is None:
             return v_BTC, v_BTC.detach() if self.detach_v_first else v_BTC
         if self.value_mix is None:
@@ -178,39 +126,42 @@ class RWKV7Mixer(nn.Module):
         share_BTC = torch.sigmoid(self.value_mix(x_BTD))
         return torch.lerp(v_BTC, v_first_BTC, share_BTC), v_first_BTC
 
-    def _positioned(
-        self, x_BTC: Tensor, norm: nn.RMSNorm | None, position_BT: Tensor | None
-    ) -> Tensor:
+    def _positioned(self, x_BTC: Tensor, norm: nn.RMSNorm | None, window: Window) -> Tensor:
         """R or k by head, normalised and rotated where the configuration says so."""
-        x_BTHN = self._by_head(x_BTC)
+        x_BTHN = self.by_head(x_BTC)
         if norm is not None:
             x_BTHN = norm(x_BTHN)
         if self.rope_theta is None:
             return x_BTHN
-        if position_BT is None:
+        if window.position_BT is None:
             raise ValueError("rope = true needs position_BT: pass the positions of the tokens")
-        return rotate(x_BTHN, position_BT, theta=self.rope_theta)
+        return rotate(x_BTHN, window.position_BT, theta=self.rope_theta)
 
     def _removal_direction(self, k_BTHN: Tensor) -> Tensor:
         """Unit vector kappa per head: the direction in which the state forgets."""
         if self.removal is not None:
-            k_BTHN = k_BTHN * self._by_head(self.removal)
-        # A head without a spike has length 0, where the gradient would be 1 / eps.
-        eps = 1e-12 if self.k_neuron is None else 1e-6
+            k_BTHN = k_BTHN * self.by_head(self.removal)
+        eps = LEAST_KEY if self.k_neuron is None else LEAST_SPIKING_KEY
         return F.normalize(k_BTHN.float(), dim=-1, eps=eps)
 
     def _replaced(self, k_BTHN: Tensor, a_BTHN: Tensor) -> Tensor:
         """The written key k (1 + (a - 1) k_a)."""
         if self.replacement is None:
             return k_BTHN
-        return k_BTHN * (1 + (a_BTHN - 1) * self._by_head(self.replacement))
+        return k_BTHN * (1 + (a_BTHN - 1) * self.by_head(self.replacement))
 
     def _project(
-        self, y_BTHN: Tensor, r_BTHN: Tensor, k_BTHN: Tensor, v_BTHN: Tensor, x_gate_BTD: Tensor
+        self,
+        y_BTHN: Tensor,
+        r_BTHN: Tensor,
+        k_BTHN: Tensor,
+        v_BTHN: Tensor,
+        x_gate_BTD: Tensor,
+        membranes: Membranes,
     ) -> Tensor:
         """Group norm, bonus, gate and output projection."""
         if self.norm is not None:
-            y_BTHN = self._by_head(self.norm(y_BTHN.flatten(-2).flatten(0, 1))).view_as(y_BTHN)
+            y_BTHN = self.by_head(self.norm(y_BTHN.flatten(-2).flatten(0, 1))).view_as(y_BTHN)
         if self.bonus is not None:
             score = (r_BTHN * k_BTHN * self.bonus).sum(-1, keepdim=True)
             y_BTHN = torch.addcmul(y_BTHN, score, v_BTHN)
@@ -218,5 +169,5 @@ class RWKV7Mixer(nn.Module):
         if self.gate is not None:
             g_BTC = self.gate(x_gate_BTD)
             y_BTC = y_BTC * (1 + g_BTC if self.gate_kind == "one_plus" else g_BTC)
-        projected: Tensor = self.output(y_BTC)
+        projected: Tensor = self.output(y_BTC, membranes)
         return projected

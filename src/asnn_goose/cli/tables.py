@@ -1,0 +1,25 @@
+"""Tables on standard output: no lines, words at the left, numbers at the right."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+
+def plain_table(*headings: str, words: int = 1) -> Table:
+    """An empty table whose first `words` columns hold words, and the others numbers."""
+    made = Table(box=None, pad_edge=False)
+    for number, heading in enumerate(headings):
+        if number < words:
+            made.add_column(heading)
+        else:
+            # A number that is broken over two lines is read as two.
+            made.add_column(heading, justify="right", no_wrap=True)
+    return made
+
+
+def show(*parts: str | Table) -> None:
+    """Print tables, and lines between them without colours."""
+    console = Console()
+    for part in parts:
+        console.print(part, highlight=False)

@@ -1,0 +1,113 @@
+"""What an RWKV-7 mixer is made of, and which of it others may change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from asnn_goose.model.mixers.mixer import Mixer
+from asnn_goose.model.parts.balance_place import BalancePlace
+from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.low_rank import LowRank
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import PrecisionTable
+from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.token_shift import TokenShift
+from asnn_goose.shape.rwkv7 import RWKV7
+from asnn_goose.trace import ATTENTION
+
+RECURRENCE = ("log_decay", "removal", "rate", "written")
+"""Signals by head (B,T,H,N) beside r, k and v, which stand for queries, keys and values: log w, the
+unit vector kappa, a, and the key that is written, k (1 + (a - 1) k_a)."""
+
+
+class RWKV7Weights(Mixer):
+    """The parts of an RWKV-7 mixer (arXiv 2503.14456), None where the configuration leaves one out.
+
+    `layer` is the block's index: block 0 gives the values that later blocks mix in.
+    """
+
+    signals = ATTENTION | frozenset(RECURRENCE)
+    sites = ("k", "v")
+
+    def __init__(self, config: StudentSettings, *, layer: int) -> None:
+        super().__init__(config, layer=layer)
+        width, inner = config.hidden_size, config.mixer_size
+        self.heads, self.head_size = config.num_attention_heads, config.head_size
+        self.gate_kind, self.rope_theta = config.gate, config.rope_theta if config.rope else None
+        self.detach_v_first = config.v_first == "detached"
+
+        matrix = partial(block_matrix, table=config.precision, layer=layer)
+        self.receptance = matrix("receptance", width, inner, bias=config.qkv_bias)
+        self.key = matrix("key", width, inner, bias=config.qkv_bias)
+        self.value = matrix("value", width, inner, bias=config.qkv_bias)
+        self.output = matrix("output", inner, width, bias=config.output_bias)
+
+        self.query_norm, self.key_norm = (
+            nn.RMSNorm(self.head_size, eps=config.norm_eps) if config.qk_norm else None
+            for _ in range(2)
+        )
+        table = PrecisionTable(config.precision)
+        self.site_precision = {name: table.of(name, layer=layer, site=True) for name in self.sites}
+        self.k_neuron = self.site_precision["k"].spikes(inner)
+        self.v_neuron = self.site_precision["v"].spikes(inner)
+
+        self.decay = LowRank(
+            width=width, rank=config.decay_rank, out=inner, bias=True, activation=torch.tanh
+        )
+        self.rate = LowRank(width=width, rank=config.rate_rank, out=inner, bias=True)
+        self.value_mix = (
+            LowRank(width=width, rank=config.value_rank, out=inner, bias=True)
+            if layer > 0 and config.v_first != "none"
+            else None
+        )
+        self.gate = (
+            LowRank(
+                width=width, rank=config.gate_rank, out=inner, bias=False, activation=torch.sigmoid
+            )
+            if config.gate != "none"
+            else None
+        )
+        consumers = 6 if self.gate is not None else 5
+        self.shift = TokenShift(width=width, consumers=consumers) if config.token_shift else None
+        self.value_shift = TokenShift(width=inner, consumers=1) if config.value_shift else None
+
+        self.removal = nn.Parameter(torch.ones(inner)) if config.removal_key else None
+        self.replacement = nn.Parameter(torch.ones(inner)) if config.key_replacement else None
+        self.bonus = nn.Parameter(torch.zeros(self.heads, self.head_size)) if config.bonus else None
+        self.norm = (
+            nn.GroupNorm(self.heads, inner, eps=self.head_size * 1e-5)
+            if config.group_norm
+            else None
+        )
+
+    @classmethod
+    def columns(cls, config: StudentSettings) -> dict[str, int]:
+        """receptance, key, value and output."""
+        return RWKV7.columns(vars(config))
+
+    def matrices(self) -> dict[str, Projection]:
+        """receptance, key, value and output."""
+        names = ("receptance", "key", "value", "output")
+        return {name: getattr(self, name) for name in names}
+
+    def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
+        """The norm before it, and its own group norm where no bonus passes that by."""
+        adapters = [part for part in self.children() if isinstance(part, LowRank)]
+        yield BalancePlace(gains, [self.receptance, self.key, self.value], adapters)
+        if self.norm is not None and self.bonus is None:
+            yield BalancePlace(list(self.norm.parameters()), [self.output], [])
+
+    def set_sites(self, of: Callable[[str], Precision]) -> None:
+        """Give the sites k and v the precision that `of` has for them."""
+        for name, old in self.site_precision.items():
+            new = of(name)
+            if new != old:
+                setattr(self, f"{name}_neuron", new.spikes(self.heads * self.head_size))
+            self.site_precision[name] = new
+
+    def by_head(self, x_BTC: Tensor) -> Tensor:
+        return x_BTC.view(*x_BTC.shape[:-1], self.heads, self.head_size)

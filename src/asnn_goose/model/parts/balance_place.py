@@ -1,0 +1,23 @@
+"""Where channels can be scaled up in one place and down in the next without a trace."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from asnn_goose.model.parts.low_rank import LowRank
+from asnn_goose.model.parts.projection import Projection
+
+
+class BalancePlace(NamedTuple):
+    """Parameters that scale channels, and everything that reads these channels.
+
+    gains     vectors over the channels, or matrices whose rows they are
+    readers   the matrices; the first of them stands for all where inputs are measured
+    adapters  low-rank adapters that read them too
+    """
+
+    gains: list[Tensor]
+    readers: list[Projection]
+    adapters: list[LowRank]

@@ -1,0 +1,38 @@
+"""States of a block's neurons on their way through one call.
+
+A neuron sits deep inside a mixer or an MLP, its state belongs to the sequence: this carries the one
+to the other, so that no module remembers anything between two calls.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from asnn_goose.model.neurons import Neuron
+from asnn_goose.model.parts.state import State
+from asnn_goose.trace import Window
+
+
+class Membranes:
+    """Made anew for every call, even one that is only recomputed for its gradient.
+
+    before  states by place after the tokens before; empty at a start
+    after   states by place after the tokens of this call, there once every neuron has run
+    window  how the tokens lie: padding charges no membrane, documents begin with one at rest
+    """
+
+    def __init__(self, window: Window, before: State | None = None) -> None:
+        self.window = window
+        self.before = before or {}
+        self.after: State = {}
+
+    def spikes(self, place: str, neuron: Neuron | None, h_BTK: Tensor) -> Tensor:
+        """What the neuron at `place` makes of h (B,T,K); h itself where there is none."""
+        if neuron is None:
+            return h_BTK
+        if not neuron.stateful:
+            out_BTK: Tensor = neuron(h_BTK)
+            return out_BTK
+        before_BK = self.before.get(place)
+        out_BTK, self.after[place] = neuron.forward_with_state(h_BTK, before_BK, self.window)
+        return out_BTK

@@ -1,0 +1,231 @@
+"""One stage of a recipe: what may stand in it, and what it becomes."""
+
+from __future__ import annotations
+
+import math
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from asnn_goose.losses import Objective, VocabLoss
+from asnn_goose.losses.multi_teacher import MultiTeacher
+from asnn_goose.model.goose.config import check_words
+from asnn_goose.model.parts.precision_table import PrecisionTable
+from asnn_goose.recipe.counts import Count
+from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
+from asnn_goose.recipe.stage_tables import (
+    RULE_TABLES,
+    CurriculumTable,
+    EndTable,
+    Phase,
+    RepeatsTable,
+    WatchTable,
+    check_starts,
+)
+from asnn_goose.recipe.table import Positive, Seed, Share, Table, one_of
+from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
+from asnn_goose.train.plan import Starts
+from asnn_goose.train.rules import RULES
+from asnn_goose.train.schedule import SHAPES
+from asnn_goose.train.stages import STAGES
+
+
+def _precision(value: Any) -> PrecisionTable:
+    check_words(value)
+    return PrecisionTable(value)
+
+
+PrecisionSetting = Annotated[
+    PrecisionTable, PlainValidator(_precision), PlainSerializer(PrecisionTable.to_json)
+]
+
+
+class _Stage(Table):
+    """One stage: what trains, on which losses, on how many tokens, at which rate."""
+
+    kind: Annotated[str, one_of(STAGES)]
+    name: str = ""
+    teacher: str = ""
+    teachers: tuple[str, ...] = ()
+    mix: Literal["uniform", "per_token", "selected"] | tuple[Positive, ...] = "uniform"
+    precision: PrecisionSetting | None = None
+    balance: Count | None = None
+    balance_strength: Share | None = None
+    calibrate: Count | None = None
+    least_squares: Count | None = None
+    train: str
+    tokens: Count
+    window: Count
+    batch: Count
+    accumulate: Count = 1
+    lr: Positive
+    lr_scale: LrScaleTable = LrScaleTable()
+    warmup: int = Field(default=0, ge=0)
+    schedule: Annotated[str, one_of(SHAPES)] = "cosine"
+    floor: float = Field(default=0.0, ge=0, le=1)
+    losses: tuple[LossTable, ...] = Field(min_length=1)
+    chunk: Count = 256
+    seed: Seed | None = None
+    watch: WatchTable | None = None
+    end: EndTable | None = None
+    curriculum: CurriculumTable | None = None
+    repeats: RepeatsTable | None = None
+
+    def phases(self) -> list[tuple[Self, float | None]]:
+        """The stages that are trained: itself, or a curriculum's phases with their shares."""
+        if self.curriculum is None:
+            return [(self, None)]
+        return [(self._in_phase(phase), phase.share) for phase in self.curriculum.phases()]
+
+    def _in_phase(self, phase: Phase) -> Self:
+        losses = [loss.in_phase(phase) for loss in self.losses]
+        own: dict[str, Any] = {"losses": [loss for loss in losses if loss], "curriculum": None}
+        own["tokens"] = math.ceil(self.tokens * phase.part)
+        return self.model_validate(self.model_dump() | own)
+
+    def starts(self) -> Starts:
+        """What is fitted before the first step."""
+        return Starts(
+            balance=self.balance or 0,
+            balance_strength=self.balance_strength or Starts.balance_strength,
+            calibrate=self.calibrate or 0,
+            least_squares=self.least_squares or 0,
+        )
+
+    def rule(self) -> RuleSettings:
+        """How the gradients of the terms become a step."""
+        named = self._named_rules()
+        return next(iter(named.values())) if named else SumSettings()
+
+    def _named_rules(self) -> dict[str, RuleSettings]:
+        tables = {name: getattr(self, name, None) for name in RULES}
+        return {name: RULES[name](**dict(table)) for name, table in tables.items() if table}
+
+    def objective(self) -> Objective:
+        """The weighted losses."""
+        return Objective([loss.term() for loss in self.losses], chunk=self.chunk)
+
+    def tokens_per_step(self, processes: int) -> int:
+        """Tokens in an optimiser step of all processes."""
+        return self.window * self.batch * self.accumulate * processes
+
+    def steps(self, processes: int) -> int:
+        """Optimiser steps that use up the tokens; the last one may go over."""
+        return math.ceil(self.tokens / self.tokens_per_step(processes))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        kind = STAGES[self.kind]
+        check_starts(self.starts(), self.precision)
+        if self.starts().any and (self.teachers or self.kind == "pretrain"):
+            raise ValueError(
+                "balance, calibrate, least_squares: need one teacher's residual stream"
+            )
+        if self.balance_strength is not None and self.balance is None:
+            raise ValueError("balance_strength without balance: say on how many tokens")
+        if self.train not in kind.trains:
+            raise ValueError(
+                f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"
+            )
+        kind.check(self.objective())
+        if self.warmup >= self.steps(1):
+            raise ValueError(
+                f"warmup = {self.warmup}: must be below the {self.steps(1)} steps that "
+                f"{self.tokens} tokens make"
+            )
+        if self.repeats is not None:
+            self.repeats.check(self.window)
+        if self.schedule == "constant" and self.floor:
+            raise ValueError(f"floor = {self.floor}: a constant schedule has none")
+        return self
+
+    @model_validator(mode="after")
+    def _teaching_has_an_effect(self) -> Self:
+        if self.kind == "pretrain" and (self.teacher or self.teachers):
+            raise ValueError("teacher, teachers: pretrain has no teacher; leave them out")
+        vocab = [ALL_LOSSES[loss.name] for loss in self.losses]
+        taught = [loss for loss in vocab if issubclass(loss, VocabLoss) and loss.uses_teacher]
+        if self.mix != "uniform" and taught and all(loss.each_teacher for loss in taught):
+            raise ValueError(f"mix = {self.mix!r}: multi_teacher learns the weights; leave mix out")
+        named = self.curriculum is not None and self.curriculum.temperatures is not None
+        if named and not any("temperature" in signature(loss).parameters for loss in taught):
+            raise ValueError(
+                "curriculum.temperatures: no loss of the stage has a temperature to be set; leave "
+                "them out, or take kl"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _several_teachers_mix(self) -> Self:
+        learned = [loss for loss in self.losses if ALL_LOSSES[loss.name] is MultiTeacher]
+        if not self.teachers:
+            if self.mix != "uniform":
+                raise ValueError(f"mix = {self.mix!r}: name the stage's teachers")
+            if learned:
+                raise ValueError("multi_teacher weighs several teachers: name the stage's teachers")
+            return self
+        if self.teacher or len(set(self.teachers)) < max(2, len(self.teachers)):
+            raise ValueError(
+                f"teachers = {list(self.teachers)}: name two different ones or more, and no teacher"
+            )
+        if beyond := sorted(self.objective().teacher_needs - {"vocab"}):
+            raise ValueError(f"teachers: several give logits only, no {', '.join(beyond)}")
+        if isinstance(self.mix, tuple) and len(self.mix) != len(self.teachers):
+            raise ValueError(f"mix = {list(self.mix)}: give one weight to each teacher")
+        for loss in learned:
+            count = (loss.model_extra or {}).get("teachers", 2)
+            if count != len(self.teachers):
+                raise ValueError(
+                    f"multi_teacher.teachers = {count}: {len(self.teachers)} are named"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _one_rule_with_terms(self) -> Self:
+        named = self._named_rules()
+        if len(named) > 1:
+            raise ValueError(
+                f"{' beside '.join(named)}: each joins the gradients in its own way; leave one out"
+            )
+        for name, rule in named.items():
+            if self.curriculum is not None:
+                raise ValueError(f"{name} beside curriculum: a phase may drop its terms; use one")
+            rule.check([loss.name for loss in self.losses])
+        return self
+
+    @model_validator(mode="after")
+    def _phases_are_stages(self) -> Self:
+        if self.curriculum is None:
+            return self
+        if self.repeats is not None:
+            raise ValueError("repeats beside curriculum: it ranks windows of the texts; use one")
+        if self.kind != "distill":
+            raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use distill")
+        for number, phase in enumerate(self.curriculum.phases(), start=1):
+            try:
+                self._in_phase(phase)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"curriculum, phase {number}: {message}") from None
+        return self
+
+
+if TYPE_CHECKING:
+
+    class StageTable(_Stage):
+        """[[stage]], with the table of a gradient rule where it names one."""
+
+else:
+    StageTable = create_model(
+        "StageTable",
+        __base__=_Stage,
+        **{name: (table | None, None) for name, table in RULE_TABLES.items()},
+    )

@@ -1,0 +1,180 @@
+"""What a setting may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+def is_size(value: object) -> bool:
+    """True for a whole number of at least 0 that is no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+class Limit(Protocol):
+    """Which values are allowed; `right` says it in words."""
+
+    @property
+    def right(self) -> str:
+        """What would be right."""
+        ...
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A whole number from `least` to `most`, or without an upper bound, in steps of `multiple`."""
+
+    least: int = 1
+    most: int | None = None
+    multiple: int = 1
+
+    @property
+    def right(self) -> str:
+        """What would be right."""
+        kind = "a whole number" if self.multiple == 1 else f"a multiple of {self.multiple}"
+        if self.most is None:
+            return f"{kind} of at least {self.least}"
+        return f"{kind} from {self.least} to {self.most}"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        if not isinstance(value, int) or not is_size(value) or value % self.multiple:
+            return False
+        return self.least <= value and (self.most is None or value <= self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """True or false."""
+
+    right: str = "true or false"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        return isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number above 0, up to `most`."""
+
+    most: float
+
+    @property
+    def right(self) -> str:
+        """What would be right."""
+        return f"above 0, up to {self.most:g}"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and 0 < value <= self.most  # type: ignore[operator]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def right(self) -> str:
+        """What would be right."""
+        return " or ".join(self.words)
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        return isinstance(value, str) and value in self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Any name: who knows the names refuses the others."""
+
+    right: str = "a name"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        return isinstance(value, str) and value.isidentifier()
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """The one value that switches a part off."""
+
+    value: Any
+
+    @property
+    def right(self) -> str:
+        """What would be right."""
+        return repr(self.value).lower()
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        return type(value) is type(self.value) and value == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One or more token ids, or none."""
+
+    right: str = "null, or one or more ids"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        return value is None or all(map(is_size, token_ids(value)))
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Anything: whoever uses it checks it."""
+
+    right: str = "anything"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        return True
+
+
+def token_ids(value: object) -> list[object]:
+    """A setting of one or several ids as a list; an empty list counts as one value."""
+    return value if isinstance(value, list) and value else [value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of a student.
+
+    default  what it is where nobody says otherwise
+    student  what a student in PyTorch may have
+    packed   what the engine, and so a packed file, may have; None: a packed file does not say it
+    later    whether files from before it do not say it, and have the default
+    """
+
+    default: Any
+    student: Limit
+    packed: Limit | None
+    later: bool = False
+
+
+def setting(
+    default: Any, limit: Limit, *, packed: Limit | None = None, later: bool = False
+) -> Setting:
+    """A setting that every student may have; `packed` where the engine takes less of it."""
+    return Setting(default=default, student=limit, packed=packed or limit, later=later)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A setting, the value found, and what would be right."""
+
+    setting: str
+    found: object
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.setting} = {self.found!r}: must be {self.right}"

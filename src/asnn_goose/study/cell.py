@@ -1,0 +1,126 @@
+"""One run of a grid in a process of its own: trained, scored, and why if it was not.
+
+    python -m asnn_goose.study.cell '{"recipe": ..., "folder": ..., "outcome": ..., "scoring": ...}'
+
+A process each, because that alone keeps a run's threads, memory and random numbers to itself, and
+lets it be asked to save and end while the others go on.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asnn_goose import disk
+from asnn_goose.study.grid import ScoringTable
+
+FAILED = 2
+"""Exit code of a cell that did not come to its scores, unless its error has one of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a cell is to do.
+
+    recipe   file of its recipe
+    folder   its run folder; a run that has begun there is continued
+    scores   file for what it is scored
+    outcome  file for how it ended
+    """
+
+    recipe: Path
+    folder: Path
+    scores: Path
+    outcome: Path
+    scoring: ScoringTable
+
+    def to_json(self) -> str:
+        """For the process that carries it out."""
+        paths = {name: str(getattr(self, name)) for name in _PATHS}
+        return json.dumps(paths | {"scoring": self.scoring.model_dump(mode="json")})
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """What `to_json` gave."""
+        found: dict[str, Any] = json.loads(text)
+        scoring = ScoringTable.model_validate(found["scoring"])
+        return cls(**{name: Path(found[name]) for name in _PATHS}, scoring=scoring)
+
+
+_PATHS = ("recipe", "folder", "scores", "outcome")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a cell ended; `failure` says why without scores, None with them."""
+
+    failure: str | None
+
+    def write(self, file: Path) -> None:
+        """All of it or nothing."""
+        disk.write_text(file, json.dumps({"failure": self.failure}))
+
+    @classmethod
+    def read(cls, file: Path) -> Outcome:
+        """What a cell wrote; a process that was killed wrote nothing."""
+        if not file.is_file():
+            return cls(failure="it was ended from outside")
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
+
+
+class Printed:
+    """What a run has to say, line by line; its steps are in metrics.jsonl."""
+
+    def on_step(self, info: object) -> None:
+        """Nothing."""
+
+    def on_message(self, text: str) -> None:
+        """One line."""
+        print(text, flush=True)
+
+
+def carry_out(task: Task) -> None:
+    """Train what is not trained yet, then score it. Raises what either of them raises."""
+    from asnn_goose.recipe import load_recipe
+    from asnn_goose.recipe.run import is_complete, train_recipe
+    from asnn_goose.report import write_report
+    from asnn_goose.study.evaluate import Request, evaluate
+    from asnn_goose.subject.torch_model import hush
+
+    hush()
+    recipe, scoring = load_recipe(task.recipe), task.scoring
+    begun = (task.folder / "recipe.toml").exists()
+    if not (begun and is_complete(task.folder, recipe)):
+        train_recipe(recipe, task.folder, resume=begun, progress=Printed())
+        write_report(task.folder)
+    gc.collect()  # models hold cycles: without this the trained one stays beside the loaded ones
+    wanted = {"on": scoring.on, "window": scoring.window, "tokens": scoring.tokens}
+    evaluate(Request(model=str(task.folder), **wanted)).write(task.scores)  # type: ignore[arg-type]
+
+
+def main(text: str) -> int:
+    """Carry a task out, note how it ended, give the exit code."""
+    task = Task.from_json(text)
+    try:
+        carry_out(task)
+    except Exception as error:
+        # Whatever it was, it must cost this cell alone; the log keeps where it came from.
+        traceback.print_exc()
+        Outcome(failure=_words(error)).write(task.outcome)
+        return int(getattr(error, "exit_code", FAILED))
+    Outcome(failure=None).write(task.outcome)
+    return 0
+
+
+def _words(error: Exception) -> str:
+    ours = isinstance(error, ValueError | RuntimeError | OSError)
+    return f"error: {error}" if ours else f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,218 @@
+"""A student beside its teacher, or a model alone: which texts, which protocol, which numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
+from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
+from asnn_goose.eval.perplexity import Window, mixed
+from asnn_goose.eval.text_bytes import text_bytes
+from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
+from asnn_goose.numbers import ALL
+from asnn_goose.ops.allocator import keep_freed_memory
+from asnn_goose.places import SubjectError, run_recipe
+from asnn_goose.recipe import Recipe, load_recipe
+from asnn_goose.recipe.read_texts import trained_hashes
+from asnn_goose.subject.torch_model import TorchModel, load_tokenizer, load_torch
+
+DEFAULT_TOKENS = 32_000
+TEACHER, STUDENT, MODEL = "teacher", "student", "model"
+
+Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""(what is scored, its tokens) -> within the block, who is told the tokens that are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to score; None and () mean what the run's recipe says, else the default."""
+
+    model: str
+    on: tuple[str, ...] = ()
+    window: int | None = None
+    tokens: int | None = None
+    teacher: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What was scored, how, and what came out; `models` gives the name of each role.
+
+    `probes` has no row for a role whose learned positions are too few for them.
+    """
+
+    protocol: Protocol
+    texts: Sequence[Text]
+    models: Mapping[str, str]
+    measurements: Sequence[Measurement]
+    probes: Mapping[str, Probes]
+
+    def ratios(self) -> dict[str, float]:
+        """Text -> the student's perplexity over the teacher's; empty where there is no teacher."""
+        teacher = {row.text: row for row in self.measurements if row.model == TEACHER}
+        return {
+            row.text: ratio(row, teacher[row.text])
+            for row in self.measurements
+            if row.model == STUDENT and row.text in teacher
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Protocol, models, texts, every measurement with its raw sums, ratios and probes."""
+        return {
+            "protocol": self.protocol.as_dict(),
+            "models": dict(self.models),
+            "texts": {text.name: [list(part) for part in text.parts] for text in self.texts},
+            "shares": {text.name: list(text.shares) for text in self.texts if text.shares},
+            "measurements": [row.as_dict() for row in self.measurements],
+            "ratios": {k: v if math.isfinite(v) else None for k, v in self.ratios().items()},
+            "probes": {role: row.as_dict() for role, row in self.probes.items()},
+        }
+
+    def write(self, file: Path) -> None:
+        """As JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.as_dict(), indent=1, allow_nan=False)
+        file.write_text(text + "\n", encoding="utf-8")
+
+    def check(self) -> None:
+        """Raise ValueError where a model gave no number, or infinity."""
+        for row in self.measurements:
+            row.check()
+
+
+@contextmanager
+def unwatched(label: str, tokens: int) -> Iterator[Callable[[int], None]]:
+    """Tell nobody."""
+    yield lambda done: None
+
+
+def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
+    """Score a run, a student or a teacher.
+
+    Raises SubjectError, DataError, RecipeError, or what loading a model raises.
+    """
+    keep_freed_memory()
+    recipe_file = run_recipe(request.model)
+    recipe = load_recipe(recipe_file) if recipe_file else None
+    protocol = protocol_of(request, recipe)
+    texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
+    models = models_of(request, recipe)
+    tokenizer = load_tokenizer(request.model)
+    for name in models.values():
+        check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
+    windows = {
+        name: held
+        for text in texts
+        for name, held in windows_of(text, tokenizer, protocol=protocol).items()
+    }
+    found, probed = list[Measurement](), dict[str, Probes]()
+    for role, name in models.items():
+        subject = load_torch(name)
+        measured = _measure_model(subject, role, windows, protocol, watch)
+        found += _with_mixtures(texts, measured)
+        if _reads(subject, PROBE_TOKENS):
+            probed[role] = probes(subject.trace, vocabulary=len(subject.tokenizer))
+    return Evaluation(
+        protocol=protocol, texts=texts, models=models, measurements=found, probes=probed
+    )
+
+
+def protocol_of(request: Request, recipe: Recipe | None) -> Protocol:
+    """Options win over the recipe, the recipe over defaults."""
+    window = request.window or (recipe.eval.window if recipe else Protocol().window)
+    tokens = request.tokens or (recipe.eval.tokens if recipe else DEFAULT_TOKENS)
+    return Protocol(
+        window=window,
+        limit=None if tokens == ALL else tokens,
+        seed=recipe.seed if recipe else None,
+    )
+
+
+def texts_of(
+    request: Request, recipe: Recipe | None, *, hashes: frozenset[str] = frozenset()
+) -> list[Text]:
+    """The texts asked for, each once, in the order asked for; `hashes` as in `text_named`."""
+    names = dict.fromkeys(request.on or (IN_DOMAIN, OUT_OF_DOMAIN))
+    if recipe is None:
+        return [text_named(name, hashes=hashes) for name in names]
+    data = recipe.data
+    return [
+        text_named(
+            name,
+            trained_on=data.train,
+            weights=data.weights,
+            out_of_domain=data.out_of_domain,
+            hashes=hashes,
+        )
+        for name in names
+    ]
+
+
+def models_of(request: Request, recipe: Recipe | None) -> dict[str, str]:
+    """Role -> name of every model to score: the teacher first, if there is one."""
+    teacher = request.teacher or (recipe.teacher[0].model if recipe else None)
+    if teacher is None:
+        return {MODEL: request.model}
+    return {TEACHER: teacher, STUDENT: request.model}
+
+
+def check_vocabulary(
+    model: str, tokenizer: PreTrainedTokenizerBase, other: str, others: PreTrainedTokenizerBase
+) -> None:
+    """Raise SubjectError where two models would read one list of ids as different texts."""
+    if tokenizer.get_vocab() != others.get_vocab():
+        raise SubjectError(
+            f"{model} and {other} have different vocabularies, so they cannot be scored on the same"
+            " tokens: score each on its own and compare bits per byte"
+        )
+
+
+def _with_mixtures(texts: Sequence[Text], measured: Sequence[Measurement]) -> Iterator[Measurement]:
+    """The measurements of one model, each mixture's own before those of its parts."""
+    rows = {row.text: row for row in measured}
+    for text in texts:
+        parts = [rows[name] for name in text.names()]
+        if text.shares:
+            yield replace(
+                parts[0],
+                text=text.name,
+                score=mixed([part.score for part in parts], text.shares),
+                copying=joined([part.copying for part in parts]),
+                seconds=sum(part.seconds for part in parts),
+                peak_bytes=max(part.peak_bytes for part in parts),
+            )
+        yield from parts
+
+
+def _reads(subject: TorchModel, tokens: int) -> bool:
+    """Whether a model can read so many tokens at once: learned positions have an end."""
+    positions = getattr(subject.model.config, "n_positions", 0)
+    return not positions or positions >= tokens
+
+
+def _measure_model(
+    subject: TorchModel,
+    role: str,
+    windows: Mapping[str, Sequence[Window]],
+    protocol: Protocol,
+    watch: Watch,
+) -> list[Measurement]:
+    """Score one model on all texts."""
+    total = sum(labels.numel() for text in windows.values() for _, labels in text)
+    with watch(f"{role} {subject.name}", total) as advance:
+        return measure(
+            subject.trace,
+            windows,
+            model=role,
+            protocol=protocol,
+            bytes_V=text_bytes(subject.tokenizer, subject.model.config.vocab_size),
+            progress=advance,
+        )

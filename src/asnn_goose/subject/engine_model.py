@@ -1,0 +1,98 @@
+"""What the engine runs for a name: a packed folder, or a student that is packed on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asnn_goose import disk
+from asnn_goose.format.origin import is_made_of
+from asnn_goose.format.packed import is_packed, read_packed
+from asnn_goose.infer.engine import Engine
+from asnn_goose.infer.sampler import Sampling
+from asnn_goose.infer.text import Vocabulary, read_vocabulary
+from asnn_goose.places import SubjectError, student_folder
+
+Tell = Callable[[str], None]
+"""Is told in a sentence what takes its time."""
+
+
+def _nobody(text: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineModel:
+    """A model on the engine, with its text side."""
+
+    folder: Path
+    engine: Engine
+    vocabulary: Vocabulary
+
+    def draw(
+        self, ids: Sequence[int], *, tokens: int, sampling: Sampling, seed: int | None
+    ) -> Iterator[int]:
+        """Up to `tokens` tokens that continue `ids`, which are at least one."""
+        state = self.engine.start()
+        return self.engine.generate(state, ids, sampling=sampling, limit=tokens, seed=seed)
+
+
+def load_engine(
+    name_or_path: str, *, threads: int | None = None, tell: Tell = _nobody
+) -> EngineModel:
+    """A packed folder, a run's student or a student's folder on the engine.
+
+    Raises SubjectError for anything else, EngineError without a compiled engine, PackedError and
+    TextError for damaged files.
+    """
+    folder = packed_folder(name_or_path, tell=tell)
+    model = read_packed(folder)
+    return EngineModel(
+        folder=folder,
+        engine=Engine(model, threads=threads),
+        vocabulary=read_vocabulary(folder, model.config),
+    )
+
+
+def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
+    """The packed form of a student; made beside it where there is none, or only one of others."""
+    source = student_folder(name_or_path)
+    if source is None:
+        raise SubjectError(
+            f"{name_or_path!r} is no student: the engine runs a packed folder, a run folder or a"
+            " student's folder; a teacher runs in PyTorch, engine = torch"
+        )
+    if is_packed(source):
+        return source
+    target = Path(name_or_path).expanduser() / "packed"
+    if not is_fresh(target, source):
+        _check_room(name_or_path, target)
+        tell(f"packing {source} into {target}; done once, until its weights change")
+        _pack(name_or_path, target)
+    return target
+
+
+def _check_room(name_or_path: str, target: Path) -> None:
+    """Refuse a place that cannot be written, before the student is loaded."""
+    try:
+        disk.check_folder(target.parent)
+    except OSError as error:
+        raise SubjectError(
+            f"{target} cannot be written ({error.strerror}): pack the student elsewhere with"
+            f" asnn-goose export {name_or_path} --to packed --out FOLDER, and give that folder"
+        ) from error
+
+
+def is_fresh(target: Path, source: Path) -> bool:
+    """Whether a packed model is there that was made of these very files, whatever their times."""
+    return is_packed(target) and is_made_of(target, source=source)
+
+
+def _pack(name_or_path: str, target: Path) -> None:
+    """Needs torch, this once: without it a packed folder starts in a fraction of the time."""
+    from asnn_goose.export.packed import export_packed
+    from asnn_goose.subject.trained import load_trained, trained_folder
+
+    student = load_trained(name_or_path)
+    export_packed(student, target, tokenizer=trained_folder(name_or_path))

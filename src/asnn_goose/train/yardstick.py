@@ -1,0 +1,44 @@
+"""What a student is measured by, whatever it is trained on: CE and KL at temperature 1.
+
+Losses fade, temperatures move and learned ones adapt: an objective can fall while the student gets
+no better. These two cannot.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from asnn_goose.trace import Batch
+from asnn_goose.train.stages.stage import Stage, Tracing
+
+VOCAB = frozenset({"vocab"})
+
+
+@torch.no_grad()
+def per_token(stage: Stage, batch: Batch, *, teacher: bool) -> tuple[Tensor, Tensor]:
+    """-log p(label) of the student, and KL(teacher || student), of every position (B,T).
+
+    Both are 0 where no label counts; the second is 0 everywhere without the teacher. The student
+    runs whole, also where the stage trains its blocks one by one.
+    """
+    window = stage.window(batch)
+    student = cast(Tracing, stage.student).trace(batch.tokens_BT, VOCAB, window=window)
+    taught = stage.teacher.trace(batch.tokens_BT, VOCAB, window=window) if teacher else None
+    count = stage.objective.chunk
+    loss_n, kl_n = [], []
+    for start in range(0, batch.tokens_BT.numel(), count):
+        tokens = slice(start, min(start + count, batch.tokens_BT.numel()))
+        log_q_nV = torch.log_softmax(student.vocab(tokens), -1)
+        mask_n = batch.mask_BT.flatten()[tokens]
+        labels_n1 = batch.labels_BT.flatten()[tokens, None].clamp_min(0)
+        loss_n.append(-log_q_nV.gather(1, labels_n1)[:, 0] * mask_n)
+        if taught is None:
+            kl_n.append(torch.zeros_like(loss_n[-1]))
+            continue
+        log_p_nV = torch.log_softmax(taught.vocab(tokens), -1)
+        kl_n.append((log_p_nV.exp() * (log_p_nV - log_q_nV)).sum(-1) * mask_n)
+    shape = batch.tokens_BT.shape
+    return torch.cat(loss_n).view(shape), torch.cat(kl_n).view(shape)
