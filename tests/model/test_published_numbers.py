@@ -49,7 +49,7 @@ def test_spikingberts_threshold_is_of_the_first_batch() -> None:
     neuron, h_BK = SpikingBERT(4, steps=2), torch.tensor([[1.0, -2.0, 3.0, -4.0]])
     neuron.train()(h_BK)
     assert float(neuron.v_th) == pytest.approx(0.7 * 2.5)
-    made = PrecisionTable({"*": {"steps": 2).of("neuron": "spikingbert", "code": "rate"}}, "down")
+    made = PrecisionTable({"*": {"steps": 2, "neuron": "spikingbert", "code": "rate"}}).of("down")
     assert made.threshold == Precision().threshold == 0.7
 
 
