@@ -86,6 +86,23 @@ def test_the_protocol_is_printed_and_written(
     assert "torch" in content["protocol"]["versions"]
 
 
+def test_what_stood_before_and_the_probes_are_told(
+    runner: CliRunner, student_dir: Path, text_file: Path
+) -> None:
+    lines, content = evaluated(runner, student_dir, "--on", text_file, "--tokens", "0.5k")
+    (row,) = content["measurements"]
+    kinds = row["copying"]["by_kind"]
+    assert sum(part["tokens"] for part in kinds.values()) == row["score"]["tokens"]
+    nats = sum(part["nll_sum"] for part in kinds.values())
+    assert nats == pytest.approx(row["score"]["nll_sum"])
+    assert any(line.split()[:3] == ["nats", "model", "new"] for line in lines)
+    shares = next(line.split() for line in lines if " share " in line)
+    new = kinds["new"]["tokens"] / row["score"]["tokens"]
+    assert f"{new:.0%}" in shares
+    probed = content["probes"]["model"]
+    assert f"{probed['repeated_loss']:.2f} nats" in next(line for line in lines if "twice" in line)
+
+
 def test_a_run_brings_its_teacher_texts_and_protocol(
     runner: CliRunner, run_dir: Path, teacher_dir: Path, long_text_file: Path, text_file: Path
 ) -> None:
