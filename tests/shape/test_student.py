@@ -10,9 +10,10 @@ import torch
 
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.goose import config
-from asnn_goose.model.parts import groups, precision
+from asnn_goose.model.parts import groups
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.norm import NORMS
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.shape.limits import Only, Size
 from asnn_goose.shape.mlps import MLPS
 from asnn_goose.shape.rwkv7 import published_rank
@@ -84,7 +85,7 @@ def test_large_matrices_are_those_that_decay_and_may_be_ternary(changes: dict[st
     columns = {m.precision: m.columns for m in matrices(settings, 0)}
     assert columns == student.config.matrix_columns
     for name, matrix in found.items():
-        assert student.get_submodule(name).precision == precision.resolve({}, matrix.precision)
+        assert student.get_submodule(name).precision == PrecisionTable({}).of(matrix.precision)
         assert parts(settings)[name] == matrix.part == name.split(".")[2]
     by_part = products(settings)
     assert by_part["mixer"] + by_part["mlp"] == sum(m.rows * m.columns for m in found.values())
