@@ -82,7 +82,12 @@ def test_cache_is_measured_and_its_teacher_seen(
 
 
 def test_an_unwritable_cache_is_essential(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    # Refused where a file would be made: root may write wherever permissions forbid it.
+    monkeypatch.setattr(doctor.disk.tempfile, "TemporaryFile", refuse)
     first = next(doctor.cache())
     assert first.mark == "MISSING"
+    assert "Permission denied" in first.advice
     assert "ASNN_GOOSE_CACHE" in first.advice

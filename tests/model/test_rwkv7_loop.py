@@ -136,6 +136,6 @@ def test_the_last_factor_of_an_adapter_has_the_published_gain() -> None:
     ],
 )
 def test_the_nearer_place_wins(table: dict[str, Any], steps: int) -> None:
-    from asnn_goose.model.parts.precision import resolve
+    from asnn_goose.model.parts.precision_table import PrecisionTable
 
-    assert resolve(table, "down", layer=7).steps == steps
+    assert PrecisionTable(table).of("down", layer=7).steps == steps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +36,7 @@ def show(names: Names = None) -> None:
     from rich.console import Console
 
     from asnn_goose.data.corpora import BROAD
+    from asnn_goose.data.prepare import tokenised
 
     corpora = chosen(names)
     metas = {corpus.name: tokenised(corpus) for corpus in corpora}
@@ -141,18 +141,3 @@ def details(corpus: Corpus, metas: list[ShardMeta]) -> list[str]:
         counts = f"{meta.documents:,} documents, {meta.bytes / 1e6:.2f} MB, {meta.tokens:,} tokens"
         lines.append(f"  {meta.split}: {counts} ({meta.tokenizer[:8]})")
     return lines
-
-
-def tokenised(corpus: Corpus) -> list[ShardMeta]:
-    """What the cache holds of this text of a corpus, tokenised."""
-    from asnn_goose.data.corpora.kept_text import known_text_meta
-    from asnn_goose.data.shards import ShardMeta
-    from asnn_goose.sources import cache_dir
-
-    known = known_text_meta(corpus)
-    metas = []
-    for file in sorted((cache_dir() / "shards").glob(f"{corpus.name}-*/meta.json")):
-        meta = ShardMeta(**json.loads(file.read_text(encoding="utf-8")))
-        if known and (meta.name, meta.version) == (corpus.name, known.identity):
-            metas.append(meta)
-    return metas

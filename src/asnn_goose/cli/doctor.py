@@ -175,11 +175,10 @@ def room(name: str, folder: Path) -> Iterator[Finding]:
 
 def teachers() -> Iterator[Finding]:
     """Built-in teachers: in the cache or not."""
-    from asnn_goose.cli.teacher import cached_folder
-    from asnn_goose.sources import TEACHERS
+    from asnn_goose.sources import TEACHERS, cached_teacher
 
     for name in TEACHERS:
-        folder = cached_folder(name)
+        folder = cached_teacher(name)
         advice = (
             "" if folder else f"fetched when first used, or now: asnn-goose teacher fetch {name}"
         )

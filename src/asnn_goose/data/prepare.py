@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from asnn_goose.data.corpora import find_corpus
 from asnn_goose.data.corpora.corpus import Corpus
+from asnn_goose.data.corpora.kept_text import known_text_meta
 from asnn_goose.data.document import DataError, Split
 from asnn_goose.data.shards import ShardMeta, shard, tokenised_meta
-from asnn_goose.sources import SourceError
+from asnn_goose.sources import SourceError, cache_dir
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,3 +106,14 @@ def _tokenise(name: str, tokenizer: PreTrainedTokenizerBase) -> list[ShardMeta]:
     corpus = find_corpus(name)
     assert corpus is not None
     return [shard(name, split, tokenizer).meta for split in splits_of(corpus)]
+
+
+def tokenised(corpus: Corpus) -> list[ShardMeta]:
+    """What the cache holds of this text of a corpus, tokenised."""
+    known = known_text_meta(corpus)
+    metas = []
+    for file in sorted((cache_dir() / "shards").glob(f"{corpus.name}-*/meta.json")):
+        meta = ShardMeta(**json.loads(file.read_text(encoding="utf-8")))
+        if known and (meta.name, meta.version) == (corpus.name, known.identity):
+            metas.append(meta)
+    return metas

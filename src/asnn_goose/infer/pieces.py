@@ -22,14 +22,14 @@ def pieces(
     tokens at once, less what it makes of those `before`, which no broken byte behind them spoils.
     A token in `marks` gives its entry besides.
     """
-    window = Window(core, before)
+    window = TextWindow(core, before)
     for token in drawn:
         yield window.add(token) + marks.get(token, "")
     if rest := window.rest():
         yield rest
 
 
-class Window:
+class TextWindow:
     """The newest tokens, the first `read` of which have been given as text.
 
     Byte-fallback decoders call a whole run of bytes broken where one is. So the window begins where

@@ -77,6 +77,7 @@ class _HeadTerms(torch.autograd.Function):
         heads: int,
         *inputs: Tensor,
     ) -> Tensor:
+        # Gradients are taken in the forward pass: only there a chunk's logits exist.
         grads = [_Sums(inputs, ctx.needs_input_grad[4:]) for _ in groups]
         total = torch.zeros(())
         for tokens in _ranges(len(inputs[0]), chunk):
@@ -94,6 +95,7 @@ class _HeadTerms(torch.autograd.Function):
             return (None,) * 4 + tuple(
                 _weighed(parts, scales) for parts in zip(*ctx.grads, strict=True)
             )
+        # Scaled in place, as a head's gradient is as large as the head; so they serve only once.
         (grads,), ctx.grads = ctx.grads, None
         return (None,) * 4 + tuple(None if g is None else g.mul_(scales[0]) for g in grads)
 
@@ -147,6 +149,7 @@ def _one_chunk(
     """Terms of one chunk (k,), detached; adds its gradients to `grads`."""
     logits = _logits(inputs[0][tokens], inputs[1 : 1 + heads])
     own = [number for number in range(1 + heads, len(inputs)) if grads[0].wants(number)]
+    # Logits are leaves: from their gradient two products give those of hidden states and head.
     leaves = [*(z_nV.requires_grad_() for z_nV in logits), *(inputs[number] for number in own)]
     with torch.enable_grad():
         terms = compute(tokens, logits)

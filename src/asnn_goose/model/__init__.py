@@ -1,4 +1,8 @@
-"""Students and teachers. Importing this package registers the student with the Auto classes."""
+"""Students and teachers. Importing this package registers the student with the Auto classes.
+
+In come names, folders and settings; out go models that leave a Trace. Nothing here knows a loss, a
+corpus, a recipe or how a model is trained.
+"""
 
 from transformers import AutoConfig, AutoModelForCausalLM
 

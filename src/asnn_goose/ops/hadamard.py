@@ -24,6 +24,7 @@ def hadamard(x_BK: Tensor) -> Tensor:
     columns = x_BK.shape[-1]
     if columns % BLOCK:
         raise ValueError(f"{columns} columns: a rotation needs a multiple of {BLOCK}")
+    # A fixed order, so that the engine's transform agrees with this one bit by bit.
     h = x_BK
     for distance in (1, 2, 4, 8, 16, 32):
         a, b = h.reshape(-1, 2, distance).unbind(1)

@@ -87,6 +87,7 @@ def mean_magnitude(h_BK: Tensor) -> Tensor:
 
 def _one_step(h_BK: Tensor, mean_B1: Tensor, threshold: float) -> Spikes:
     fired = h_BK.abs() > mean_B1 * threshold
+    # In float64, so that torch, numpy and the engine find one amplitude in whatever order they sum.
     total_B1 = (h_BK.abs() * fired).sum(-1, keepdim=True, dtype=torch.float64)
     amplitude_B1 = total_B1 / fired.sum(-1, keepdim=True).clamp_min(1)
     return Spikes(h_BK.sign() * fired, amplitude_B1.to(h_BK.dtype))

@@ -160,6 +160,7 @@ class _LearnedStep(torch.autograd.Function):
         v = _over_step(x, step, offset)
         clipped = v.clamp(ctx.low, ctx.high)
         inside = clipped == v
+        # Of s round(x / s): round(v) - v inside, and outside, where v is clipped, the bound alone.
         slope = clipped.round() - v * inside
         dstep = (g * slope).sum_to_size(step.shape) * ctx.step_gradient
         doffset = None if offset is None else (g * ~inside).sum_to_size(offset.shape)
@@ -227,7 +228,7 @@ def _joint_fit(weight_OGC: Tensor, a: _Plane, b: _Plane) -> list[Tensor]:
 
     Where both planes are the same up to sign the fit is not unique, and they stay as they are.
     """
-    # In float64, for determinants cancel.
+    # In float64, for determinants cancel where the planes are nearly alike.
     aa, bb, wa = a.count_OG.double(), b.count_OG.double(), a.product_OG.double()
     ab, wb = ((x * b.codes_OGC).sum(-1).double() for x in (a.codes_OGC, weight_OGC))
     determinant = aa * bb - ab * ab

@@ -10,7 +10,7 @@ from asnn_goose.sources.clients import Package
 from asnn_goose.sources.debian import AptDescriptions, DebianPackage, debian_package
 from asnn_goose.sources.npm import NpmPackage, npm_package
 from asnn_goose.sources.pypi import PypiSdist, PypiWheel, pypi_sdist, pypi_wheel
-from asnn_goose.sources.teachers import TEACHERS, teacher_folder
+from asnn_goose.sources.teachers import TEACHERS, cached_teacher, teacher_folder
 
 __all__ = [
     "TEACHERS",
@@ -22,6 +22,7 @@ __all__ = [
     "PypiWheel",
     "SourceError",
     "cache_dir",
+    "cached_teacher",
     "debian_package",
     "new_folder",
     "npm_package",

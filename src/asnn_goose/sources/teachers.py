@@ -6,7 +6,7 @@ import difflib
 import re
 from pathlib import Path
 
-from asnn_goose.sources.cache import SourceError
+from asnn_goose.sources.cache import SourceError, cache_dir
 from asnn_goose.sources.pypi import PypiWheel
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -42,3 +42,10 @@ def teacher_folder(name_or_path: str | Path) -> Path | str:
     if "/" not in name and (near := difflib.get_close_matches(name, TEACHERS, n=1, cutoff=0.75)):
         raise SourceError(f"teacher {name!r} is not known; did you mean {near[0]!r}?")
     return name
+
+
+def cached_teacher(name: str) -> Path | None:
+    """Where the cache holds a teacher of TEACHERS, or None before it was fetched."""
+    wheel = TEACHERS[name]
+    unpacked = cache_dir() / "pypi" / f"{wheel.package}-{wheel.version}"
+    return unpacked / wheel.folder if unpacked.is_dir() else None

@@ -17,7 +17,7 @@ from openai import OpenAI
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from asnn_goose.eval.random_student import SHAPES, random_student
-from asnn_goose.eval.serving import serving_costs
+from asnn_goose.eval.served_costs import serving_costs
 from asnn_goose.format.packed import write_packed
 from asnn_goose.infer.backend import EngineError, native_module
 from asnn_goose.infer.chat_template import read_chat_template

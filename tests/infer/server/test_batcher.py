@@ -14,12 +14,12 @@ import pytest
 
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer, Sampling
+from asnn_goose.infer.server.answer_text import AnswerText
 from asnn_goose.infer.server.batcher import Batcher, QueueFullError
-from asnn_goose.infer.server.drawing import Chooser, Manner
+from asnn_goose.infer.server.chooser import Chooser, Manner
 from asnn_goose.infer.server.job import Begun, Choice, Ended, Event, Failed, Job, Piece
 from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_store import StateStore
-from asnn_goose.infer.server.writing import Writer
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
 
 SAMPLING = Sampling(temperature=1.3, top_p=0.9, repetition_penalty=1.2)
@@ -44,7 +44,7 @@ def job(vocabulary: Vocabulary) -> Make:
             Choice(
                 number=number,
                 chooser=Chooser(manner, prompt=prompt, seed=seed + number, native=True),
-                writer=Writer(vocabulary, prompt=prompt, stops=()),
+                writer=AnswerText(vocabulary, prompt=prompt, stops=()),
                 ends=more.get("ends", frozenset()),
                 limit=limit,
             )

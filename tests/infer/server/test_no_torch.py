@@ -17,7 +17,7 @@ MODULES = [
 def test_importing_the_room() -> None:
     script = (
         "import sys\n"
-        + "\n".join(f"import {name}" for name in [*MODULES, "asnn_goose.eval.serving"])
+        + "\n".join(f"import {name}" for name in [*MODULES, "asnn_goose.eval.served_costs"])
         + "\nheavy = {'torch', 'transformers'} & {n.split('.')[0] for n in sys.modules}\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

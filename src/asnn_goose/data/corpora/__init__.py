@@ -1,4 +1,8 @@
-"""The texts that can be named: packaged corpora, data sets on the Hub, and the user's own files."""
+"""The texts that can be named: packaged corpora, data sets on the Hub, and the user's own files.
+
+In comes a name, out goes a corpus: licence, packages, reader, shares and splits. No text is fetched
+before it is asked for, and no tokenizer is known.
+"""
 
 from __future__ import annotations
 

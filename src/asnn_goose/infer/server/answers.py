@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from asnn_goose.infer.server.chooser import Drawn
 from asnn_goose.infer.server.costs import Activity
-from asnn_goose.infer.server.drawing import Drawn
 from asnn_goose.infer.server.job import Begun, Ended, Event, Job, Piece
 from asnn_goose.infer.text import Vocabulary
 

@@ -15,10 +15,10 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from asnn_goose import __version__
-from asnn_goose.infer.server import errors
+from asnn_goose.infer.server import error_answers
 from asnn_goose.infer.server.answers import Kind, Scribe, server_sent
-from asnn_goose.infer.server.asking import ask_of_chat, ask_of_completion, chat_text
-from asnn_goose.infer.server.errors import ApiError, bad_fields
+from asnn_goose.infer.server.ask import ask_of_chat, ask_of_completion, chat_text
+from asnn_goose.infer.server.error_answers import ApiError, bad_fields
 from asnn_goose.infer.server.gate import Gate
 from asnn_goose.infer.server.job import Ended, Event, Job, Piece
 from asnn_goose.infer.server.metrics import Metrics
@@ -239,7 +239,7 @@ def make_app(students: Sequence[Student], *, limits: Limits, access: Access) -> 
         docs_url=None,  # these pages would fetch their scripts from elsewhere
         redoc_url=None,
     )
-    errors.install(app)
+    error_answers.install(app)
     app.include_router(Api(students, metrics).router())
     app.mount("/playground", StaticFiles(directory=PAGE), name="playground")
     app.add_middleware(Gate, limits=limits, access=access, seen=metrics.seen)

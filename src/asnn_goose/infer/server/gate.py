@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from asnn_goose.infer.server.errors import ApiError
+from asnn_goose.infer.server.error_answers import ApiError
 from asnn_goose.infer.server.settings import Access, Limits
 
 OPEN = ("/", "/health", "/playground/")

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.infer.server.drawing import Chooser, Drawn
-from asnn_goose.infer.server.writing import Writer
+from asnn_goose.infer.server.answer_text import AnswerText
+from asnn_goose.infer.server.chooser import Chooser, Drawn
 
 Reason = Literal["stop", "length"]
 
@@ -67,7 +67,7 @@ class Choice:
 
     number: int
     chooser: Chooser
-    writer: Writer
+    writer: AnswerText
     ends: frozenset[int]
     limit: int
     drawn: list[int] = field(default_factory=list)

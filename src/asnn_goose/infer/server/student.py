@@ -10,15 +10,15 @@ from functools import cached_property
 
 from asnn_goose.chat_template import ChatTemplate, Message
 from asnn_goose.infer.engine import Engine
+from asnn_goose.infer.server.answer_text import AnswerText
 from asnn_goose.infer.server.batcher import Batcher, QueueFullError, Told
+from asnn_goose.infer.server.chooser import Chooser, Manner
 from asnn_goose.infer.server.costs import Activity, Costs
-from asnn_goose.infer.server.drawing import Chooser, Manner
-from asnn_goose.infer.server.errors import ApiError, busy
+from asnn_goose.infer.server.error_answers import ApiError, busy
 from asnn_goose.infer.server.grammar import Grammar, Grammars
 from asnn_goose.infer.server.job import Choice, Ended, Event, Failed, Job
 from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_store import StateStore
-from asnn_goose.infer.server.writing import Writer
 from asnn_goose.infer.state_file import fingerprint
 from asnn_goose.infer.text import Vocabulary
 from asnn_goose.shape.slots import Matrix, Site
@@ -178,7 +178,7 @@ class Student:
             native=self.engine.backend == "native",
             grammar=ask.grammar and ask.grammar.copy(),
         )
-        writer = Writer(self.vocabulary, prompt=prompt, stops=ask.stops)
+        writer = AnswerText(self.vocabulary, prompt=prompt, stops=ask.stops)
         ends = self.vocabulary.ends
         return Choice(number=number, chooser=chooser, writer=writer, ends=ends, limit=ask.limit)
 

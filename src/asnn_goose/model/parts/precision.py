@@ -104,7 +104,7 @@ def _check_method(setting: str, choice: object, table: Mapping[str, type]) -> No
     """Raise ValueError for an unknown method, or a setting that it does not have."""
     if isinstance(choice, Mapping) and "name" not in choice:
         raise ValueError(f"{setting} = {dict(choice)}: a table needs a name")
-    name, settings = method_of(choice)  # type: ignore[arg-type]  # _check_type came first
+    name, settings = method_of(choice)  # type: ignore[arg-type]  # check_type came first
     check_name(table, name, setting=setting)
     shared = {"planes", "group", "steps", "code", "threshold", "rows", "columns"}
     valid = set(inspect.signature(table[name]).parameters) - shared

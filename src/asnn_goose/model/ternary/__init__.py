@@ -1,6 +1,7 @@
 """Ternary weights, one file per paper: from a dense matrix to planes, with a gradient.
 
-A new method is one file and one row here; its keyword settings are the recipe's keys.
+In come dense weights, out go planes and scales through which gradients reach the dense weights. A
+new method is one file and one row here; its keyword settings are the recipe's keys.
 """
 
 from asnn_goose.model.ternary.absmean import AbsMean

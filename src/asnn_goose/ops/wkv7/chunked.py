@@ -50,7 +50,7 @@ def chunked(
     chunk stays above e^-85, that is log w > -2.6 at chunk 64 (RWKV-7 keeps log w > -0.607).
     """
     B, T, H, N = r_BTHN.shape
-    C = min(chunk, T)
+    C = min(chunk, T)  # a short window is not padded to a whole chunk
     r, log_w, k, v, alpha, beta = (
         _split(x, C) for x in (r_BTHN, log_w_BTHN, k_BTHN, v_BTHN, alpha_BTHN, beta_BTHN)
     )
@@ -67,6 +67,7 @@ def chunked(
     )
     r_kbeta = torch.cat([r_k.tril(), r_beta.tril()], dim=-1)
 
+    # r meets the state after its own token, hence tril(); alpha the one before, hence tril(-1).
     # P = U + W S^T: rows of P depend on earlier rows of P within the chunk.
     rhs = torch.cat([alpha * g_before.exp(), alpha_k.tril(-1) @ v], dim=-1)
     W, U = torch.linalg.solve_triangular(

@@ -23,6 +23,7 @@ def recurrent(
     w_BTHN = log_w_BTHN.exp()
     outputs = []
     for t in range(r_BTHN.shape[1]):
+        # Read before the decay: the delta rule removes what the state of the token before answers.
         p_BHN1 = state_BHNN @ alpha_BTHN[:, t].unsqueeze(-1)
         state_BHNN = (
             state_BHNN * w_BTHN[:, t].unsqueeze(-2)

@@ -40,7 +40,7 @@ def inherit(mixer: RWKV7Weights, attention: Attention) -> None:
 def _start_neutral(mixer: RWKV7Weights) -> None:
     """Parts that the teacher lacks start without effect but not symmetric."""
     if mixer.shift is not None:
-        mixer.shift.mix.zero_()
+        mixer.shift.mix.zero_()  # every projection sees the token itself, as attention's do
     if mixer.removal is not None:
         mixer.removal.fill_(1.0)
     if mixer.bonus is not None:

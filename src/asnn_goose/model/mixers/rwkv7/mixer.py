@@ -51,6 +51,7 @@ class RWKV7Mixer(RWKV7Weights):
         k_BTC = membranes.spikes("k", self.k_neuron, k_BTC)
         v_BTC, last_BC = self._shifted_values(inputs[3], state, window, membranes)
         v_BTC, v_first_BTC = self._values(v_BTC, inputs[3], carry, membranes)
+        # In fp32 under autocast too: decays multiply up over the tokens, and so would their errors.
         log_w_BTC = -DECAY_RATE * torch.sigmoid(self.decay(inputs[1]).float())
         a_BTC = torch.sigmoid(self.rate(inputs[4]))
         if mask_BT is not None:  # biases and shifts would write to the memory and let it fade

@@ -21,7 +21,7 @@ def start_matrices(mixer: RWKV7Weights) -> None:
     nn.init.orthogonal_(mixer.receptance.weight)
     nn.init.orthogonal_(mixer.key.weight, gain=0.1)
     nn.init.orthogonal_(mixer.value.weight)
-    nn.init.zeros_(mixer.output.weight)
+    nn.init.zeros_(mixer.output.weight)  # a new block adds nothing to the stream
 
 
 @torch.no_grad()

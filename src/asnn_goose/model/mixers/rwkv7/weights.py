@@ -79,6 +79,7 @@ class RWKV7Weights(Mixer):
         self.replacement = nn.Parameter(torch.ones(inner)) if config.key_replacement else None
         self.bonus = nn.Parameter(torch.zeros(self.heads, self.head_size)) if config.bonus else None
         self.norm = (
+            # The released code's 64e-5 for heads of 64.
             nn.GroupNorm(self.heads, inner, eps=self.head_size * 1e-5)
             if config.group_norm
             else None

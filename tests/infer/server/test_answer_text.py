@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asnn_goose.infer.server.writing import Writer
+from asnn_goose.infer.server.answer_text import AnswerText
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
 
 
@@ -16,7 +16,7 @@ def vocabulary(folder: Path) -> Vocabulary:
 
 
 def pieces(vocabulary: Vocabulary, text: str, *stops: str) -> tuple[list[str], str, bool]:
-    writer = Writer(vocabulary, prompt=vocabulary.ids("before"), stops=stops)
+    writer = AnswerText(vocabulary, prompt=vocabulary.ids("before"), stops=stops)
     found = []
     for token in vocabulary.ids(text):
         found.append(writer.write(token))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from asnn_goose.infer.sampler import Sampling
-from asnn_goose.infer.server.drawing import Chooser, Manner
+from asnn_goose.infer.server.chooser import Chooser, Manner
 from asnn_goose.infer.server.grammar import GrammarError, Grammars
 from asnn_goose.infer.text import read_vocabulary
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asnn_goose.infer.pieces import Window
+from asnn_goose.infer.pieces import TextWindow
 from asnn_goose.infer.text import Vocabulary, unfinished, unmarked
 
 
-class Writer:
+class AnswerText:
     """The text of one answer, as it comes.
 
     stopped  whether a stop string has come; the text ends before it
@@ -17,7 +17,7 @@ class Writer:
     def __init__(
         self, vocabulary: Vocabulary, *, prompt: Sequence[int], stops: Sequence[str]
     ) -> None:
-        self._window = Window(vocabulary.core, prompt)
+        self._window = TextWindow(vocabulary.core, prompt)
         self._marks, self._stops = vocabulary.marks(stops), vocabulary.marked(stops)
         self._held, self.stopped = "", False
 

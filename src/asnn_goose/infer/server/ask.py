@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from asnn_goose.chat_template import Message
 from asnn_goose.infer.sampler import Sampling
-from asnn_goose.infer.server.drawing import Manner
-from asnn_goose.infer.server.errors import bad_fields
+from asnn_goose.infer.server.chooser import Manner
+from asnn_goose.infer.server.error_answers import bad_fields
 from asnn_goose.infer.server.grammar import OBJECT, Grammar, GrammarError
 from asnn_goose.infer.server.requests import Chat, Completion, Drawing, ResponseFormat
 from asnn_goose.infer.server.student import Ask, Student
