@@ -99,9 +99,7 @@ def test_resume_skips_what_is_finished_and_starts_the_rest(
     assert runner.invoke(app, ["distill", "tiny.toml"]).exit_code == 0
     refused = runner.invoke(app, chain)
     assert refused.exit_code == 2
-    assert refused.stderr.startswith(
-        "error: tiny.toml: runs/tiny is not empty: go on with --resume"
-    )
+    assert refused.stderr.startswith("error: tiny.toml: runs/tiny is not empty: resume it")
     assert not Path("runs", "second").exists()
 
     metrics = touched("tiny")

@@ -80,4 +80,5 @@ def test_a_closed_pipe_ends_quietly(student_dir: Path) -> None:
         process.stdout.close()
         errors = process.stderr.read().decode()
         assert process.wait(timeout=60) == 0
-    assert errors == ""
+    # Packing comes first where no test before has packed this student.
+    assert [line for line in errors.splitlines() if not line.startswith("packing ")] == []

@@ -67,7 +67,7 @@ def test_wrong_options_are_named(runner: CliRunner, student_dir: Path, tmp_path:
     assert "multiple of 64" in refused(runner, student, "--to", "packed", *head)
     (tmp_path / "own.txt").touch()
     said = refused(runner, student, "--to", "packed", "--out", str(tmp_path))
-    assert "is no packed model: choose another --out" in said
+    assert "is no packed model: choose another folder" in said
 
 
 def test_a_packed_model_is_not_packed_again(

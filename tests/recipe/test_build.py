@@ -78,7 +78,7 @@ def test_a_learned_temperature_is_in_every_line_of_the_metrics(
     recipe_file: Path, tmp_path: Path, carry_out: Callable[..., None]
 ) -> None:
     loss = "stage.1.losses=[{ name = 'ctkd', preset = 'reference', warmup = 0.5 }]"
-    settings = (loss, "stage.1.tokens=256", "stage.1.lr_scale.loss=100")
+    settings = (loss, "stage.1.tokens=256")
     carry_out(recipe_file, tmp_path / "run", *settings)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     steps = [line for line in map(json.loads, lines) if line["stage"] == "distill"]

@@ -105,12 +105,15 @@ def test_calibration_leaves_data_and_mode_as_they_were(tiny: ModuleType) -> None
     assert not torch.equal(student.blocks[0].mlp.up.weight, before)
 
 
+LEARNED = {"name": "learned", "per": "channel"}
+
+
 @pytest.mark.parametrize(
     "change",
     [
         *({"starts": Starts(**{key: 64})} for key in ("balance", "calibrate", "least_squares")),
-        {"precision": {"down": {"sub_norm": True}}},
-        {"precision": {"*": {"steps": 1, "neuron": {"name": "learned", "per": "channel"}}}},
+        {"precision": PrecisionTable({"down": {"sub_norm": True}})},
+        {"precision": PrecisionTable({"*": {"steps": 1, "neuron": LEARNED}})},
     ],
 )
 def test_several_processes_are_refused(tiny: ModuleType, change: dict[str, Any]) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
-from asnn_goose.trace import Window
+from asnn_goose.trace import Batch, Trace, Window
 from asnn_goose.train.stages import STAGES, Align, AlignBlocks, Distill
 
 
@@ -89,6 +90,9 @@ def test_a_stage_names_itself_as_the_recipe_does(kind: str) -> None:
         """Needs what no stage gives."""
 
         needs = frozenset({"nonsense"})
+
+        def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
+            raise AssertionError("the check comes first")
 
     with pytest.raises(ValueError, match=f"^{kind} cannot give nonsense"):
         STAGES[kind].check(Objective([Term("greedy", 1.0, Greedy())]))

@@ -80,7 +80,9 @@ class Measurement:
             "bits_per_byte": self.score.bits_per_byte,
             "tokens_per_s": self.tokens_per_s,
         }
-        return _finite(asdict(self) | derived | {"copying": self.copying.as_dict()})
+        copying = {"copying": self.copying.as_dict()}
+        found: dict[str, Any] = finite(asdict(self) | derived | copying)
+        return found
 
     def check(self) -> None:
         """Raise ValueError where the model gave no number."""
@@ -91,16 +93,13 @@ class Measurement:
             )
 
 
-def _finite(table: dict[str, Any]) -> dict[str, Any]:
-    """The table with None for what JSON has no number for."""
-    return {
-        key: _finite(value)
-        if isinstance(value, dict)
-        else None
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for key, value in table.items()
-    }
+def finite(value: Any) -> Any:
+    """The value, down to its leaves, with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def measure(

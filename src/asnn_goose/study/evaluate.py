@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
+from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
 from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
 from asnn_goose.eval.perplexity import Window, mixed
 from asnn_goose.eval.text_bytes import text_bytes
@@ -72,8 +71,8 @@ class Evaluation:
             "texts": {text.name: [list(part) for part in text.parts] for text in self.texts},
             "shares": {text.name: list(text.shares) for text in self.texts if text.shares},
             "measurements": [row.as_dict() for row in self.measurements],
-            "ratios": {k: v if math.isfinite(v) else None for k, v in self.ratios().items()},
-            "probes": {role: row.as_dict() for role, row in self.probes.items()},
+            "ratios": finite(self.ratios()),
+            "probes": finite({role: row.as_dict() for role, row in self.probes.items()}),
         }
 
     def write(self, file: Path) -> None:

@@ -180,15 +180,18 @@ def test_other_origins_only_where_they_are_allowed(serve: Any, server: Any) -> N
 
 
 def stream(server: Any, **more: Any) -> Any:
-    return server.client.chat.completions.create(
-        model="tiny", messages=HELLO, stream=True, max_tokens=2000, **more
-    )
+    settings = {"model": "tiny", "messages": HELLO, "stream": True, "max_tokens": 2000} | more
+    return server.client.chat.completions.create(**settings)
+
+
+ENDLESS = {"max_tokens": 10**6, "logit_bias": {"256": -100}}
+"""An answer that is not over before the test is: nothing ends it."""
 
 
 def test_a_full_queue_answers_429(serve: Any) -> None:
-    server = serve(limits=Limits(slots=1, queue=1, tokens=2000))
-    streams = [stream(server)]
-    waiting = threading.Thread(target=lambda: streams.append(stream(server)))
+    server = serve(limits=Limits(slots=1, queue=1, tokens=10**6))
+    streams = [stream(server, **ENDLESS)]
+    waiting = threading.Thread(target=lambda: streams.append(stream(server, **ENDLESS)))
     waiting.start()
     server.eventually(lambda: server.student.batcher.waiting == 1)
     with pytest.raises(openai.RateLimitError, match="try again in") as caught:
@@ -216,8 +219,8 @@ def test_a_vanished_client_frees_its_slot(serve: Any, streamed: bool) -> None:
 
 
 def test_a_client_that_vanishes_while_it_waits(serve: Any) -> None:
-    server = serve(limits=Limits(slots=1, queue=4, tokens=2000))
-    first = stream(server)
+    server = serve(limits=Limits(slots=1, queue=4, tokens=10**6))
+    first = stream(server, **ENDLESS)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(server.url + CHAT, json={"messages": HELLO, "stream": True}, timeout=0.5)
     server.eventually(lambda: server.student.batcher.waiting == 0)
