@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / PACKAGE
 BENCH = ROOT / "bench"
 
-GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"}
+GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"} | {
+    "chat_template",
+    "threads",
+}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
 TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}

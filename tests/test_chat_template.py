@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from asnn_goose.chat_template import ChatTemplate, TextError, read_chat_template
+from asnn_goose.chat_template import ChatTemplate, TextError
+from asnn_goose.infer.chat_template import read_chat_template
 
 CHATML = """\
 {% for message in messages %}
@@ -86,3 +87,9 @@ def text_of(folder: Path) -> str:
     template = read_chat_template(folder)
     assert template is not None
     return template.render([])
+
+
+@pytest.mark.parametrize("source", ["{{ 1 / 0 }}", "{{ [][1].x }}", "{{ 'a' + 1 }}"])
+def test_whatever_a_template_computes_wrongly_is_its_own_fault(source: str) -> None:
+    with pytest.raises(TextError, match="the chat template refuses these messages"):
+        ChatTemplate(source).render([{"role": "user", "content": "a"}])

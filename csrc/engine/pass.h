@@ -41,7 +41,9 @@ class Pass {
   void norm(const Norm& norm, const float* x, std::int64_t rows, float* y);
   void mix(const Block& block, std::size_t layer, const std::vector<Piece>& pieces,
            std::int64_t rows);
-  void values(const Mixer& mixer, std::size_t layer, const float* x, std::int64_t rows);
+  void values(const Mixer& mixer, std::size_t layer, const float* x,
+              const std::vector<Piece>& pieces, std::int64_t rows);
+  void shift_values(const float* mix, std::size_t layer, const std::vector<Piece>& pieces);
   void recur(const Mixer& mixer, std::size_t layer, const std::vector<Piece>& pieces);
   void recur_head(const Mixer& mixer, std::size_t layer, const Piece& piece, std::int64_t head,
                   float* out);

@@ -5,10 +5,11 @@
 namespace goose::engine {
 
 State::State(std::size_t layers, std::size_t heads, std::size_t head_size, std::size_t width,
-             bool channel_shift)
+             bool channel_shift, std::size_t values)
     : memory_(heads * head_size * head_size),
       width_(width),
-      stride_((memory_ + width * (channel_shift ? 2 : 1) + 15) / 16 * 16),
+      values_(memory_ + width * (channel_shift ? 2 : 1)),
+      stride_((values_ + values + 15) / 16 * 16),
       size_(layers * stride_),
       numbers_(size_) {
   std::fill_n(numbers_.data(), size_, 0.0F);
@@ -18,6 +19,7 @@ State::State(const State& other)
     : position(other.position),
       memory_(other.memory_),
       width_(other.width_),
+      values_(other.values_),
       stride_(other.stride_),
       size_(other.size_),
       numbers_(size_) {

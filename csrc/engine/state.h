@@ -8,16 +8,19 @@
 
 namespace goose::engine {
 
-// Per layer the matrices of all heads [H, key, value], the mixer's last input and, where the MLP
-// shifts, its last input. Its size does not depend on how many tokens were seen.
+// Per layer the matrices of all heads [H, key, value], the mixer's last input and, where they are
+// shifted, the MLP's last input and the last values. Its size does not depend on how many tokens
+// were seen.
 class State {
  public:
   State(std::size_t layers, std::size_t heads, std::size_t head_size, std::size_t width,
-        bool channel_shift);
+        bool channel_shift, std::size_t values);
 
   float* wkv(std::size_t layer) { return numbers_.data() + layer * stride_; }
   float* shift(std::size_t layer) { return wkv(layer) + memory_; }
   float* channel_shift(std::size_t layer) { return shift(layer) + width_; }
+
+  float* values(std::size_t layer) { return wkv(layer) + values_; }
 
   std::int64_t position = 0;  // tokens seen
 
@@ -30,7 +33,7 @@ class State {
   std::size_t size() const { return size_; }
 
  private:
-  std::size_t memory_, width_, stride_, size_;
+  std::size_t memory_, width_, values_, stride_, size_;
   Buffer<float> numbers_;
 };
 

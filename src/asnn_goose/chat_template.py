@@ -48,8 +48,9 @@ class ChatTemplate:
             return self._template.render(
                 messages=list(messages), add_generation_prompt=answer, **self._tokens
             )
-        except (TemplateError, TypeError) as error:
-            raise TextError(f"the chat template refuses these messages: {error}") from error
+        except Exception as error:  # a template computes, and so raises what Python raises
+            said = str(error) or type(error).__name__
+            raise TextError(f"the chat template refuses these messages: {said}") from error
 
 
 class _Generation(Extension):

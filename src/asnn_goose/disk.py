@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -43,7 +45,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        yield temporary
+        with system_errors():
+            yield temporary
         for entry in sorted(temporary.rglob("*")):
             sync(entry)
         sync(temporary)
@@ -81,3 +84,38 @@ def remove_leftovers(folder: Path) -> None:
     """Delete what an interrupted write left in `folder`."""
     for entry in folder.glob(".*.part"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def check_file(path: Path) -> None:
+    """Raise OSError where a file could not be written at `path`: now, before the work is done."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, and a file is to be written", str(path))
+    if path.exists():
+        with path.open("ab"):
+            return
+    check_folder(path.parent)
+
+
+def check_folder(path: Path) -> None:
+    """Raise OSError where no file could be written into a folder, or the folder not be made."""
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(existing))
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Raise as OSError what libraries in Rust say of the system: a full disk, above all."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error

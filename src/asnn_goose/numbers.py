@@ -9,6 +9,12 @@ from decimal import Decimal
 ALL = -1
 """Value of a token count that says `all`."""
 
+SEEDS = 1 << 31
+"""Seeds are below it: generators take 32 bits, and processes of one run add their number."""
+
+MOST_THREADS = 1024
+"""More than any machine of ours has; many more break the libraries below."""
+
 _COUNT = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([kKMGB]?)")
 _FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 

@@ -63,6 +63,6 @@ def _model_type(config: Path) -> str | None:
         return None
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SubjectError(f"{config} is not readable as JSON: {error}") from error
     return found.get("model_type") if isinstance(found, dict) else None

@@ -44,7 +44,8 @@ class Trace:
     mixer_out  output of every token mixer or attention (L of B,T,D)
     mlp_out    output of every MLP (L of B,T,D)
     signals    what a mixer computes on its way, by name, per block. Attention gives "queries",
-               "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself
+               "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
+               Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
     window     how the tokens lay
     width, head_size   D and N of the model, with which an empty Trace stands for it too

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from asnn_goose.cli import app
 from asnn_goose.cli.ablate import progress_line
 from asnn_goose.eval.comparison import Measurement, Protocol
+from asnn_goose.eval.copying import CopyTally
 from asnn_goose.eval.perplexity import Score
 from asnn_goose.eval.texts import Text
 from asnn_goose.recipe import load_recipe
@@ -122,6 +123,7 @@ def test_what_eval_writes_is_what_a_study_reads(tmp_path: Path) -> None:
             text="validation",
             model=role,
             score=Score(nll_sum=nats, tokens=100, bytes=400),
+            copying=CopyTally().found(),
             seconds=2.0,
             peak_bytes=1,
         )
@@ -134,6 +136,7 @@ def test_what_eval_writes_is_what_a_study_reads(tmp_path: Path) -> None:
         texts=texts,
         models={TEACHER: "a", STUDENT: "b"},
         measurements=found,
+        probes={},
     ).write(file)
     scoring = ScoringTable(on=("validation",), tokens=1000, window=64)
     scores = read_scores(file, scoring=scoring)

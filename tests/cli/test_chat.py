@@ -305,3 +305,12 @@ def test_a_loaded_file_of_another_model_is_named(
     result = chat(runner, instruct_dir, f"/load {file}\nHi")
     assert "is a state of another model" in result.stderr
     assert result.exit_code == 0
+
+
+def test_a_long_history_is_saved_and_loaded(loaded: EngineModel, tmp_path: Path) -> None:
+    talk = scripted(loaded, "one~")
+    list(talk.answer("雪" * 30_000, limit=1))
+    talk.save(tmp_path / "kept")
+    again = scripted(loaded, "two~")
+    again.load(tmp_path / "kept")
+    assert again.messages == talk.messages

@@ -108,6 +108,27 @@ def test_a_run_brings_its_teacher_texts_and_protocol(
     assert lines[-1] == f"ratio {content['ratios']['in-domain']:.2f}"
 
 
+def test_a_mixture_is_scored_by_part_and_weighted(
+    runner: CliRunner, run_dir: Path, long_text_file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text(long_text_file.read_text().replace("geese", "ducks, drakes and ducklings"))
+    recipe = run_dir / "recipe.toml"
+    train = f'train = ["{long_text_file}"'
+    mixture = f'{train}, "{other}"], weights = [3, 1'
+    recipe.write_text(recipe.read_text().replace(train, mixture))
+    lines, content = evaluated(runner, run_dir, "--on", "in-domain")
+    names = [f"in-domain/{long_text_file}", f"in-domain/{other}"]
+    rows = {(row["text"], row["model"]): row for row in content["measurements"]}
+    for model in ("teacher", "student"):
+        nats = [math.log(rows[name, model]["perplexity"]) for name in names]
+        mean = math.exp(0.75 * nats[0] + 0.25 * nats[1])
+        assert rows["in-domain", model]["perplexity"] == pytest.approx(mean)
+    assert content["shares"] == {"in-domain": [0.75, 0.25]}
+    assert list(content["ratios"]) == ["in-domain", *names]
+    assert lines[-1] == f"ratio {content['ratios']['in-domain']:.2f}"
+
+
 def test_options_win_over_the_recipe(runner: CliRunner, run_dir: Path) -> None:
     words = ("--on", "validation", "--window", "32", "--tokens", "320", "--teacher", run_dir)
     lines, content = evaluated(runner, run_dir, *words)

@@ -1,16 +1,55 @@
 """A cache of its own for every test, and a tokenizer with one token per byte."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from asnn_goose.data.corpora import Corpus
+from asnn_goose.data.document import Document
 from asnn_goose.data.shards import Shard, ShardMeta
 
 MakeShard = Callable[..., Shard]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A package that lies on the disk already."""
+
+    path: Path
+    version: str = "1"
+
+    def fetch(self) -> Path:
+        return self.path
+
+    def found_version(self) -> str:
+        return self.version
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
+    """A corpus of documents in memory; fields may be set."""
+
+    def make(name: str, documents: Iterable[Document], **fields: Any) -> Corpus:
+        kept = list(documents)
+        settings: dict[str, Any] = {
+            "kind": "essay",
+            "licence": "free",
+            "source": "here",
+            "group": "none",
+            "packages": (Folder(tmp_path),),
+            "read": lambda _place: iter(kept),
+            "megabytes": 1.0,
+            "tidied": False,
+        }
+        return Corpus(name=name, **settings | fields)
+
+    return make
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,8 +1,8 @@
 """Texts by name: splits of the real corpora are disjoint and of the size they are said to be."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,9 +14,10 @@ from asnn_goose.data.corpora import (
     Corpus,
     documents,
     find_corpus,
+    mixture,
 )
 from asnn_goose.data.document import DataError, Document, split_of
-from asnn_goose.data.readers import WIKITEXT_TITLES
+from asnn_goose.data.readers.records import WIKITEXT_TITLES
 
 # Megabytes of the whole text, and the least share that validation and test each have of it.
 SIZES = {"sotu": 12.19, "wiki_vital": 5.03, "factbook": 2.12}
@@ -24,15 +25,10 @@ LEAST_SHARE = 0.03
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> list[Document]:
+def small(monkeypatch: pytest.MonkeyPatch, make_corpus: Callable[..., Corpus]) -> list[Document]:
     """A corpus `small` of 400 documents in 200 groups, and one that is only for evaluation."""
     texts = [Document(id=f"{n}", group=f"{n // 2}", text=f"text {n}") for n in range(400)]
-    row: dict[str, Any] = {"licence": "", "source": "", "version": "1", "group": ""}
-    row["read"] = lambda: iter(texts)
-    rows = (
-        Corpus(name="small", **row),
-        Corpus(name="held_out", only_evaluated=True, **row),
-    )
+    rows = (make_corpus("small", texts), make_corpus("held_out", texts, only_evaluated=True))
     monkeypatch.setattr(corpora, "CORPORA", {corpus.name: corpus for corpus in rows})
     return texts
 
@@ -67,7 +63,9 @@ def test_file_works_where_a_name_does(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_unknown_name_gives_the_nearest() -> None:
     with pytest.raises(DataError, match=r"no corpus 'wikivital'; did you mean 'wiki_vital'\?"):
         documents("wikivital")
-    with pytest.raises(DataError, match=r"no corpus 'xyz'\. Known are sotu, .*\.jsonl"):
+    with pytest.raises(
+        DataError, match=r"no corpus 'xyz'\. Known are .*sotu, .*the mixture broad.*\.jsonl"
+    ):
         documents("xyz")
 
 
@@ -82,6 +80,60 @@ def test_table_is_keyed_by_name_and_says_the_licence() -> None:
     assert not any(CORPORA[name].only_evaluated for name in DEFAULT_TRAIN)
     assert all(CORPORA[name].only_evaluated for name in DEFAULT_OUT_OF_DOMAIN)
     assert find_corpus("sotu") is CORPORA["sotu"]
+
+
+def test_every_corpus_says_what_it_is() -> None:
+    for corpus in CORPORA.values():
+        assert corpus.kind
+        assert corpus.source
+        assert corpus.group
+        assert corpus.packages
+        assert corpus.megabytes > 0
+        assert not (corpus.broad and corpus.only_evaluated)
+
+
+def test_shares_of_broad_are_percents_of_every_kind() -> None:
+    assert sum(corpus.broad for corpus in CORPORA.values()) == pytest.approx(100)
+    assert sum(corpus.broad > 0 for corpus in CORPORA.values()) >= 20
+    kinds = {corpus.kind for corpus in CORPORA.values() if corpus.broad}
+    assert {"encyclopaedic", "narrative", "essay", "technical", "dialogue"} <= kinds
+
+
+def test_broad_is_spelt_out_with_its_shares() -> None:
+    names, weights = mixture(["broad"])
+    assert set(names) == {corpus.name for corpus in CORPORA.values() if corpus.broad}
+    assert sum(weights) == pytest.approx(1)
+    by_name = dict(zip(names, weights, strict=True))
+    assert by_name["wiki_vital"] == pytest.approx(0.17)
+    assert "austen" not in by_name
+
+
+def test_weights_deal_out_broad_beside_other_texts() -> None:
+    names, weights = mixture(["broad", "own.txt", "sotu"], [3.0, 1.0, 0.5])
+    by_name = dict(zip(names, weights, strict=True))
+    assert by_name["own.txt"] == 1.0
+    assert by_name["wiki_vital"] == pytest.approx(3 * 0.17)
+    assert by_name["sotu"] == pytest.approx(3 * 0.06 + 0.5)
+    assert len(names) == len(set(names)) == 1 + sum(c.broad > 0 for c in CORPORA.values())
+
+
+def test_broad_alone_may_get_weights_of_its_own() -> None:
+    count = len(mixture(["broad"])[0])
+    assert mixture(["broad"], [1.0] * count)[1] == (1.0,) * count
+    with pytest.raises(DataError, match=rf"weights = \[1.0, 2.0\].*its {count} corpora"):
+        mixture(["broad"], [1.0, 2.0])
+    with pytest.raises(DataError, match="beside 'broad' give one to each of the 2 texts"):
+        mixture(["broad", "sotu"])
+
+
+def test_other_texts_are_left_as_they_are() -> None:
+    assert mixture(["sotu", "own.txt"], [1.0, 2.0]) == (("sotu", "own.txt"), (1.0, 2.0))
+    assert mixture(["sotu"]) == (("sotu",), ())
+
+
+def test_broad_is_no_single_text() -> None:
+    with pytest.raises(DataError, match="'broad' is a mixture of corpora, and one text is wanted"):
+        find_corpus("broad")
 
 
 @pytest.mark.network
@@ -101,7 +153,7 @@ def test_real_splits_are_disjoint_and_of_their_size(name: str) -> None:
 @pytest.mark.network
 def test_real_wiki_leaves_out_what_wikitext_tests() -> None:
     groups = {d.group for d in documents("wiki_vital", "all")}
-    assert len(groups) == 10_031
+    assert len(groups) == 10_029
     assert "Paris" in groups
     assert not groups & WIKITEXT_TITLES
 

@@ -126,3 +126,24 @@ def test_blocks_end_at_paragraphs_before_lines_before_words() -> None:
     assert next(_blocks(f"{fill} a\nb\n\nc{fill}")) == f"{fill} a\nb\n\n"
     assert next(_blocks(f"{fill} a\nb{fill}")) == f"{fill} a\n"
     assert next(_blocks(f"{fill}x a{fill}")) == f"{fill}x "
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "x", "n": ' + "9" * 5000 + "}", "line 2: not JSON"),
+        ("[" * 100_000 + "]" * 100_000, "line 2: not JSON"),
+        ('{"text": "ab\\ud800c"}', r"line 2: 'text' holds .*ud800.* after 2 characters"),
+    ],
+)
+def test_lines_that_break_the_reader_are_named(tmp_path: Path, line: str, said: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "good"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        list(read_own(file, "all"))
+
+
+def test_null_is_a_row_without_text(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": null}\n{"text": "good"}\n', encoding="utf-8")
+    assert [document.text for document in read_own(file, "all")] == ["good"]

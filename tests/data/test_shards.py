@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from asnn_goose.data import shards
@@ -270,3 +271,23 @@ def test_real_shard_with_the_real_tokenizer() -> None:
         made.meta.tokens - 1,
     ]
     assert tokenizer.decode(made.tokens_N[:4].tolist()).startswith("EMMA")
+
+
+@pytest.mark.parametrize("kind", ["byte_fallback", "sentencepiece", "byte_level"])
+@pytest.mark.parametrize("bos", [True, False])
+def test_documents_are_cut_as_transformers_cuts_them(
+    of_kind: Callable[..., PreTrainedTokenizerFast], kind: str, bos: bool, tmp_path: Path
+) -> None:
+    file, tokenizer = tmp_path / "a.jsonl", of_kind(kind, bos=bos)
+    texts = ["the goose", "naïve 雪 </s> a", "日本語"]
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    wanted = [token for text in texts for token in [*tokenizer(text)["input_ids"], 2]]
+    assert shard(file, "all", tokenizer).tokens_N.tolist() == wanted
+
+
+def test_ids_beyond_16_bits_are_kept_whatever_the_number_of_words(tmp_path: Path) -> None:
+    core = Tokenizer(models.WordLevel({"a": 0, "b": 70_000, "</s>": 1}, unk_token="a"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
+    (tmp_path / "a.txt").write_text("a b")
+    assert shard(tmp_path / "a.txt", "all", tokenizer).tokens_N.tolist() == [0, 70_000, 1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.eval.perplexity import Score, Window, batches, perplexity
+from asnn_goose.eval.perplexity import Score, Window, batches, mixed, perplexity
 from asnn_goose.trace import IGNORED_LABEL, Trace
 
 V, D = 29, 8
@@ -125,3 +125,15 @@ def test_uniform_model_has_the_vocabulary_as_perplexity() -> None:
 def test_hopeless_models_are_infinite_not_an_overflow() -> None:
     assert Score(nll_sum=1e6, tokens=1).perplexity == math.inf
     assert math.isnan(Score(nll_sum=math.nan, tokens=1).perplexity)
+
+
+def test_mixture_weighs_the_parts_whatever_was_scored_of_each() -> None:
+    parts = [Score(nll_sum=20.0, tokens=10, bytes=40), Score(nll_sum=400.0, tokens=100, bytes=300)]
+    found = mixed(parts, [0.75, 0.25])
+    assert found.tokens == 110
+    assert found.perplexity == pytest.approx(math.exp(0.75 * 2 + 0.25 * 4))
+    bits = (0.75 * 2 + 0.25 * 4) / math.log(2) / (0.75 * 4 + 0.25 * 3)
+    assert found.bits_per_byte == pytest.approx(bits, rel=0.01)
+    assert mixed(parts[:1], [1.0]) == parts[0]
+    with pytest.raises(ValueError, match="zip"):
+        mixed(parts, [1.0])

@@ -58,3 +58,10 @@ def test_table_reaches_over_padded_rows(byte_level: PreTrainedTokenizerFast) -> 
 )
 def test_sentencepiece_entries(piece: str, expected: int) -> None:
     assert piece_bytes(piece, byte_level=False) == expected
+
+
+def test_ids_may_have_holes() -> None:
+    core = Tokenizer(models.WordLevel({"a": 0, "bcd": 5, "?": 70_000}, unk_token="?"))
+    table_V = text_bytes(PreTrainedTokenizerFast(tokenizer_object=core))
+    assert table_V.shape == (70_001,)
+    assert table_V[[0, 5, 3, 70_000]].tolist() == [1, 3, 0, 1]

@@ -22,6 +22,7 @@ from asnn_goose.export.compact import (
 )
 from asnn_goose.export.forms import ExportError
 from asnn_goose.model import GooseConfig, GooseForCausalLM
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.shape.settings import fault
 from asnn_goose.shape.slots import Matrix, Site
 from asnn_goose.shape.student import layout
@@ -118,6 +119,57 @@ def test_files_that_are_none_are_named(tmp_path: Path) -> None:
     write_compact(model, file, teacher="t", embedding_VD=model.embedding.weight)
     with pytest.raises(ExportError, match="does not hold the student"):
         restored(file, embedding_VD=model.embedding.weight[:-1])
+
+
+NEURONS_HERE = [
+    "mean",
+    "learned",
+    "spikelm",
+    "spikingbert",
+    {"name": "mean", "surrogate": "learnable"},
+    {"name": "lif", "surrogate": "learnable"},
+    "real_spike",
+]
+
+
+def trained(precision: dict[str, Any]) -> GooseForCausalLM:
+    """A student whose neurons and norms have met two batches."""
+    model = student(precision).train()
+    for seed in (1, 2):
+        model(torch.randint(0, 40, (2, 9), generator=torch.Generator().manual_seed(seed)))
+    return model.train(False)
+
+
+@pytest.mark.parametrize("neuron", NEURONS_HERE)
+@pytest.mark.parametrize("sub_norm", [False, True])
+@torch.no_grad()
+def test_what_parts_have_measured_comes_back(tmp_path: Path, neuron: Any, sub_norm: bool) -> None:
+    table = {"*": {"planes": 1, "steps": 1, "neuron": neuron, "code": "rate", "sub_norm": sub_norm}}
+    model, file = trained(table), tmp_path / "student.safetensors"
+    write_compact(model, file, teacher="t", embedding_VD=model.embedding.weight)
+    again = restored(file, embedding_VD=model.embedding.weight)
+    kept = again.state_dict()
+    for name, buffer in model.named_buffers():
+        assert torch.equal(kept[name], buffer), name
+    for place, module in model.named_modules():
+        if not isinstance(module, Projection):
+            continue
+        x_BK = torch.randn(3, 5, module.in_features, generator=torch.Generator().manual_seed(3))
+        torch.testing.assert_close(again.get_submodule(place)(x_BK), module(x_BK))
+
+
+@pytest.mark.parametrize("method", ["absmean", "twn", {"name": "tequila", "strength": 0.5}])
+@pytest.mark.parametrize("group", [0, 64])
+@torch.no_grad()
+def test_every_method_comes_back_with_its_bias(tmp_path: Path, method: Any, group: int) -> None:
+    model, file = student({"*": {"planes": 1, "ternary": method, "group": group}}), tmp_path / "s"
+    write_compact(model, file, teacher="t", embedding_VD=model.embedding.weight)
+    again = restored(file, embedding_VD=model.embedding.weight)
+    for place, module in model.named_modules():
+        if isinstance(module, Projection):
+            x_BK = torch.randn(7, module.in_features, generator=torch.Generator().manual_seed(3))
+            found = again.get_submodule(place)(x_BK)
+            torch.testing.assert_close(found, module(x_BK), rtol=1e-3, atol=1e-4)
 
 
 def test_the_kept_student_is_still_described_and_may_be_packed() -> None:

@@ -129,7 +129,7 @@ def test_tokenizer_files_are_copied(student: Student, tmp_path: Path) -> None:
     (source / "model.safetensors").write_text("no")
     export_packed(student(), tmp_path / "packed", tokenizer=source)
     found = {file.name for file in (tmp_path / "packed").iterdir()}
-    assert found == {"tokenizer.json", "chat_template.jinja", "config.json", WEIGHTS}
+    assert found == {"tokenizer.json", "chat_template.jinja", "config.json", "origin.json", WEIGHTS}
 
 
 @pytest.mark.parametrize("setting", ["dense", "low_rank", "head"])

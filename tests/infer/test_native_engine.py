@@ -38,6 +38,7 @@ SWITCHES: list[dict[str, Any]] = [
     {},
     {"mlp": "gated", "norm": "rms", "embedding_norm": False, "tie_word_embeddings": True},
     {"token_shift": False, "rope": True, "bonus": False},
+    {"token_shift": False, "value_shift": True, "qkv_bias": True},
     {"gate": "one_plus", "v_first": "detached", "group_norm": False},
     {"gate": "none", "v_first": "none", "removal_key": False, "key_replacement": False},
     {"mlp": "gated", "hidden_act": "gelu", "mlp_bias": True, "qkv_bias": True, "output_bias": True},

@@ -26,6 +26,8 @@ SWITCHES: list[dict[str, Any]] = [
     {"gate": "one_plus", "v_first": "detached"},
     {"gate": "none", "v_first": "none"},
     {"token_shift": False},
+    {"token_shift": False, "value_shift": True},
+    {"value_shift": True, "qkv_bias": True, "mlp": "gated"},
     {"token_shift": False, "gate": "none", "mlp": "gated"},
     {"removal_key": False},
     {"key_replacement": False},

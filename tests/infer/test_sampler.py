@@ -161,3 +161,9 @@ def test_the_compiled_sampler_draws_the_same(
             drawer.see(range(100))
         pairs = [(plain.draw(logits_V), fast.draw(logits_V)) for _ in range(100)]
         assert sum(a != b for a, b in pairs) <= 1  # a rounding at an edge of the distribution
+
+
+def test_a_tiny_temperature_takes_the_likeliest() -> None:
+    logits_V = np.array([1.0, 3.0, 2.0], np.float32)
+    for temperature in (1e-320, 5e-324, 1e-30):
+        assert choose(logits_V, Sampling(temperature=temperature), uniform=0.999) == 1

@@ -38,7 +38,7 @@ def ungated(loss: CTKD) -> Tensor:
     assert loss.theta is not None
     z, target = (x.detach().double() for x in logits())
     theta = loss.theta.detach().double().requires_grad_()
-    tau = loss.low + (loss.high - loss.low) * torch.sigmoid(theta)
+    tau = loss.low + (loss.high - loss.low) * torch.sigmoid(loss.gain * theta)
     log_p, log_q = (torch.log_softmax(x / tau, -1) for x in (target, z))
     (tau**2 * (log_p.exp() * (log_p - log_q)).sum(-1)).mean().backward()
     assert theta.grad is not None
@@ -110,7 +110,7 @@ def test_the_reference_holds_lambda_for_a_fifth_and_raises_it_to_the_end() -> No
 def test_reversal_makes_the_task_harder_and_descent_easier() -> None:
     ends = {}
     for reversal in (True, False):
-        loss = CTKD(preset="reference", reversal=reversal)
+        loss = CTKD(preset="reference", reversal=reversal, gain=1.0)
         optimiser = torch.optim.SGD(loss.parameters(), lr=0.05)
         for _ in range(10):
             optimiser.zero_grad()
@@ -130,7 +130,7 @@ def test_the_anchor_pulls_without_lambda() -> None:
     assert torch.allclose(extra, torch.tensor(0.1 * 0.5**2), atol=1e-4)
     _, (found,) = gradients(loss, progress=0.0)
     # d tau / d theta = (tau - low)(high - tau) / (high - low)
-    assert float(found) == pytest.approx(0.1 * 2 * 0.5 * (1.0 * 3.0 / 4.0), rel=1e-4)
+    assert float(found) == pytest.approx(loss.gain * 0.1 * 2 * 0.5 * (1.0 * 3.0 / 4.0), rel=1e-4)
 
 
 def test_each_token_has_its_own_temperature() -> None:
@@ -163,3 +163,17 @@ def test_each_token_has_its_own_temperature() -> None:
 def test_wrong_settings_are_named(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         CTKD(**settings)
+
+
+def test_the_temperature_moves_at_a_students_rate() -> None:
+    """At 2e-4 over some hundred steps of AdamW, where theta itself would move by a tenth."""
+    loss = CTKD(preset="reference")
+    optimiser = torch.optim.AdamW(loss.parameters(), lr=2e-4, weight_decay=0.0)
+    start = loss.readings()["temperature"]
+    for _ in range(100):
+        optimiser.zero_grad()
+        loss(*logits(), chunk(1.0)).mean().backward()
+        optimiser.step()
+    assert abs(loss.readings()["temperature"] - start) > 0.5
+    with pytest.raises(ValueError, match="gain = 0"):
+        CTKD(gain=0)

@@ -130,3 +130,19 @@ def test_a_silent_channel_stays_finite(fresh: Fresh, tokens_BT: Tensor) -> None:
             parameter[7] = 0.0
     balance(student, [stream_of(student, tokens_BT)], strength=0.5)
     assert all(bool(parameter.isfinite().all()) for parameter in student.parameters())
+
+
+@pytest.mark.parametrize("neuron", ["spikelm", "spikingbert", "learned"])
+def test_neurons_measure_the_balanced_channels(
+    fresh: Fresh, tokens_BT: Tensor, neuron: str
+) -> None:
+    """After balancing they spike as in a student that has met nothing before it."""
+    spikes = GATED | NO_BONUS | {"precision": {"*": {"steps": 1, "neuron": neuron, "code": "rate"}}}
+    met, new = uneven(fresh, **spikes), uneven(fresh, **spikes)
+    met.train()(tokens_BT)
+    met.load_state_dict({n: p for n, p in new.state_dict().items() if "neuron" not in n}, False)
+    stream = [stream_of(new.eval(), tokens_BT)]
+    for student in (met, new):
+        balance(student.eval(), stream, strength=0.5)
+    found, wanted = (student.train()(tokens_BT).logits for student in (met, new))
+    torch.testing.assert_close(found, wanted)

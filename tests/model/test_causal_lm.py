@@ -14,6 +14,8 @@ from asnn_goose.model import GooseCache, GooseConfig, GooseForCausalLM
 PARTS: list[dict[str, Any]] = [
     {},
     {"rope": True, "token_shift": False, "bonus": False},
+    {"token_shift": False, "value_shift": True},
+    {"token_shift": False, "value_shift": True, "qkv_bias": True},
     {"gate": "none", "group_norm": False, "v_first": "none"},
     {"gate": "one_plus", "removal_key": False, "key_replacement": False, "v_first": "detached"},
     {"mlp": "gated", "norm": "rms", "embedding_norm": False, "tie_word_embeddings": True},

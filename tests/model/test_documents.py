@@ -7,6 +7,7 @@ import torch
 from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel
 
 from asnn_goose.model.parts.documents import document_mask, document_positions
+from asnn_goose.trace import Window
 
 DOCUMENTS_BT = torch.tensor([[4, 4, 4, 5, 6, 6, 6, 6], [1, 1, 1, 1, 1, 1, 1, 2]])
 SIZES = {"vocab_size": 31, "bos_token_id": 0, "eos_token_id": 0}
@@ -64,3 +65,28 @@ def test_mask_is_block_diagonal_and_causal() -> None:
 def test_mask_of_one_document_is_the_causal_one() -> None:
     mask = document_mask(torch.full((2, 5), 3))
     assert torch.equal(mask[1, 0] == 0, torch.ones(5, 5).tril().bool())
+
+
+WINDOWED = [
+    ("mistral", {"sliding_window": 3}),
+    ("qwen2", {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 1}),
+    ("qwen3", {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 0}),
+]
+
+
+@pytest.mark.parametrize(("family", "window"), WINDOWED)
+@torch.no_grad()
+def test_sliding_windows_stay_where_documents_are_kept_apart(family, window, of_family) -> None:
+    """Two documents in a row, each as long as three windows."""
+    teacher, plain = of_family(family, **window), of_family(family, sliding_window=None)
+    one_BT, other_BT = torch.randint(0, 97, (2, 1, 9), generator=torch.Generator().manual_seed(1))
+    documents_BT = torch.tensor([[1] * 9 + [2] * 9])
+    needs = frozenset({"hidden"})
+    packed = teacher.trace(
+        torch.cat([one_BT, other_BT], 1), needs, window=Window(documents_BT=documents_BT)
+    )
+    for start, ids_BT in ((0, one_BT), (9, other_BT)):
+        alone, wide = (model.trace(ids_BT, needs).hidden[-1] for model in (teacher, plain))
+        assert (alone - wide).abs().max() > 1e-2
+        found = packed.hidden[-1][:, start : start + 9]
+        torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-4)

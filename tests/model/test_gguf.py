@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.model.families import head_size
@@ -62,12 +64,93 @@ def test_the_family_of_a_gguf_is_checked_before_its_weights(
             load_teacher(str(folder))
 
 
-def write(file: Path, teacher: Teacher, architecture: gguf.MODEL_ARCH) -> None:
-    """The teacher as llama.cpp's converter would write it, in fp32."""
+SCALED: dict[str, dict[str, Any]] = {
+    "linear": {"rope_type": "linear", "factor": 4.0},
+    "llama3": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    },
+    "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(SCALED))
+@torch.no_grad()
+def test_scaled_rotations_are_those_of_the_folder(
+    kind: str,
+    of_family: Callable[..., Teacher],
+    tokens_BT: Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "model").mkdir()
+    scaling = {"rope_theta": 10000.0, **SCALED[kind]}
+    teacher = of_family("llama", words=97, rope_parameters=scaling)
+    write(tmp_path / "model" / "tiny.gguf", teacher, gguf.MODEL_ARCH.LLAMA)
+    again = load_teacher(str(tmp_path / "model"))
+    found, wanted = (t.model(tokens_BT).logits for t in (again, teacher))
+    plain = of_family("llama", words=97).model(tokens_BT).logits
+    assert (plain - wanted).abs().max() > 0.1
+    assert (found - wanted).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("llama.rope.scaling.type", "longrope"), ("llama.rope.dimension_count", 8)],
+)
+def test_rotations_that_cannot_be_followed_are_refused(
+    key: str,
+    value: str | int,
+    of_family: Callable[..., Teacher],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "model").mkdir()
+    stated = {key: value}
+    write(tmp_path / "model" / "tiny.gguf", of_family("llama"), gguf.MODEL_ARCH.LLAMA, **stated)
+    with pytest.raises(TeacherError, match=key.removeprefix("llama.")):
+        load_teacher(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_gguf_with_other_layers_than_it_says_is_refused(
+    layers: int, of_family: Callable[..., Teacher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "model").mkdir()
+    file, stated = tmp_path / "model" / "tiny.gguf", {"llama.block_count": layers}
+    write(file, of_family("llama"), gguf.MODEL_ARCH.LLAMA, **stated)
+    with pytest.raises(TeacherError, match=r"layers"):
+        load_teacher(str(tmp_path / "model"))
+    assert not list((tmp_path / "cache").rglob("config.json"))
+
+
+@pytest.mark.parametrize("size", [0, 100, 20_000])
+def test_a_cut_gguf_is_refused(
+    size: int, of_family: Callable[..., Teacher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "model").mkdir()
+    file = tmp_path / "model" / "tiny.gguf"
+    write(file, of_family("llama"), gguf.MODEL_ARCH.LLAMA)
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(TeacherError, match=r"cannot be loaded|tiny.gguf"):
+        load_teacher(str(tmp_path / "model"))
+
+
+def write(file: Path, teacher: Teacher, architecture: gguf.MODEL_ARCH, **stated: str | int) -> None:
+    """The teacher as llama.cpp's converter would write it, in fp32; `stated` wins over it."""
     writer = gguf.GGUFWriter(file, gguf.MODEL_ARCH_NAMES[architecture])
     writer.add_name("tiny")
     add_sizes(writer, teacher)
     add_words(writer, 97)
+    for key, value in stated.items():
+        (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
     names = gguf.get_tensor_name_map(architecture, len(teacher.layers))
     weights = teacher.model.state_dict()
     if teacher.config.tie_word_embeddings:
@@ -77,7 +160,24 @@ def write(file: Path, teacher: Teacher, architecture: gguf.MODEL_ARCH) -> None:
         stored = names.get_name(stem)
         assert stored is not None
         writer.add_tensor(f"{stored}.{end}", as_stored(stem, weight, teacher, architecture))
+    add_rotary(writer, teacher)
     close(writer)
+
+
+def add_rotary(writer: gguf.GGUFWriter, teacher: Teacher) -> None:
+    """Scaled positions as llama.cpp keeps them: Llama 3.1's as a tensor of divisors."""
+    scaling = getattr(teacher.config, "rope_parameters", None) or {}
+    kind = scaling.get("rope_type", "default")
+    if kind == "llama3":
+        turned, _ = ROPE_INIT_FUNCTIONS["llama3"](teacher.config, torch.device("cpu"))
+        size = head_size(teacher.config)
+        plain = 10000.0 ** -(torch.arange(0, size, 2) / size)
+        writer.add_tensor("rope_freqs.weight", (plain / turned).float().numpy())
+    elif kind != "default":
+        writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
+        writer.add_rope_scaling_factor(scaling["factor"])
+        if "original_max_position_embeddings" in scaling:
+            writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
 
 
 def add_sizes(writer: gguf.GGUFWriter, teacher: Teacher) -> None:

@@ -181,3 +181,26 @@ def test_one_token_at_a_time_gives_the_same(
         steps.append(out.logits)
     assert torch.allclose(torch.cat(steps, 1), whole, atol=1e-4)
     assert F.softmax(whole, -1).isfinite().all()
+
+
+MEASURED = ["spikelm", "spikingbert", "learned"]
+
+
+@pytest.mark.parametrize("neuron", MEASURED)
+@pytest.mark.parametrize("change", [{"rotate": True}, {"sub_norm": True}])
+def test_what_a_neuron_has_measured_holds_for_its_own_input(
+    neuron: str, change: dict[str, Any]
+) -> None:
+    """In another basis, or behind another norm, it starts as one made for that input."""
+    generator = torch.Generator().manual_seed(0)
+    x_BK = torch.randn(50, 64, generator=generator) * torch.linspace(0.1, 5, 64)
+    before = {"steps": 1, "neuron": neuron, "code": "rate"}
+    torch.manual_seed(1)
+    changed = Projection(64, 8, bias=False, precision=Precision(**before))
+    changed.train()(x_BK)
+    changed.change(Precision(**before, **change))
+    torch.manual_seed(1)
+    made = Projection(64, 8, bias=False, precision=Precision(**before, **change))
+    made.into_basis_()
+    torch.testing.assert_close(changed.train()(x_BK), made.train()(x_BK))
+    torch.testing.assert_close(changed.eval()(x_BK), made.eval()(x_BK))

@@ -16,6 +16,7 @@ from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.model import GooseForCausalLM, TeacherError
 from asnn_goose.recipe import RecipeError, build_run, estimate, load_recipe
 from asnn_goose.recipe.load import check_recipe
+from asnn_goose.sources import SourceError
 from asnn_goose.train.errors import CheckpointError
 
 WORDS = ["goose", "lake", "teacher", "letter", "home"]
@@ -183,6 +184,40 @@ def test_weights_resets_and_a_start_from_scratch(
     carry_out(recipe_file, tmp_path / "run")
     with pytest.raises(RecipeError, match=r"weights = \[1.0\]: give one to each of the 2 texts"):
         load_recipe(recipe_file, ["data.weights=[1]"])
+
+
+def test_texts_of_evaluation_are_kept_out_of_training(recipe_file: Path, tmp_path: Path) -> None:
+    secret = "nobody must ever train on these thirteen words that were said right here"
+    own = tmp_path / "own.jsonl"
+    texts = [f"{' '.join(WORDS)} number {n} {secret if n % 3 == 0 else ''}" for n in range(90)]
+    own.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    evaluated = tmp_path / "evaluated.txt"
+    evaluated.write_text(f"He said: Nobody must ever train on these {secret[32:]}, and left.")
+    raw = tomllib.loads(recipe_file.read_text())
+    raw["data"] = {"train": [str(own)], "out_of_domain": [str(evaluated)]}
+
+    def read(**data: Any) -> tuple[int, list[str]]:
+        said: list[str] = []
+        recipe = check_recipe(raw | {"data": raw["data"] | data}, source="")
+        loader = build_run(recipe, tell=said.append).stages[0].loader
+        return loader.state()["data_tokens"], [line for line in said if "thirteen" not in line]
+
+    clean, said = read()
+    every, silent = read(decontaminate=[])
+    assert clean < every
+    assert any("share 13 words in a row with" in line and "left out" in line for line in said)
+    assert not any("left out" in line for line in silent)
+
+
+def test_text_that_cannot_be_had_is_said_unless_it_was_asked_for(recipe_file: Path) -> None:
+    raw = tomllib.loads(recipe_file.read_text())
+    raw["data"] = {"train": raw["data"]["train"], "out_of_domain": ["austen"]}
+    said: list[str] = []
+    build_run(check_recipe(raw, source=""), tell=said.append)
+    assert any(line.startswith("not checked against austen: tests fetch nothing") for line in said)
+    raw["data"]["decontaminate"] = ["austen"]
+    with pytest.raises(SourceError, match="tests fetch nothing"):
+        build_run(check_recipe(raw, source=""), tell=said.append)
 
 
 def test_resets_keep_documents_apart(recipe_file: Path) -> None:

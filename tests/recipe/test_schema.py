@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asnn_goose.data.corpora import mixture
 from asnn_goose.recipe import RecipeError, load_recipe
 from asnn_goose.recipe.counts import read_count
 from asnn_goose.recipe.identity import flat
@@ -260,3 +261,25 @@ def test_starts_fit_their_weights(
     error_of: Callable[..., str], settings: list[str], words: str
 ) -> None:
     assert re.search(words, error_of(*settings))
+
+
+def test_broad_is_spelt_out_when_a_recipe_is_read(changed: Callable[..., dict[str, Any]]) -> None:
+    recipe = check_recipe(changed("data.train=['broad']"), source="")
+    names, weights = mixture(["broad"])
+    assert (recipe.data.train, recipe.data.weights) == (names, weights)
+    assert check_recipe(tomllib.loads(recipe.to_toml()), source="") == recipe
+
+
+def test_weights_may_override_those_of_broad(
+    changed: Callable[..., dict[str, Any]], error_of: Callable[..., str]
+) -> None:
+    settings = ("data.train=['broad', 'sotu']", "data.weights=[1, 1]")
+    data = check_recipe(changed(*settings), source="").data
+    assert dict(zip(data.train, data.weights, strict=True))["sotu"] == pytest.approx(1.06)
+    assert "beside 'broad' give one to each" in error_of("data.train=['broad', 'sotu']")
+    assert "weights = [1, 1]" in error_of("data.train=['broad']", "data.weights=[1, 1]")
+
+
+def test_texts_of_evaluation_are_named_like_texts(error_of: Callable[..., str]) -> None:
+    assert "did you mean 'austen'" in error_of("data.decontaminate=['austin']")
+    assert "is a mixture of corpora" in error_of("data.out_of_domain=['broad']")

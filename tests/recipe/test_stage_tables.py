@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from asnn_goose.data.loader import WindowLoader
+from asnn_goose.data.repeats import RepeatLoader, Repeats
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
 from asnn_goose.recipe.fit import repeated_pools
 from asnn_goose.recipe.load import check_recipe
@@ -177,3 +180,38 @@ def test_rates_and_mixes_of_the_recipe_arrive_in_the_plan(
     set_rate(rule.optimiser, 1e-3)
     assert rule.optimiser.param_groups[0]["lr"] == pytest.approx(0.2)
     assert distill.stage.teacher.weights == (1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["share=0.4", "distance=8"], r"repeats\.distance = 8: must be below the stage's window"),
+        (["share=0.4", "kinds=['word']"], "kinds = 'word': did you mean 'words'"),
+        (["share=1.5"], "share"),
+        (["distance=64"], "repeats.share: missing"),
+        (["share=0.4", "length=3"], "repeats.length: unknown key"),
+    ],
+)
+def test_repeats_that_cannot_be(
+    error_of: Callable[..., str], settings: list[str], said: str
+) -> None:
+    assert re.search(said, error_of(*(f"stage.0.repeats.{setting}" for setting in settings)))
+
+
+def test_repeats_and_a_curriculum_exclude_each_other(curriculum: Callable[..., Any]) -> None:
+    with pytest.raises(RecipeError, match="repeats beside curriculum"):
+        curriculum("stage.1.repeats.share=0.4", "stage.1.window=512")
+
+
+def test_repeats_arrive_in_the_plan(recipe_file: Path) -> None:
+    settings = ("stage.0.repeats.share=[0.2, 0.6]", "stage.0.repeats.distance=9")
+    window = ("stage.0.window=16", "stage.0.batch=1")
+    recipe = load_recipe(recipe_file, (*settings, *window))
+    assert recipe.stage[0].repeats.settings() == Repeats(share=(0.2, 0.6), distance=(9, 9))
+    align, distill = build_run(recipe, tell=lambda text: None).stages
+    assert isinstance(align.loader, RepeatLoader)
+    assert isinstance(distill.loader, WindowLoader)
+    plain = build_run(load_recipe(recipe_file, window), tell=lambda text: None).stages[0].loader
+    drawn = [(align.loader.next(1.0), plain.next(1.0)) for _ in range(40)]
+    same = sum(torch.equal(ours.tokens_BT, theirs.tokens_BT) for ours, theirs in drawn)
+    assert 4 < same < 30

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import duration
@@ -60,6 +61,7 @@ def ablate(
         dry(wanted, runs)
     else:
         folder = out or Path("runs") / wanted.name
+        disk.check_folder(folder)
         carry_out(wanted, runs, out=folder, workers=workers, resume=resume)
 
 

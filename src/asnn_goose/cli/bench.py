@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import count, size
@@ -96,6 +97,8 @@ def bench(
 
     if (model is None) == (random is None):
         raise SubjectError("give either a model or --random SHAPE")
+    if json:
+        disk.check_file(json)
     settings = BenchSettings(
         tokens=tokens,
         prompt=prompt,
@@ -114,6 +117,7 @@ def bench(
     if json:
         measured = result.as_dict(settings)
         content = {"model": name, "random": vars(wanted) if wanted else None} | measured
+        json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(json_text.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -85,7 +85,7 @@ def chat(
     conversation = begin(model, sampling, system=system, seed=seed, threads=threads)
     stops = stop_strings(stop)
     for line in turns(greeting=f"{model}; {COMMANDS}"):
-        if line == "/quit":
+        if line in ("/quit", "/exit"):
             return
         if line.startswith("/"):
             obey(conversation, line)
@@ -97,7 +97,7 @@ def begin(
     model: str, sampling: Sampling, *, system: str | None, seed: int | None, threads: int | None
 ) -> Conversation:
     """A chat without a word yet. Raises SubjectError for a model without a chat template."""
-    from asnn_goose.chat_template import read_chat_template
+    from asnn_goose.infer.chat_template import read_chat_template
     from asnn_goose.infer.conversation import Conversation
     from asnn_goose.infer.sampler import Drawer
     from asnn_goose.subject.engine_model import load_engine

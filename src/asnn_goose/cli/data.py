@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,47 +12,45 @@ from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.table import Table
 
     from asnn_goose.data.corpora import Corpus
-    from asnn_goose.data.document import Split
     from asnn_goose.data.shards import ShardMeta
 
-EXAMPLES = examples("asnn-goose data show", "asnn-goose data fetch sotu austen")
+EXAMPLES = examples("asnn-goose data show", "asnn-goose data fetch broad")
 
 app = typer.Typer(no_args_is_help=True, help="Show or fetch texts.")
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Corpora; all without a name.")
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Corpora, or broad; all without a name."),
 ]
 
 
-@app.command(epilog=examples("asnn-goose data show", "asnn-goose data show sotu"))
+@app.command(epilog=examples("asnn-goose data show", "asnn-goose data show sotu broad"))
 @expected_errors()
 def show(names: Names = None) -> None:
-    """Licence, source, splits and size of each corpus; tokens for splits already tokenised."""
-    from rich.console import Console
-    from rich.table import Table
+    """Kind, size, tokens, share in the mixture `broad` and licence of each corpus.
 
-    table = Table("corpus", "split", box=None, pad_edge=False)
-    for heading in ("documents", "MB", "tokens", "tokenizer"):
-        table.add_column(heading, justify="right")
-    for corpus in chosen(names):
-        metas = tokenised(corpus)
-        for split in splits_of(corpus):
-            for row in split_rows(split, metas):
-                table.add_row(corpus.name, *row)
-    Console().print(table)
-    for corpus in chosen(names):
-        typer.echo(
-            f"\n{corpus.name}: {corpus.source}."
-            f"\n  Licence {corpus.licence}; split by {corpus.group}."
-        )
+    For corpora that are named also source, version and splits. Nothing is fetched.
+    """
+    from rich.console import Console
+
+    from asnn_goose.data.corpora import BROAD
+
+    corpora = chosen(names)
+    metas = {corpus.name: tokenised(corpus) for corpus in corpora}
+    Console().print(overview(corpora, metas))
+    for corpus in corpora:
+        if names and corpus.name in names:
+            typer.echo("\n".join(["", *details(corpus, metas[corpus.name])]))
+    if names is None:
+        typer.echo(f'\nA recipe trains on all that have a share with data.train = ["{BROAD}"].')
 
 
 @app.command(
     epilog=examples(
-        "asnn-goose data fetch", "asnn-goose data fetch sotu austen --teacher smollm2-135m"
+        "asnn-goose data fetch broad", "asnn-goose data fetch sotu austen --teacher smollm2-135m"
     )
 )
 @expected_errors()
@@ -61,62 +59,100 @@ def fetch(
     teacher: Annotated[
         str, typer.Option(help="Whose tokenizer to cut the texts with.")
     ] = "smollm2-135m",
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Corpora worked on at once.  [default: one a processor]"),
+    ] = None,
 ) -> None:
-    """Download corpora once and tokenise every split; later runs need no network for them."""
-    from rich.console import Console
+    """Download corpora once, clean and tokenise every split; later runs need no network for them.
 
-    from asnn_goose.data.shards import shard
+    What is ready already is not done again, so a fetch that was interrupted goes on.
+    """
+    from asnn_goose.data.prepare import prepare, splits_of
+    from asnn_goose.data.shards import tokenised_meta
     from asnn_goose.subject.torch_model import load_tokenizer
 
-    wanted = [(corpus, split) for corpus in chosen(names) for split in splits_of(corpus)]
+    corpora = chosen(names)
     tokenizer = load_tokenizer(teacher)
-    console = Console(stderr=True)
-    with console.status("") as status:
-        for corpus, split in wanted:
-            told = partial(tell, status, f"{corpus.name} {split}")
-            meta = shard(corpus.name, split, tokenizer, progress=told).meta
-            typer.echo(f"{meta.name} {split}: {meta.documents:,} documents, {meta.tokens:,} tokens")
 
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
 
-def tell(status: Status, label: str, documents: int, tokens: int) -> None:
-    """Redraw the line that shows how far tokenising is."""
-    status.update(f"{label}: {documents:,} documents, {tokens:,} tokens")
+    prepare([corpus.name for corpus in corpora], tokenizer, processes=processes, tell=tell)
+    for corpus in corpora:
+        for split in splits_of(corpus):
+            if meta := tokenised_meta(corpus, split, tokenizer):
+                counts = f"{meta.documents:,} documents, {meta.tokens:,} tokens"
+                typer.echo(f"{meta.name} {split}: {counts}")
 
 
 def chosen(names: list[str] | None) -> list[Corpus]:
-    """The corpora with these names, or all. Raises DataError for an unknown name."""
-    from asnn_goose.data.corpora import CORPORA, find_corpus
+    """The corpora with these names, each once, or all. Raises DataError for an unknown name."""
+    from asnn_goose.data.corpora import CORPORA, find_corpus, mixture
     from asnn_goose.data.document import DataError
 
-    found = [(name, find_corpus(name)) for name in names or CORPORA]
-    for name, corpus in found:
+    wanted = [part for name in names or CORPORA for part in mixture([name])[0]]
+    found = {name: find_corpus(name) for name in wanted}
+    for name, corpus in found.items():
         if corpus is None:
             raise DataError(f"{name!r} is a file: files need no fetching; name one in a recipe")
-    return [corpus for _, corpus in found if corpus is not None]
+    return [corpus for corpus in found.values() if corpus is not None]
 
 
-def splits_of(corpus: Corpus) -> tuple[Split, ...]:
-    """The splits that a corpus has."""
-    return ("test",) if corpus.only_evaluated else ("train", "validation", "test")
+def overview(corpora: list[Corpus], metas: dict[str, list[ShardMeta]]) -> Table:
+    """One row a corpus; tokens are of the tokenizer that cut most of them."""
+    from rich.table import Table
+
+    used = Counter(meta.tokenizer for found in metas.values() for meta in found)
+    tokenizer = used.most_common(1)[0][0] if used else ""
+    table = Table("corpus", "kind", box=None, pad_edge=False)
+    for heading in ("MB", f"tokens ({tokenizer[:8]})" if used else "tokens", "broad %"):
+        table.add_column(heading, justify="right")
+    table.add_column("licence")
+    for corpus in corpora:
+        counts = [meta.tokens for meta in metas[corpus.name] if meta.tokenizer == tokenizer]
+        tokens = f"{sum(counts):,}" if counts else "not tokenised"
+        share = f"{corpus.broad:g}" if corpus.broad else ""
+        table.add_row(corpus.name, corpus.kind, size(corpus), tokens, share, corpus.licence)
+    return table
 
 
-def split_rows(split: str, metas: list[ShardMeta]) -> list[tuple[str, ...]]:
-    """One row per tokenizer that cut this split, or one that says it is not there yet."""
-    return [
-        (split, f"{m.documents:,}", f"{m.bytes / 1e6:.2f}", f"{m.tokens:,}", m.tokenizer[:8])
-        for m in metas
-        if m.split == split
-    ] or [(split, "", "", "not tokenised", "")]
+def size(corpus: Corpus) -> str:
+    """Megabytes of the text that is in the cache, or about how many there will be."""
+    from asnn_goose.data.corpora.kept_text import known_text_meta
+
+    known = known_text_meta(corpus)
+    return f"~{corpus.megabytes:.2f}" if known is None else f"{sum(known.bytes.values()) / 1e6:.2f}"
+
+
+def details(corpus: Corpus, metas: list[ShardMeta]) -> list[str]:
+    """Source, version and splits of a corpus, a line each."""
+    from asnn_goose.data.corpora.kept_text import known_text_meta
+
+    known = known_text_meta(corpus)
+    version = (
+        "not fetched" if known is None else f"version {known.version}, SHA-256 {known.content}"
+    )
+    lines = [
+        f"{corpus.name}: {corpus.source}.",
+        f"  Licence {corpus.licence}; split by {corpus.group}; {version}.",
+    ]
+    for meta in metas:
+        counts = f"{meta.documents:,} documents, {meta.bytes / 1e6:.2f} MB, {meta.tokens:,} tokens"
+        lines.append(f"  {meta.split}: {counts} ({meta.tokenizer[:8]})")
+    return lines
 
 
 def tokenised(corpus: Corpus) -> list[ShardMeta]:
-    """What the cache holds of this version of a corpus, tokenised."""
+    """What the cache holds of this text of a corpus, tokenised."""
+    from asnn_goose.data.corpora.kept_text import known_text_meta
     from asnn_goose.data.shards import ShardMeta
     from asnn_goose.sources import cache_dir
 
+    known = known_text_meta(corpus)
     metas = []
     for file in sorted((cache_dir() / "shards").glob(f"{corpus.name}-*/meta.json")):
         meta = ShardMeta(**json.loads(file.read_text(encoding="utf-8")))
-        if (meta.name, meta.version) == (corpus.name, corpus.version):
+        if known and (meta.name, meta.version) == (corpus.name, known.identity):
             metas.append(meta)
     return metas

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import INTERRUPTED, USAGE, expected_errors, is_expected, message
 from asnn_goose.numbers import duration, size
@@ -105,11 +106,24 @@ def check_shared(recipes: list[Path], *, out: Path | None, settings: list[str] |
 
 
 def echo_estimate(recipe: Recipe) -> None:
-    """Print what a run will cost."""
+    """Print what a run reads and what it will cost."""
     from asnn_goose.recipe import estimate
 
-    for line in estimate_lines(estimate(recipe)):
+    found = estimate(recipe)
+    for line in (*text_lines(recipe, found.tokens), *estimate_lines(found)):
         typer.echo(line)
+
+
+def text_lines(recipe: Recipe, tokens: int) -> list[str]:
+    """Share of every text in the tokens of a run, as TOML comments; none without weights."""
+    from asnn_goose.data.corpora import find_corpus
+
+    lines = []
+    for name, weight in zip(recipe.data.train, recipe.data.weights, strict=False):
+        share, corpus = weight / sum(recipe.data.weights), find_corpus(name)
+        licence = f", {corpus.licence}" if corpus else ""
+        lines.append(f"# {name}: {share:.1%}, about {share * tokens:,.0f} tokens{licence}")
+    return lines
 
 
 def estimate_lines(found: Estimate) -> list[str]:
@@ -142,6 +156,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
     if resume and is_complete(folder, recipe):
         say(console, f"{folder} is complete: {folder / 'model'} holds its student")
         return
+    disk.check_folder(folder)
     with watcher(console, quiet=quiet) as view:
         reports = train_recipe(recipe, folder, resume=resume, progress=view)
     if reports:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
@@ -95,8 +96,11 @@ def kernels() -> Iterator[Finding]:
     rebuild = (
         "install g++ or clang++ and pip install the package again; until then training is slower"
     )
-    advice = "" if native_available() else rebuild
-    yield Finding(name="native kernels", found=native_status(), advice=advice)
+    status = native_status()
+    advice = "" if status.startswith("in use") else rebuild
+    if native_available() and advice:
+        advice = "unset ASNN_GOOSE_ISA, or name one of those: nothing compiled runs like this"
+    yield Finding(name="native kernels", found=status, advice=advice)
     yield Finding(name="torch kernels", found=torch.backends.cpu.get_cpu_capability())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: training on the CPU"
     yield Finding(name="gpu", found=gpu)
@@ -151,8 +155,11 @@ def cache() -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     taken = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
     advice = ""
-    if not os.access(existing, os.W_OK):
-        advice = "it cannot be written: set ASNN_GOOSE_CACHE to a folder of yours"
+    try:
+        disk.check_folder(folder)
+    except OSError as error:
+        said = error.strerror
+        advice = f"it cannot be written ({said}): set ASNN_GOOSE_CACHE to a folder of yours"
     found = f"{folder}, {size(taken)}" if folder.exists() else f"{folder}, not there yet"
     yield Finding(name="cache", found=found, advice=advice, essential=True)
     yield from room("disk for cache", existing)

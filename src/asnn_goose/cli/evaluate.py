@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import ALL, count, duration
@@ -72,6 +73,7 @@ def evaluate(
     "out-of-domain" text of another kind. A file is scored whole, unless the run trained on it:
     then its test split. Every token is scored once, with at most --window tokens before it.
     """
+    from asnn_goose.cli.copying_table import copying_table, probe_lines
     from asnn_goose.cli.progress import advancing
     from asnn_goose.cli.tables import show
     from asnn_goose.study.evaluate import Request
@@ -80,16 +82,21 @@ def evaluate(
     request = Request(
         model=model, on=tuple(on or ()), window=window, tokens=tokens, teacher=teacher
     )
-    found = evaluated(request, watch=advancing)
     if json:
-        found.write(json)
+        disk.check_file(json)
+    found = evaluated(request, watch=advancing)
     for line in (found.protocol.describe(), *(text.describe() for text in found.texts)):
         typer.echo(line)
-    show(table(found.measurements))
+    show(table(found.measurements), "", copying_table(found.measurements))
+    for line in probe_lines(found.probes):
+        typer.echo(line)
     if recipe := run_recipe(model):
         echo_training(recipe.with_name("metrics.jsonl"))
     for line in ratio_lines(found.ratios()):
         typer.echo(line)
+    if json:
+        found.write(json)
+    found.check()
 
 
 def table(found: Sequence[Measurement]) -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
@@ -78,6 +79,7 @@ def export(
     """
     if to is Target.compact:
         file = out or Path(student).expanduser() / "compact.safetensors"
+        disk.check_file(file)
         typer.echo(f"{file}\n  {compact(student, file)}")
         return
     from asnn_goose.export.packed import PackSettings, export_packed
@@ -85,6 +87,7 @@ def export(
 
     settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
     target, source = out or Path(student).expanduser() / "packed", trained_folder(student)
+    disk.check_folder(target.parent)
     packed = export_packed(load_trained(student), target, settings=settings, tokenizer=source)
     typer.echo(f"{target}\n{table(packed)}")
 

@@ -11,7 +11,7 @@ import typer
 
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.numbers import MOST_THREADS, SEEDS, count
 
 EXAMPLES = examples(
     'asnn-goose generate runs/demo "The history of the country begins"',
@@ -41,14 +41,20 @@ RepetitionPenalty = Annotated[
 ]
 Greedy = Annotated[bool, typer.Option("--greedy", help="Always the most likely token.")]
 Seed = Annotated[
-    int | None, typer.Option(help="Seed of the drawing; without one it differs every time.")
+    int | None,
+    typer.Option(
+        min=0, max=SEEDS - 1, help="Seed of the drawing; without one it differs every time."
+    ),
 ]
 Stop = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="End before this text; may be repeated; \\n is a new line."),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of the engine.  [default: by the model's size]")
+    int | None,
+    typer.Option(
+        min=1, max=MOST_THREADS, help="Threads of the engine.  [default: by the model's size]"
+    ),
 ]
 
 

@@ -11,7 +11,7 @@ import typer
 
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.numbers import SEEDS, count
 
 EXAMPLES = examples(
     "asnn-goose teacher lab --out runs/lab-teacher",
@@ -25,7 +25,7 @@ def lab(
     tokens: Annotated[
         int, typer.Option(parser=count, metavar="N", help="Training tokens.")
     ] = 4_000_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and data order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Of weights and data order.")] = 0,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the run folder.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from asnn_goose import disk
 from asnn_goose.numbers import duration, size
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def train(
     from asnn_goose.subject.torch_model import hush
     from asnn_goose.train.loop import run
 
+    disk.check_folder(out)
     hush()
     console = Console()
     with watcher(console, quiet=quiet) as view:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.places import SubjectError
@@ -35,6 +36,7 @@ def restore(
     folder = out or Path("runs") / file.stem
     if folder.exists() and any(folder.iterdir()):
         raise SubjectError(f"{folder} is not empty: choose another --out")
+    disk.check_folder(folder)
     hush()
     name, dtype = compact_teacher(file)
     teacher = load_teacher(name, dtype=dtype)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import count
@@ -67,6 +68,8 @@ def sensitivity(
         "threshold": threshold,
         "rotate": rotate,
     }
+    folder = out or Path(student).expanduser() / "sensitivity"
+    disk.check_folder(folder)
     with advancing(f"lowering {student}", 0) as advance:
         found = sensitivity_on(
             student,
@@ -78,10 +81,9 @@ def sensitivity(
             window=window,
             progress=lambda done, total: advance(1),
         )
-    folder = out or Path(student).expanduser() / "sensitivity"
-    write_map(found, folder, on=on)
     show(table(found))
     typer.echo(f"base {found.base:.3f} nats per token over {found.tokens:,} tokens")
+    write_map(found, folder, on=on)
     typer.echo(f"map in {folder}")
 
 

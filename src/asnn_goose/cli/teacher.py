@@ -73,11 +73,13 @@ def describe(name: str) -> None:
     """Print family, shape, parameters, context and place of a teacher."""
     from transformers import AutoConfig
 
+    from asnn_goose.model.loading import readable
     from asnn_goose.model.teacher import gguf_option
     from asnn_goose.sources import teacher_folder
 
     folder = teacher_folder(name)
-    config = AutoConfig.from_pretrained(folder, **gguf_option(folder))
+    with readable(name, folder):
+        config = AutoConfig.from_pretrained(folder, **gguf_option(folder))
     for label, value in rows(config).items():
         typer.echo(f"{label:12}{value}")
     typer.echo(f"{'place':12}{folder}")

@@ -11,7 +11,7 @@ import typer
 
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.numbers import MOST_THREADS, SEEDS, count
 
 EXAMPLES = examples(
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
@@ -50,13 +50,15 @@ def tune(
     seed: Annotated[
         int,
         typer.Option(
-            min=0, help="Of the data order: the windows of a recipe's stage with this seed."
+            min=0,
+            max=SEEDS - 1,
+            help="Of the data order: the windows of a recipe's stage with this seed.",
         ),
     ] = 0,
     text: Annotated[
         list[str] | None,
         typer.Option(
-            help="A corpus, or a .txt, .jsonl or .parquet file; may be repeated."
+            help="A corpus, broad, or a .txt, .jsonl or .parquet file; may be repeated."
             "  [default: the built-in training texts]"
         ),
     ] = None,
@@ -64,7 +66,10 @@ def tune(
         Precision, typer.Option(help="bf16: autocast around the forward pass.")
     ] = Precision.fp32,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the CPU.  [default: PyTorch's choice]")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_THREADS, help="Threads of the CPU.  [default: PyTorch's choice]"
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/tuned-teacher"),
     resume: Annotated[
@@ -76,21 +81,23 @@ def tune(
 
     The control of a student that learned from text too (loss ce): with the stage's seed, texts,
     window and batch the teacher reads the same windows in the same order, unless the recipe has
-    data.weights. The tuned teacher ends up in the run folder under model/, in fp32. Ctrl-C saves
-    and stops; --resume goes on, bit for bit.
+    data.weights of its own. The tuned teacher ends up in the run folder under model/, in fp32.
+    Ctrl-C saves and stops; --resume goes on, bit for bit.
     """
     from asnn_goose.cli.progress import train
-    from asnn_goose.data.corpora import DEFAULT_TRAIN
+    from asnn_goose.data.corpora import DEFAULT_TRAIN, mixture
     from asnn_goose.teachers.text_training import TextTraining
     from asnn_goose.teachers.tuning import Tuning, tuning_plan
 
+    texts, weights = mixture(text or DEFAULT_TRAIN)
     training = TextTraining(
         tokens=tokens,
         seed=seed,
         window=window,
         batch=batch,
         lr=lr,
-        texts=tuple(text or DEFAULT_TRAIN),
+        texts=texts,
+        weights=weights,
     )
     tuning = Tuning(model=model, training=training, precision=precision.value, threads=threads)
     plan_of = partial(tuning_plan, tuning)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.numbers import SEEDS, count
 
 EXAMPLES = examples(
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
@@ -41,7 +42,7 @@ def write(
     top_p: Annotated[
         float, typer.Option(help="Draw from the fewest tokens that hold this much probability.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of prompts and drawing.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Of prompts and drawing.")] = 0,
     prompt_tokens: Annotated[
         int,
         typer.Option(
@@ -89,6 +90,7 @@ def write(
         prompt_tokens=prompt_tokens,
         texts=tuple(text or DEFAULT_TRAIN),
     )
+    disk.check_file(out)
     hush()
     console, file = Console(), TextFile(out, asdict(writing))
     tell = partial(say, console)

@@ -127,15 +127,24 @@ def _record_text(line: str, *, place: str, key: str) -> str:
         return ""
     try:
         record = json.loads(line.removeprefix("\ufeff"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
         raise DataError(f"{place}: not JSON ({error}), found {_short(line)}") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}: wanted an object, found {_short(line)}")
     if key not in record:
         raise DataError(f"{place}: no key {key!r}, found {', '.join(map(repr, record)) or 'none'}")
     text = record[key]
+    if text is None:
+        return ""  # as a row of a table without text
     if not isinstance(text, str):
         raise DataError(f"{place}: {key!r} is to be text, found {_short(json.dumps(text))}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: {key!r} holds {json.dumps(text[error.start])}, half of a character, after"
+            f" {error.start} characters: write it whole"
+        ) from error
     return text
 
 

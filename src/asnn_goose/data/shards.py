@@ -14,13 +14,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asnn_goose.data.corpora import documents, find_corpus
+from asnn_goose.data.corpora import Corpus, documents, find_corpus
+from asnn_goose.data.corpora.kept_text import known_text_meta, text_meta
 from asnn_goose.data.document import DataError, Document, Split
 from asnn_goose.data.hub import HubText, commit_of, hub_text, is_hub
 from asnn_goose.data.own_text import DEFAULT_KEY, content_hash
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = 1
+FORMAT = 2
 """Goes into the key of every shard: raise it when readers or layout change."""
 
 DOCUMENT_SEPARATOR = "<|endoftext|>"
@@ -46,14 +48,15 @@ Progress = Callable[[int, int], None]
 class ShardMeta:
     """What a shard was made of.
 
-    name, version  corpus and version of its package, file name and hash of its content, or data
-                   set on the Hub with its commit and what is read of it
+    name, version  corpus, versions of its packages and hash of its text; file name and hash of its
+                   content; or data set on the Hub with its commit and what is read of it
     split          the part of the text
     tokenizer      fingerprint of the tokenizer
     separator      id of the token that ends every document
     dtype          of tokens.bin
     documents, tokens   how many; tokens include one separator per document
     bytes          UTF-8 length of all documents, for bits per byte
+    checked        hash of the evaluation texts whose overlaps were cut out; "" for a whole split
     """
 
     name: str
@@ -65,6 +68,7 @@ class ShardMeta:
     documents: int
     tokens: int
     bytes: int
+    checked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +103,7 @@ def shard(
     tokenizer has no token to end a document with.
     """
     identity = _identity(name_or_path, split, tokenizer, key=key)
-    folder = cache_dir() / "shards" / _folder_name(identity)
+    folder = _place(identity)
     damaged = folder.exists()
     if damaged:
         try:
@@ -112,6 +116,21 @@ def shard(
         within = _within(_tokenised(texts, tokenizer), limit)
         _write(fresh, within, tokenizer, identity, progress or (lambda _documents, _tokens: None))
     return _open(folder)
+
+
+def tokenised_meta(
+    corpus: Corpus, split: Split, tokenizer: PreTrainedTokenizerBase
+) -> ShardMeta | None:
+    """What the shard of a corpus is, or None where it is not in the cache: nothing is fetched."""
+    known = known_text_meta(corpus)
+    if known is None:
+        return None
+    fingerprint = tokenizer_fingerprint(tokenizer)
+    identity = _named(corpus.name, known.identity, split, fingerprint)
+    try:
+        return _open(_place(identity)).meta
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -147,17 +166,16 @@ def _identity(
 ) -> dict[str, str]:
     corpus = find_corpus(name_or_path)
     if corpus is not None:
-        name, version = corpus.name, corpus.version
+        name, version = corpus.name, text_meta(corpus).identity
     elif is_hub(name_or_path):
         name, version = _hub_identity(hub_text(name_or_path), key)
     else:
         name, version = _file_identity(Path(name_or_path).expanduser(), key)
-    return {
-        "name": name,
-        "version": version,
-        "split": split,
-        "tokenizer": tokenizer_fingerprint(tokenizer),
-    }
+    return _named(name, version, split, tokenizer_fingerprint(tokenizer))
+
+
+def _named(name: str, version: str, split: Split, tokenizer: str) -> dict[str, str]:
+    return {"name": name, "version": version, "split": split, "tokenizer": tokenizer}
 
 
 def _file_identity(file: Path, key: str | None) -> tuple[str, str]:
@@ -174,10 +192,10 @@ def _hub_identity(text: HubText, key: str | None) -> tuple[str, str]:
     return text.repository, "/".join("" if part is None else str(part) for part in what)
 
 
-def _folder_name(identity: dict[str, str]) -> str:
+def _place(identity: dict[str, str]) -> Path:
     digest = hashlib.sha256(json.dumps([FORMAT, identity]).encode()).hexdigest()[:16]
     readable = re.sub(r"[^\w.-]", "_", f"{identity['name']}-{identity['split']}")
-    return f"{readable}-{digest}"
+    return cache_dir() / "shards" / f"{readable}-{digest}"
 
 
 def _write(
@@ -187,7 +205,7 @@ def _write(
     identity: dict[str, str],
     progress: Progress,
 ) -> None:
-    dtype = np.dtype(np.uint16 if len(tokenizer) < 65536 else np.uint32)
+    dtype = np.dtype(np.uint16 if highest_id(tokenizer) < 65536 else np.uint32)
     separator = separator_id(tokenizer)
     starts, tokens, bytes_ = [], 0, 0
     with (folder / "tokens.bin").open("wb") as stream:
@@ -234,12 +252,30 @@ def _tokenised(
     """Ids and UTF-8 length of every document; those without a token are left out."""
     remaining = (document.text for document in texts)
     while batch := list(islice(remaining, _BATCH_DOCUMENTS)):
-        encoded = tokenizer(
-            batch, add_special_tokens=False, return_attention_mask=False, verbose=False
-        )
-        for text, ids in zip(batch, encoded["input_ids"], strict=True):
+        for text, ids in zip(batch, document_ids(tokenizer, batch), strict=True):
             if ids:
                 yield ids, len(text.encode())
+
+
+def document_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Ids of documents as Transformers gives them, without the separator that is to follow.
+
+    A token that the tokenizer puts in front (BOS) belongs to them, an end token that it puts
+    behind is left to the separator. A text without tokens of its own gives none.
+    """
+    encode: Any = partial(tokenizer.__call__, return_attention_mask=False, verbose=False)
+    separator, nothing = separator_id(tokenizer), encode("")["input_ids"]
+    found = encode(texts)["input_ids"] if texts else []
+    return [_without_end(ids, separator) if ids != nothing else [] for ids in found]
+
+
+def _without_end(ids: list[int], separator: int) -> list[int]:
+    return ids[:-1] if ids[-1] == separator else ids
+
+
+def highest_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The highest id that the tokenizer gives; vocabularies have holes."""
+    return max(tokenizer.get_vocab().values())
 
 
 def _open(folder: Path) -> Shard:

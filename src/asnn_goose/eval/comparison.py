@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose import __version__
+from asnn_goose.eval.copying import Copying, CopyTally
 from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
 from asnn_goose.meter import measured
 
@@ -58,11 +59,12 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One model on one text."""
+    """One model on one text; `copying` is its score by what of a word stood in the window."""
 
     text: str
     model: str
     score: Score
+    copying: Copying
     seconds: float
     peak_bytes: int
 
@@ -78,7 +80,27 @@ class Measurement:
             "bits_per_byte": self.score.bits_per_byte,
             "tokens_per_s": self.tokens_per_s,
         }
-        return asdict(self) | {k: v if math.isfinite(v) else None for k, v in derived.items()}
+        return _finite(asdict(self) | derived | {"copying": self.copying.as_dict()})
+
+    def check(self) -> None:
+        """Raise ValueError where the model gave no number."""
+        if not math.isfinite(self.score.nll_sum):
+            raise ValueError(
+                f"the {self.model} gives {self.score.nll_sum} nats on {self.text}: its weights have"
+                " diverged, or its numbers overflow"
+            )
+
+
+def _finite(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with None for what JSON has no number for."""
+    return {
+        key: _finite(value)
+        if isinstance(value, dict)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for key, value in table.items()
+    }
 
 
 def measure(
@@ -93,15 +115,22 @@ def measure(
     """Score one model on every text; peak memory is the process's, model included."""
     found = []
     for text, windows in texts.items():
+        tally = CopyTally()
         with measured() as reading:
             score = perplexity(
-                trace, windows, bytes_V=bytes_V, batch=protocol.batch, progress=progress
+                trace,
+                windows,
+                bytes_V=bytes_V,
+                batch=protocol.batch,
+                progress=progress,
+                each=tally.add,
             )
         found.append(
             Measurement(
                 text=text,
                 model=model,
                 score=score,
+                copying=tally.found(),
                 seconds=reading.seconds,
                 peak_bytes=reading.peak_bytes,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,6 +18,9 @@ TraceFn = Callable[[Tensor, frozenset[str]], Trace]
 
 Window = tuple[Tensor, Tensor]
 """(tokens_1T, labels_1T): inputs, and the next token of each position."""
+
+EachBatch = Callable[[Tensor, Tensor, Tensor], None]
+"""(tokens_BT, labels_BT, losses_BT): who looks at the losses of single tokens."""
 
 NEEDS = frozenset({"vocab"})
 
@@ -54,6 +57,21 @@ class Score:
         return self.nll_sum / math.log(2) / self.bytes if self.bytes else math.nan
 
 
+def mixed(scores: Sequence[Score], shares: Sequence[float]) -> Score:
+    """The score of a mixture out of those of its parts, however many tokens of each were scored.
+
+    Its nats and bytes per token are the parts', weighted by their shares of the tokens (which sum
+    to 1); its tokens are all that were scored.
+    """
+    tokens = sum(score.tokens for score in scores)
+    pairs = list(zip(scores, shares, strict=True))
+    return Score(
+        nll_sum=tokens * sum(share * score.nll_sum / score.tokens for score, share in pairs),
+        tokens=tokens,
+        bytes=round(tokens * sum(share * score.bytes / score.tokens for score, share in pairs)),
+    )
+
+
 def perplexity(
     trace: TraceFn,
     windows: Iterable[Window],
@@ -62,17 +80,22 @@ def perplexity(
     batch: int = 8,
     chunk: int = 256,
     progress: Callable[[int], None] | None = None,
+    each: EachBatch | None = None,
 ) -> Score:
     """Score every labelled position of the windows; each window starts from an empty context.
 
     Windows of one length run `batch` at a time, a ragged last one on its own. The head is
     applied to `chunk` tokens at a time, in fp32, so (B,T,V) never exists. `bytes_V` is
-    `text_bytes(tokenizer)`; `progress` is told how many tokens were just scored.
+    `text_bytes(tokenizer)`; `progress` is told how many tokens were just scored, and `each` is
+    given the losses of every batch.
     Raises ValueError where no window holds a labelled token.
     """
     total = Score(nll_sum=0.0, tokens=0)
     for tokens_BT, labels_BT in batches(windows, batch=batch):
-        scored = score_batch(trace, tokens_BT, labels_BT, bytes_V=bytes_V, chunk=chunk)
+        losses_BT = token_losses(trace, tokens_BT, labels_BT, chunk=chunk)
+        scored = _score(losses_BT, labels_BT, bytes_V=bytes_V)
+        if each:
+            each(tokens_BT, labels_BT, losses_BT)
         total += scored
         if progress:
             progress(scored.tokens)
@@ -99,25 +122,39 @@ def _stack(windows: list[Window]) -> Window:
     return torch.cat(tokens), torch.cat(labels)
 
 
+def token_losses(
+    trace: TraceFn, tokens_BT: Tensor, labels_BT: Tensor, *, chunk: int = 256
+) -> Tensor:
+    """Negative log-likelihood in nats of every label (B,T), fp64; 0 where none counts."""
+
+    def loss(logits_nV: Tensor, labels_n: Tensor) -> Tensor:
+        return F.cross_entropy(
+            logits_nV, labels_n, ignore_index=IGNORED_LABEL, reduction="none"
+        ).double()
+
+    return by_chunk(trace, tokens_BT, labels_BT, loss, chunk=chunk)
+
+
 @torch.no_grad()
-def score_batch(
+def by_chunk(
     trace: TraceFn,
     tokens_BT: Tensor,
     labels_BT: Tensor,
+    reduce: Callable[[Tensor, Tensor], Tensor],
     *,
-    bytes_V: Tensor | None,
-    chunk: int,
-) -> Score:
-    """Score of one batch of windows."""
-    left = trace(tokens_BT, NEEDS)
-    labels_n = labels_BT.flatten()
-    nll = torch.zeros((), dtype=torch.float64)
+    chunk: int = 256,
+) -> Tensor:
+    """A number (B,T) for every position, made of its logits (n,V) in fp32 and its label (n)."""
+    left, labels_n = trace(tokens_BT, NEEDS), labels_BT.flatten()
+    parts = []
     for start in range(0, labels_n.numel(), chunk):
         part = slice(start, start + chunk)
         logits_nV = left.vocab(part)
-        labels = labels_n[part].to(logits_nV.device)
-        losses_n = F.cross_entropy(logits_nV, labels, ignore_index=IGNORED_LABEL, reduction="none")
-        nll += losses_n.double().sum().cpu()
-    counted_n = labels_n[labels_n != IGNORED_LABEL]
+        parts.append(reduce(logits_nV, labels_n[part].to(logits_nV.device)).cpu())
+    return torch.cat(parts).view(labels_BT.shape)
+
+
+def _score(losses_BT: Tensor, labels_BT: Tensor, *, bytes_V: Tensor | None) -> Score:
+    counted_n = labels_BT[labels_BT != IGNORED_LABEL]
     text = 0 if bytes_V is None else int(bytes_V[counted_n].sum())
-    return Score(nll_sum=float(nll), tokens=counted_n.numel(), bytes=text)
+    return Score(nll_sum=float(losses_BT.sum()), tokens=counted_n.numel(), bytes=text)

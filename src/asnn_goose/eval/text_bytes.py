@@ -20,15 +20,15 @@ def text_bytes(tokenizer: PreTrainedTokenizerBase, vocabulary: int = 0) -> Tenso
     a window cuts a character in two; decoding each window would count such a character twice.
     `vocabulary` extends the table, with zeros, to the rows of a larger (padded) model.
     """
-    size = max(len(tokenizer), vocabulary)
-    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
+    size = max(1 + max(pieces), vocabulary)  # not len(tokenizer): ids may have holes
     special = set(tokenizer.all_special_ids)
     added = set(tokenizer.get_added_vocab().values())
     decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
     byte_level = "ByteLevel" in str(decoder)
     counts = [0] * size
-    for number, piece in enumerate(pieces):
-        if piece is not None and number not in special:
+    for number, piece in pieces.items():
+        if number not in special:
             literal = number in added
             counts[number] = piece_bytes(piece, byte_level=byte_level and not literal)
     return torch.tensor(counts)

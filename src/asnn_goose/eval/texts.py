@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
+from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus, mixture
 from asnn_goose.data.document import Split
+from asnn_goose.data.own_text import content_hash
 from asnn_goose.data.shards import shard
 from asnn_goose.data.windows import eval_windows
 
@@ -25,67 +26,95 @@ IN_DOMAIN, VALIDATION, OUT_OF_DOMAIN = "in-domain", "validation", "out-of-domain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A name for the table, and the parts it is made of: (corpus or file, split)."""
+    """A name for the table, and what it is made of.
+
+    parts   (corpus or file, split)
+    shares  of the parts in a mixture, which are scored one by one; without them the parts are one
+            text, one after the other
+    """
 
     name: str
     parts: tuple[tuple[str, Split], ...]
+    shares: tuple[float, ...] = ()
 
     def describe(self) -> str:
         """One line: what exactly is scored."""
-        return f"{self.name}: " + ", ".join(
+        said = [
             f"all of {source}" if split == "all" else f"{split} split of {source}"
             for source, split in self.parts
-        )
+        ]
+        if self.shares:
+            said = [f"{share:.3g} {part}" for part, share in zip(said, self.shares, strict=True)]
+        return f"{self.name}: " + ", ".join(said)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of what is scored by itself: the parts of a mixture, or the whole."""
+        if not self.shares:
+            return (self.name,)
+        return tuple(f"{self.name}/{source}" for source, _ in self.parts)
 
 
 def text_named(
     name: str,
     *,
-    trained_on: Iterable[str] = DEFAULT_TRAIN,
-    out_of_domain: Iterable[str] = DEFAULT_OUT_OF_DOMAIN,
+    trained_on: Sequence[str] = DEFAULT_TRAIN,
+    weights: Sequence[float] = (),
+    out_of_domain: Sequence[str] = DEFAULT_OUT_OF_DOMAIN,
+    hashes: Iterable[str] = (),
 ) -> Text:
     """What `--on name` stands for.
 
-    "in-domain" is the test split of the training texts, "validation" their validation split,
-    "out-of-domain" texts of another kind. A corpus, and a file that was trained on, gives its
-    test split; any other file is scored whole. Raises DataError for an unknown name.
+    "in-domain" is the test split of the training texts, "validation" their validation split, both
+    weighted as they were in training; "out-of-domain" texts of another kind; "broad" the test
+    splits of that mixture. A corpus, and a file that was trained on, gives its test split; any
+    other file is scored whole. A file is known by its content, wherever it lies: `hashes` holds
+    SHA-256 of more files that were trained on. Raises DataError for an unknown name.
     """
-    trained = {_place(source) for source in trained_on}
-    groups: dict[str, tuple[Iterable[str], Split]] = {
-        IN_DOMAIN: (trained_on, "test"),
-        VALIDATION: (trained_on, "validation"),
-        OUT_OF_DOMAIN: (out_of_domain, "test"),
+    trained = {*hashes, *filter(None, map(_content, trained_on))}
+    groups: dict[str, tuple[Sequence[str], Sequence[float], Split]] = {
+        IN_DOMAIN: (trained_on, weights, "test"),
+        VALIDATION: (trained_on, weights, "validation"),
+        OUT_OF_DOMAIN: (out_of_domain, (), "test"),
     }
-    sources, split = groups.get(name, ((name,), "test"))
+    sources, weights, split = groups.get(name, (*mixture([name]), "test"))
     return Text(
         name=name,
+        shares=tuple(weight / sum(weights) for weight in weights),
         parts=tuple(
             (source, split if _has_splits(source, trained) else "all") for source in sources
         ),
     )
 
 
-def _place(source: str) -> str:
-    """Two spellings of one file are one text."""
-    return source if find_corpus(source) else str(Path(source).expanduser().resolve())
+def _content(source: str) -> str | None:
+    """SHA-256 of a file; None for a corpus, and for a file that is not there."""
+    file = Path(source).expanduser()
+    return content_hash(file) if find_corpus(source) is None and file.is_file() else None
 
 
 def _has_splits(source: str, trained: set[str]) -> bool:
-    return find_corpus(source) is not None or _place(source) in trained
+    return find_corpus(source) is not None or _content(source) in trained
 
 
 def windows_of(
-    text: Text,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    protocol: Protocol,
-    tell: Callable[[str], None] | None = None,
-) -> list[Window]:
-    """Windows over all parts of a text, tokenised on first use, one part after the other."""
-    shards = []
-    for source, split in text.parts:
-        if tell:
-            tell(f"reading {source}")
-        shards.append(shard(source, split, tokenizer).tokens_N)
-    ids_N = np.concatenate(shards)
-    return list(eval_windows(ids_N, window=protocol.window, limit_tokens=protocol.limit))
+    text: Text, tokenizer: PreTrainedTokenizerBase, *, protocol: Protocol
+) -> dict[str, list[Window]]:
+    """Windows of everything in a text that is scored by itself, tokenised on first use.
+
+    Of a mixture every part gets its share of the limit, and one window at least.
+    """
+    shards = [shard(source, split, tokenizer).tokens_N for source, split in text.parts]
+    if not text.shares:
+        shards, limits = [np.concatenate(shards)], [protocol.limit]
+    else:
+        limits = [_limit(protocol, share) for share in text.shares]
+    return {
+        name: list(eval_windows(ids_N, window=protocol.window, limit_tokens=limit))
+        for name, ids_N, limit in zip(text.names(), shards, limits, strict=True)
+    }
+
+
+def _limit(protocol: Protocol, share: float) -> int | None:
+    if protocol.limit is None:
+        return None
+    return max(min(protocol.window, protocol.limit), round(share * protocol.limit))

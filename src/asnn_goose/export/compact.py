@@ -21,6 +21,7 @@ from asnn_goose.export.forms import Arrays, ExportError, dense, floats
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.low_rank import LowRank
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.ternary import TernaryMethod
 
 FORMAT = "asnn_goose_compact"
 TRITS = 5
@@ -59,7 +60,7 @@ def write_compact(
 
 
 def _parts(model: GooseForCausalLM) -> dict[str, Arrays]:
-    """Every parameter that is not left out, by name, in its form."""
+    """Every parameter and buffer that is not left out, by name, in its form."""
     found: dict[str, Arrays] = {}
     for place, module in model.named_modules():
         if isinstance(module, Projection) and module.ternary is not None:
@@ -68,9 +69,9 @@ def _parts(model: GooseForCausalLM) -> dict[str, Arrays]:
             for factor in ("down", "up"):
                 weight = module.get_parameter(factor).T
                 found[f"{place}.{factor}"] = dense(weight, "int8", name=f"{place}.{factor}")
-    for name, parameter in model.named_parameters():
+    for name, tensor in model.state_dict().items():  # what a neuron has measured is a buffer
         if name not in found and name not in LEFT_OUT:
-            found[name] = {"values": floats(parameter, name=name)}
+            found[name] = {"values": floats(tensor, name=name)}
     return found
 
 
@@ -80,11 +81,38 @@ def _ternary(module: Projection, *, name: str) -> Arrays:
         raise ExportError(
             f"{name}: only one plane without learned scales can be kept in a compact file"
         )
-    planes = module.ternary.planes_of(torch.from_numpy(floats(module.weight, name=name)))
-    return {
+    weight_OK = torch.from_numpy(floats(module.weight, name=name))
+    planes = module.ternary.planes_of(weight_OK)
+    found: Arrays = {
         "trits": pack_trits(planes.codes_POK[0].to(torch.int8).numpy()),
         "scale": planes.scale_PGO[0].numpy(),
     }
+    if module.ternary.bias(weight_OK) is not None:
+        # A bias is made of the weights in the dead zone: their mean gives the same sum.
+        dead_OK = planes.codes_POK[0] == 0
+        found["dead"] = ((weight_OK * dead_OK).sum(1) / dead_OK.sum(1).clamp_min(1)).numpy()
+    _check_same(module.ternary, weight_OK, _latent(found, tuple(weight_OK.shape)), name=name)
+    return found
+
+
+def _check_same(
+    method: TernaryMethod, weight_OK: Tensor, kept: NDArray[np.float32], *, name: str
+) -> None:
+    """Raise ExportError where the method makes something else of the weights that are kept."""
+    kept_OK = torch.from_numpy(kept)
+    pairs = zip(_finished(method, weight_OK), _finished(method, kept_OK), strict=True)
+    if not all(torch.allclose(found, again, rtol=1e-3, atol=1e-6) for found, again in pairs):
+        raise ExportError(
+            f"{name}: {type(method).__name__} makes another matrix of its own codes, so that a"
+            " compact file cannot hold it: keep the student's folder"
+        )
+
+
+def _finished(method: TernaryMethod, weight_OK: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrix that multiplies, and the bias."""
+    bias_O = method.bias(weight_OK)
+    dense_OK = method.planes_of(weight_OK).dense()
+    return dense_OK, dense_OK.new_zeros(1) if bias_O is None else bias_O
 
 
 def pack_trits(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -142,11 +170,12 @@ def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
     with safe_open(file, "np") as stored:
         arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     try:
-        for name, parameter in model.named_parameters():
+        for name, tensor in model.state_dict().items():
             if name not in LEFT_OUT:
-                parameter.copy_(torch.from_numpy(_values(arrays, name, tuple(parameter.shape))))
+                tensor.copy_(torch.from_numpy(_values(arrays, name, tuple(tensor.shape))))
         for head in (model.embedding, model.lm_head):
             head.weight.copy_(embedding_VD)
+        _check_known(arrays, set(model.state_dict()))
     except (KeyError, ValueError, RuntimeError) as error:
         raise ExportError(f"{file} does not hold the student its metadata tell of: {error}") from (
             error
@@ -155,16 +184,34 @@ def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
     return model
 
 
+def _check_known(arrays: dict[str, Any], names: set[str]) -> None:
+    """Raise ValueError for arrays of no tensor, or with numbers that are not finite."""
+    for name, array in arrays.items():
+        if name.rpartition(".")[0] not in names:
+            raise ValueError(f"the student has no {name}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+
+
 def _values(arrays: dict[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """One parameter as fp32 numbers."""
     values: NDArray[Any]
     if f"{name}.trits" in arrays:
-        scale_GO = arrays[f"{name}.scale"]
-        codes_OK = unpack_trits(arrays[f"{name}.trits"], shape)
-        codes_OGC = codes_OK.reshape(shape[0], scale_GO.shape[0], -1)
-        values = (codes_OGC * scale_GO.T[:, :, None]).reshape(shape)
+        ends = [end for end in ("trits", "scale", "dead") if f"{name}.{end}" in arrays]
+        values = _latent({end: arrays[f"{name}.{end}"] for end in ends}, shape)
     elif f"{name}.scale" in arrays:
         values = (arrays[f"{name}.weight"] * arrays[f"{name}.scale"][:, None]).T
     else:
         values = arrays[f"{name}.values"]
+        values = values if shape else values.reshape(())  # a file keeps no scalars
+    return values.astype(np.float32)
+
+
+def _latent(found: Arrays, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Weights that stand for trits, scales and, if any, the mean of a row's dead zone."""
+    scale_GO, codes_OK = found["scale"], unpack_trits(found["trits"], shape)
+    codes_OGC = codes_OK.reshape(shape[0], scale_GO.shape[0], -1)
+    values: NDArray[Any] = (codes_OGC * scale_GO.T[:, :, None]).reshape(shape)
+    if "dead" in found:
+        values = np.where(codes_OK == 0, found["dead"][:, None], values)
     return values.astype(np.float32)

@@ -21,6 +21,7 @@ from asnn_goose.export.forms import (
     projection,
     spikes,
 )
+from asnn_goose.format.origin import write_origin
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.neurons import Neuron
@@ -85,7 +86,8 @@ def export_packed(
 ) -> Packed:
     """Pack a student into `folder`, which appears whole or not at all.
 
-    tokenizer  a folder whose tokenizer files are copied beside the weights
+    tokenizer  the student's folder, whose tokenizer files are copied beside the weights, with a
+               note of what the packed model was made of
     Raises ExportError for what cannot be packed, PackedError where `folder` holds anything but an
     older packed model.
     """
@@ -93,9 +95,11 @@ def export_packed(
         arrays, matrices = pack(model, settings or PackSettings())
         config = json.loads(model.config.to_json_string(use_diff=False))
         write_packed(fresh, config, arrays, matrices)
-        for name in TOKENIZER_FILES:
-            if tokenizer is not None and (tokenizer / name).is_file():
-                shutil.copyfile(tokenizer / name, fresh / name)
+        if tokenizer is not None:
+            for name in TOKENIZER_FILES:
+                if (tokenizer / name).is_file():
+                    shutil.copyfile(tokenizer / name, fresh / name)
+            write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Packed(bytes_by_part=_by_part(model.config, arrays), fp32_bytes=4 * parameters)
 

@@ -17,6 +17,7 @@ from asnn_goose import disk
 from asnn_goose.format.checks import check_tensors
 from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
+from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.shape.errors import PackedError, wrong
 from asnn_goose.shape.settings import checked_settings
@@ -171,7 +172,7 @@ def _check_replaceable(target: Path) -> None:
         raise PackedError(
             f"{target} exists and is no packed model: choose another folder, or remove it first"
         )
-    if foreign := sorted(names - {WEIGHTS, CONFIG, *TOKENIZER_FILES}):
+    if foreign := sorted(names - {WEIGHTS, CONFIG, ORIGIN, *TOKENIZER_FILES}):
         raise PackedError(
             f"{target} holds {foreign[0]!r} beside a packed model, which would be lost: choose "
             f"another folder, or move it away first"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ from asnn_goose.infer.backend import EngineError
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer
-from asnn_goose.infer.text import Vocabulary, until_stop
+from asnn_goose.infer.text import Vocabulary, checked, unmarked, until_stop
 
 
 class Conversation:
     """Messages so far, and a state that has read them.
 
     The template renders the whole conversation; where the result goes on from what was read,
-    only the rest is read, otherwise (a template that rewrites earlier turns, an answer cut at a
-    stop string) the state starts anew.
+    only the rest is read, as the tokens that it has in the whole, otherwise (a template that
+    rewrites earlier turns, an answer cut at a stop string or inside a token) the state starts anew.
 
     messages  {"role", "content"} in the order of the template
     read      tokens read since the start, all turns together
@@ -66,18 +66,22 @@ class Conversation:
         what was said until then stays part of the conversation. Raises TextError where the
         template refuses the messages, which are then as before.
         """
-        messages = [*self.messages, {"role": "user", "content": said}]
+        messages = [*self.messages, {"role": "user", "content": checked(said)}]
         whole = self._template.render(messages)
         self.messages = messages
-        if not whole.startswith(self._text):
+        new = None
+        if whole.startswith(self._text):
+            new = self._vocabulary.ids_from(whole, len(self._text))
+        if new is None:
             self._restart()
-        self._unread += self._vocabulary.ids(whole[len(self._text) :])
+            new = self._vocabulary.ids(whole)
+        self._unread += new
         self._text, self.drawn = whole, 0
-        kept = ""
+        kept, found = "", self._pieces(limit, cancelled, self._vocabulary.marks(stops))
         try:
-            for piece in until_stop(self._pieces(limit, cancelled), stops):
-                kept += piece
-                yield piece
+            for piece in until_stop(found, self._vocabulary.marked(stops)):
+                kept += unmarked(piece)
+                yield unmarked(piece)
         finally:
             self.messages.append({"role": "assistant", "content": kept})
 
@@ -105,10 +109,12 @@ class Conversation:
         self._state = self._engine.start()
         self._text, self._unread = "", list[int]()
 
-    def _pieces(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[str]:
+    def _pieces(
+        self, limit: int, cancelled: Callable[[], bool], marks: Mapping[int, str]
+    ) -> Iterator[str]:
         drawn = self._draw(limit, cancelled)
-        for piece in self._vocabulary.pieces(self._unread, drawn):
-            self._text += piece
+        for piece in self._vocabulary.pieces(self._unread, drawn, marks=marks):
+            self._text += unmarked(piece)
             yield piece
 
     def _draw(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[int]:

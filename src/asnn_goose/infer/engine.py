@@ -17,6 +17,7 @@ from asnn_goose.infer.backend import BackendName, EngineError, State, make_backe
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.state_file import fingerprint, read_state, write_state
+from asnn_goose.numbers import MOST_THREADS
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
@@ -42,8 +43,8 @@ class Engine:
     def __init__(
         self, model: PackedModel, *, threads: int | None = None, backend: BackendName = "native"
     ) -> None:
-        if threads is not None and threads < 1:
-            raise EngineError(f"threads = {threads}: must be at least 1")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise EngineError(f"threads = {threads}: must be 1 to {MOST_THREADS}")
         self.model, self.threads = model, threads
         self.vocab_size = int(model.config["vocab_size"])
         self._backend = make_backend(backend, model, threads=threads)

@@ -97,8 +97,9 @@ def distribution(logits_V: F32, sampling: Sampling) -> tuple[I64, F64]:
     Does everything that comes after the repetition penalty.
     """
     ids = np.argsort(-logits_V, kind="stable")
-    scaled = logits_V[ids].astype(np.float64) / sampling.temperature
-    p = np.exp(scaled - scaled[0])
+    ranked = logits_V[ids].astype(np.float64)
+    with np.errstate(over="ignore"):  # a tiny temperature leaves the likeliest alone
+        p = np.exp((ranked - ranked[0]) / sampling.temperature)
     if sampling.top_k:
         ids, p = ids[: sampling.top_k], p[: sampling.top_k]
     p /= p.sum()

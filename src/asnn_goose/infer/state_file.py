@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 MAGIC = b"asnn_goose_state 1 "
-LONGEST_HEADER = 65536
 
 
 def fingerprint(model: PackedModel) -> str:
@@ -35,12 +34,12 @@ def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, An
     Raises EngineError where the file is no state, is damaged, or its header differs from `fits`.
     """
     content = path.read_bytes()
-    end = content.find(b"\n", 0, LONGEST_HEADER)
+    end = content.find(b"\n")
     if not content.startswith(MAGIC) or end < 0:
         raise EngineError(f"{path} holds no state: wanted a file that was saved by this program")
     try:
         header = json.loads(content[len(MAGIC) : end])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"{path}: the header is damaged ({error}): save it again") from error
     data = content[end + 1 :]
     for key, wanted in fits.items():

@@ -58,6 +58,8 @@ class CTKD(VocabLoss):
     reversal       False: theta descends the loss like any parameter, with the same lambda
     anchor         a temperature towards which anchor_weight (tau - anchor)^2 pulls, without lambda
     anchor_weight  weight of that pull; our addition
+    gain           what trains is theta / gain: an adaptive optimiser's steps have the size of the
+                   rate, and at a student's rate theta itself would hardly move in a stage
     instance       a temperature for each token, from a small network that reads the spread, the
                    entropy and the peak of both sides (not differentiated). The paper's reads both
                    predictions whole, of 100 classes
@@ -77,6 +79,7 @@ class CTKD(VocabLoss):
         reversal: bool = True,
         anchor: float | None = None,
         anchor_weight: float = 0.0,
+        gain: float = 200.0,
         instance: bool = False,
     ) -> None:
         super().__init__()
@@ -90,7 +93,10 @@ class CTKD(VocabLoss):
         self.lambda_max = float(lambda_max)
         self.sign = 1.0 if reversal else -1.0
         self.anchor, self.anchor_weight = _checked_anchor(anchor, anchor_weight)
-        self.theta = None if instance else nn.Parameter(torch.tensor(theta))
+        if not (gain > 0 and math.isfinite(gain)):
+            raise ValueError(f"gain = {gain}: must be above 0")
+        self.gain = float(gain)
+        self.theta = None if instance else nn.Parameter(torch.tensor(theta / self.gain))
         self.network = _network(theta) if instance else None
         self.register_buffer("mean_temperature", self._bounded(torch.tensor(theta)))
 
@@ -123,7 +129,7 @@ class CTKD(VocabLoss):
         """One theta per token (n,)."""
         if self.network is None:
             assert self.theta is not None
-            return self.theta.expand(len(z_student_nV))
+            return (self.gain * self.theta).expand(len(z_student_nV))
         sides = (_features(z, chunk) for z in (z_student_nV, z_teacher_nV))
         theta_n1: Tensor = self.network(torch.cat(list(sides), dim=-1))
         return theta_n1.float().squeeze(-1)

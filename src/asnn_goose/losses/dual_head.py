@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ class DualHead(VocabLoss):
     d = z_own - z_teacher less its mean over the words of a token, which no softmax sees (ours).
     Per token tau^2 mean 1/2 [log(1/2 / sigmoid(d / tau)) + log(1/2 / sigmoid(-d / tau))], that is
     tau^2 mean log cosh(d / (2 tau)): 0 only where d is. The authors sum over their 100 classes; we
-    average over the words.
+    take `classes` times the mean over the words, so that a weight means what it does there.
 
     The head starts as the student's (`adopt`), trains with the objective and is dropped with it.
     It costs a head product of its own, forward and backward. The student's own head learns from
@@ -24,17 +26,20 @@ class DualHead(VocabLoss):
 
     temperature  tau > 0
     top_k        only the teacher's likeliest words of each token; 0: all
+    classes      terms that the mean stands for; as many as there are words make it a plain sum
     """
 
     has_own_head = True
     head_VD: nn.Parameter | None
 
-    def __init__(self, *, temperature: float = 2.0, top_k: int = 0) -> None:
+    def __init__(self, *, temperature: float = 2.0, top_k: int = 0, classes: float = 100.0) -> None:
         super().__init__()
         if top_k < 0 or top_k == 1:
             raise ValueError(f"top_k = {top_k}: must be at least 2 words, or 0 for all")
         self.temperature = check_temperature(temperature)
-        self.top_k = top_k
+        if not (classes > 0 and math.isfinite(classes)):
+            raise ValueError(f"classes = {classes}: must be above 0")
+        self.top_k, self.classes = top_k, float(classes)
         self.register_parameter("head_VD", None)
 
     @property
@@ -58,4 +63,4 @@ class DualHead(VocabLoss):
         half_nV = (d_nV - d_nV.mean(-1, keepdim=True)) / (2 * tau)
         # log cosh x = softplus(2x) - x - log 2
         log_cosh_nV = F.softplus(2 * half_nV) - half_nV
-        return tau**2 * (log_cosh_nV - torch.log(half_nV.new_tensor(2.0))).mean(-1)
+        return self.classes * tau**2 * (log_cosh_nV - torch.log(half_nV.new_tensor(2.0))).mean(-1)

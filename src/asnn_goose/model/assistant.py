@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
+from asnn_goose.model.loading import load_weights, load_words
 from asnn_goose.model.teacher import TeacherError
 from asnn_goose.places import is_student, student_place
 from asnn_goose.trace import Trace, Window
@@ -61,16 +62,15 @@ def load_student(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Go
         raise TeacherError(
             f"{name_or_path} is no student: give a finished run or its model/ folder"
         )
-    try:
-        return GooseForCausalLM.from_pretrained(folder, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise TeacherError(f"the student in {folder} cannot be loaded: {error}") from error
+    return cast(
+        GooseForCausalLM, load_weights(GooseForCausalLM, folder, name=name_or_path, dtype=dtype)
+    )
 
 
 def load_assistant(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Assistant:
     """A student as a teacher. Raises TeacherError where there is none."""
     model = load_student(name_or_path, dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(student_place(name_or_path))
+    tokenizer = load_words(student_place(name_or_path), name=name_or_path)
     return Assistant(model, tokenizer, name=name_or_path)
 
 

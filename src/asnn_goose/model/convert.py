@@ -13,6 +13,7 @@ from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise_vectors
 from asnn_goose.model.parts.attention import Attention
+from asnn_goose.model.starts.look_back import looks_back
 from asnn_goose.model.teacher import Teacher, head_size
 from asnn_goose.names import hint, lookup
 
@@ -142,13 +143,15 @@ def convert(
     if teacher.positions is not None and student.positions is not None:
         student.positions.weight.copy_(teacher.positions.weight)
     student.final_norm.load_state_dict(teacher.final_norm.state_dict())
+    back_LH = looks_back(teacher) if config.value_shift else None
     for index, block in enumerate(student.blocks):
         source = teacher.layers[index]
         block.mixer_norm.load_state_dict(getattr(source, teacher.family.mixer_norm).state_dict())
         block.mlp_norm.load_state_dict(getattr(source, teacher.family.mlp_norm).state_dict())
         names = teacher.family.mlp
         block.mlp.inherit({name: _mlp_matrix(teacher, name, index) for name in names})
-        block.mixer.inherit(_attention(teacher, index))
+        back_H = None if back_LH is None else back_LH[index]
+        block.mixer.inherit(_attention(teacher, index, looks_back_H=back_H))
     student.train(False)
     return student
 
@@ -170,7 +173,7 @@ def _bare_student(config: GooseConfig) -> GooseForCausalLM:
     return student
 
 
-def _attention(teacher: Teacher, layer: int) -> Attention:
+def _attention(teacher: Teacher, layer: int, *, looks_back_H: Tensor | None) -> Attention:
     attention, family = teacher.attention(layer), teacher.family
     size, heads = head_size(teacher.config), teacher.config.num_attention_heads
     queries, keys, values = (
@@ -184,6 +187,7 @@ def _attention(teacher: Teacher, layer: int) -> Attention:
         scaling=cast(float, attention.scaling),
         query_norm=_norm_state(attention, family.query_norm),
         key_norm=_norm_state(attention, family.key_norm),
+        looks_back_H=looks_back_H,
     )
 
 

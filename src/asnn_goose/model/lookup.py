@@ -5,6 +5,7 @@ from __future__ import annotations
 from transformers import AutoConfig
 
 from asnn_goose.model.families import family_of
+from asnn_goose.model.loading import readable
 from asnn_goose.model.teacher import TeacherError, gguf_option
 from asnn_goose.places import is_student
 from asnn_goose.sources import SourceError, teacher_folder
@@ -19,9 +20,9 @@ def check_teacher(name_or_path: str) -> None:
         return
     try:
         folder = teacher_folder(name_or_path)
-        if not gguf_option(folder):
-            family_of(AutoConfig.from_pretrained(folder), name=name_or_path)
-    except TeacherError:
-        raise
-    except (SourceError, OSError, KeyError, ValueError) as error:
+    except SourceError as error:
         raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
+    if not gguf_option(folder):
+        with readable(name_or_path, folder):
+            config = AutoConfig.from_pretrained(folder)
+        family_of(config, name=name_or_path)

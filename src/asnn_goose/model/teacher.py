@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from gguf import GGUFReader
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -31,8 +30,10 @@ from asnn_goose.model.families import (
     head_size,
     rope_base,
 )
+from asnn_goose.model.gguf_file import dequantised
+from asnn_goose.model.loading import load_weights, load_words, readable
 from asnn_goose.model.parts.documents import document_mask, document_positions
-from asnn_goose.sources import cache_dir, new_folder, teacher_folder
+from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
 
 __all__ = [
@@ -143,14 +144,23 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _apart(self, documents_BT: Tensor | None) -> dict[str, Tensor]:
+    def _apart(self, documents_BT: Tensor | None) -> dict[str, Any]:
         """Arguments of the model that keep documents apart; none for None."""
         if documents_BT is None:
             return {}
         return {
-            "attention_mask": document_mask(documents_BT, dtype=self.model.dtype),
+            "attention_mask": self._mask(documents_BT),
             "position_ids": document_positions(documents_BT),
         }
+
+    def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
+        """A mask for all layers, or by kind of layer where the model mixes them."""
+        mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
+        reach: int | None = getattr(self.config, "sliding_window", None)
+        kinds = getattr(self.config, "layer_types", None)
+        if kinds is None:
+            return mask(reach=reach)
+        return {"full_attention": mask(), "sliding_attention": mask(reach=reach)}
 
     def _check_length(self, length: int) -> None:
         if self.positions is not None and length > self.positions.num_embeddings:
@@ -195,6 +205,10 @@ class Teacher:
         ):
             module = getattr(attention, norm or rows.module)
             sites[name] = (module, self._by_head(Rows(norm) if norm else rows))
+        own, usual = cast(float, attention.scaling), head_size(self.config) ** -0.5
+        if not math.isclose(own, usual):  # as GPT-2 may have it
+            module, keep = sites["keys"]
+            sites["keys"] = (module, lambda output: keep(output) * (own / usual))
         return sites
 
     def _by_head(self, rows: Rows) -> Keep:
@@ -229,59 +243,14 @@ def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Te
     or sources.SourceError.
     """
     folder = teacher_folder(name_or_path)
-    try:
-        if gguf := gguf_option(folder):
-            folder = _dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
-        family_of(AutoConfig.from_pretrained(folder), name=name_or_path)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    except (OSError, KeyError) as error:
-        raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
+    if gguf := gguf_option(folder):
+        folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
+    with readable(name_or_path, folder):
+        config = AutoConfig.from_pretrained(folder)
+    family_of(config, name=name_or_path)
+    tokenizer = load_words(folder, name=name_or_path)
+    model = load_weights(AutoModelForCausalLM, folder, name=name_or_path, dtype=dtype)
     return Teacher(model, tokenizer, name=name_or_path)
-
-
-def _dequantised(file: Path, *, name: str) -> Path:
-    """The model in a GGUF file as an fp32 `save_pretrained` folder in the cache.
-
-    Reading a GGUF takes some 15 seconds every time, reading the folder under one.
-    """
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    kept = cache_dir() / "dequantised" / f"{file.stem}-{digest}"
-    if not kept.is_dir():
-        gguf: dict[str, Any] = {"gguf_file": file.name}
-        config = _gguf_config(file, name=name)
-        model = AutoModelForCausalLM.from_pretrained(
-            file.parent, config=config, dtype=torch.float32, **gguf
-        )
-        del model.config.quantization_config, model.hf_quantizer  # it is not quantised any more
-        with new_folder(kept) as folder:
-            model.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(file.parent, **gguf).save_pretrained(folder)
-    return kept
-
-
-_GGUF_FIELDS: dict[str, dict[str, str]] = {
-    "qwen3": {"attention.key_length": "head_dim"},
-    "gpt2": {"context_length": "n_positions", "feed_forward_length": "n_inner"},
-}
-"""Sizes that a GGUF states and Transformers leaves at the family's default."""
-
-
-def _gguf_config(file: Path, *, name: str) -> PreTrainedConfig:
-    """Configuration of the model in a GGUF. Raises TeacherError for an unsupported family."""
-    try:
-        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
-    except ValueError as error:
-        supported = ", ".join(sorted(FAMILIES))
-        raise TeacherError(f"teacher {name!r}: {error} Supported: {supported}") from error
-    family_of(config, name=name)
-    if extra := _GGUF_FIELDS.get(config.model_type, {}):
-        fields = GGUFReader(file).fields
-        for key, setting in extra.items():
-            if stated := fields.get(f"{config.model_type}.{key}"):
-                setattr(config, setting, int(stated.contents()))
-    return cast(PreTrainedConfig, config)
 
 
 def gguf_option(folder: str | Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.data.shards import Shard, shard
+from asnn_goose.data.training_texts import training_shards
 from asnn_goose.model import (
     GooseConfig,
     GooseForCausalLM,
@@ -141,12 +142,17 @@ def _texts(
     recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
 ) -> tuple[list[Shard], list[Shard]]:
     """Shards to train on, and those held out where a stage ends by validation."""
-    shards = []
-    for name in recipe.data.train:
-        tell(f"reading {name}")
-        shards.append(shard(name, "train", tokenizer))
+    data = recipe.data
+    shards = training_shards(
+        data.train,
+        tokenizer,
+        against=data.out_of_domain if data.decontaminate is None else data.decontaminate,
+        # What nobody asked for must not keep a run from its own texts.
+        required=data.decontaminate is not None,
+        tell=tell,
+    )
     validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
-    names = recipe.data.train if validated else ()
+    names = data.train if validated else ()
     return shards, [shard(name, "validation", tokenizer) for name in names]
 
 

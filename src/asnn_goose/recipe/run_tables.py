@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
-from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus
+from asnn_goose.data.corpora import (
+    BROAD,
+    DEFAULT_OUT_OF_DOMAIN,
+    DEFAULT_TRAIN,
+    find_corpus,
+    mixture,
+)
 from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
 from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.numbers import MOST_THREADS
 from asnn_goose.recipe.counts import Count, CountOrAll
 from asnn_goose.recipe.table import Positive, Table, one_of
 from asnn_goose.train.trackers import TRACKERS
@@ -86,14 +93,27 @@ else:
 class DataTable(Table):
     """Texts: corpora by name, .txt, .jsonl and .parquet files, or hf: data sets.
 
-    weights  share of every text of `train` in the windows; by their lengths where it is empty
-    resets   begin every document of a packed window with an empty state, teacher and student
+    train          "broad" stands for every corpus of that mixture, and is spelt out when it is read
+    weights        share of every text of `train` in the windows; by their lengths where it is empty
+    decontaminate  texts of evaluation: training documents that share thirteen words in a row with
+                   one are left out; those of `out_of_domain` where it is not set
+    resets         begin every document of a packed window with an empty state, teacher and student
     """
 
     train: tuple[TextSource, ...] = Field(default=DEFAULT_TRAIN, min_length=1)
     weights: tuple[Positive, ...] = ()
+    decontaminate: tuple[TextSource, ...] | None = None
     resets: bool = False
     out_of_domain: tuple[TextSource, ...] = DEFAULT_OUT_OF_DOMAIN
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mixtures_are_spelt_out(cls, values: Any) -> Any:
+        names = values.get("train") if isinstance(values, dict) else None
+        if not isinstance(names, list | tuple) or BROAD not in names:
+            return values
+        train, weights = mixture(names, values.get("weights", ()))
+        return values | {"train": train, "weights": weights}
 
     @model_validator(mode="after")
     def _a_weight_each(self) -> Self:
@@ -107,7 +127,7 @@ class DataTable(Table):
 class TrainTable(Table):
     """What holds for every stage (train.plan.RunSettings says what each means)."""
 
-    threads: Count | None = None
+    threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
     clip: Positive = 1.0

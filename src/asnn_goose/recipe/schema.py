@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from asnn_goose.names import hint
+from asnn_goose.numbers import SEEDS
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable
 from asnn_goose.recipe.run_tables import (
     DataTable,
@@ -21,7 +22,7 @@ from asnn_goose.recipe.run_tables import (
     TrainTable,
 )
 from asnn_goose.recipe.stage_schema import StageTable
-from asnn_goose.recipe.table import Table
+from asnn_goose.recipe.table import Seed, Table
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
 
@@ -30,7 +31,7 @@ class Recipe(Table):
     """A whole recipe. Stages without a name or seed of their own get one."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     teacher: tuple[TeacherTable, ...] = Field(min_length=1)
     student: StudentTable = StudentTable()
     data: DataTable = DataTable()
@@ -61,7 +62,7 @@ class Recipe(Table):
     def stage_seed(self, index: int) -> int:
         """Seed of a stage: its own, or one that the recipe's seed gives."""
         own = self.stage[index].seed
-        return 1000 * self.seed + index if own is None else own
+        return (1000 * self.seed + index) % SEEDS if own is None else own
 
     def teacher_numbers(self, index: int) -> tuple[int, ...]:
         """Numbers of the teachers that stage `index` learns from; the first where it names none."""

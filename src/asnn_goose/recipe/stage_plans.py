@@ -11,11 +11,12 @@ from torch import nn
 
 from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.data.mixture import MixtureLoader
+from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
 from asnn_goose.model.parts.groups import parameter_group, trainable
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.early_stopping import EndSettings
-from asnn_goose.train.plan import StagePlan, Starts
+from asnn_goose.train.plan import Loader, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES
 from asnn_goose.train.stages.stage import Tracing
@@ -92,7 +93,20 @@ class StagePlanner:
             pool=None if subset is None else subset.pool,
         )
 
-    def _loader(
+    def _loader(self, table: StageTable, *, seed: int, subset: Subset | None) -> Loader:
+        texts = self._texts(table, seed=seed, subset=subset)
+        if table.repeats is None:
+            return texts
+        return RepeatLoader(
+            texts,
+            table.repeats.settings(),
+            words_W=vocabulary(self.shards),
+            seed=seed,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+
+    def _texts(
         self, table: StageTable, *, seed: int, subset: Subset | None
     ) -> WindowLoader | MixtureLoader:
         if not self.recipe.data.weights:

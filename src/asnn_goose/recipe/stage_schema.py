@@ -26,10 +26,11 @@ from asnn_goose.recipe.stage_tables import (
     CurriculumTable,
     EndTable,
     Phase,
+    RepeatsTable,
     WatchTable,
     check_starts,
 )
-from asnn_goose.recipe.table import Positive, Share, Table, one_of
+from asnn_goose.recipe.table import Positive, Seed, Share, Table, one_of
 from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.rules import RULES
@@ -72,10 +73,11 @@ class _Stage(Table):
     floor: float = Field(default=0.0, ge=0, le=1)
     losses: tuple[LossTable, ...] = Field(min_length=1)
     chunk: Count = 256
-    seed: int | None = Field(default=None, ge=0)
+    seed: Seed | None = None
     watch: WatchTable | None = None
     end: EndTable | None = None
     curriculum: CurriculumTable | None = None
+    repeats: RepeatsTable | None = None
 
     def phases(self) -> list[tuple[Self, float | None]]:
         """The stages that are trained: itself, or a curriculum's phases with their shares."""
@@ -139,6 +141,8 @@ class _Stage(Table):
                 f"warmup = {self.warmup}: must be below the {self.steps(1)} steps that "
                 f"{self.tokens} tokens make"
             )
+        if self.repeats is not None:
+            self.repeats.check(self.window)
         if self.schedule == "constant" and self.floor:
             raise ValueError(f"floor = {self.floor}: a constant schedule has none")
         return self
@@ -201,6 +205,8 @@ class _Stage(Table):
     def _phases_are_stages(self) -> Self:
         if self.curriculum is None:
             return self
+        if self.repeats is not None:
+            raise ValueError("repeats beside curriculum: it ranks windows of the texts; use one")
         if self.kind != "distill":
             raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use distill")
         for number, phase in enumerate(self.curriculum.phases(), start=1):

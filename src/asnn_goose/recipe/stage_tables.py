@@ -7,13 +7,19 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import Field, create_model, model_validator
 
+from asnn_goose.data.repeat_kinds import KINDS, SHORTEST
+from asnn_goose.data.repeats import Repeats
 from asnn_goose.model.parts.precision_table import PrecisionTable
+from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.table import Positive, Share, Table
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.rules import RULES
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Distance = Annotated[int, Field(ge=SHORTEST)]
 
 
 def _rule_table(settings: type[RuleSettings]) -> type[Table]:
@@ -53,6 +59,39 @@ class EndTable(Table):
     min_delta: float = Field(default=0.0, ge=0)
     smoothing: float = Field(default=0.98, ge=0, lt=1)
     tokens: Count = 16_000
+
+
+class RepeatsTable(Table):
+    """[stage.repeats]: windows made of repeats among those of the texts (data.repeats.Repeats).
+
+    share     of the windows: one number, or two, at the start and at the end of the stage
+    distance  longest distance of a repeat in tokens, likewise
+    kinds     rows of data.repeat_kinds.KINDS
+    """
+
+    share: Share | tuple[Fraction, Fraction]
+    distance: Distance | tuple[Distance, Distance] = 256
+    kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1)
+
+    def settings(self) -> Repeats:
+        """For the loader."""
+        share = self.share if isinstance(self.share, tuple) else (self.share, self.share)
+        ends = self.distance if isinstance(self.distance, tuple) else (self.distance, self.distance)
+        return Repeats(share=share, distance=ends, kinds=self.kinds)
+
+    @model_validator(mode="after")
+    def _kinds_exist(self) -> Self:
+        for kind in self.kinds:
+            check_name(KINDS, kind, setting="kinds")
+        return self
+
+    def check(self, window: int) -> None:
+        """Raise ValueError where a repeat can lie outside the window."""
+        longest = max(self.settings().distance)
+        if longest >= window:
+            raise ValueError(
+                f"repeats.distance = {longest}: must be below the stage's window of {window}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,11 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from asnn_goose.names import hint
+from asnn_goose.numbers import SEEDS
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class Table(BaseModel):
@@ -38,8 +40,9 @@ Checked = TypeVar("Checked", bound=Table)
 def read_toml(path: Path, *, error: type[Exception]) -> dict[str, Any]:
     """Plain values of a file. Raises `error` for what is no TOML, OSError for what is no file."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+        # Editors on Windows begin a file with a byte order mark.
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as cause:  # also numbers too long, brackets too deep
         raise error(f"{path} is not readable as TOML: {cause}") from cause
 
 

@@ -152,16 +152,20 @@ class Setting:
     default  what it is where nobody says otherwise
     student  what a student in PyTorch may have
     packed   what the engine, and so a packed file, may have; None: a packed file does not say it
+    later    whether files from before it do not say it, and have the default
     """
 
     default: Any
     student: Limit
     packed: Limit | None
+    later: bool = False
 
 
-def setting(default: Any, limit: Limit, *, packed: Limit | None = None) -> Setting:
+def setting(
+    default: Any, limit: Limit, *, packed: Limit | None = None, later: bool = False
+) -> Setting:
     """A setting that every student may have; `packed` where the engine takes less of it."""
-    return Setting(default=default, student=limit, packed=packed or limit)
+    return Setting(default=default, student=limit, packed=packed or limit, later=later)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         yield from low_rank("gate", width, settings["gate_rank"], wide, bias=False)
     for switch, name, shape in (
         ("token_shift", "shift.mix", (6 if gated else 5, width)),
+        ("value_shift", "value_shift.mix", (1, wide)),
         ("removal_key", "removal", (wide,)),
         ("key_replacement", "replacement", (wide,)),
         ("bonus", "bonus", (heads, size)),
@@ -60,7 +61,7 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("qk_norm", "query_norm.weight", (size,)),
         ("qk_norm", "key_norm.weight", (size,)),
     ):
-        if settings.get(switch, False):  # a packed file does not say qk_norm, and has none
+        if settings.get(switch, False):  # a packed file does not say qk_norm
             yield Vector(name=name, shape=shape)
 
 
@@ -69,11 +70,14 @@ def _projection(name: str, *, rows: int, columns: int, bias: bool) -> Matrix:
 
 
 def _state(settings: Settings) -> tuple[State, ...]:
-    """The matrix memory, axes [head, value, key], and the last input, where tokens are shifted."""
-    size = settings["head_size"]
-    memory = State(name="memory", shape=(settings["num_attention_heads"], size, size))
-    last = State(name="shift", shape=(settings["hidden_size"],))
-    return (memory, last) if settings["token_shift"] else (memory,)
+    """The matrix memory, axes [head, value, key], and what is shifted: last input, last values."""
+    heads, size = settings["num_attention_heads"], settings["head_size"]
+    found = [State(name="memory", shape=(heads, size, size))]
+    if settings["token_shift"]:
+        found.append(State(name="shift", shape=(settings["hidden_size"],)))
+    if settings.get("value_shift", False):  # older files do not say it, and have none
+        found.append(State(name="value", shape=(heads * size,)))
+    return tuple(found)
 
 
 def _kept(settings: Settings) -> int:
@@ -100,6 +104,7 @@ RWKV7 = Half(
         **{name: _rank() for name in RANKS},
         "gate": setting("sigmoid", Words(("sigmoid", "one_plus", "none"))),
         "v_first": setting("mix", Words(("mix", "detached", "none"))),
+        "value_shift": setting(False, Switch(), later=True),
         "removal_key": _switch(True),
         "key_replacement": _switch(True),
         "bonus": _switch(True),

@@ -92,7 +92,8 @@ def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
     """The first setting that a student, or with `packed` the engine, cannot have; None: all fit."""
     for name, known in settings_of(config).items():
         limit = known.packed if packed else known.student
-        if limit is None or (isinstance(limit, Only) and name not in config):
+        silent = known.later or isinstance(limit, Only)
+        if limit is None or (silent and name not in config):
             continue  # files of older versions do not say what they do not have
         if not limit.fits(config.get(name)):
             return Fault(name, config.get(name), limit.right)
@@ -122,7 +123,7 @@ def _together(config: Mapping[str, Any], *, packed: bool) -> Iterator[Fault]:
 def packed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration decides what a packed model computes; missing token ids are None."""
     return {
-        name: config.get(name)
+        name: config.get(name, known.default if known.later else None)
         for name, known in settings_of(config).items()
         if known.packed is not None and not isinstance(known.packed, Only)
     } | {"model_type": MODEL_TYPE}

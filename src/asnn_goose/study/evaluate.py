@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
-from asnn_goose.eval.perplexity import Window
+from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
+from asnn_goose.eval.perplexity import Window, mixed
 from asnn_goose.eval.text_bytes import text_bytes
 from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
 from asnn_goose.numbers import ALL
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.places import SubjectError, run_recipe
 from asnn_goose.recipe import Recipe, load_recipe
-from asnn_goose.subject.torch_model import load_tokenizer, load_torch
+from asnn_goose.recipe.read_texts import trained_hashes
+from asnn_goose.subject.torch_model import TorchModel, load_tokenizer, load_torch
 
 DEFAULT_TOKENS = 32_000
 TEACHER, STUDENT, MODEL = "teacher", "student", "model"
@@ -41,12 +44,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What was scored, how, and what came out; `models` gives the name of each role."""
+    """What was scored, how, and what came out; `models` gives the name of each role.
+
+    `probes` has no row for a role whose learned positions are too few for them.
+    """
 
     protocol: Protocol
     texts: Sequence[Text]
     models: Mapping[str, str]
     measurements: Sequence[Measurement]
+    probes: Mapping[str, Probes]
 
     def ratios(self) -> dict[str, float]:
         """Text -> the student's perplexity over the teacher's; empty where there is no teacher."""
@@ -58,19 +65,27 @@ class Evaluation:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Protocol, models, texts, every measurement with its raw sums, and the ratios."""
+        """Protocol, models, texts, every measurement with its raw sums, ratios and probes."""
         return {
             "protocol": self.protocol.as_dict(),
             "models": dict(self.models),
             "texts": {text.name: [list(part) for part in text.parts] for text in self.texts},
+            "shares": {text.name: list(text.shares) for text in self.texts if text.shares},
             "measurements": [row.as_dict() for row in self.measurements],
-            "ratios": self.ratios(),
+            "ratios": {k: v if math.isfinite(v) else None for k, v in self.ratios().items()},
+            "probes": {role: row.as_dict() for role, row in self.probes.items()},
         }
 
     def write(self, file: Path) -> None:
         """As JSON."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(self.as_dict(), indent=1, allow_nan=False)
+        file.write_text(text + "\n", encoding="utf-8")
+
+    def check(self) -> None:
+        """Raise ValueError where a model gave no number, or infinity."""
+        for row in self.measurements:
+            row.check()
 
 
 @contextmanager
@@ -87,18 +102,27 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     keep_freed_memory()
     recipe_file = run_recipe(request.model)
     recipe = load_recipe(recipe_file) if recipe_file else None
-    protocol, texts = protocol_of(request, recipe), texts_of(request, recipe)
+    protocol = protocol_of(request, recipe)
+    texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
     models = models_of(request, recipe)
     tokenizer = load_tokenizer(request.model)
     for name in models.values():
         check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
-    windows = {text.name: windows_of(text, tokenizer, protocol=protocol) for text in texts}
-    found = [
-        measurement
-        for role, name in models.items()
-        for measurement in _measure_model(name, role, windows, protocol, watch)
-    ]
-    return Evaluation(protocol=protocol, texts=texts, models=models, measurements=found)
+    windows = {
+        name: held
+        for text in texts
+        for name, held in windows_of(text, tokenizer, protocol=protocol).items()
+    }
+    found, probed = list[Measurement](), dict[str, Probes]()
+    for role, name in models.items():
+        subject = load_torch(name)
+        measured = _measure_model(subject, role, windows, protocol, watch)
+        found += _with_mixtures(texts, measured)
+        if _reads(subject, PROBE_TOKENS):
+            probed[role] = probes(subject.trace, vocabulary=len(subject.tokenizer))
+    return Evaluation(
+        protocol=protocol, texts=texts, models=models, measurements=found, probes=probed
+    )
 
 
 def protocol_of(request: Request, recipe: Recipe | None) -> Protocol:
@@ -112,14 +136,23 @@ def protocol_of(request: Request, recipe: Recipe | None) -> Protocol:
     )
 
 
-def texts_of(request: Request, recipe: Recipe | None) -> list[Text]:
-    """The texts asked for, each once, in the order asked for."""
+def texts_of(
+    request: Request, recipe: Recipe | None, *, hashes: frozenset[str] = frozenset()
+) -> list[Text]:
+    """The texts asked for, each once, in the order asked for; `hashes` as in `text_named`."""
     names = dict.fromkeys(request.on or (IN_DOMAIN, OUT_OF_DOMAIN))
     if recipe is None:
-        return [text_named(name) for name in names]
+        return [text_named(name, hashes=hashes) for name in names]
     data = recipe.data
     return [
-        text_named(name, trained_on=data.train, out_of_domain=data.out_of_domain) for name in names
+        text_named(
+            name,
+            trained_on=data.train,
+            weights=data.weights,
+            out_of_domain=data.out_of_domain,
+            hashes=hashes,
+        )
+        for name in names
     ]
 
 
@@ -142,17 +175,39 @@ def check_vocabulary(
         )
 
 
+def _with_mixtures(texts: Sequence[Text], measured: Sequence[Measurement]) -> Iterator[Measurement]:
+    """The measurements of one model, each mixture's own before those of its parts."""
+    rows = {row.text: row for row in measured}
+    for text in texts:
+        parts = [rows[name] for name in text.names()]
+        if text.shares:
+            yield replace(
+                parts[0],
+                text=text.name,
+                score=mixed([part.score for part in parts], text.shares),
+                copying=joined([part.copying for part in parts]),
+                seconds=sum(part.seconds for part in parts),
+                peak_bytes=max(part.peak_bytes for part in parts),
+            )
+        yield from parts
+
+
+def _reads(subject: TorchModel, tokens: int) -> bool:
+    """Whether a model can read so many tokens at once: learned positions have an end."""
+    positions = getattr(subject.model.config, "n_positions", 0)
+    return not positions or positions >= tokens
+
+
 def _measure_model(
-    name: str,
+    subject: TorchModel,
     role: str,
     windows: Mapping[str, Sequence[Window]],
     protocol: Protocol,
     watch: Watch,
 ) -> list[Measurement]:
-    """Load one model, score it on all texts and let go of it again."""
-    subject = load_torch(name)
+    """Score one model on all texts."""
     total = sum(labels.numel() for text in windows.values() for _, labels in text)
-    with watch(f"{role} {name}", total) as advance:
+    with watch(f"{role} {subject.name}", total) as advance:
         return measure(
             subject.trace,
             windows,

@@ -73,9 +73,8 @@ def sensitivity_on(
         entry = {key: value for key, value in entry.items() if key != "rotate"}
     keep_freed_memory()
     tokenizer = load_tokenizer(student)
-    windows = windows_of(
-        text_named(text), tokenizer, protocol=Protocol(window=window, limit=tokens)
-    )
+    parts = windows_of(text_named(text), tokenizer, protocol=Protocol(window=window, limit=tokens))
+    windows = [window for part in parts.values() for window in part]
     return sensitivity(
         load_student(student),
         windows,

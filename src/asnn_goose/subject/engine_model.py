@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asnn_goose.format.packed import WEIGHTS, is_packed, read_packed
+from asnn_goose import disk
+from asnn_goose.format.origin import is_made_of
+from asnn_goose.format.packed import is_packed, read_packed
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
@@ -54,7 +56,7 @@ def load_engine(
 
 
 def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
-    """The packed form of a student; made beside it where there is none, or only an older one."""
+    """The packed form of a student; made beside it where there is none, or only one of others."""
     source = student_folder(name_or_path)
     if source is None:
         raise SubjectError(
@@ -65,17 +67,26 @@ def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
         return source
     target = Path(name_or_path).expanduser() / "packed"
     if not is_fresh(target, source):
+        _check_room(name_or_path, target)
         tell(f"packing {source} into {target}; done once, until its weights change")
         _pack(name_or_path, target)
     return target
 
 
+def _check_room(name_or_path: str, target: Path) -> None:
+    """Refuse a place that cannot be written, before the student is loaded."""
+    try:
+        disk.check_folder(target.parent)
+    except OSError as error:
+        raise SubjectError(
+            f"{target} cannot be written ({error.strerror}): pack the student elsewhere with"
+            f" asnn-goose export {name_or_path} --to packed --out FOLDER, and give that folder"
+        ) from error
+
+
 def is_fresh(target: Path, source: Path) -> bool:
-    """Whether a packed model is there and newer than every file that it was made from."""
-    files = [f for f in source.iterdir() if f.suffix in {".safetensors", ".json", ".jinja"}]
-    return is_packed(target) and all(
-        file.stat().st_mtime_ns <= (target / WEIGHTS).stat().st_mtime_ns for file in files
-    )
+    """Whether a packed model is there that was made of these very files, whatever their times."""
+    return is_packed(target) and is_made_of(target, source=source)
 
 
 def _pack(name_or_path: str, target: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asnn_goose.chat_template import read_chat_template
 from asnn_goose.eval.serving import serving_costs
+from asnn_goose.infer.chat_template import read_chat_template
 from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_folder import StateFolder
 from asnn_goose.infer.server.state_store import StateStore

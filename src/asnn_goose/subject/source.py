@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from asnn_goose.infer.sampler import Sampling
-from asnn_goose.infer.text import Vocabulary, until_stop
+from asnn_goose.infer.text import Vocabulary
 from asnn_goose.names import check_name
 from asnn_goose.places import student_folder
 
@@ -56,7 +56,7 @@ def source_of(
 class Continuation:
     """Pieces of text that continue a prompt, as they come; `count` tokens were drawn so far.
 
-    An empty prompt starts a new document. With `stop` the text ends where the model ends a
+    An empty prompt begins as the model does. With `stop` the text ends where the model ends a
     document; it always ends before one of `stops`.
     """
 
@@ -76,7 +76,7 @@ class Continuation:
         drawn = source.draw(ids, tokens=tokens, sampling=sampling, seed=seed)
         if stop:
             drawn = takewhile(lambda token: token not in vocabulary.ends, drawn)
-        self._pieces = until_stop(vocabulary.pieces(ids, self._counted(drawn)), stops)
+        self._pieces = vocabulary.until_stop(ids, self._counted(drawn), stops)
 
     def __iter__(self) -> Iterator[str]:
         return self._pieces

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from asnn_goose.data.shards import separator_id
 from asnn_goose.format.packed import is_packed
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
-from asnn_goose.infer.text import Vocabulary
-from asnn_goose.model import GooseForCausalLM, load_teacher
+from asnn_goose.infer.text import Vocabulary, vocabulary_of
+from asnn_goose.model import load_teacher
+from asnn_goose.model.assistant import load_student
 from asnn_goose.model.goose.cache import CACHE_FIELD
+from asnn_goose.model.loading import load_words
 from asnn_goose.model.teacher import gguf_option
 from asnn_goose.places import SubjectError, student_folder
 from asnn_goose.sources import teacher_folder
@@ -45,10 +45,13 @@ class TorchModel:
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokenizer, free of Transformers."""
-        separator = separator_id(self.tokenizer)
-        ends = frozenset({separator, self.tokenizer.eos_token_id} - {None})
-        core = self.tokenizer.backend_tokenizer
-        return Vocabulary(core=core, separator=separator, ends=ends)
+        tables = (self.model.config, self.model.generation_config)
+        return vocabulary_of(
+            self.tokenizer.backend_tokenizer,
+            named={"eos_token": self.tokenizer.eos_token, "bos_token": self.tokenizer.bos_token},
+            settings=[table.to_dict() for table in tables if table is not None],
+            where=self.name,
+        )
 
     def draw(
         self, ids: Sequence[int], *, tokens: int, sampling: Sampling, seed: int | None
@@ -89,10 +92,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of anything that `load_torch` loads, without its weights."""
     hush()
     folder = student_folder(name_or_path) or teacher_folder(name_or_path)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        folder, **gguf_option(folder)
-    )
-    return tokenizer
+    return load_words(folder, name=name_or_path, **gguf_option(folder))
 
 
 def load_torch(name_or_path: str) -> TorchModel:
@@ -117,7 +117,7 @@ def load_torch(name_or_path: str) -> TorchModel:
             f"{name_or_path} is packed, which only the engine runs: give the student that it was"
             " made from"
         )
-    student: GooseForCausalLM = GooseForCausalLM.from_pretrained(folder)
+    student = load_student(name_or_path)
     student.train(False)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_words(folder, name=name_or_path)
     return TorchModel(name=name_or_path, model=student, tokenizer=tokenizer, trace=student.trace)

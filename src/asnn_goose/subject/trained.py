@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asnn_goose.format.packed import is_packed
 from asnn_goose.model import GooseForCausalLM
+from asnn_goose.model.assistant import load_student
 from asnn_goose.places import SubjectError, student_folder
 from asnn_goose.subject.torch_model import hush
 
@@ -25,7 +26,6 @@ def trained_folder(student: str) -> Path:
 
 
 def load_trained(student: str) -> GooseForCausalLM:
-    """That student. Raises SubjectError."""
+    """That student. Raises SubjectError, or TeacherError where its files are damaged."""
     hush()
-    model: GooseForCausalLM = GooseForCausalLM.from_pretrained(trained_folder(student))
-    return model
+    return load_student(str(trained_folder(student)))

@@ -13,10 +13,11 @@ from accelerate.utils import set_seed
 from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asnn_goose.data.corpora import DEFAULT_TRAIN, documents, find_corpus
+from asnn_goose.data.corpora.kept_text import text_meta
 from asnn_goose.data.own_text import content_hash
 from asnn_goose.sources import cache_dir, new_folder
 from asnn_goose.teachers.lab_teacher import lab_config, lab_teacher, train_tokenizer
-from asnn_goose.teachers.text_training import TextTraining, text_plan, training_shards
+from asnn_goose.teachers.text_training import TextTraining, text_plan, texts_of
 from asnn_goose.train.plan import RunPlan
 
 LAB = TextTraining(tokens=4_000_000, seed=0, window=512, batch=8, lr=2e-3, texts=DEFAULT_TRAIN)
@@ -37,7 +38,7 @@ def lab_plan(
     accelerator = Accelerator(mixed_precision="no")
     with accelerator.main_process_first():
         tokenizer = lab_tokenizer(training.texts, vocabulary=config.vocab_size, tell=tell)
-        shards = training_shards(training.texts, tokenizer, tell=tell)
+        shards = texts_of(training.texts, tokenizer, tell=tell)
     set_seed(training.seed)
     told = asdict(training) | {"model": _shape(config)}
     return text_plan(
@@ -80,4 +81,4 @@ def lab_tokenizer(
 def _version(name: str) -> str:
     """What tells one state of a text from another: a package's version, or a file's content."""
     corpus = find_corpus(name)
-    return corpus.version if corpus else content_hash(Path(name).expanduser())
+    return text_meta(corpus).identity if corpus else content_hash(Path(name).expanduser())

@@ -22,10 +22,10 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from asnn_goose.data.corpora import DEFAULT_TRAIN, find_corpus
 from asnn_goose.data.document import DataError
 from asnn_goose.data.loader import WindowLoader
-from asnn_goose.data.shards import Shard, separator_id
+from asnn_goose.data.shards import Shard, document_ids, separator_id
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.teachers.text_file import TextFile
-from asnn_goose.teachers.text_training import training_shards
+from asnn_goose.teachers.text_training import texts_of
 from asnn_goose.teachers.tuning import check_positions
 
 NO_CHARACTER = "\ufffd"
@@ -87,7 +87,7 @@ class Writer:
             raise TeacherError(f"teacher {writing.model!r} has no tokenizer: add its files")
         check_positions(teacher, writing.window)
         self.tokenizer: PreTrainedTokenizerBase = teacher.tokenizer
-        self.shards = training_shards(writing.texts, teacher.tokenizer, tell=tell)
+        self.shards = texts_of(writing.texts, teacher.tokenizer, tell=tell)
         self.ends = ends_of(teacher, separator_id(teacher.tokenizer))
         self._model: Any = teacher.model.to(PartialState().device)
         # The model's own one would add settings of its publisher to ours.
@@ -109,8 +109,7 @@ class Writer:
         kept = [text for text in texts if text.strip()]
         if not kept:
             return 0
-        encoded = self.tokenizer(kept, add_special_tokens=False, verbose=False)
-        return sum(len(ids) + 1 for ids in encoded["input_ids"])
+        return sum(len(ids) + 1 for ids in document_ids(self.tokenizer, kept))
 
     def _drawn(self, prompts_BP: Tensor, *, seed: int) -> list[str]:
         torch.manual_seed(seed)

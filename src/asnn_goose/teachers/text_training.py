@@ -12,8 +12,9 @@ import tomli_w
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.data.corpora import find_corpus
-from asnn_goose.data.shards import Shard, shard
+from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, find_corpus
+from asnn_goose.data.shards import Shard
+from asnn_goose.data.training_texts import training_shards
 from asnn_goose.recipe.build import run_settings
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.recipe.schema import Recipe
@@ -27,6 +28,14 @@ CHUNK = 1024
 """Tokens whose logits are there at a time; a teacher's training holds no second model's."""
 
 
+def texts_of(
+    names: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, tell: Callable[[str], None]
+) -> list[Shard]:
+    """The texts a teacher reads, as a student's recipe reads them that sets nothing else."""
+    against, required = DEFAULT_OUT_OF_DOMAIN, False
+    return training_shards(names, tokenizer, against=against, required=required, tell=tell)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextTraining:
     """How a teacher is trained on text.
@@ -36,6 +45,7 @@ class TextTraining:
     window, batch windows of a step
     lr            peak rate; 5 % warm-up, then a cosine down to a tenth
     texts         corpora whose training splits it reads, or files
+    weights       share of every text in the windows; by their lengths where it is empty
 
     Raises ValueError for a rate that trains nothing or tokens for less than two steps, DataError
     for a text that there cannot be.
@@ -47,6 +57,7 @@ class TextTraining:
     batch: int
     lr: float
     texts: tuple[str, ...]
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.lr > 0 and math.isfinite(self.lr)):
@@ -82,7 +93,7 @@ class TextTraining:
             "name": "teacher",
             "seed": self.seed,
             "teacher": [{"model": model}],
-            "data": {"train": list(self.texts)},
+            "data": {"train": list(self.texts), "weights": list(self.weights)},
             "train": {name: value for name, value in train.items() if value is not None},
             "stage": [stage],
         }
@@ -122,14 +133,3 @@ def text_plan(
         accelerator=at,
         recipe_toml=tomli_w.dumps(record),
     )
-
-
-def training_shards(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, tell: Callable[[str], None]
-) -> list[Shard]:
-    """The tokenised training split of every text, each told of before it is read."""
-    shards = []
-    for name in texts:
-        tell(f"reading {name}")
-        shards.append(shard(name, "train", tokenizer))
-    return shards

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from asnn_goose.data.corpora import DEFAULT_TRAIN
 from asnn_goose.model import Teacher, TeacherError, load_teacher
-from asnn_goose.teachers.text_training import TextTraining, text_plan, training_shards
+from asnn_goose.teachers.text_training import TextTraining, text_plan, texts_of
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher
 from asnn_goose.train.plan import RunPlan
 
@@ -51,7 +51,7 @@ def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
         if teacher.tokenizer is None:
             raise TeacherError(f"teacher {tuning.model!r} has no tokenizer: add its files")
         check_positions(teacher, training.window)
-        shards = training_shards(training.texts, teacher.tokenizer, tell=tell)
+        shards = texts_of(training.texts, teacher.tokenizer, tell=tell)
     told = {"model": tuning.model, **asdict(training), "precision": tuning.precision}
     return text_plan(
         training,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from asnn_goose.train.metrics import MetricsLog
 from asnn_goose.train.plan import Saveable
 
 _LOCK = ".lock"
+TEXTS = "texts.json"
+"""What a run must share with one that continues it, texts by their content among it."""
 
 
 class RunFolder:
@@ -34,13 +37,14 @@ class RunFolder:
                 f"{self.path} is not empty: resume its run, or choose another folder"
             )
 
-    def begin(self, recipe_toml: str) -> None:
-        """Clear up after a crash and, for a new run, write the recipe."""
+    def begin(self, recipe_toml: str, *, identity: Mapping[str, str]) -> None:
+        """Clear up after a crash and, for a new run, write the recipe and a note of its texts."""
         with _reported(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             disk.remove_leftovers(self.path)
             disk.remove_leftovers(self.checkpoints)
             if not self.recipe.exists():
+                disk.write_text(self.path / TEXTS, json.dumps(dict(identity), indent=1) + "\n")
                 disk.write_text(self.recipe, recipe_toml)
 
     def rewind_metrics(self, run_step: int) -> None:

@@ -85,7 +85,7 @@ class _Loop:
     def carry_out(self, *, resume: bool) -> Path:
         """All that is left of the run."""
         if self.main:
-            self.folder.begin(self.plan.recipe_toml)
+            self.folder.begin(self.plan.recipe_toml, identity=self.plan.identity)
         self.accelerator.wait_for_everyone()
         trackers.begin(self.accelerator, run=self.folder.path, recipe_toml=self.plan.recipe_toml)
         snapshot = self._find_start() if resume else None

@@ -6,21 +6,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from asnn_goose.export.random_student import SHAPES, random_student
 from openai import OpenAI
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from asnn_goose.chat_template import read_chat_template
+from asnn_goose.eval.random_student import SHAPES, random_student
 from asnn_goose.eval.serving import serving_costs
 from asnn_goose.format.packed import write_packed
 from asnn_goose.infer.backend import EngineError, native_module
+from asnn_goose.infer.chat_template import read_chat_template
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.app import make_app
 from asnn_goose.infer.server.settings import Access, Limits
@@ -111,7 +111,7 @@ class Server:
             time.sleep(0.01)
 
     def is_idle(self) -> bool:
-        return all(s.batcher.taken == s.batcher.waiting == 0 for s in self.students)
+        return all(student.batcher.idle for student in self.students)
 
 
 def make_student(
@@ -171,6 +171,16 @@ def serve(folder: Path) -> Iterator[Serve]:
             return stack.enter_context(running(served, limits, access))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def endless(folder: Path, other_folder: Path) -> Iterator[Server]:
+    """Both students, which go on until they may not."""
+    students = [make_student(folder), make_student(other_folder, name="other")]
+    for student in students:
+        student.vocabulary = replace(student.vocabulary, ends=frozenset())
+    with running(students, LIMITS, Access()) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ class RWKV7:
         self.value_mix = LowRank(first, tensors) if _has(tensors, first) else None
         self.gate = LowRank(f"{name}.gate", tensors, sigmoid) if gated else None
         self.mix_CD: F32 | None = tensors.get(f"{name}.shift.mix")
+        self.value_mix_1C: F32 | None = tensors.get(f"{name}.value_shift.mix")
         self.removal_C: F32 | None = tensors.get(f"{name}.removal")
         self.replacement_C: F32 | None = tensors.get(f"{name}.replacement")
         self.bonus_HN: F32 | None = tensors.get(f"{name}.bonus")
@@ -69,7 +70,7 @@ class RWKV7:
         r = self._positioned(self.matrices["receptance"](x[0]), position)
         k_C = self.sites["k"].values(self.matrices["key"](x[2]))
         k = self._positioned(k_C, position)
-        v_C = self.sites["v"].values(self.matrices["value"](x[3]))
+        v_C = self.sites["v"].values(self._value(x[3], state))
         if v_first_C is None:
             v_first_C = v_C
         elif self.value_mix is not None:
@@ -81,6 +82,15 @@ class RWKV7:
         if self.mix_CD is not None:
             state["shift"][:] = x_D
         return self._project(y_HN, r, written, v, x[-1]), v_first_C
+
+    def _value(self, x_D: F32, state: Arrays) -> F32:
+        """Values that lean on those of the token before; the last ones move on in place."""
+        v_C = self.matrices["value"](x_D)
+        if self.value_mix_1C is None:
+            return v_C
+        leaning_C = shifted(v_C, state["value"], self.value_mix_1C, consumers=1)[0]
+        state["value"][:] = v_C
+        return leaning_C
 
     def _by_head(self, x_C: F32) -> F32:
         return x_C.reshape(self.heads, self.head_size)

@@ -96,6 +96,10 @@ class Scribe:
             else:
                 told.reason = event.reason
 
+    def text(self, choice: int) -> str:
+        """What one of the answers says so far."""
+        return self._told[choice].text
+
     def whole(self) -> dict[str, Any]:
         """The answer at its end."""
         choices = []

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from asnn_goose import __version__
 from asnn_goose.infer.server import errors
 from asnn_goose.infer.server.answers import Kind, Scribe, server_sent
-from asnn_goose.infer.server.asking import ask_of_chat, ask_of_completion, chat_tokens
+from asnn_goose.infer.server.asking import ask_of_chat, ask_of_completion, chat_text
 from asnn_goose.infer.server.errors import ApiError, bad_fields
 from asnn_goose.infer.server.gate import Gate
 from asnn_goose.infer.server.job import Ended, Event, Job, Piece
@@ -106,7 +106,9 @@ class Api:
         if body.text is not None:
             ids = await asyncio.to_thread(student.vocabulary.ids, body.text)
         else:
-            ids, _ = await asyncio.to_thread(chat_tokens, student, body.messages or [], bad)
+            messages = [message.message for message in body.messages or []]
+            text = await asyncio.to_thread(chat_text, student, messages, bad)
+            ids = await asyncio.to_thread(student.vocabulary.ids, text)
         if bad:
             raise bad_fields(bad)
         return {"model": student.name, "tokens": ids, "count": len(ids)}
@@ -130,7 +132,7 @@ class Api:
             activity=student.activity,
             logprobs=ask.manner.logprobs is not None,
         )
-        events = self._events(student, kind, ask, scribe)
+        events = self._events(student, ask, scribe)
         try:
             if not body.stream:
                 return await unless_gone(request, _whole(events, scribe))
@@ -143,7 +145,7 @@ class Api:
         return EventStream(_chunks(events, first, scribe, choices=choices, usage=usage))
 
     async def _events(
-        self, student: Student, kind: Kind, ask: Ask, scribe: Scribe
+        self, student: Student, ask: Ask, scribe: Scribe
     ) -> AsyncGenerator[tuple[Job, Event], None]:
         """What happens to an ask, written down and counted on the way."""
         started, first = time.monotonic(), True
@@ -155,20 +157,14 @@ class Api:
                         first = False
                         seconds = time.monotonic() - started
                         self._metrics.first.labels(student.name).observe(seconds)
-                    if isinstance(event, Ended) and kind == "chat":
-                        await _settled(student, job, event)
+                    if isinstance(event, Ended) and ask.text is not None:
+                        said = scribe.text(event.choice)
+                        await student.settle(ask.text + said, event.read)
                     yield job, event
         finally:
             for name in ("prompt", "cached", "drawn"):
                 count = getattr(scribe.usage, name)
                 self._metrics.tokens.labels(student.name, name).inc(count)
-
-
-async def _settled(student: Student, job: Job, ended: Ended) -> None:
-    """Where a client will send an answer back in other tokens than it was drawn in, read those."""
-    text = student.vocabulary.core.decode(list(ended.read), skip_special_tokens=False)
-    ids = await asyncio.to_thread(student.vocabulary.ids, text)
-    student.settle(ids, ended.read)
 
 
 async def _whole(events: AsyncGenerator[tuple[Job, Event], None], scribe: Scribe) -> dict[str, Any]:

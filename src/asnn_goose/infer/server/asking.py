@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from asnn_goose.infer.chat_template import Message
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.server.drawing import Manner
 from asnn_goose.infer.server.errors import bad_fields
 from asnn_goose.infer.server.grammar import OBJECT, Grammar, GrammarError
-from asnn_goose.infer.server.requests import Chat, ChatMessage, Completion, Drawing, ResponseFormat
+from asnn_goose.infer.server.requests import Chat, Completion, Drawing, ResponseFormat
 from asnn_goose.infer.server.student import Ask, Student
 from asnn_goose.infer.text import TextError
 
@@ -18,14 +20,16 @@ Bad = list[tuple[str, str]]
 def ask_of_chat(student: Student, body: Chat) -> Ask:
     """What a chat asks for. Raises ApiError, with every field that does not fit."""
     bad: Bad = []
-    ids, boundaries = chat_tokens(student, body.messages, bad)
+    messages = [message.message for message in body.messages]
+    text = chat_text(student, messages, bad)
+    ids = student.vocabulary.ids(text)
+    boundaries = [] if bad else student.boundaries(messages, ids)
     grammar = _grammar(student, body.response_format, bad)
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
     asked = body.max_completion_tokens or body.max_tokens
     name = "max_completion_tokens" if body.max_completion_tokens else "max_tokens"
-    return _ask(
-        student, body, [ids], bad, logprobs, (name, asked), grammar=grammar, boundaries=boundaries
-    )
+    ask = _ask(student, body, [ids], bad, logprobs, (name, asked))
+    return replace(ask, grammar=grammar, boundaries=boundaries, text=text)
 
 
 def ask_of_completion(student: Student, body: Completion) -> Ask:
@@ -44,19 +48,17 @@ def ask_of_completion(student: Student, body: Completion) -> Ask:
     return _ask(student, body, prompts, bad, body.logprobs, ("max_tokens", body.max_tokens))
 
 
-def chat_tokens(
-    student: Student, messages: Sequence[ChatMessage], bad: Bad
-) -> tuple[list[int], list[int]]:
-    """Tokens of a conversation and where its system prompt ends; what is wrong goes into `bad`."""
+def chat_text(student: Student, messages: Sequence[Message], bad: Bad) -> str:
+    """A conversation as text, up to the answer; what is wrong with it goes into `bad`."""
     if student.template is None:
         reason = "has no chat template, as its teacher was no instruct model: use /v1/completions"
         bad.append(("messages", f"{student.name} {reason}"))
-        return [], []
+        return ""
     try:
-        return student.chat_ids([message.message for message in messages])
+        return student.template.render(messages)
     except TextError as error:
         bad.append(("messages", str(error)))
-        return [], []
+        return ""
 
 
 def _ask(
@@ -66,9 +68,6 @@ def _ask(
     bad: Bad,
     logprobs: int | None,
     limit: tuple[str, int | None],
-    *,
-    grammar: Grammar | None = None,
-    boundaries: Sequence[int] = (),
 ) -> Ask:
     limits, (name, asked) = student.limits, limit
     if (longest := max(map(len, prompts))) > limits.prompt:
@@ -89,8 +88,6 @@ def _ask(
         limit=asked or limits.tokens,
         stops=body.stops,
         seed=body.seed,
-        grammar=grammar,
-        boundaries=boundaries,
         counted=body.spikes,
     )
 

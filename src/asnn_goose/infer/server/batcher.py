@@ -97,6 +97,11 @@ class Batcher:
         """Slots that are in use."""
         return sum(len(r.job.choices) for r in tuple(self._reading)) + len(self._answers)
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do, nor anything for later."""
+        return not (self._waiting or self._later or self._reading or self._answers)
+
     def _run(self) -> None:
         while self._rest():
             told = [*self._clear(), *self._admit()]
@@ -148,11 +153,11 @@ class Batcher:
             job = self._waiting[0]
             if self.taken + len(job.choices) > self._limits.slots and self.taken:
                 break
-            with self._changed:
-                self._waiting.popleft()
             reading = Reading(job, self._store)
             self._reading.append(reading)
             told.append((job, reading.begun))
+            with self._changed:
+                self._waiting.popleft()
         return told
 
     def _guarded_step(self) -> Told:
@@ -185,7 +190,6 @@ class Batcher:
         for row, (reading, count) in enumerate(slices, start=len(answers)):
             reading.advance(count)
             if reading.over:
-                self._reading.remove(reading)
                 begun = reading.answers(self._engine)
                 for answer in begun:
                     shares = None if spikes is None else spikes[row] / np.float32(count)
@@ -195,6 +199,7 @@ class Batcher:
             if answer.over and not answer.failed:
                 self._store.keep(answer.read, answer.state)
         self._answers = [answer for answer in answers if not answer.over]
+        self._reading = deque(reading for reading in self._reading if not reading.over)
         return told
 
     def _slices(self) -> list[tuple[Reading, int]]:

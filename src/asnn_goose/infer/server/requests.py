@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -19,13 +19,38 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
+class _Asked(_Body):
+    """A whole body."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, body: Any) -> Any:
+        for text in _texts(body):
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise ValueError("a text with half of a UTF-16 pair has no UTF-8 form")
+        return body
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if not value.isascii():
+            yield value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _texts(key)
+            yield from _texts(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _texts(entry)
+
+
 class StreamOptions(_Body):
     """Of a stream."""
 
     include_usage: bool = False
 
 
-class Drawing(_Body):
+class Drawing(_Asked):
     """What completions and chats have in common. Null means the default.
 
     spikes  tell with every piece of a stream how the neurons fired (ours)
@@ -168,7 +193,7 @@ class Chat(Drawing):
         return self
 
 
-class Tokenize(_Body):
+class Tokenize(_Asked):
     """A text, or a conversation, to be told in tokens."""
 
     model: str = ""

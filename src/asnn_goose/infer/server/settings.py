@@ -18,7 +18,7 @@ class Limits:
     time        seconds from a request to the end of its answer
     slice       tokens of prompts that are read in one step beside answers being written; as many
                 as there are answers where those are more
-    Raises ValueError for a bound below 1.
+    Raises ValueError for a bound of 0 or less.
     """
 
     slots: int = 64
@@ -32,8 +32,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} = {value}: must be at least 1")
+            if (value := getattr(self, name)) <= 0:
+                raise ValueError(f"{name} = {value}: must be above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

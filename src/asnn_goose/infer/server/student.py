@@ -34,6 +34,7 @@ class Ask:
 
     prompts  tokens of each
     count    answers to each of them; number i of them all is drawn with seed + i
+    text     a chat's one prompt as text, which its next turn will go on from; None of others
     """
 
     prompts: Sequence[Sequence[int]]
@@ -45,6 +46,7 @@ class Ask:
     grammar: Grammar | None = None
     boundaries: Sequence[int] = ()
     counted: bool = False
+    text: str | None = None
 
 
 class Student:
@@ -102,18 +104,12 @@ class Student:
         }
         return Activity(possible, self.costs)
 
-    def chat_ids(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
-        """Tokens of a conversation up to the answer, and where its system prompt ends, if any.
-
-        Raises TextError for messages that the template refuses.
-        """
-        assert self.template is not None
-        whole = self.template.render(messages)
-        ids = self.vocabulary.ids(whole)
-        if len(messages) < 2 or messages[0]["role"] != "system":
-            return ids, []
+    def boundaries(self, messages: Sequence[Message], ids: Sequence[int]) -> list[int]:
+        """Where the system prompt of a conversation with these tokens ends, if it has one."""
+        if self.template is None or len(messages) < 2 or messages[0]["role"] != "system":
+            return []
         system = self.vocabulary.ids(self.template.render(messages[:1], answer=False))
-        return ids, [len(system)] if ids[: len(system)] == system else []
+        return [len(system)] if ids[: len(system)] == system else []
 
     async def answer(self, ask: Ask) -> AsyncGenerator[tuple[Job, Event], None]:
         """All that happens to an ask, until it is over.
@@ -138,14 +134,14 @@ class Student:
                 if left[job]:
                     self.batcher.cancel(job)
 
-    def settle(self, ids: Sequence[int], read: Sequence[int]) -> None:
-        """Have a text read for a request that will go on from it.
+    async def settle(self, text: str, read: Sequence[int]) -> None:
+        """Have a conversation read for a request that will go on from it.
 
-        ids   its tokens, as a request will bring them
-        read  what a kept state has read of it: as drawn, which may be other tokens
+        read  tokens of which a state is kept: as they were drawn, which may be others than those
+              of the text when a client sends it back
         """
-        same = next((i for i, (a, b) in enumerate(zip(ids, read, strict=False)) if a != b), None)
-        if same is not None:
+        ids = await asyncio.to_thread(self.vocabulary.ids, text)
+        if ids[: len(read)] != list(read):
             self.batcher.settle(Job(prompt=ids, choices=()))
 
     def _submit(self, jobs: Sequence[Job], queue: asyncio.Queue[tuple[Job, Event]]) -> None:

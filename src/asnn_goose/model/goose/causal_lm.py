@@ -232,8 +232,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         except ValueError:
             self.config.precision = before
             raise
-        was, head = PrecisionTable(before).of(HEAD), table.of(HEAD)
-        if was != head:
+        if (head := table.of(HEAD)) != PrecisionTable(before).of(HEAD):
             self.head_neuron = head.spikes(self.config.hidden_size)
         for layer, block in enumerate(self.blocks):
             block.set_precision(table, layer=layer)

@@ -17,6 +17,8 @@ class Attention:
     queries, keys, values, output   its linear maps; heads of keys and values are repeated
     scaling                  by what it multiplies the scores, 1/sqrt(head size) in most families
     query_norm, key_norm     state of the norms of single heads; empty in families without
+    looks_back_H             mean attention of every head to the token before; None where the
+                             student's settings do not ask for it
     """
 
     queries: Linear
@@ -26,3 +28,4 @@ class Attention:
     scaling: float
     query_norm: Mapping[str, Tensor]
     key_norm: Mapping[str, Tensor]
+    looks_back_H: Tensor | None = None

@@ -22,6 +22,8 @@ class StudentSettings(PreTrainedConfig):
     Mixer (methods: Peng et al. 2025, arXiv 2503.14456):
       mixer            row of `asnn_goose.model.mixers.MIXERS`
       token_shift      mix every input with the token before it
+      value_shift      mix every channel of v with the token before it (ours): with `bonus` a head
+                       can look one token back without its state
       decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
       gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
       v_first          mix the first block's values into later ones: "mix", "detached" (no
@@ -56,6 +58,7 @@ class StudentSettings(PreTrainedConfig):
 
     mixer: str = "rwkv7"
     token_shift: bool = True
+    value_shift: bool = False
     decay_rank: int = 0
     rate_rank: int = 0
     value_rank: int = 0

@@ -15,14 +15,19 @@ def document_positions(documents_BT: Tensor) -> Tensor:
     return place_T - starts_BT
 
 
-def document_mask(documents_BT: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+def document_mask(
+    documents_BT: Tensor, *, dtype: torch.dtype = torch.float32, reach: int | None = None
+) -> Tensor:
     """Additive attention mask (B,1,T,T): 0 where a query may look, the lowest number elsewhere.
 
     A token sees itself and those before it in its own document, which makes attention over a
     packed window the same as over each document alone. `dtype` is that of the attention scores.
-    Every row has an allowed key, so no softmax is empty. It holds no sliding window.
+    Every row has an allowed key, so no softmax is empty. With `reach` a token sees no more than
+    that many, itself counted: a sliding window.
     """
     allowed_BTT = same_document(documents_BT).tril()
+    if reach is not None:
+        allowed_BTT = allowed_BTT.triu(1 - reach)
     lowest = torch.finfo(dtype).min
     mask_BTT = torch.zeros_like(allowed_BTT, dtype=dtype).masked_fill(~allowed_BTT, lowest)
     return mask_BTT.unsqueeze(1)

@@ -66,7 +66,8 @@ class Projection(nn.Linear):
     def change(self, precision: Precision) -> None:
         """Take another precision, with the weights in its basis.
 
-        Methods that stay the same keep their parameters, new ones start from the weights.
+        Methods that stay the same keep their parameters, new ones start from the weights; a neuron
+        whose input comes in another basis, or through another norm, measures it anew.
         """
         precision.check_columns(self.in_features)
         before, self.precision = self.precision, precision
@@ -75,12 +76,25 @@ class Projection(nn.Linear):
         if before.sub_norm != precision.sub_norm:
             self.sub_norm = SubNorm(self.in_features) if precision.sub_norm else None
         if _spiking(before) != _spiking(precision):
+            # What a neuron has measured holds for the input that it met: norm and basis count.
             self.neuron = precision.spikes(self.in_features)
         if _weighing(before) != _weighing(precision):
             self.ternary = precision.weights(self.out_features, self.in_features)
             if self.ternary is not None:
                 self.ternary.start_(self.weight)
-        self.train(self.training)  # new parts are in the mode of the whole
+        self._settle()
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Let neuron and ternary method start anew, as weights and inputs have another scale."""
+        self.neuron = self.precision.spikes(self.in_features)
+        if self.ternary is not None:
+            self.ternary.start_(self.weight)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put new parts into the mode, and onto the device, of the whole."""
+        self.train(self.training).to(self.weight.device)
 
     @torch.no_grad()
     def inherit(self, weight_OK: Tensor, bias_O: Tensor | None, *, scale: float = 1.0) -> None:
@@ -120,9 +134,9 @@ def block_matrix(
 
 
 def _spiking(precision: Precision) -> tuple[object, ...]:
-    """Everything that makes a neuron."""
+    """Everything that makes a neuron, and the input that it meets."""
     p = precision
-    return (p.steps, p.steps and (p.neuron, p.code, p.threshold))
+    return (p.steps, p.steps and (p.neuron, p.code, p.threshold, p.rotate, p.sub_norm))
 
 
 def _weighing(precision: Precision) -> tuple[object, ...]:

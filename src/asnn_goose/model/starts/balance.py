@@ -41,9 +41,9 @@ def balance(student: GooseForCausalLM, teacher: Iterable[Trace], *, strength: fl
             hook.remove()
     for fold in folds:
         fold.apply(strength)
-    for module in student.modules():
-        if isinstance(module, Projection) and module.ternary is not None:
-            module.ternary.start_(module.weight)
+    for fold in folds:
+        for reader in fold.place.readers:
+            reader.restart()
     return len(folds)
 
 

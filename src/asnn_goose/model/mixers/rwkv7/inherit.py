@@ -8,6 +8,10 @@ from asnn_goose.model.parts.attention import Attention
 NORM_START = 0.05
 """Group-norm weight of a converted mixer: attention outputs are small averages of values."""
 
+LOOKS_BACK = 0.4
+"""Attention to the token before from which on a head's values start as those of that token: the
+first half of copying (Olsson et al. 2022, arXiv 2209.11895), which a recurrence builds slowly."""
+
 VALUE_MIX_START = -4.0
 """Bias that starts the mixing of first-block values at under 2 %."""
 
@@ -28,6 +32,9 @@ def inherit(mixer: RWKV7Weights, attention: Attention) -> None:
         mixer.key_norm.load_state_dict(attention.key_norm)
         mixer.key_norm.weight.mul_(attention.scaling)
     _start_neutral(mixer)
+    if mixer.value_shift is not None and attention.looks_back_H is not None:
+        back_H1 = (attention.looks_back_H >= LOOKS_BACK).float().unsqueeze(1)
+        mixer.value_shift.mix.copy_(back_H1.expand(-1, mixer.head_size).reshape(1, -1))
 
 
 def _start_neutral(mixer: RWKV7Weights) -> None:

@@ -30,8 +30,8 @@ class RWKV7Mixer(RWKV7Weights):
     """Generalised delta rule S_t = S_{t-1}(diag w - kappa (a kappa)^T) + v k^T; y = S r.
 
     The values of block 0, which later blocks mix in, are what mixers carry to each other. The
-    state is the last input, where tokens are shifted, and the matrix memory (B,H,N,N) with axes
-    [value, key].
+    state is the last input, where tokens are shifted, the last values, where those are, and the
+    matrix memory (B,H,N,N) with axes [value, key].
     """
 
     def forward(
@@ -49,7 +49,8 @@ class RWKV7Mixer(RWKV7Weights):
         inputs = self._shifted(x_BTD, state, window)
         r_BTC, k_BTC = self.receptance(inputs[0], membranes), self.key(inputs[2], membranes)
         k_BTC = membranes.spikes("k", self.k_neuron, k_BTC)
-        v_BTC, v_first_BTC = self._values(inputs[3], carry, membranes)
+        v_BTC, last_BC = self._shifted_values(inputs[3], state, window, membranes)
+        v_BTC, v_first_BTC = self._values(v_BTC, inputs[3], carry, membranes)
         log_w_BTC = -DECAY_RATE * torch.sigmoid(self.decay(inputs[1]).float())
         a_BTC = torch.sigmoid(self.rate(inputs[4]))
         if mask_BT is not None:  # biases and shifts would write to the memory and let it fade
@@ -69,7 +70,10 @@ class RWKV7Mixer(RWKV7Weights):
             y, memory = wkv7_by_document(*operands, documents_BT=window.documents_BT)
         out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1], membranes)
         new = {"memory": memory} | ({} if self.shift is None else {"shift": x_BTD[:, -1]})
-        found = (r, k, v, log_w, kappa, a, written)
+        new |= {} if self.value_shift is None else {"value": last_BC}
+        # A recurrence multiplies r and k as they are, attention divides by sqrt(N): in its units
+        # r k / sqrt(N) is the recurrence's own score.
+        found = (r, k * math.sqrt(self.head_size), v, log_w, kappa, a, written)
         return MixerOutput(out_BTD, v_first_BTC, new, dict(zip(_SIGNALS, found, strict=True)))
 
     def start_matrices(self) -> None:
@@ -91,11 +95,30 @@ class RWKV7Mixer(RWKV7Weights):
         last_BD = None if state is None else state["shift"]
         return tuple(self.shift(x_BTD, last_BD, window))
 
-    def _values(
-        self, x_BTD: Tensor, v_first_BTC: Tensor | None, membranes: Membranes
+    def _shifted_values(
+        self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes
     ) -> tuple[Tensor, Tensor]:
-        """Values of this block and those of the first one."""
-        v_BTC = membranes.spikes("v", self.v_neuron, self.value(x_BTD, membranes))
+        """Values, each channel leaning on the token before by its own share, and the last of them.
+
+        Before the first token there is no value, as in a token shift; neither in padding.
+        """
+        v_BTC: Tensor = self.value(x_BTD, membranes)
+        if self.value_shift is None:
+            return v_BTC, v_BTC[:, -1]
+        if window.mask_BT is not None:
+            v_BTC = v_BTC * window.mask_BT.unsqueeze(-1)
+        before_BC = None if state is None else state["value"]
+        return self.value_shift(v_BTC, before_BC, window)[0], v_BTC[:, -1]
+
+    def _values(
+        self,
+        v_BTC: Tensor,
+        x_BTD: Tensor,
+        v_first_BTC: Tensor | None,
+        membranes: Membranes,
+    ) -> tuple[Tensor, Tensor]:
+        """Values of this block, as spikes where it has them, and those of the first one."""
+        v_BTC = membranes.spikes("v", self.v_neuron, v_BTC)
         if v_first_BTC is None:
             return v_BTC, v_BTC.detach() if self.detach_v_first else v_BTC
         if self.value_mix is None:

@@ -41,6 +41,8 @@ def start_vectors(mixer: RWKV7Weights, *, layer: int, layers: int) -> None:
         powers = list(SHIFT_POWERS.values())[:consumers]
         curves = [shift_curve(width, power * (1 - layer / layers)) for power in powers]
         mixer.shift.mix.copy_(torch.stack(curves))
+    if mixer.value_shift is not None:
+        mixer.value_shift.mix.zero_()
     if mixer.removal is not None:
         mixer.removal.copy_(0.71 - 0.1 * ramp.linear)
     if mixer.replacement is not None:

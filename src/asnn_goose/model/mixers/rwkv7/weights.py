@@ -73,6 +73,7 @@ class RWKV7Weights(Mixer):
         )
         consumers = 6 if self.gate is not None else 5
         self.shift = TokenShift(width=width, consumers=consumers) if config.token_shift else None
+        self.value_shift = TokenShift(width=inner, consumers=1) if config.value_shift else None
 
         self.removal = nn.Parameter(torch.ones(inner)) if config.removal_key else None
         self.replacement = nn.Parameter(torch.ones(inner)) if config.key_replacement else None

@@ -1,0 +1,260 @@
+"""A served student under load, on the loopback address only.
+
+    python bench/server_load.py PACKED [--clients 64] [--seconds 60] [--vanish 0.2] [--rubbish 0.1]
+                                       [--context 4000] [--threads 2] [--check]
+
+Clients stream seeded answers one after another; every whole answer is compared with the one that
+the same request had alone. A share of them closes the connection after some tokens, a share sends
+what is no request. Said are tokens/s beside the engine's own for as many sequences, the time
+between tokens, the server's memory after a quarter of the time and at the end, open files, and the
+time to the first token of a follow-up to a long conversation, in decode steps. The clients compute
+on the same machine: give them a core of their own where there is one.
+
+--check fails (exit status 1) unless every answer is whole and its own, the 99th percentile between
+tokens is at most 3 times the median, tokens/s at least .8 of the engine's, memory within 1 %, and
+the follow-up begins within 3 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asnn_goose.infer.engine import Engine
+
+TASKS, TOKENS, WARM = 6, 24, 0.25
+RUBBISH = (b"", b"{", b"\xff\xfe", b'{"messages": 5}', b'{"messages": []}', b"[" * 9999)
+SERVE = "from asnn_goose.cli import app; app()"
+
+
+@dataclass(slots=True)
+class Record:
+    """What all clients saw."""
+
+    gaps: list[float] = field(default_factory=list)
+    tokens: int = 0
+    whole: int = 0
+    vanished: int = 0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server process and where it listens."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def mebibytes(self) -> float:
+        """Resident memory."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+    @property
+    def files(self) -> int:
+        """Open file descriptors."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+
+def start(packed: str, threads: int, clients: int) -> Server:
+    """Serve on a free port."""
+    words = ["serve", packed, "--port", "0", "--threads", str(threads), "--slots", str(clients)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, *words], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
+            return Server(process, int(found[1]))
+    raise SystemExit("the server has not started")
+
+
+async def send(server: Server, content: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request, sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    writer.write(head.encode() + content)
+    await writer.drain()
+    return reader, writer
+
+
+def request(prompt: Any, *, seed: int, tokens: int) -> bytes:
+    """A streamed completion; its log-probabilities make every token an event."""
+    body = {"prompt": prompt, "seed": seed, "max_tokens": tokens, "stream": True, "logprobs": 0}
+    return json.dumps(body).encode()
+
+
+async def events(reader: asyncio.StreamReader) -> AsyncIterator[dict[str, Any]]:
+    """Events of a stream, to its [DONE]."""
+    status = (await reader.readline()).split()
+    if status[1:2] != [b"200"]:
+        raise ConnectionError(f"status {status[1:2]}")
+    while line := await reader.readline():
+        if line.startswith(b"data: [DONE]"):
+            return
+        if line.startswith(b"data: "):
+            yield json.loads(line[6:])
+    raise ConnectionError("the stream has not ended")
+
+
+async def answer(server: Server, content: bytes, record: Record, leave: int = 0) -> str | None:
+    """The text of an answer; None where the client left after so many tokens."""
+    reader, writer = await send(server, content)
+    text, tokens, last = "", 0, 0.0
+    try:
+        async for event in events(reader):
+            if "error" in event:
+                raise ConnectionError(str(event["error"]))
+            choice, now = event["choices"][0], time.perf_counter()
+            text += choice["text"]
+            if choice["logprobs"] is None:
+                continue
+            if last:
+                record.gaps.append(now - last)
+            tokens, last = tokens + 1, now
+            record.tokens += 1
+            if tokens == leave:
+                return None
+        return text
+    finally:
+        writer.close()
+
+
+async def refused(server: Server, record: Record) -> None:
+    """Send rubbish; anything but a 4xx is wrong."""
+    reader, writer = await send(server, random.choice(RUBBISH))
+    status = (await reader.readline()).split()[1:2]
+    writer.close()
+    record.refused += 1
+    if not (status and status[0].startswith(b"4")):
+        record.wrong.append(f"rubbish was answered with {status}")
+
+
+async def client(
+    server: Server,
+    tasks: dict[bytes, str],
+    until: float,
+    shares: tuple[float, float],
+    record: Record,
+) -> None:
+    """Ask until the time is over."""
+    vanish, rubbish = shares
+    while time.monotonic() < until:
+        chance, content = random.random(), random.choice(list(tasks))
+        try:
+            if chance < rubbish:
+                await refused(server, record)
+                continue
+            leave = random.randint(1, TOKENS // 2) if chance < rubbish + vanish else 0
+            text = await answer(server, content, record, leave)
+        except (OSError, EOFError) as error:
+            record.wrong.append(str(error))
+            continue
+        if text is None:
+            record.vanished += 1
+        elif text == tasks[content]:
+            record.whole += 1
+        else:
+            record.wrong.append(f"{text!r} instead of {tasks[content]!r}")
+
+
+async def follow_up(server: Server, context: int) -> tuple[float, float]:
+    """Seconds of a decode step, and to the first token of a follow-up."""
+    alone, words = Record(), [random.randrange(100, 250) for _ in range(context)]
+    await answer(server, request(words, seed=0, tokens=16), alone)
+    step, started = statistics.median(alone.gaps), time.perf_counter()
+    reader, writer = await send(server, request([*words, 101], seed=0, tokens=4))
+    async for event in events(reader):
+        if event["choices"][0]["logprobs"] is not None:
+            break
+    writer.close()
+    return step, time.perf_counter() - started
+
+
+def own_rate(packed: str, threads: int, sequences: int) -> float:
+    """Tokens/s of the engine by itself, on as many sequences."""
+    engine = Engine.load(packed, threads=threads)
+    states, times = [engine.start() for _ in range(sequences)], []
+    for _ in range(6):
+        started = time.perf_counter()
+        engine.advance(states, [[101]] * sequences)
+        times.append(time.perf_counter() - started)
+    return sequences / statistics.median(times)
+
+
+async def measure(server: Server, options: argparse.Namespace, rate: float) -> dict[str, bool]:
+    """Load the server; print what was seen, and say which bars hold."""
+    random.seed(0)
+    tasks = dict[bytes, str]()
+    for seed in range(TASKS):
+        prompt = [random.randrange(100, 250) for _ in range(8 + 8 * seed)]
+        content = request(prompt, seed=seed, tokens=TOKENS)
+        tasks[content] = str(await answer(server, content, Record()))
+    step, first = await follow_up(server, options.context)
+    record, began = Record(), time.monotonic()
+    shares, until = (options.vanish, options.rubbish), began + options.seconds
+    crowd = [client(server, tasks, until, shares, record) for _ in range(options.clients)]
+    running = asyncio.gather(*crowd)
+    await asyncio.sleep(options.seconds * WARM)
+    memory, files = server.mebibytes, server.files
+    await running
+    seconds, after = time.monotonic() - began, server.mebibytes
+    middle, late = (statistics.quantiles(record.gaps, n=100)[n] for n in (49, 98))
+    speed = record.tokens / seconds
+    print(f"{record.whole} whole answers, {record.vanished} left, {record.refused} of rubbish")
+    print(f"wrong: {len(record.wrong)} {record.wrong[:3]}")
+    print(f"{speed:.0f} tokens/s, {speed / rate:.2f} of the engine's own {rate:.0f}")
+    times = f"p99 {1e3 * late:.1f} ms, {late / middle:.1f} times as long"
+    print(f"between tokens {1e3 * middle:.1f} ms, {times}")
+    print(f"memory {memory:.0f} -> {after:.0f} MiB")
+    print(f"open files {files} under load, {server.files} after")
+    print(f"follow-up to {options.context} tokens: {first / step:.1f} steps of {1e3 * step:.1f} ms")
+    return {
+        "every answer its own": not record.wrong and record.whole > 0,
+        "p99 at most 3 medians": late <= 3 * middle,
+        "0.8 of the engine's rate": speed >= 0.8 * rate,
+        "memory within 1 %": after <= 1.01 * memory,
+        "follow-up within 3 steps": first <= 3 * step,
+    }
+
+
+def main() -> int:
+    """Carry out what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("packed")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--vanish", type=float, default=0.0)
+    parser.add_argument("--rubbish", type=float, default=0.0)
+    parser.add_argument("--context", type=int, default=4000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    rate = own_rate(options.packed, options.threads, options.clients)
+    server = start(options.packed, options.threads, options.clients)
+    try:
+        bars = asyncio.run(measure(server, options, rate))
+    finally:
+        server.process.terminate()
+        server.process.wait()
+    missed = [bar for bar, holds in bars.items() if not holds]
+    print(f"bars not reached: {', '.join(missed) or 'none'}")
+    return int(options.check and bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""A model in a GGUF file, as a folder that is read fast and holds everything the file states."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from gguf import GGUFReader
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+
+from asnn_goose.model.families import FAMILIES, TeacherError, family_of, head_size
+from asnn_goose.model.loading import load_weights, load_words, readable
+from asnn_goose.sources import cache_dir, new_folder
+
+FORMAT = 2
+"""Goes into the name of every folder: raise it when what is read of a file changes."""
+
+SIZES: dict[str, dict[str, str]] = {
+    "qwen3": {"attention.key_length": "head_dim"},
+    "gpt2": {"context_length": "n_positions", "feed_forward_length": "n_inner"},
+}
+"""Sizes that a GGUF states and Transformers leaves at the family's default."""
+
+FACTORS = "rope_freqs.weight"
+"""Tensor of what every rotary frequency is divided by, as converters of Llama 3.1 write it."""
+
+
+def dequantised(file: Path, *, name: str) -> Path:
+    """The model in a GGUF file as an fp32 `save_pretrained` folder in the cache.
+
+    Reading a GGUF takes some 15 seconds every time, reading the folder under one. Raises
+    TeacherError for a file that is damaged or states what cannot be followed.
+    """
+    with readable(name, file.parent), file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    kept = cache_dir() / "dequantised" / f"{file.stem}-{digest}-{FORMAT}"
+    if kept.is_dir():
+        return kept
+    gguf: dict[str, Any] = {"gguf_file": file.name}
+    config = _config(file, name=name)
+    model = load_weights(
+        AutoModelForCausalLM, file.parent, name=name, config=config, dtype=torch.float32, **gguf
+    )
+    del model.config.quantization_config, model.hf_quantizer  # it is not quantised any more
+    words = load_words(file.parent, name=name, **gguf)
+    with new_folder(kept) as folder:
+        model.save_pretrained(folder)
+        words.save_pretrained(folder)
+    return kept
+
+
+def _config(file: Path, *, name: str) -> PreTrainedConfig:
+    """Configuration of the model in a GGUF. Raises TeacherError for an unsupported family."""
+    with readable(name, file.parent):
+        reader = GGUFReader(file)
+        stated = {key: field.contents() for key, field in reader.fields.items()}
+        tensors = {tensor.name: tensor for tensor in reader.tensors}
+        factors = tensors[FACTORS].data if FACTORS in tensors else None
+    try:
+        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+    except Exception as error:  # the library raises nothing narrower
+        supported = ", ".join(sorted(FAMILIES))
+        raise TeacherError(f"teacher {name!r}: {error} Supported: {supported}") from error
+    family_of(config, name=name)
+    _check_layers(tensors, config.num_hidden_layers, name=name)
+    architecture = str(stated.get("general.architecture", ""))
+    own = {
+        key.removeprefix(f"{architecture}."): value
+        for key, value in stated.items()
+        if key.startswith(f"{architecture}.")
+    }
+    for key, setting in SIZES.get(config.model_type, {}).items():
+        if key in own:
+            setattr(config, setting, int(own[key]))
+    if hasattr(config, "rope_parameters"):
+        config.rope_parameters = rotary(own, factors, config, name=name)
+    return cast(PreTrainedConfig, config)
+
+
+def _check_layers(tensors: Iterable[str], layers: int, *, name: str) -> None:
+    """Refuse tensors of layers that the file does not count, which Transformers would leave out."""
+    found = {int(match[1]) for tensor in tensors if (match := re.match(r"blk\.(\d+)\.", tensor))}
+    if found != set(range(layers)):
+        raise TeacherError(
+            f"teacher {name!r}: the file holds {len(found)} layers and states block_count ="
+            f" {layers}: it is cut, or not whole"
+        )
+
+
+def rotary(
+    own: Mapping[str, Any], factors: Any, config: PreTrainedConfig, *, name: str
+) -> dict[str, Any]:
+    """What a GGUF states of rotary positions, in the words of Transformers.
+
+    own      what stands under the architecture's name, without it
+    factors  contents of FACTORS, if any
+
+    Raises TeacherError for what has no such words: it would be dropped in silence.
+    """
+    size = int(own.get("attention.key_length", head_size(config)))
+    if int(own.get("rope.dimension_count", size)) != size:
+        raise TeacherError(
+            f"teacher {name!r}: rope.dimension_count = {own['rope.dimension_count']}: only whole"
+            f" heads of {size} can be rotated"
+        )
+    found: dict[str, Any] = {"rope_theta": float(own.get("rope.freq_base", 10000.0))}
+    kind, factor = own.get("rope.scaling.type", "none"), own.get("rope.scaling.factor")
+    if "rope.scale_linear" in own:  # of files before there were other kinds
+        kind, factor = "linear", own["rope.scale_linear"]
+    original = own.get("rope.scaling.original_context_length")
+    if factors is not None:
+        if kind not in ("none", "linear") or (factor or 1.0) != 1.0:
+            raise TeacherError(f"teacher {name!r}: {FACTORS} beside rope.scaling.type = {kind!r}")
+        return found | _divided(factors, config)
+    times = float(factor or 1.0)
+    if kind == "none" or (kind == "linear" and times == 1.0):
+        return found | {"rope_type": "default"}
+    if kind == "linear":
+        return found | {"rope_type": "linear", "factor": times}
+    if kind == "yarn":
+        return found | _yarn(own, times, original or config.max_position_embeddings)
+    raise TeacherError(
+        f"teacher {name!r}: rope.scaling.type = {kind!r}: only none, linear, yarn and the tensor"
+        f" {FACTORS} can be followed"
+    )
+
+
+def _divided(factors: Any, config: PreTrainedConfig) -> dict[str, Any]:
+    """Frequencies divided by numbers of their own, alike for short and long texts."""
+    each = [float(factor) for factor in np.asarray(factors, np.float32).reshape(-1)]
+    return {
+        "rope_type": "longrope",
+        "short_factor": each,
+        "long_factor": each,
+        "factor": 1.0,
+        "attention_factor": 1.0,
+        "original_max_position_embeddings": config.max_position_embeddings,
+    }
+
+
+YARN = {"yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
+
+
+def _yarn(own: Mapping[str, Any], factor: float, original: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "rope_type": "yarn",
+        "factor": factor,
+        "original_max_position_embeddings": int(original),
+    }
+    for theirs, ours in YARN.items():
+        if f"rope.scaling.{theirs}" in own:
+            found[ours] = float(own[f"rope.scaling.{theirs}"])
+    if "rope.scaling.attn_factor" in own:
+        # llama.cpp multiplies what it makes of the factor; Transformers takes the product
+        size = 1.0 + 0.1 * float(np.log(factor))
+        found["attention_factor"] = size * float(own["rope.scaling.attn_factor"])
+    return found

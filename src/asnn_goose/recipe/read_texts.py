@@ -1,0 +1,47 @@
+"""Which texts a run has read, by content: noted in its folder, for whoever scores it later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.load import load_recipe
+from asnn_goose.train.folder import TEXTS
+
+NOTED = "text of data.train."
+"""How settings of a run begin that tell of its texts (recipe.identity)."""
+
+
+def trained_hashes(name_or_path: str) -> frozenset[str]:
+    """SHA-256 of the files that a run's student was trained on, and the runs it started from.
+
+    Empty for what is no run. A run's model/ folder stands for the run.
+    """
+    return frozenset(_hashes(Path(name_or_path).expanduser(), set()))
+
+
+def _hashes(folder: Path, seen: set[Path]) -> Iterator[str]:
+    folder = folder.resolve()
+    if not (folder / "recipe.toml").is_file() and folder.name == "model":
+        folder = folder.parent
+    if folder in seen or not (folder / "recipe.toml").is_file():
+        return
+    seen.add(folder)
+    for text in _noted(folder / TEXTS).values():
+        yield str(json.loads(text).get("version", "")).partition("/")[0]
+    try:
+        start = load_recipe(folder / "recipe.toml").student.start
+    except (RecipeError, OSError):  # of a teacher, or of another version
+        return
+    if start is not None:
+        yield from _hashes(Path(start).expanduser(), seen)
+
+
+def _noted(file: Path) -> Mapping[str, str]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in found.items() if key.startswith(NOTED)}

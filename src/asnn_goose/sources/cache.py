@@ -1,0 +1,69 @@
+"""Where fetched things are kept, and folders that appear there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asnn_goose import disk
+
+
+class SourceError(RuntimeError):
+    """A package, a teacher or a text could not be had; the message says what would help."""
+
+
+def cache_dir() -> Path:
+    """Where everything fetched or tokenised is kept.
+
+    $ASNN_GOOSE_CACHE, else $XDG_CACHE_HOME/asnn-goose, else ~/.cache/asnn-goose.
+    """
+    if own := os.environ.get("ASNN_GOOSE_CACHE"):
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "asnn-goose"
+
+
+@contextmanager
+def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its name when the block ends without error.
+
+    Whoever sees `target` sees it whole, whatever interrupts the block. When another process was
+    faster its folder stays and ours is dropped, unless `replace` is set. Raises SourceError where
+    the cache cannot be written.
+    """
+    with _cache_errors(target, every=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temp = tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent)
+    with temp as temp_name, _cache_errors(target), disk.system_errors():
+        fresh = Path(temp_name) / "fresh"
+        fresh.mkdir()
+        yield fresh
+        if replace and target.exists():
+            target.rename(Path(temp_name) / "replaced")
+        _rename_unless_there(fresh, target)
+
+
+@contextmanager
+def _cache_errors(target: Path, *, every: bool = False) -> Iterator[None]:
+    """Turn a full or read-only disk, or with `every` any refusal of it, into a SourceError."""
+    try:
+        yield
+    except OSError as error:
+        if not every and error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+            raise
+        raise SourceError(
+            f"cannot write {target}: {error}. Free some space, or set ASNN_GOOSE_CACHE to a "
+            f"folder that can be written"
+        ) from error
+
+
+def _rename_unless_there(fresh: Path, target: Path) -> None:
+    try:
+        fresh.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise

@@ -1,0 +1,87 @@
+"""Run a package client, and look at what it left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from asnn_goose.sources.cache import SourceError
+
+OTHER_CACHE = "A cache filled on another machine can be given with ASNN_GOOSE_CACHE"
+_LAST_LINES = 4
+
+
+class Package(Protocol):
+    """Something a client downloads: where it lies unpacked, and which version that is."""
+
+    def fetch(self) -> Path:
+        """The unpacked package, downloaded on first use."""
+
+    def found_version(self) -> str:
+        """The version that `fetch` gives."""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for downloads that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="asnn-goose-") as temp:
+        yield Path(temp)
+
+
+def require_program(program: str, *, wanted: str, instead: str) -> None:
+    """Raise SourceError where a client is not on this machine; `instead` says what to do."""
+    if shutil.which(program) is None:
+        raise SourceError(
+            f"wanted {wanted}, but {program} is not on this machine: {instead}, give a text of "
+            f"your own in its place, or set ASNN_GOOSE_CACHE to a cache filled on another machine"
+        )
+
+
+def run(command: Sequence[str], *, wanted: str, remedy: str, folder: Path | None = None) -> None:
+    """Run a client; when it fails show the end of what it said, for it knows the cause."""
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-_LAST_LINES:]
+        raise SourceError(
+            f"wanted {wanted}, but {Path(command[0]).name} failed with exit code "
+            f"{done.returncode}: {remedy}.\n" + "\n".join(f"  {line}" for line in said)
+        )
+
+
+def only_file(folder: Path, pattern: str, *, wanted: str) -> Path:
+    """The one file that a client left. Raises SourceError for none or several."""
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        raise SourceError(f"wanted {wanted}, but the client left {len(files)} files {pattern}")
+    return files[0]
+
+
+def verify(file: Path, sha256: str | None) -> None:
+    """Raise SourceError where a file is not the one that was pinned."""
+    if sha256 is None:
+        return
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise SourceError(
+            f"{file.name} has SHA-256 {found}, wanted {sha256}: it is damaged or not the file "
+            f"this version was made with. Nothing was kept; try again, or look at what serves it"
+        )
+
+
+def untar(archive: Path, folder: Path) -> None:
+    """Unpack a .tar.gz, refusing links and paths that lead out of the folder."""
+    try:
+        with tarfile.open(archive) as members:
+            members.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise SourceError(f"{archive.name} is not a readable archive: {error}") from error
