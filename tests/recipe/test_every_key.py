@@ -27,6 +27,7 @@ REFUSALS = (RecipeError, TeacherError, SourceError, TrackerError, ValueError)
 TWO = "teacher=[{{ model='{teacher}', name='a' }}, {{ model='{other}', name='b' }}]"
 BOTH = "stage.1.losses=[{{ name = 'kl' }}, {{ name = 'ce' }}]"
 POOL = "stage.1.curriculum={{ pool = 64 }}"
+REPEATS = "stage.1.repeats={{ share = 0.5 }}"
 ENDS = "stage.1.end={{ by = 'plateau' }}"
 TERNARY = "stage.1.precision={{ '*' = {{ planes = 1 }} }}"
 START = "student.start='{student}'"
@@ -44,6 +45,10 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "data.train": ("data.train=['{text}', '{more}']",),
     "data.weights": ("data.train=['{text}', '{more}']", "data.weights=[3, 1]"),
     "data.resets": ("data.resets=true",),
+    "data.decontaminate": ("data.train=['{more}']", "data.decontaminate=['{text}']"),
+    "stage.repeats.share": (REPEATS, "stage.1.repeats.share=0.9"),
+    "stage.repeats.distance": (REPEATS, "stage.1.repeats.distance=9"),
+    "stage.repeats.kinds": (REPEATS, "stage.1.repeats.kinds=['other']"),
     "train.threads": ("train.threads=2",),
     "train.precision": ("train.precision='bf16'",),
     "train.checkpointing": ("train.checkpointing=true",),
