@@ -61,9 +61,7 @@ def batch(request: pytest.FixtureRequest) -> Iterator[tuple[Batch, Window]]:
     documents_BT = (torch.arange(LENGTH) >= 5).long().expand(2, LENGTH)
     window = Window(documents_BT=documents_BT) if request.param == "documents" else Window()
     yield (
-        Batch(
-            tokens_BT=tokens_BT[:, :-1], labels_BT=tokens_BT[:, 1:], documents_BT=documents_BT
-        ),
+        Batch(tokens_BT=tokens_BT[:, :-1], labels_BT=tokens_BT[:, 1:], documents_BT=documents_BT),
         window,
     )
 

@@ -27,7 +27,7 @@ REFUSALS = (RecipeError, TeacherError, SourceError, TrackerError, ValueError)
 TWO = "teacher=[{{ model='{teacher}', name='a' }}, {{ model='{other}', name='b' }}]"
 BOTH = "stage.1.losses=[{{ name = 'kl' }}, {{ name = 'ce' }}]"
 POOL = "stage.1.curriculum={{ pool = 64 }}"
-REPEATS = "stage.1.repeats={{ share = 0.5 }}"
+REPEATS = "stage.1.repeats={{ share = 0.5, distance = 8 }}"
 ENDS = "stage.1.end={{ by = 'plateau' }}"
 TERNARY = "stage.1.precision={{ '*' = {{ planes = 1 }} }}"
 START = "student.start='{student}'"
@@ -47,7 +47,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "data.resets": ("data.resets=true",),
     "data.decontaminate": ("data.train=['{more}']", "data.decontaminate=['{text}']"),
     "stage.repeats.share": (REPEATS, "stage.1.repeats.share=0.9"),
-    "stage.repeats.distance": (REPEATS, "stage.1.repeats.distance=9"),
+    "stage.repeats.distance": (REPEATS, "stage.1.repeats.distance=4"),
     "stage.repeats.kinds": (REPEATS, "stage.1.repeats.kinds=['other']"),
     "train.threads": ("train.threads=2",),
     "train.precision": ("train.precision='bf16'",),
@@ -161,7 +161,7 @@ def student_settings(key: str) -> tuple[str, ...]:
 SWITCHES = {
     "token_shift": False, "removal_key": True, "key_replacement": True, "bonus": False,
     "group_norm": True, "rope": True, "qk_norm": False, "qkv_bias": False, "output_bias": False,
-    "mlp_bias": False, "embedding_norm": False, "tie_word_embeddings": True, "use_cache": True,
+    "mlp_bias": False, "embedding_norm": False, "tie_word_embeddings": True, "use_cache": True, "value_shift": False,
 }  # fmt: skip
 """What a converted student of the default variant has."""
 
@@ -281,10 +281,7 @@ def test_it_changes_the_student(key: str, file: Path, places: dict[str, Path]) -
 @pytest.mark.parametrize("key", sorted(FOR_EVAL))
 def test_it_changes_what_is_scored(key: str, file: Path, places: dict[str, Path]) -> None:
     request = Request(model="run")
-    recipes = [
-        load_recipe(file, settings)
-        for settings in ((), (FOR_EVAL[key].format(**places),))
-    ]
+    recipes = [load_recipe(file, settings) for settings in ((), (FOR_EVAL[key].format(**places),))]
     before, after = ((protocol_of(request, r), texts_of(request, r)) for r in recipes)
     assert before != after
 
