@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -56,11 +55,11 @@ def recurrent() -> Assistant:
 
 
 @pytest.fixture(params=["one text", "documents"])
-def batch(request: pytest.FixtureRequest) -> Iterator[tuple[Batch, Window]]:
+def batch(request: pytest.FixtureRequest) -> tuple[Batch, Window]:
     tokens_BT = torch.randint(0, WORDS, (2, LENGTH + 1), generator=torch.Generator().manual_seed(2))
     documents_BT = (torch.arange(LENGTH) >= 5).long().expand(2, LENGTH)
     window = Window(documents_BT=documents_BT) if request.param == "documents" else Window()
-    yield (
+    return (
         Batch(tokens_BT=tokens_BT[:, :-1], labels_BT=tokens_BT[:, 1:], documents_BT=documents_BT),
         window,
     )
