@@ -130,9 +130,7 @@ class _Job:
 
 def _print_progress(result: Result, done: int, total: int, seconds: float) -> None:
     left = seconds / done * (total - done)
-    print(
-        f"{done}/{total}  {left:4.0f} s left  {result.verdict:9}  {result.mutant.name}", flush=True
-    )
+    print(f"{done}/{total} {left:4.0f} s left {result.verdict:9} {result.mutant.name}", flush=True)
 
 
 def _print_faults(results: Sequence[Result]) -> None:

@@ -59,7 +59,7 @@ class Mutant:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """killed, survived, argued, stale (its text is gone), sound, unsound, or broken (no test ran)."""
+    """killed, survived, argued, stale (text gone), sound, unsound, or broken (no test ran)."""
 
     mutant: Mutant
     verdict: str

@@ -161,7 +161,8 @@ def student_settings(key: str) -> tuple[str, ...]:
 SWITCHES = {
     "token_shift": False, "removal_key": True, "key_replacement": True, "bonus": False,
     "group_norm": True, "rope": True, "qk_norm": False, "qkv_bias": False, "output_bias": False,
-    "mlp_bias": False, "embedding_norm": False, "tie_word_embeddings": True, "use_cache": True, "value_shift": False,
+    "mlp_bias": False, "embedding_norm": False, "tie_word_embeddings": True, "use_cache": True,
+    "value_shift": False,
 }  # fmt: skip
 """What a converted student of the default variant has."""
 

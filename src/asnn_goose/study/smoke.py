@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import gather_object
 from transformers import LlamaForCausalLM
 
 from asnn_goose.recipe import build_run
@@ -64,10 +64,7 @@ def smoke(tell: Callable[[str], None]) -> int:
     """
     state = PartialState()
     with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
-        shared = [own]
-        if state.num_processes > 1:
-            broadcast_object_list(shared)
-        folder = Path(shared[0])
+        folder = Path(gather_object([own])[0])
         if state.is_main_process:
             _write_teacher(folder)
         state.wait_for_everyone()
