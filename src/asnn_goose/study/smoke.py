@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator
 from accelerate.utils import gather_object
 from transformers import LlamaForCausalLM
 
@@ -62,7 +62,7 @@ def smoke(tell: Callable[[str], None]) -> int:
     Every process calls it; `tell` hears of the main one. Returns the steps that were made. What
     goes wrong is raised as it is.
     """
-    state = PartialState()
+    state = Accelerator(mixed_precision="no")
     with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
         folder = Path(gather_object([own])[0])
         if state.is_main_process:
