@@ -16,8 +16,10 @@ import pytest
 from openai import OpenAI
 from typer.testing import CliRunner
 
-from asnn_goose.cli import app, serving
+from asnn_goose.cli import app
+from asnn_goose.cli.serve import access_for
 from asnn_goose.infer.backend import EngineError, native_module
+from asnn_goose.subject.served import default_name
 
 try:
     native_module()
@@ -100,10 +102,10 @@ def test_keys_come_from_the_environment_too(
 
 
 def test_an_open_server_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    access = serving.access_for("0.0.0.0", keys=[], origins=[])
+    access = access_for("0.0.0.0", keys=[], origins=[])
     assert "everybody who reaches it may use this machine" in capsys.readouterr().err
     assert access.hosts == ()
-    assert "127.0.0.1" in serving.access_for("localhost", keys=[], origins=[]).hosts
+    assert "127.0.0.1" in access_for("localhost", keys=[], origins=[]).hosts
     assert capsys.readouterr().err == ""
 
 
@@ -112,7 +114,7 @@ def test_an_open_server_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["nowhere"], "is no student"),
         (["{model}", "{model}"], "two students are called goose"),
-        (["{model}", "--name", "a", "--name", "b"], "2 --name for 1 students"),
+        (["{model}", "--name", "a", "--name", "b"], "2 names for 1 students"),
         (["{model}", "--api-key", ""], "--api-key '': must not be empty"),
         (["{model}", "--host", "203.0.113.1", "--api-key", "k"], "203.0.113.1:8080"),
     ],
@@ -136,4 +138,4 @@ def test_a_missing_library_is_named(
     ("path", "name"), [("runs/demo", "demo"), ("runs/demo/packed", "demo"), ("a/model/", "a")]
 )
 def test_a_student_is_called_after_its_folder(path: str, name: str) -> None:
-    assert serving.default_name(path) == name
+    assert default_name(path) == name

@@ -100,6 +100,14 @@ def test_every_string_of_a_record_counts_by_itself(tmp_path: Path) -> None:
     assert [overlap.number for overlap in found] == [0, 1, 2]
 
 
+def test_words_in_another_order_are_other_words(evaluated: tuple[Path, list[str]]) -> None:
+    file, words = evaluated
+    run = words[50 : 50 + WORDS]
+    texts = shown(" ".join(reversed(run)), " ".join([run[1], run[0], *run[2:]]), " ".join(run))
+    found = overlaps(texts, held([(str(file), "all")]))
+    assert [overlap.number for overlap in found] == [2]
+
+
 def test_short_texts_overlap_with_nothing(tmp_path: Path) -> None:
     file = tmp_path / "short.txt"
     file.write_text(" ".join(ALPHABET[: WORDS - 1]))

@@ -9,6 +9,7 @@ import pytest
 from asnn_goose.export.random_student import SHAPES, random_student
 
 from asnn_goose.eval.energy import work_per_token
+from asnn_goose.eval.random_student import SHAPES, random_student
 from asnn_goose.eval.serving import additions_per_spike, kv_bytes, serving_costs
 from asnn_goose.format.packed import PackedModel, read_packed, write_packed
 from asnn_goose.infer.server.costs import Activity

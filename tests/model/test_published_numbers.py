@@ -10,7 +10,8 @@ import torch
 from asnn_goose.losses.distances import token_relative
 from asnn_goose.model.neurons import SpikeLLM, SpikingBERT
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
-from asnn_goose.model.parts.precision import Precision, resolve
+from asnn_goose.model.parts.precision import Precision
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.starts import balance
 from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops.surrogate import surrogate
@@ -48,7 +49,7 @@ def test_spikingberts_threshold_is_of_the_first_batch() -> None:
     neuron, h_BK = SpikingBERT(4, steps=2), torch.tensor([[1.0, -2.0, 3.0, -4.0]])
     neuron.train()(h_BK)
     assert float(neuron.v_th) == pytest.approx(0.7 * 2.5)
-    made = resolve({"*": {"steps": 2, "neuron": "spikingbert", "code": "rate"}}, "down")
+    made = PrecisionTable({"*": {"steps": 2, "neuron": "spikingbert", "code": "rate"}}).of("down")
     assert made.threshold == Precision().threshold == 0.7
 
 

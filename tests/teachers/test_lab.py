@@ -70,12 +70,14 @@ def test_the_tokenizer_is_trained_once(
     settings: TextTraining, config: LlamaConfig, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    for _ in range(2):
+
+    def trained() -> int:
         lab_plan(settings, config=config, tell=told.append)
-    assert [text.split()[0] for text in told] == ["training", "reading", "reading"]
+        return sum(text.startswith("training") for text in told)
+
+    assert [trained(), trained()] == [1, 1]
     Path(settings.texts[0]).write_text("the old teacher writes a long letter home " * 900)
-    lab_plan(settings, config=config, tell=told.append)
-    assert told[3].startswith("training")
+    assert trained() == 2
 
 
 def test_a_budget_below_two_steps_is_an_error() -> None:

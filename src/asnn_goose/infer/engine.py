@@ -17,12 +17,14 @@ from asnn_goose.infer.backend import BackendName, EngineError, State, make_backe
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.state_file import fingerprint, read_state, write_state
-from asnn_goose.numbers import MOST_THREADS
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 F32 = NDArray[np.float32]
+
+MOST_THREADS = 1024
+"""More than any machine of ours has; many more break the system below."""
 
 SCORED = 64
 """Positions whose logits `score` holds at a time."""

@@ -9,6 +9,7 @@ from functools import partial
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from asnn_goose.model.goose.causal_lm import STREAM, GooseForCausalLM
 from asnn_goose.model.starts import balance, calibrate, least_squares
@@ -67,6 +68,14 @@ def _traces(
 
 def _full(trace: Trace) -> Trace:
     """The same in fp32: fits solve and compare in the student's precision, not a bf16 teacher's."""
-    places = ("hidden", "mixer_in", "mixer_out", "mlp_out")
-    full = {place: tuple(x.float() for x in getattr(trace, place)) for place in places}
-    return replace(trace, **full)
+
+    def full(place: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(x.float() for x in place)
+
+    return replace(
+        trace,
+        hidden=full(trace.hidden),
+        mixer_in=full(trace.mixer_in),
+        mixer_out=full(trace.mixer_out),
+        mlp_out=full(trace.mlp_out),
+    )

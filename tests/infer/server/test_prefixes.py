@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asnn_goose.infer.server.prefixes import Prefixes, common, key_of
@@ -18,6 +18,7 @@ def filled(members: list[list[int]]) -> Prefixes:
     return prefixes
 
 
+@settings(deadline=None)
 @given(st.lists(TOKENS, max_size=12), TOKENS)
 def test_longest_and_shared_are_those_of_a_plain_search(
     members: list[list[int]], wanted: list[int]
@@ -30,6 +31,7 @@ def test_longest_and_shared_are_those_of_a_plain_search(
     assert prefixes.shared(key_of(wanted)) == most
 
 
+@settings(deadline=None)
 @given(st.lists(TOKENS, min_size=1, max_size=8))
 def test_what_is_removed_is_not_found(members: list[list[int]]) -> None:
     prefixes = filled(members)

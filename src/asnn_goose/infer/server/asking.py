@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from asnn_goose.infer.chat_template import Message
+from asnn_goose.chat_template import Message
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.server.drawing import Manner
 from asnn_goose.infer.server.errors import bad_fields
