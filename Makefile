@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check native-check format bench clean
+.PHONY: help setup demo test check native-check mutants format bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy and the architecture test"
 	@echo "make native-check  the compiled code under sanitizers, and clang-tidy where there is one"
+	@echo "make mutants break one formula at a time and see whether a test notices"
 	@echo "make bench   one script per speed claim"
 	@echo "make format  let ruff rewrite the sources"
 	@echo "make clean   remove the environment and build products (runs/ stays)"
@@ -70,6 +71,10 @@ native-check: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Breaks one formula at a time; not part of `make test`.
+mutants: $(READY)
+	$(BIN)/python tests/mutants/run.py
 
 bench: $(READY)
 	@set -e; for script in $(sort $(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script; done

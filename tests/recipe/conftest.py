@@ -110,28 +110,38 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def recipe_of(changed: Callable[..., dict[str, Any]]) -> Callable[[Path, Path], Path]:
+    """Write a recipe over a teacher and a text file into a folder."""
+
+    def make(folder: Path, teacher: Path) -> Path:
+        text = folder / "text.txt"
+        text.write_text("\n\n".join(" ".join(WORDS[i % 7 :] * 12) for i in range(80)))
+        raw = check_recipe(
+            changed(
+                f"teacher.0.model='{teacher}'",
+                f"data.train=['{text}']",
+                "train.threads=1",
+                "stage.0.tokens=64",
+                "stage.1.tokens=64",
+                "stage.1.window=16",
+            ),
+            source="",
+        )
+        path = folder / "recipe.toml"
+        path.write_text(raw.to_toml())
+        return path
+
+    return make
+
+
 @pytest.fixture
 def recipe_file(
     teacher_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    changed: Callable[..., dict[str, Any]],
+    recipe_of: Callable[[Path, Path], Path],
 ) -> Path:
     """A recipe over the random teacher and a text file."""
     monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
-    text = tmp_path / "text.txt"
-    text.write_text("\n\n".join(" ".join(WORDS[i % 7 :] * 12) for i in range(80)))
-    raw = check_recipe(
-        changed(
-            f"teacher.0.model='{teacher_folder}'",
-            f"data.train=['{text}']",
-            "train.threads=1",
-            "stage.0.tokens=64",
-            "stage.1.tokens=64",
-            "stage.1.window=16",
-        ),
-        source="",
-    )
-    path = tmp_path / "recipe.toml"
-    path.write_text(raw.to_toml())
-    return path
+    return recipe_of(tmp_path, teacher_folder)

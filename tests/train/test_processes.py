@@ -14,16 +14,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from asnn_goose.losses import LOSSES, VOCAB_LOSSES
 from asnn_goose.train.loop import run
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 
 
 def launch(out: Path, *options: str) -> list[subprocess.Popen[str]]:
+    return launched(SCRIPT, str(out), "--no-noise", "--accumulate=1", *options)
+
+
+def launched(script: Path, *options: str) -> list[subprocess.Popen[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, str(SCRIPT), str(out), "--no-noise", "--accumulate=1", *options]
+    command = [sys.executable, str(script), *options]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
         subprocess.Popen(
@@ -72,3 +77,11 @@ def test_a_loss_need_not_reach_every_parameter(tmp_path: Path, loss: str) -> Non
     processes = launch(tmp_path / "run", "--align", loss, "--feature", "--steps", "2")
     errors = [process.communicate(timeout=240)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
+
+
+def test_every_loss_keeps_the_processes_alike() -> None:
+    """One start of both for the whole table: a start costs more than the steps."""
+    processes = launched(SCRIPT.with_name("every_loss.py"))
+    told = [process.communicate(timeout=280) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told[0][1][-3000:]
+    assert told[0][0].split() == sorted(LOSSES | VOCAB_LOSSES)

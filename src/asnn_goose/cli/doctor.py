@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -20,7 +21,14 @@ from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
 from asnn_goose.threads import SPINS, waiting
 
-EXAMPLES = examples("asnn-goose doctor")
+EXAMPLES = examples(
+    "asnn-goose doctor",
+    "asnn-goose doctor --deep",
+)
+
+Deep = Annotated[
+    bool, typer.Option("--deep", help="Train a tiny student in every kind of stage as well.")
+]
 
 PACKAGES = ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "gguf", "numpy")
 ENOUGH_MEMORY = 9e9
@@ -45,11 +53,13 @@ class Finding:
 
 
 @expected_errors()
-def doctor() -> None:
+def doctor(deep: Deep = False) -> None:
     """Look over this machine and say what is amiss.
 
     Versions, native kernels, threads, memory, cache, teacher and disk; for every problem what
-    would solve it. The exit code is 1 where something essential is missing, else 0.
+    would solve it. The exit code is 1 where something essential is missing, else 0. With --deep
+    it also trains for a minute or two, on the device that there is; on several processes with
+    `torchrun --nproc-per-node 2 --no-python asnn-goose doctor --deep`.
     """
     findings = [finding for check in CHECKS for finding in check()]
     for finding in findings:
@@ -58,6 +68,11 @@ def doctor() -> None:
             typer.echo(f"{'':26}-> {finding.advice}")
     if any(finding.essential and finding.advice for finding in findings):
         raise typer.Exit(1)
+    if deep:
+        from asnn_goose.study.smoke import smoke
+
+        steps = smoke(lambda text: typer.echo(f"{'ok':8}{'training':18}{text}"))
+        typer.echo(f"{'ok':8}{'training':18}{steps} steps, interrupted once and resumed")
 
 
 def python() -> Iterator[Finding]:

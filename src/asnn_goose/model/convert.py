@@ -42,6 +42,7 @@ INHERITED = (
     "norm",
     "qk_norm",
     "n_positions",
+    "real_vocab_size",
 )
 """Settings that a student's weights dictate; biases and a tied head may be changed."""
 

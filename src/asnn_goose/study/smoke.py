@@ -1,0 +1,109 @@
+"""A run of seconds through all that training does, on whatever device and processes there are."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from transformers import LlamaForCausalLM
+
+from asnn_goose.recipe import build_run
+from asnn_goose.recipe.load import check_recipe
+from asnn_goose.teachers.lab_teacher import END_OF_TEXT, lab_config, train_tokenizer
+from asnn_goose.train.errors import RunInterrupted
+from asnn_goose.train.loop import run
+from asnn_goose.train.progress import StepInfo
+
+STAGES: dict[str, dict[str, Any]] = {
+    "align": {"train": "mixers", "losses": ["attention_output", "minilm"]},
+    "align_blocks": {"train": "blocks", "losses": ["attention_output", "mlp_output"]},
+    "distill": {
+        "train": "all",
+        "losses": ["kl", "ce", "hidden", "cka"],
+        "precision": {"*": {"planes": 1, "steps": 1}},
+    },
+    "pretrain": {"train": "all", "losses": ["ce"]},
+}
+"""What a stage of each kind trains here, and on which losses."""
+
+STEPS, WINDOW, BATCH = 4, 16, 2
+BREAK = 6
+"""Step of the run that a signal interrupts: in the middle of the second stage."""
+
+BYTES = 256
+
+
+class _Watcher:
+    """Counts steps, passes messages on, and sends this process a signal after one of the steps."""
+
+    def __init__(self, tell: Callable[[str], None], *, until: int = 0) -> None:
+        self.tell, self.until, self.steps = tell, until, 0
+
+    def on_step(self, info: StepInfo) -> None:
+        self.steps += 1
+        if info.run_step == self.until:
+            signal.raise_signal(signal.SIGTERM)
+        if info.step == info.steps:
+            self.tell(f"{info.stage}: loss {info.loss:.3g}, {info.tokens_per_s:.0f} tokens/s")
+
+    def on_message(self, text: str) -> None:
+        """Only what a stage came to is worth a line here."""
+
+
+def smoke(tell: Callable[[str], None]) -> int:
+    """Train a tiny student in stages of every kind, break the run off, and resume it.
+
+    Every process calls it; `tell` hears of the main one. Returns the steps that were made. What
+    goes wrong is raised as it is.
+    """
+    state = Accelerator(mixed_precision="no")
+    with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
+        folder = Path(gather_object([own])[0])
+        if state.is_main_process:
+            _write_teacher(folder)
+        state.wait_for_everyone()
+        first, second = _Watcher(tell, until=BREAK), _Watcher(tell)
+        try:
+            _train(folder, state.num_processes, first, resume=False)
+        except RunInterrupted:
+            _train(folder, state.num_processes, second, resume=True)
+        state.wait_for_everyone()
+    return first.steps + second.steps
+
+
+def _train(folder: Path, processes: int, watcher: _Watcher, *, resume: bool) -> None:
+    recipe = check_recipe(_recipe(folder, processes), source="doctor --deep")
+    plan = build_run(recipe, tell=lambda text: None)
+    run(plan, out=folder / "run", resume=resume, progress=watcher)
+
+
+def _recipe(folder: Path, processes: int) -> dict[str, Any]:
+    tokens = STEPS * WINDOW * BATCH * processes
+    shared = {"tokens": tokens, "window": WINDOW, "batch": BATCH, "lr": 1e-3}
+    return {
+        "name": "deep",
+        "teacher": [{"model": str(folder / "teacher")}],
+        "data": {"train": [str(folder / "text.txt")]},
+        "stage": [
+            {"kind": kind, **shared, **row, "losses": [{"name": name} for name in row["losses"]]}
+            for kind, row in STAGES.items()
+        ],
+    }
+
+
+def _write_teacher(folder: Path) -> None:
+    """A teacher of two layers that has learned nothing, and a text of numbers."""
+    lines = (f"Goose {n} flew over {n * n} lakes and {n % 7} hills.\n\n" for n in range(2000))
+    text = "".join(lines)
+    (folder / "text.txt").write_text(text, "utf-8")
+    words = BYTES + len([END_OF_TEXT])
+    train_tokenizer([text], vocabulary=words).save_pretrained(folder / "teacher")
+    torch.manual_seed(0)
+    config = lab_config(layers=2, vocabulary=words)
+    LlamaForCausalLM(config).save_pretrained(folder / "teacher")
