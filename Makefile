@@ -47,8 +47,9 @@ demo: $(READY)
 	@echo
 	$(GOOSE) eval $(DEMO_RUN) --on in-domain --on out-of-domain --json $(DEMO_RUN)/eval.json
 
+# A process a core and a thread a process: threads that wait for a core are no quicker.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asnn_goose.export.random_student import SHAPES, random_student
 
 from asnn_goose.eval.energy import work_per_token
 from asnn_goose.eval.random_student import SHAPES, random_student
