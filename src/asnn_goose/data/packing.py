@@ -52,14 +52,38 @@ class PairBatch:
     """Pairs side by side: row b of `chosen` and row b of `rejected` answer one prompt.
 
     Every row is one example and holds nothing of another; what is left of it counts in no loss.
+
+    reference_B2  log-probabilities of both answers under the reference; None where it is not known
     """
 
     chosen: Batch
     rejected: Batch
+    reference_B2: Tensor | None = None
+
+    @property
+    def both(self) -> Batch:
+        """Rows of the chosen answers, then those of the rejected ones."""
+        sides = (self.chosen, self.rejected)
+        return Batch(
+            tokens_BT=torch.cat([side.tokens_BT for side in sides]),
+            labels_BT=torch.cat([side.labels_BT for side in sides]),
+            documents_BT=torch.cat([side.documents_BT for side in sides]),
+            progress=self.progress,
+        )
+
+    @property
+    def progress(self) -> float:
+        """Share of the stage that is done, 0 to 1."""
+        return self.chosen.progress
 
     def to(self, device: torch.device) -> PairBatch:
         """The same pairs on another device."""
-        return PairBatch(chosen=self.chosen.to(device), rejected=self.rejected.to(device))
+        known = self.reference_B2
+        return PairBatch(
+            chosen=self.chosen.to(device),
+            rejected=self.rejected.to(device),
+            reference_B2=None if known is None else known.to(device),
+        )
 
 
 class _Rows(ABC, Generic[Row, Given]):
@@ -132,16 +156,6 @@ class _Rows(ABC, Generic[Row, Given]):
         self._position += 1
         return self._rows[self._position - 1]
 
-    def _rows_of(self, rows: Sequence[Sequence[Example]], progress: float) -> Batch:
-        """A batch with one row for each list of examples, which must fit into the window."""
-        parts = [_row(examples, self.window, self._padding) for examples in rows]
-        tokens_BT, labels_BT, documents_BT = (
-            torch.stack(part) for part in zip(*parts, strict=True)
-        )
-        return Batch(
-            tokens_BT=tokens_BT, labels_BT=labels_BT, documents_BT=documents_BT, progress=progress
-        )
-
 
 @final
 class ExampleLoader(_Rows[list[Example], Batch]):
@@ -149,34 +163,42 @@ class ExampleLoader(_Rows[list[Example], Batch]):
 
     An example that is longer than the window and its last label loses its end. A row is filled up
     with what fits; what is left of it is a document of `padding` that counts in no loss. A model
-    that carries a state must be told to begin anew in each document (data.resets), or it will read
-    one example as what came before the next.
+    that carries a state must be told to begin anew in each document, as stages that read examples
+    do, or it will read one example as what came before the next.
 
-    cut  what the window was too short for
+    alone  one example a row, and rows no longer than the longest example of their batch
+    cut    what the window was too short for
 
     Raises ValueError as WindowLoader does, DataError where no example has an answer in the window.
     """
 
-    def __init__(self, examples: Sequence[Example], **settings: Any) -> None:
+    def __init__(
+        self, examples: Sequence[Example], *, alone: bool = False, **settings: Any
+    ) -> None:
         super().__init__(**settings)
+        self._alone = alone
         shortened = [_shortened(example, self.window) for example in examples]
         self._examples = [example for example in shortened if example.answer_N[1:].any()]
         self.cut = _cut(examples, self._examples, self.window)
         _check_left(self._examples, self.window)
 
     def _layout(self, random: np.random.Generator) -> list[list[Example]]:
-        order = random.permutation(len(self._examples))
-        return packed([self._examples[number] for number in order], self.window)
+        examples = [self._examples[n] for n in random.permutation(len(self._examples))]
+        return [[one] for one in examples] if self._alone else packed(examples, self.window)
 
     def _given(self, rows: Sequence[list[Example]], progress: float) -> Batch:
-        return self._rows_of(rows, progress)
+        length = longest(rows) if self._alone else self.window
+        return rows_of(rows, length=length, padding=self._padding, progress=progress)
 
 
 @final
-class PairLoader(_Rows[Pair, PairBatch]):
+class PairLoader(_Rows[int, PairBatch]):
     """Rows of one example each, chosen and rejected side by side; else as ExampleLoader.
 
     A pair is left out where the window leaves nothing of one of its answers, or makes them equal.
+
+    pairs         those that are read
+    reference_N2  log-probabilities of their answers under the reference, once they are known
     """
 
     def __init__(self, pairs: Sequence[Pair], **settings: Any) -> None:
@@ -188,18 +210,48 @@ class PairLoader(_Rows[Pair, PairBatch]):
             )
             for pair in pairs
         ]
-        self._pairs = [pair for pair in shortened if _tells_apart(pair)]
-        self.cut = _cut(_both(pairs), _both(self._pairs), self.window)
-        _check_left(self._pairs, self.window)
+        self.pairs = [pair for pair in shortened if _tells_apart(pair)]
+        self.reference_N2: Tensor | None = None
+        self.cut = _cut(_both(pairs), _both(self.pairs), self.window)
+        _check_left(self.pairs, self.window)
 
-    def _layout(self, random: np.random.Generator) -> list[Pair]:
-        return [self._pairs[number] for number in random.permutation(len(self._pairs))]
+    def batch_of(self, numbers: Sequence[int], progress: float) -> PairBatch:
+        """The batch of chosen pairs."""
+        pairs = [self.pairs[number] for number in numbers]
+        length = longest([[side] for side in _both(pairs)])
 
-    def _given(self, rows: Sequence[Pair], progress: float) -> PairBatch:
+        def rows(sides: Sequence[Example]) -> Batch:
+            alone = [[side] for side in sides]
+            return rows_of(alone, length=length, padding=self._padding, progress=progress)
+
+        known = self.reference_N2
         return PairBatch(
-            chosen=self._rows_of([[pair.chosen] for pair in rows], progress),
-            rejected=self._rows_of([[pair.rejected] for pair in rows], progress),
+            chosen=rows([pair.chosen for pair in pairs]),
+            rejected=rows([pair.rejected for pair in pairs]),
+            reference_B2=None if known is None else known[list(numbers)],
         )
+
+    def _layout(self, random: np.random.Generator) -> list[int]:
+        return [int(number) for number in random.permutation(len(self.pairs))]
+
+    def _given(self, rows: Sequence[int], progress: float) -> PairBatch:
+        return self.batch_of(rows, progress)
+
+
+def rows_of(
+    rows: Sequence[Sequence[Example]], *, length: int, padding: int, progress: float
+) -> Batch:
+    """A batch (B, length) with a row for each list of examples, all of which must fit into it."""
+    parts = [_row(examples, length, padding) for examples in rows]
+    tokens_BT, labels_BT, documents_BT = (torch.stack(part) for part in zip(*parts, strict=True))
+    return Batch(
+        tokens_BT=tokens_BT, labels_BT=labels_BT, documents_BT=documents_BT, progress=progress
+    )
+
+
+def longest(rows: Sequence[Sequence[Example]]) -> int:
+    """Inputs of the longest row."""
+    return max(sum(len(example) - 1 for example in row) for row in rows)
 
 
 def packed(examples: Sequence[Example], window: int) -> list[list[Example]]:

@@ -18,7 +18,7 @@ from asnn_goose.train.errors import CheckpointError
 from asnn_goose.train.plan import Precise, RunPlan, StagePlan
 from asnn_goose.train.trainer import StageTrainer
 
-_RNG = "rng/"
+_RNG, _REFERENCE = "rng/", "reference/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +100,8 @@ def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> 
         own = {name for name, _ in objective.named_parameters()}
         model |= _weights(objective, "objective.", own)
         tensors |= optimiser.state_tensors(trainer.optimiser, trainer.trained)
+        reference = trainer.plan.reference
+        model |= {} if reference is None else _named(_REFERENCE, reference.tensors())
     return Snapshot(model=_movable(model), optimiser=_movable(tensors), state=state)
 
 
@@ -123,12 +125,23 @@ def restore_orders(plan: RunPlan, snapshot: Snapshot) -> None:
             pool.order = list(order)
 
 
+def restore_reference(stage: StagePlan, snapshot: Snapshot) -> None:
+    """Put back what the start of a stage under way gave to its pairs of answers."""
+    if stage.reference is not None:
+        kept = {k: x for k, x in snapshot.model.items() if k.startswith(_REFERENCE)}
+        stage.reference.restore({k.removeprefix(_REFERENCE): x for k, x in kept.items()})
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
 def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tensor]:
     """Parameters in `names`, and buffers that are part of the module's state."""
     saved = module.state_dict().keys()
     kept: dict[str, Tensor] = {n: p for n, p in module.named_parameters() if n in names}
     kept |= {name: b for name, b in module.named_buffers() if name in saved}
-    return {prefix + name: tensor for name, tensor in kept.items()}
+    return _named(prefix, kept)
 
 
 def _movable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
