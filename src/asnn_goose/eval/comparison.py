@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose import __version__
-from asnn_goose.eval.copying import Copying, CopyTally
+from asnn_goose.eval.copy_probe import Copying, CopyTally
 from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
 from asnn_goose.meter import measured
 

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
-from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
+from asnn_goose.eval.copy_probe import PROBE_TOKENS, Probes, joined, probes
 from asnn_goose.eval.perplexity import Window, mixed
 from asnn_goose.eval.text_bytes import text_bytes
 from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
