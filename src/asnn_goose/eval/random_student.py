@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.eval.firing import gaussian_threshold, with_density, with_spread
+from asnn_goose.eval.firing_rate import gaussian_threshold, with_density, with_spread
 from asnn_goose.eval.speed import random_tokens
 from asnn_goose.format.packed import PackedModel, write_packed
 from asnn_goose.format.planes import pack_planes
