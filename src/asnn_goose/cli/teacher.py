@@ -64,8 +64,8 @@ def describe(name: str) -> None:
     """Print family, shape, parameters, context and place of a teacher."""
     from transformers import AutoConfig
 
-    from asnn_goose.model.loading import readable
     from asnn_goose.model.teacher import gguf_option
+    from asnn_goose.model.weight_files import readable
     from asnn_goose.sources import teacher_folder
 
     folder = teacher_folder(name)
