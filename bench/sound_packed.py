@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.shape.coding import GROUP
+from asnn_goose.shape.code_limits import GROUP
 from asnn_goose.shape.limits import Switch
 from asnn_goose.shape.rwkv7 import RANKS
 from asnn_goose.shape.settings import MODEL_TYPE, settings_of

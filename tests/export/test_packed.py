@@ -22,7 +22,6 @@ from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops import spike_codes
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.ternary import absmean
-from asnn_goose.shape import coding
 
 Student = Callable[..., GooseForCausalLM]
 STEPS = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127}

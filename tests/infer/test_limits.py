@@ -21,7 +21,7 @@ from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.reference import block, layers
 from asnn_goose.infer.reference.model import Reference
 from asnn_goose.model import GooseConfig, GooseForCausalLM
-from asnn_goose.shape.coding import GROUP, MAX_STEPS
+from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
 from asnn_goose.shape.limits import Fault, Number, Only, Size, Switch, Words
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import ACTIVATIONS, MLPS
