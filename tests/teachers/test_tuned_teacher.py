@@ -23,7 +23,7 @@ from asnn_goose.model import TeacherError, load_teacher
 from asnn_goose.recipe import build_run
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.recipe.teachers import load_teachers
-from asnn_goose.teachers.tuning import TUNE, Tuning, tuning_plan
+from asnn_goose.teachers.tuned_teacher import TUNE, Tuning, tuning_plan
 from asnn_goose.train.errors import CheckpointError, RunInterrupted
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import RunPlan
