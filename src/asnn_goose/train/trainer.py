@@ -13,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.trace import Batch
-from asnn_goose.train import clipping, gradients, not_finite, optimiser
+from asnn_goose.train import gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.errors import TrainError
 from asnn_goose.train.gradient_monitor import Watched, Watchman

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from asnn_goose.train import clipping
 from asnn_goose.train.optimiser import Trained
 
 
