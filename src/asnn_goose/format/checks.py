@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from asnn_goose.format.mapped import code
 from asnn_goose.format.planes import ROWS
 from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
-from asnn_goose.shape.errors import wrong
 from asnn_goose.shape.limits import is_size
+from asnn_goose.shape.packed_error import wrong
 from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Slot, Vector
 
 PIECE = 1 << 16

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.shape.errors import wrong
 from asnn_goose.shape.half import Half
 from asnn_goose.shape.limits import (
     Fault,
@@ -24,6 +23,7 @@ from asnn_goose.shape.limits import (
 )
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import MLPS
+from asnn_goose.shape.packed_error import wrong
 from asnn_goose.shape.slots import COLUMNS
 
 MODEL_TYPE = "asnn_goose"

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from asnn_goose.trace import Batch
 from asnn_goose.train import gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule, SumSettings
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
+from asnn_goose.train.run_errors import TrainError
 
 
 @dataclass(frozen=True, kw_only=True)
