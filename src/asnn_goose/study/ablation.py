@@ -13,8 +13,8 @@ from asnn_goose import disk
 from asnn_goose.study.cell import Outcome, Task
 from asnn_goose.study.comparison import as_json, comparable, compare, markdown
 from asnn_goose.study.grid import Grid, Run
-from asnn_goose.study.jobs import Ended, Job, carry_out
 from asnn_goose.study.plot import draw
+from asnn_goose.study.processes import Ended, Job, carry_out
 from asnn_goose.study.scores import Scores, ScoresError, read_scores
 from asnn_goose.train.folder import locked
 from asnn_goose.train.signals import StopSignals

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asnn_goose.study.jobs import Ended, Job, carry_out
+from asnn_goose.study.processes import Ended, Job, carry_out
 
 
 def job(tmp_path: Path, name: str, script: str) -> Job:
