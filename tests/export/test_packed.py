@@ -93,7 +93,7 @@ def test_embedding_and_head(head: str, tied: bool, student: Student, tmp_path: P
 
 
 def test_both_sides_know_the_same_codes() -> None:
-    assert spike_codes.MAX_STEPS == coding.MAX_STEPS
+    assert spike_codes.MAX_STEPS == code_limits.MAX_STEPS
 
 
 def test_sizes_add_up(student: Student, tmp_path: Path) -> None:

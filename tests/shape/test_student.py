@@ -18,7 +18,7 @@ from asnn_goose.shape.limits import Only, Size
 from asnn_goose.shape.mlps import MLPS
 from asnn_goose.shape.rwkv7 import published_rank
 from asnn_goose.shape.settings import all_settings, fault, halves, settings_of
-from asnn_goose.shape.slots import Matrix, Site, Vector
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot, VectorSlot
 from asnn_goose.shape.student import (
     kept,
     layout,
@@ -60,9 +60,9 @@ def test_every_parameter_has_its_slot_and_every_slot_its_parameter(changes: dict
     student = built(changes)
     described: dict[str, tuple[int, ...]] = {}
     for slot in layout(student.config.to_dict()):
-        if isinstance(slot, Vector):
+        if isinstance(slot, VectorSlot):
             described[slot.name] = slot.shape
-        elif isinstance(slot, Matrix) and not slot.optional:
+        elif isinstance(slot, MatrixSlot) and not slot.optional:
             low_rank = slot.part == "low-rank"  # PyTorch keeps these as [in, out]
             shape = (slot.columns, slot.rows) if low_rank else (slot.rows, slot.columns)
             described[slot.name if low_rank else f"{slot.name}.weight"] = shape
@@ -113,7 +113,7 @@ def test_the_state_is_that_of_a_block(changes: dict[str, Any]) -> None:
 
 def test_what_precision_names_is_derived() -> None:
     places = config._places(GooseConfig())
-    assert (places.matrices, places.sites) == (names(Matrix), names(Site))
+    assert (places.matrices, places.sites) == (names(MatrixSlot), names(SiteSlot))
     assert set(NORMS) == set(all_settings()["norm"].student.words)  # type: ignore[attr-defined]
 
 

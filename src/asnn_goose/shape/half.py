@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asnn_goose.shape.limits import Fault, Setting
-from asnn_goose.shape.slots import Matrix, Slot, State
+from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot
 
 Settings = Mapping[str, Any]
 
 
-def _carries_nothing(settings: Settings) -> tuple[State, ...]:
+def _carries_nothing(settings: Settings) -> tuple[StateSlot, ...]:
     return ()
 
 
@@ -39,11 +39,11 @@ class Half:
     slots: Callable[[Settings, int], Iterator[Slot]]
     kept: Callable[[Settings], int]
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    state: Callable[[Settings], tuple[State, ...]] = _carries_nothing
+    state: Callable[[Settings], tuple[StateSlot, ...]] = _carries_nothing
     recurrence: Callable[[Settings], tuple[int, int]] = _does_nothing_more
     faults: Callable[[Settings], Iterator[Fault]] = _no_faults
 
     def columns(self, settings: Settings) -> dict[str, int]:
         """Columns of every large matrix, by the names that `precision` uses, in their order."""
         slots = self.slots(settings, 0)
-        return {s.precision: s.columns for s in slots if isinstance(s, Matrix) and s.projection}
+        return {s.precision: s.columns for s in slots if isinstance(s, MatrixSlot) and s.projection}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
 from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, setting
-from asnn_goose.shape.slots import Matrix, Site, Slot, State, Vector, low_rank
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot, Slot, StateSlot, VectorSlot, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
 """The removal key is divided by its length, which counts as at least this. A head none of whose
@@ -42,7 +42,7 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
     for name in ("receptance", "key", "value"):
         yield _projection(name, rows=wide, columns=width, bias=settings["qkv_bias"])
     for name in ("k", "v"):
-        yield Site(name=name, columns=wide, precision=name)
+        yield SiteSlot(name=name, columns=wide, precision=name)
     yield _projection("output", rows=width, columns=wide, bias=settings["output_bias"])
     yield from low_rank("decay", width, settings["decay_rank"], wide)
     yield from low_rank("rate", width, settings["rate_rank"], wide)
@@ -62,21 +62,23 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("qk_norm", "key_norm.weight", (size,)),
     ):
         if settings.get(switch, False):  # a packed file does not say qk_norm
-            yield Vector(name=name, shape=shape)
+            yield VectorSlot(name=name, shape=shape)
 
 
-def _projection(name: str, *, rows: int, columns: int, bias: bool) -> Matrix:
-    return Matrix(name=name, rows=rows, columns=columns, part="mixer", precision=name, bias=bias)
+def _projection(name: str, *, rows: int, columns: int, bias: bool) -> MatrixSlot:
+    return MatrixSlot(
+        name=name, rows=rows, columns=columns, part="mixer", precision=name, bias=bias
+    )
 
 
-def _state(settings: Settings) -> tuple[State, ...]:
+def _state(settings: Settings) -> tuple[StateSlot, ...]:
     """The matrix memory, axes [head, value, key], and what is shifted: last input, last values."""
     heads, size = settings["num_attention_heads"], settings["head_size"]
-    found = [State(name="memory", shape=(heads, size, size))]
+    found = [StateSlot(name="memory", shape=(heads, size, size))]
     if settings["token_shift"]:
-        found.append(State(name="shift", shape=(settings["hidden_size"],)))
+        found.append(StateSlot(name="shift", shape=(settings["hidden_size"],)))
     if settings.get("value_shift", False):  # older files do not say it, and have none
-        found.append(State(name="value", shape=(heads * size,)))
+        found.append(StateSlot(name="value", shape=(heads * size,)))
     return tuple(found)
 
 

@@ -92,8 +92,8 @@ class StageTrainer:
         self.rule.begin(number + 1)
         batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
         terms = self._accumulate(batches)
-        norms = clipping.norms(self.trained, by=self._settings.clip_by)
-        norm = float(clipping.total(norms))
+        norms = gradient_norm.norms(self.trained, by=self._settings.clip_by)
+        norm = float(gradient_norm.total(norms))
         if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
             with self._autocast():  # the step runs again, and in no other precision
                 found = not_finite.culprit(
@@ -117,9 +117,9 @@ class StageTrainer:
 
     def _clip(self, norms: dict[str, Tensor]) -> None:
         most, by = self._settings.clip, self._settings.clip_by
-        clipping.clip(self.trained, norms, most=most, by=by)
-        for name, parameters in clipping.members(self.trained, by=by).items():
-            self.rule.clipped(parameters, clipping.factor(norms[name], most))
+        gradient_norm.clip(self.trained, norms, most=most, by=by)
+        for name, parameters in gradient_norm.members(self.trained, by=by).items():
+            self.rule.clipped(parameters, gradient_norm.factor(norms[name], most))
 
     def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
         """Whether the stage ends after a step; a held-out loss joins the readings."""
