@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asnn_goose.infer.backend import State
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.job import Event, Failed, Job
 from asnn_goose.infer.server.sequences import Answer, Reading
@@ -178,7 +178,7 @@ class Batcher:
 
     def _step(self) -> Told:
         answers, slices = self._answers, self._slices()
-        states: list[State] = [a.state for a in answers] + [r.state for r, _ in slices]
+        states: list[SequenceState] = [a.state for a in answers] + [r.state for r, _ in slices]
         texts = [[a.unread] for a in answers] + [r.next(count) for r, count in slices]
         counted = any(a.job.counted for a in answers) or any(r.job.counted for r, _ in slices)
         places = len(self._engine.spiking) if counted else 0
