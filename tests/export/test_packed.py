@@ -22,6 +22,7 @@ from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops import spike_codes
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.ternary import absmean
+from asnn_goose.shape import code_limits
 
 Student = Callable[..., GooseForCausalLM]
 STEPS = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127}

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from asnn_goose.train import gradient_norm
 from asnn_goose.train.optimiser import Trained
 
 

@@ -20,7 +20,7 @@ EXAMPLES = examples(
 )
 
 
-class Precision(StrEnum):
+class NumberFormat(StrEnum):
     """Number format of the forward pass."""
 
     fp32 = "fp32"
@@ -63,8 +63,8 @@ def tune(
         ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="bf16: autocast around the forward pass.")
-    ] = Precision.fp32,
+        NumberFormat, typer.Option(help="bf16: autocast around the forward pass.")
+    ] = NumberFormat.fp32,
     threads: Annotated[
         int | None,
         typer.Option(

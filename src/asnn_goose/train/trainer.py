@@ -13,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.trace import Batch
-from asnn_goose.train import gradients, not_finite, optimiser
+from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule, SumSettings

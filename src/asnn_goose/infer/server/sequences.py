@@ -16,7 +16,7 @@ from asnn_goose.infer.server.state_store import StateStore
 F32 = NDArray[np.float32]
 
 
-class Reading:
+class Prefill:
     """A prompt on its way, from the longest beginning that is kept.
 
     begun  what there is to tell about it
