@@ -24,6 +24,10 @@ def _no_faults(settings: Settings) -> Iterator[Fault]:
     return iter(())
 
 
+def _says_it_all(settings: Settings) -> dict[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Half:
     """A mixer or an MLP, as plain functions of a student's settings.
@@ -34,6 +38,7 @@ class Half:
     state       what it carries from token to token
     recurrence  additions and multiplications per token beside the matrices
     faults      settings that fit each by itself, but not together
+    completed   settings left at 0 that follow from others, and what they are then
     """
 
     slots: Callable[[Settings, int], Iterator[Slot]]
@@ -42,6 +47,7 @@ class Half:
     state: Callable[[Settings], tuple[StateSlot, ...]] = _carries_nothing
     recurrence: Callable[[Settings], tuple[int, int]] = _does_nothing_more
     faults: Callable[[Settings], Iterator[Fault]] = _no_faults
+    completed: Callable[[Settings], dict[str, Any]] = _says_it_all
 
     def columns(self, settings: Settings) -> dict[str, int]:
         """Columns of every large matrix, by the names that `precision` uses, in their order."""

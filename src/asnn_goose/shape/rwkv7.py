@@ -1,4 +1,20 @@
-"""RWKV-7's time mixing (Peng et al. 2025, arXiv 2503.14456): its settings, slots and state."""
+"""RWKV-7's time mixing (Peng et al. 2025, arXiv 2503.14456): its settings, slots and state.
+
+Every part of it can be switched on its own:
+  token_shift      mix every input with the token before it
+  value_shift      mix every channel of v with the token before it (ours): with `bonus` a head can
+                   look one token back without its state
+  decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
+  gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
+  v_first          mix the first block's values into later ones: "mix", "detached" (no gradient into
+                   the first block, ARWKV) or "none"
+  removal_key      separate direction k * k_k for what the state forgets
+  key_replacement  scale the written key with the learning rate through k_a
+  bonus            the current token's own term through r_k
+  group_norm       normalise every head's output
+  rope             rotate r and k by position (RADLADS), with `rope_theta`
+  qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
+"""
 
 from __future__ import annotations
 
@@ -97,6 +113,11 @@ def _faults(settings: Settings) -> Iterator[Fault]:
         yield Fault("head_size", settings["head_size"], "even, for rope = true")
 
 
+def _completed(settings: Settings) -> dict[str, int]:
+    width = settings["hidden_size"]
+    return {n: published_rank(f, width) for n, f in RANKS.items() if not settings[n]}
+
+
 RWKV7 = Half(
     slots=_slots,
     kept=_kept,
@@ -117,4 +138,5 @@ RWKV7 = Half(
     state=_state,
     recurrence=_recurrence,
     faults=_faults,
+    completed=_completed,
 )

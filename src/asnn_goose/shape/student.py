@@ -23,9 +23,6 @@ from asnn_goose.shape.slots import (
     VectorSlot,
 )
 
-FP32 = 4
-"""Bytes of a number that nothing has made smaller."""
-
 
 def layout(settings: Settings) -> Iterator[Slot]:
     """Every part of a student with these (checked) settings, from the embedding to the head."""
@@ -82,13 +79,6 @@ def state(settings: Settings) -> Iterator[StateSlot]:
             yield replace(part, name=f"{name}.{part.name}")
 
 
-def state_numbers(settings: Settings) -> int:
-    """Numbers that a sequence carries in all blocks together."""
-    return int(settings["num_hidden_layers"]) * sum(
-        math.prod(part.shape) for part in state(settings)
-    )
-
-
 def parameters(settings: Settings) -> dict[str, int]:
     """Parameters by part of the model, vectors under "rest".
 
@@ -102,11 +92,6 @@ def parameters(settings: Settings) -> dict[str, int]:
             found[slot.part] += slot.rows * slot.columns
             found["rest"] += slot.rows * slot.bias
     return dict(found)
-
-
-def weight_bytes(settings: Settings) -> int:
-    """Bytes of all parameters as fp32."""
-    return FP32 * sum(parameters(settings).values())
 
 
 def products(settings: Settings) -> dict[str, int]:
