@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from asnn_goose.data.example_batches import PairLoader
 from asnn_goose.data.example_sets import fingerprint
-from asnn_goose.data.packing import PairLoader
 from asnn_goose.sources import cache_dir, new_folder
-from asnn_goose.train.errors import CheckpointError
+from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.stages.dpo import Dpo
 
 FORMAT = 1

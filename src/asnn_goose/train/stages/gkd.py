@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asnn_goose.data.example_batches import longest, rows_of
 from asnn_goose.data.examples import Example
-from asnn_goose.data.packing import longest, rows_of
 from asnn_goose.losses import Objective
 from asnn_goose.trace import Batch
 from asnn_goose.train.sampling import drawn

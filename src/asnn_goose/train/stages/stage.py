@@ -51,6 +51,9 @@ class Stage(nn.Module, ABC):
     gives    which of trace.PLACES a student's pass can hold in this kind of stage
     gives_signals   whether it holds the signals of the student's mixers too
     trains   values of a recipe's `train` that make sense in it
+    taught   whether a teacher may run in it
+    runs     what of the student runs: its mixers alone, mixers and MLPs, or all from word to word
+    ranks    whether a curriculum can order its windows, which takes logits of both models
     reads    windows of running text, rows of examples, examples one a row, or pairs of answers
     resets   whether every document of a window begins with an empty state; examples always do
 
@@ -61,6 +64,9 @@ class Stage(nn.Module, ABC):
     gives: ClassVar[frozenset[str]]
     gives_signals: ClassVar[bool] = True
     trains: ClassVar[frozenset[str]]
+    taught: ClassVar[bool] = True
+    runs: ClassVar[Literal["mixers", "blocks", "whole"]] = "whole"
+    ranks: ClassVar[bool] = False
     reads: ClassVar[Literal["windows", "examples", "prompts", "pairs"]] = "windows"
     teacher: Tracing
 
