@@ -11,6 +11,7 @@ import pytest
 from asnn_goose.data.example_batches import ExampleLoader
 from asnn_goose.recipe import build_run, load_recipe
 
+REPEATS = "stage.1.repeats={ share = 0.5, distance = 8 }"
 TUNED = ("stage.1.kind=sft", "stage.1.losses=[{ name = 'ce' }]", "stage.1.examples=['a.jsonl']")
 PREFERRED = (
     "stage.1.kind=dpo", "stage.1.losses=[{ name = 'dpo' }]", "stage.1.examples=['a.jsonl']"

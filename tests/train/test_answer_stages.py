@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.data.example_batches import ExampleLoader, PairLoader
+from asnn_goose.data.example_batches import ExampleLoader
 from asnn_goose.data.examples import Example, Pair
+from asnn_goose.data.pair_batches import PairLoader
 from asnn_goose.losses import PAIR_LOSSES, VOCAB_LOSSES, Objective, Term
 from asnn_goose.sources import cache_dir
 from asnn_goose.trace import IGNORED_LABEL, Batch, Window

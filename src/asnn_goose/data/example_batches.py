@@ -1,4 +1,4 @@
-"""Batches out of examples: whole examples packed side by side, or pairs row beside row."""
+"""Batches out of examples: whole examples packed side by side, or one a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.data.document import DataError
-from asnn_goose.data.examples import Example, Pair
+from asnn_goose.data.examples import Example
 from asnn_goose.trace import IGNORED_LABEL, Batch
 
 OPEN_ROWS = 32
@@ -47,46 +47,7 @@ class Cut:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairBatch:
-    """Pairs side by side: row b of `chosen` and row b of `rejected` answer one prompt.
-
-    Every row is one example and holds nothing of another; what is left of it counts in no loss.
-
-    reference_B2  log-probabilities of both answers under the reference; None where it is not known
-    """
-
-    chosen: Batch
-    rejected: Batch
-    reference_B2: Tensor | None = None
-
-    @property
-    def both(self) -> Batch:
-        """Rows of the chosen answers, then those of the rejected ones."""
-        sides = (self.chosen, self.rejected)
-        return Batch(
-            tokens_BT=torch.cat([side.tokens_BT for side in sides]),
-            labels_BT=torch.cat([side.labels_BT for side in sides]),
-            documents_BT=torch.cat([side.documents_BT for side in sides]),
-            progress=self.progress,
-        )
-
-    @property
-    def progress(self) -> float:
-        """Share of the stage that is done, 0 to 1."""
-        return self.chosen.progress
-
-    def to(self, device: torch.device) -> PairBatch:
-        """The same pairs on another device."""
-        known = self.reference_B2
-        return PairBatch(
-            chosen=self.chosen.to(device),
-            rejected=self.rejected.to(device),
-            reference_B2=None if known is None else known.to(device),
-        )
-
-
-class _Rows(ABC, Generic[Row, Given]):
+class Rows(ABC, Generic[Row, Given]):
     """Endless batches of rows, permuted anew each epoch by (seed, epoch) alone.
 
     The rows are one stream over the epochs from which every step takes `batch` for each of `world`
@@ -158,7 +119,7 @@ class _Rows(ABC, Generic[Row, Given]):
 
 
 @final
-class ExampleLoader(_Rows[list[Example], Batch]):
+class ExampleLoader(Rows[list[Example], Batch]):
     """Rows of whole examples: each is a document of its own, and labels are its answers alone.
 
     An example that is longer than the window and its last label loses its end. A row is filled up
@@ -177,10 +138,10 @@ class ExampleLoader(_Rows[list[Example], Batch]):
     ) -> None:
         super().__init__(**settings)
         self._alone = alone
-        shortened = [_shortened(example, self.window) for example in examples]
-        self._examples = [example for example in shortened if example.answer_N[1:].any()]
-        self.cut = _cut(examples, self._examples, self.window)
-        _check_left(self._examples, self.window)
+        within = [shortened(example, self.window) for example in examples]
+        self._examples = [example for example in within if example.answer_N[1:].any()]
+        self.cut = cut_of(examples, self._examples, self.window)
+        check_left(self._examples, self.window)
 
     def _layout(self, random: np.random.Generator) -> list[list[Example]]:
         examples = [self._examples[n] for n in random.permutation(len(self._examples))]
@@ -189,53 +150,6 @@ class ExampleLoader(_Rows[list[Example], Batch]):
     def _given(self, rows: Sequence[list[Example]], progress: float) -> Batch:
         length = longest(rows) if self._alone else self.window
         return rows_of(rows, length=length, padding=self._padding, progress=progress)
-
-
-@final
-class PairLoader(_Rows[int, PairBatch]):
-    """Rows of one example each, chosen and rejected side by side; else as ExampleLoader.
-
-    A pair is left out where the window leaves nothing of one of its answers, or makes them equal.
-
-    pairs         those that are read
-    reference_N2  log-probabilities of their answers under the reference, once they are known
-    """
-
-    def __init__(self, pairs: Sequence[Pair], **settings: Any) -> None:
-        super().__init__(**settings)
-        shortened = [
-            Pair(
-                chosen=_shortened(pair.chosen, self.window),
-                rejected=_shortened(pair.rejected, self.window),
-            )
-            for pair in pairs
-        ]
-        self.pairs = [pair for pair in shortened if _tells_apart(pair)]
-        self.reference_N2: Tensor | None = None
-        self.cut = _cut(_both(pairs), _both(self.pairs), self.window)
-        _check_left(self.pairs, self.window)
-
-    def batch_of(self, numbers: Sequence[int], progress: float) -> PairBatch:
-        """The batch of chosen pairs."""
-        pairs = [self.pairs[number] for number in numbers]
-        length = longest([[side] for side in _both(pairs)])
-
-        def rows(sides: Sequence[Example]) -> Batch:
-            alone = [[side] for side in sides]
-            return rows_of(alone, length=length, padding=self._padding, progress=progress)
-
-        known = self.reference_N2
-        return PairBatch(
-            chosen=rows([pair.chosen for pair in pairs]),
-            rejected=rows([pair.rejected for pair in pairs]),
-            reference_B2=None if known is None else known[list(numbers)],
-        )
-
-    def _layout(self, random: np.random.Generator) -> list[int]:
-        return [int(number) for number in random.permutation(len(self.pairs))]
-
-    def _given(self, rows: Sequence[int], progress: float) -> PairBatch:
-        return self.batch_of(rows, progress)
 
 
 def rows_of(
@@ -291,7 +205,8 @@ def _row(examples: Sequence[Example], window: int, padding: int) -> tuple[Tensor
     return torch.from_numpy(tokens_T), torch.from_numpy(labels_T), torch.from_numpy(documents_T)
 
 
-def _shortened(example: Example, window: int) -> Example:
+def shortened(example: Example, window: int) -> Example:
+    """An example without what the window and its last label are too short for."""
     kept = window + 1
     if len(example) <= kept:
         return example
@@ -300,17 +215,8 @@ def _shortened(example: Example, window: int) -> Example:
     )
 
 
-def _tells_apart(pair: Pair) -> bool:
-    chosen, rejected = pair.chosen, pair.rejected
-    answered = chosen.answer_N[1:].any() and rejected.answer_N[1:].any()
-    return bool(answered) and not np.array_equal(chosen.ids_N, rejected.ids_N)
-
-
-def _both(pairs: Sequence[Pair]) -> list[Example]:
-    return [example for pair in pairs for example in (pair.chosen, pair.rejected)]
-
-
-def _cut(before: Sequence[Example], after: Sequence[Example], window: int) -> Cut:
+def cut_of(before: Sequence[Example], after: Sequence[Example], window: int) -> Cut:
+    """What a window was too short for, from the examples before and after it was applied."""
     whole, read = (sum(map(len, examples)) for examples in (before, after))
     return Cut(
         examples=len(before),
@@ -321,7 +227,8 @@ def _cut(before: Sequence[Example], after: Sequence[Example], window: int) -> Cu
     )
 
 
-def _check_left(found: Sequence[object], window: int) -> None:
+def check_left(found: Sequence[object], window: int) -> None:
+    """Raise DataError where nothing is left to be read."""
     if not found:
         raise DataError(
             f"no example has an answer within a window of {window} tokens: raise the window"

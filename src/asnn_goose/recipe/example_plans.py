@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 
 from asnn_goose.data.document import Split
-from asnn_goose.data.example_batches import Cut, ExampleLoader, PairLoader
+from asnn_goose.data.example_batches import Cut, ExampleLoader
 from asnn_goose.data.example_sets import ExampleSets, fingerprint
+from asnn_goose.data.pair_batches import PairLoader
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.plan import Loader
 from asnn_goose.train.reference import Reference

@@ -23,7 +23,6 @@ from asnn_goose.train.progress import Progress, StepInfo
 from asnn_goose.train.resume import Position
 from asnn_goose.train.run_errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.signals import StopSignals
-from asnn_goose.train.stages import Dpo
 from asnn_goose.train.throughput import Pace
 from asnn_goose.train.trainer import (
     NotFiniteError,
@@ -111,9 +110,7 @@ class _Loop:
         self.position = resume.check(self.plan, snapshot.state, tell=self._tell)
         self.pace = Pace(seconds=self.position.seconds)
         resume.restore_weights(self.plan.student, snapshot)
-        resume.restore_orders(self.plan, snapshot)
-        if self.position.step:
-            resume.restore_reference(self.plan.stages[self.position.stage], snapshot)
+        resume.restore_found(self.plan, self.position, snapshot)
         self._rewind_metrics()
         self._tell(f"resumed from {self.saved}")
         return snapshot if self.position.step else None
@@ -130,10 +127,8 @@ class _Loop:
         if snapshot is None:
             starts.start(stage, device=self.accelerator.device, tell=self._tell)
         self._order_windows(stage)
-        if stage.reference is not None and not stage.reference.known:
-            stage.reference.find(
-                cast(Dpo, stage.stage), accelerator=self.accelerator, tell=self._tell
-            )
+        if stage.reference is not None:
+            stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
         if snapshot is not None:
             resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
@@ -234,12 +229,9 @@ class _Loop:
     def _report(self, info: StepInfo, *, last: bool) -> None:
         """Tell the watcher and the trackers, and write a line where one is due."""
         self.progress.on_step(info)
-        last = last or info.step == info.steps or info.watch is not None
-        measured = any(name.startswith(("validation", "before")) for name in info.readings)
-        if last or measured or info.step % self.plan.settings.log_every == 0:
+        if last or info.is_due(self.plan.settings.log_every):
             trackers.log(self.accelerator, info)
-            trouble = self.folder.metrics.append(info)
-            if trouble:
+            if trouble := self.folder.metrics.append(info):
                 self._tell(trouble)
 
     def _pause(self, trainer: StageTrainer | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.data.example_batches import PairBatch
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.trace import Batch
 from asnn_goose.train.optimiser import Trained
 

@@ -10,8 +10,8 @@ from typing import Protocol
 from accelerate import Accelerator
 from torch import nn
 
-from asnn_goose.data.example_batches import PairBatch
 from asnn_goose.data.loader import Pool
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
 from asnn_goose.train.early_stopping import EndSettings

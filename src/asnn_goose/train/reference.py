@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from asnn_goose.data.example_batches import PairLoader
 from asnn_goose.data.example_sets import fingerprint
+from asnn_goose.data.pair_batches import PairLoader
 from asnn_goose.sources import cache_dir, new_folder
 from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.stages.dpo import Dpo
@@ -43,6 +43,13 @@ class Reference:
     def known(self) -> bool:
         """Whether every loader has its numbers."""
         return all(loader.reference_N2 is not None for loader in self._loaders)
+
+    def prepare(
+        self, stage: nn.Module, *, accelerator: Accelerator, tell: Callable[[str], None]
+    ) -> None:
+        """Find the numbers before the first step of a stage, unless they are known."""
+        if not self.known:
+            self.find(cast(Dpo, stage), accelerator=accelerator, tell=tell)
 
     def find(self, stage: Dpo, *, accelerator: Accelerator, tell: Callable[[str], None]) -> None:
         """Give the loaders their numbers, from the cache or from the student as it is now."""

@@ -117,19 +117,16 @@ def orders(plan: RunPlan) -> dict[str, list[int]]:
     return found
 
 
-def restore_orders(plan: RunPlan, snapshot: Snapshot) -> None:
-    """Put the orders of windows back."""
+def restore_found(plan: RunPlan, position: Position, snapshot: Snapshot) -> None:
+    """Put back what stages found out at their start: orders of windows, and a reference."""
     for index, order in snapshot.state.get("orders", {}).items():
         pool = plan.stages[int(index)].pool
         if pool is not None:
             pool.order = list(order)
-
-
-def restore_reference(stage: StagePlan, snapshot: Snapshot) -> None:
-    """Put back what the start of a stage under way gave to its pairs of answers."""
-    if stage.reference is not None:
+    reference = plan.stages[position.stage].reference if position.step else None
+    if reference is not None:
         kept = {k: x for k, x in snapshot.model.items() if k.startswith(_REFERENCE)}
-        stage.reference.restore({k.removeprefix(_REFERENCE): x for k, x in kept.items()})
+        reference.restore({k.removeprefix(_REFERENCE): x for k, x in kept.items()})
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

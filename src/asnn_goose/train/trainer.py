@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
-from asnn_goose.data.example_batches import PairBatch
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.trace import Batch
 from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending

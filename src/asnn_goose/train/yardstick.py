@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from asnn_goose.data.example_batches import PairBatch
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.trace import Batch
 from asnn_goose.train.stages.dpo import Dpo
 from asnn_goose.train.stages.stage import Stage, Tracing

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from asnn_goose.data.example_batches import PairBatch
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.losses import PairLoss
 from asnn_goose.losses.answers import answer_lengths, answer_log_probs, answer_term
 from asnn_goose.trace import Trace
