@@ -36,6 +36,10 @@ DRAWN = (
     "stage.1.kind='gkd'", "stage.1.losses=[{{ name = 'jsd' }}]", "stage.1.examples=['{examples}']",
     "stage.1.samples={{ share = 1.0, tokens = 9 }}",
 )  # fmt: skip
+SETTLED = (
+    "stage.1.kind='equilibrium'", "stage.1.time_steps=2",
+    "stage.1.precision={{ '*' = {{ neuron = 'spikingbert', steps = 2, code = 'rate' }} }}",
+)  # fmt: skip
 START = "student.start='{student}'"
 
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -59,6 +63,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "stage.samples.share": (*DRAWN, "stage.1.samples.share=0.01"),
     "stage.samples.tokens": (*DRAWN, "stage.1.samples.tokens=2"),
     "stage.samples.temperature": (*DRAWN, "stage.1.samples.temperature=0.01"),
+    "stage.time_steps": (*SETTLED, "stage.1.time_steps=9"),
     "train.threads": ("train.threads=2",),
     "train.precision": ("train.precision='bf16'",),
     "train.checkpointing": ("train.checkpointing=true",),

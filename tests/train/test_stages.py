@@ -82,11 +82,12 @@ def test_distill_without_a_loss_on_the_teacher_does_not_run_it(parts: Any) -> No
 def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     student, teacher, _ = parts
     loss = {"distill": "kl", "pretrain": "ce", "sft": "ce", "dpo": "dpo", "gkd": "jsd"}
+    loss |= {"equilibrium": "kl"}
     stage = STAGES[kind](
         student=student,
         teacher=teacher.teacher.model,
         objective=objective(loss.get(kind, "attention_output")),
-        **({"samples": None} if kind == "gkd" else {}),
+        **{"gkd": {"samples": None}, "equilibrium": {"steps": 2}}.get(kind, {}),
     )
     assert {name.split(".")[0] for name, _ in stage.named_parameters()} == {"student"}
 
@@ -149,3 +150,17 @@ def test_precision_that_falls_within_a_stage_hears_how_far_it_is(
     heard += [m.progress for m in student.modules() if isinstance(m, Neuron)]
     assert len(heard) == 2 * 14 + 2
     assert set(heard) == {0.25}
+
+
+def test_an_equilibrium_says_how_far_its_spikes_are_from_the_formula(parts: Any) -> None:
+    student, teacher, batch = parts
+    student.set_precision({"*": {"neuron": "spikingbert", "steps": 4, "code": "rate"}})
+    stage = STAGES["equilibrium"](
+        student=student, teacher=teacher, objective=objective("kl", "hidden"), steps=20
+    )
+    terms = stage(batch)
+    assert teacher.asked == [frozenset({"vocab", "hidden"})]
+    sum(terms.values()).backward()
+    assert student.get_parameter("blocks.0.mlp.gate.weight").grad is not None
+    assert 0 < stage.readings()["equilibrium.gap"] < 1
+    assert stage.readings() == {}

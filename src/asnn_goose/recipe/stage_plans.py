@@ -98,13 +98,13 @@ class StagePlanner:
 
     def _stage(self, table: StageTable, teacher: Tracing) -> Stage:
         samples = None if self.examples is None else self.examples.samples(table)
-        own = {} if samples is None else {"samples": samples}
+        own = {"samples": samples, "steps": table.time_steps}
         return STAGES[table.kind](
             student=self.student,
             teacher=teacher,
             objective=table.objective(),
             resets=self.recipe.data.resets,
-            **own,
+            **{key: value for key, value in own.items() if value is not None},
         )
 
     def _loader(self, table: StageTable, *, name: str, seed: int, subset: Subset | None) -> Loader:

@@ -57,7 +57,8 @@ ExampleSet = Annotated[str, AfterValidator(check_example_set)]
 class _Stage(Table):
     """One stage: what trains, on which losses, on how many tokens, at which rate.
 
-    examples  of a stage that reads examples or pairs: built-in sets, files, hf: data sets
+    examples    of a stage that reads examples or pairs: built-in sets, files, hf: data sets
+    time_steps  of spikes a token, in a stage `equilibrium`
     """
 
     kind: Annotated[str, one_of(STAGES)]
@@ -89,6 +90,7 @@ class _Stage(Table):
     curriculum: CurriculumTable | None = None
     repeats: RepeatsTable | None = None
     samples: SamplesTable | None = None
+    time_steps: Count | None = None
 
     @property
     def rows(self) -> int:
@@ -174,6 +176,10 @@ class _Stage(Table):
             )
         if (self.kind == "gkd") != (self.samples is not None):
             raise ValueError("samples: belongs to gkd, and gkd needs it; write [stage.samples]")
+        if (self.kind == "equilibrium") != (self.time_steps is not None):
+            raise ValueError(
+                "time_steps: belongs to equilibrium, which needs it; the paper has 100"
+            )
         if self.samples is not None and self.samples.tokens >= self.window:
             raise ValueError(
                 f"samples.tokens = {self.samples.tokens}: must be below the window of "

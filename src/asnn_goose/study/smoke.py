@@ -33,6 +33,12 @@ STAGES: dict[str, dict[str, Any]] = {
     "sft": {"train": "all", "losses": ["ce", "kl"], "examples": True},
     "dpo": {"train": "body", "losses": ["dpo", "ce"], "examples": True},
     "gkd": {"train": "all", "losses": ["jsd"], "examples": True, "samples": {"tokens": 4}},
+    "equilibrium": {
+        "train": "all",
+        "losses": ["kl", "hidden"],
+        "precision": {"*": {"neuron": "spikingbert", "steps": 4, "code": "rate"}},
+        "time_steps": 5,
+    },
 }
 """What a stage of each kind trains here, and on which losses; `examples` where it reads some."""
 

@@ -22,8 +22,8 @@ class StepInfo:
     memory_bytes                 peak memory of this process (of the device where it has its own)
     seconds                      time spent training, earlier parts of a resumed run included
     readings                     numbers of the losses, such as `ctkd.temperature`, and at the steps
-                                 where they were taken `validation` with its parts `.ce` and `.kl`, and
-                                 at the first step of such a stage `before.` with the same
+                                 where they were taken `validation` with its parts `.ce`, `.kl`;
+                                 `before.` has the same as the stage found it, at its first step
     watch                        what the watchman measured at this step (watch.measure)
     """
 

@@ -8,6 +8,7 @@ from asnn_goose.train.stages.align import Align
 from asnn_goose.train.stages.align_blocks import AlignBlocks
 from asnn_goose.train.stages.distill import Distill
 from asnn_goose.train.stages.dpo import Dpo
+from asnn_goose.train.stages.equilibrium import Equilibrium
 from asnn_goose.train.stages.gkd import Gkd
 from asnn_goose.train.stages.pretrain import Pretrain
 from asnn_goose.train.stages.sft import Sft
@@ -21,6 +22,18 @@ STAGES: dict[str, type[Stage]] = {
     "sft": Sft,
     "dpo": Dpo,
     "gkd": Gkd,
+    "equilibrium": Equilibrium,
 }
 
-__all__ = ["STAGES", "Align", "AlignBlocks", "Distill", "Dpo", "Gkd", "Pretrain", "Sft", "Stage"]
+__all__ = [
+    "STAGES",
+    "Align",
+    "AlignBlocks",
+    "Distill",
+    "Dpo",
+    "Equilibrium",
+    "Gkd",
+    "Pretrain",
+    "Sft",
+    "Stage",
+]
