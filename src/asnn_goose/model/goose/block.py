@@ -56,6 +56,8 @@ class GooseBlock(nn.Module):
         )
         x_BTD = x_BTD + mixed.out_BTD
         mlp_in_BTD = self.mlp_norm(x_BTD)
+        # Padding is not zero behind a norm, and a channel mix would shift it into the first real
+        # token.
         if window.mask_BT is not None:
             mlp_in_BTD = mlp_in_BTD * window.mask_BT.unsqueeze(-1)
         mlp = self.mlp(mlp_in_BTD, None if state is None else state.mlp, window, membranes)

@@ -158,6 +158,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         places = {name: _CAPTURE[name] for name in needs & _CAPTURE.keys()}
         kept: dict[str, list[Tensor]] = {name: [] for name in places}
         signals: dict[str, list[Tensor]] = {name: [] for name in needs & self.signals}
+        # The embedding is layer 0, as with teachers: L + 1 places, one before and one behind every
+        # block.
         if "hidden" in kept:
             kept["hidden"].append(x_BTD)
         for output in self._blocks(x_BTD, (), window):
@@ -185,6 +187,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         carry, outputs = None, list[MixerOutput]()
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
             outputs.append(self._call(block.mixed, x_BTD, carry, window))
+            # Mixers hand on to each other (RWKV-7's first values) although their inputs come from
+            # the teacher.
             carry = outputs[-1].carry
         return replace(
             self.outline,
@@ -223,6 +227,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
+        # Checked as a whole before the first matrix changes: a table that fits half of the blocks
+        # would leave a student that is neither.
         before = self.config.precision
         try:
             check_words(precision)

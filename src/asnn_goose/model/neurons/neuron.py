@@ -135,6 +135,8 @@ def widened(h_BK: Tensor) -> Tensor:
 
 def positive(x: Tensor) -> Tensor:
     """A learned number, kept at TINY or above; the gradient passes, so that it may come back."""
+    # A clamp of its own would cut the gradient below TINY, and a threshold that fell there once
+    # would stay.
     return passed(x, x.detach().clamp_min(TINY), torch.ones_like(x))
 
 

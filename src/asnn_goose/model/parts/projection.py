@@ -71,6 +71,7 @@ class Projection(nn.Linear):
         """
         precision.check_columns(self.in_features)
         before, self.precision = self.precision, precision
+        # The transform is its own inverse, so one line serves both ways.
         if before.rotate != precision.rotate:
             self.weight.copy_(rotated(self.weight))
         if before.sub_norm != precision.sub_norm:
@@ -78,6 +79,7 @@ class Projection(nn.Linear):
         if _spiking(before) != _spiking(precision):
             # What a neuron has measured holds for the input that it met: norm and basis count.
             self.neuron = precision.spikes(self.in_features)
+        # After the basis: scales and zones are started from weights as they will be used.
         if _weighing(before) != _weighing(precision):
             self.ternary = precision.weights(self.out_features, self.in_features)
             if self.ternary is not None:
@@ -152,5 +154,7 @@ def rotated(x_BK: Tensor) -> Tensor:
     dtype again.
     """
     if torch.is_grad_enabled():
+        # The fixed order is several times slower. Sums in another one, in bf16 under autocast, code
+        # .1 % of the values otherwise than evaluation does at one step, and .7 % at three.
         return hadamard_product(x_BK)
     return hadamard(x_BK.to(torch.promote_types(x_BK.dtype, torch.float32))).to(x_BK.dtype)

@@ -35,6 +35,7 @@ class TokenShift(nn.Module):
 
     def forward(self, x_BTD: Tensor, last_BD: Tensor | None, window: Window) -> tuple[Tensor, ...]:
         """One mixed (B,T,D) per consumer; documents lean on nothing before them."""
+        # One difference for all consumers; each then costs one fused pass over the stream.
         delta_BTD = previous_token(x_BTD, last_BD, window.documents_BT) - x_BTD
         return tuple(torch.addcmul(x_BTD, delta_BTD, mu) for mu in self.mix.unbind())
 

@@ -29,6 +29,8 @@ def start_vectors(mixer: RWKV7Weights, *, layer: int, layers: int) -> None:
     """Low-rank adapters, decays, token shifts, gains: a curve over depth and channels for each."""
     ramp = ramps(heads=mixer.heads, head_size=mixer.head_size)
     late = layer / max(layers - 1, 1)
+    # Early channels forget slowly and late ones fast, in deeper layers fewer of them: heads begin
+    # with memories of different lengths instead of having to part first.
     decay = -6 + 6 * ramp.share ** (1 + late**0.3) + 0.5 + 2.5 * ramp.zigzag
     _low_rank(mixer.decay, bias=decay)
     _low_rank(mixer.rate, bias=-0.19 + 0.3 * ramp.zigzag + 0.4 * ramp.linear)
