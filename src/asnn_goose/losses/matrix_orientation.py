@@ -50,7 +50,9 @@ class MatrixOrientation(TraceLoss):
         apart = documents_of(student, teacher)
         block = partial(_distance, batch.mask_BT, apart, teacher.rope_theta)
         values = [
-            checkpoint(block, s, t, use_reentrant=False) for s, t in zip(ours, theirs, strict=True)
+            # A matrix (T,T) a head and block is far more than the operands it is made of.
+            checkpoint(block, s, t, use_reentrant=False)
+            for s, t in zip(ours, theirs, strict=True)
         ]
         return torch.stack(values).mean()
 
