@@ -118,6 +118,7 @@ def _span(file: Path, name: str, entry: object, size: int) -> _Span:
 
 
 def _are_sizes(value: object) -> bool:
+    # Sizes below 2^48 multiply without leaving 64 bits when there are few of them.
     return isinstance(value, list) and all(map(is_size, value)) and all(v < 2**48 for v in value)
 
 
@@ -125,6 +126,7 @@ def _check_cover(file: Path, ends: Mapping[str, tuple[int, int]], size: int) -> 
     """Tensors must follow each other without overlap or gap, to the very end of the file."""
     reached = 0
     for name, (begin, end) in sorted(ends.items(), key=lambda item: item[1]):
+        # Without gap or overlap: no byte of a file goes unchecked, and no two names share weights.
         if begin != reached:
             raise wrong(file, f"begin of tensor {name!r}", begin, f"{reached}, where the last ends")
         reached = end

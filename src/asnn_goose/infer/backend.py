@@ -105,6 +105,7 @@ class _NativeBackend:
         self._threads, self._vocab = threads, int(model.config["vocab_size"])
         self._large = sum(array.nbytes for array in model.tensors.values()) >= LARGE
         self._last = np.empty((0, self._vocab), np.float32)
+        # Held here: the engine has addresses only, and would read freed memory.
         self._arrays = {name: np.ascontiguousarray(a) for name, a in model.tensors.items()}
         self._engine = native_module().Engine(
             flat(model.config),
@@ -154,6 +155,7 @@ class _NativeBackend:
         """Threads that advance these states."""
         if self._threads is not None:
             return self._threads
+        # One sequence of a small model is done before a second thread is awake.
         return usable_cores() if len(states) > 1 or self._large else 1
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
@@ -204,6 +206,7 @@ def described(array: NDArray[Any]) -> tuple[int, str, tuple[int, ...]]:
 
 def usable_cores() -> int:
     """Cores that this process may use."""
+    # What this process may use, not what the machine has: containers give fewer.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -70,6 +70,8 @@ class Conversation:
         whole = self._template.render(messages)
         self.messages = messages
         new = None
+        # The text is compared and not the tokens: an answer's tokens may cut it in another way than
+        # the tokenizer would.
         if whole.startswith(self._text):
             new = self._vocabulary.ids_from(whole, len(self._text))
         if new is None:

@@ -53,6 +53,7 @@ class Batcher:
         self._waiting, self._later = deque[Job](), deque[Job](maxlen=SETTLING)
         self._reading, self._answers = deque[Prefill](), list[Answer]()
         self._closed, self.steps, self.seconds = False, 0, 0.0
+        # One thread for all: the engine is fastest when every sequence moves in one call.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -117,6 +118,7 @@ class Batcher:
         """Wait for something to do; False where the work is over."""
         with self._changed:
             while not (self._closed or self._waiting or self._reading or self._answers):
+                # Only here, where nothing else is to be done: whoever waits is served first.
                 if self._later:
                     self._waiting.append(self._later.popleft())
                     break
@@ -151,6 +153,8 @@ class Batcher:
         told: list[tuple[Job, Event]] = []
         while self._waiting:
             job = self._waiting[0]
+            # A job with more choices than there are slots gets them when it is alone, or it would
+            # wait for ever.
             if self.taken + len(job.choices) > self._limits.slots and self.taken:
                 break
             reading = Prefill(job, self._store)
@@ -168,6 +172,8 @@ class Batcher:
             self.steps += 1
             self.seconds += time.perf_counter() - started
             return told
+        # Whatever it is: a thread that died would leave all requests waiting, and the next step may
+        # be sound.
         except Exception:
             logger.exception("a step of the engine failed")
             failed = Failed(status=500, message="the engine failed; the server's log says why")
@@ -204,6 +210,8 @@ class Batcher:
 
     def _slices(self) -> list[tuple[Prefill, int]]:
         """Who reads how many tokens in this step; the one who read most goes to the end."""
+        # Those who write go on in every step; those who read share what is left, so that a long
+        # prompt slows answers instead of stopping them.
         room = max(self._limits.slice, len(self._answers)) if self._answers else ALONE
         found = list[tuple[Prefill, int]]()
         for reading in self._reading:

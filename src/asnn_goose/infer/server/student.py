@@ -128,6 +128,7 @@ class Student:
                     raise ApiError(event.status, event.message, code="not_answered")
                 left[job] -= isinstance(event, Ended)
                 yield job, event
+        # Also where the caller merely stopped to listen: its slots must be free at the next step.
         finally:
             for job in jobs:
                 self._queues.pop(job, None)
@@ -141,6 +142,7 @@ class Student:
               of the text when a client sends it back
         """
         ids = await asyncio.to_thread(self.vocabulary.ids, text)
+        # Drawn and tokenised alike, its state is kept already.
         if ids[: len(read)] != list(read):
             self.batcher.settle(Job(prompt=ids, choices=()))
 
