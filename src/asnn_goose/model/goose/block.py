@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -29,6 +29,15 @@ class BlockOutput(NamedTuple):
     mixer: MixerOutput
     mlp_out_BTD: Tensor
     state: BlockState
+
+
+CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
+    "hidden": lambda output: output.x_BTD,
+    "mixer_in": lambda output: output.mixer_in_BTD,
+    "mixer_out": lambda output: output.mixer.out_BTD,
+    "mlp_out": lambda output: output.mlp_out_BTD,
+}
+"""What of a block a Trace keeps, by the names of trace.PLACES."""
 
 
 class GooseBlock(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from asnn_goose.model.goose.block import BlockOutput, GooseBlock
+from asnn_goose.model.goose.block import CAPTURE, BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
 from asnn_goose.model.goose.initialise import initialise
@@ -155,7 +155,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         x_BTD = self.embedding(tokens_BT)
         window = placed(window, x_BTD)
         x_BTD = self._embed(x_BTD, window.position_BT)
-        places = {name: _CAPTURE[name] for name in needs & _CAPTURE.keys()}
+        places = {name: CAPTURE[name] for name in needs & CAPTURE.keys()}
         kept: dict[str, list[Tensor]] = {name: [] for name in places}
         signals: dict[str, list[Tensor]] = {name: [] for name in needs & self.signals}
         # The embedding is layer 0, as with teachers: L + 1 places, one before and one behind every
@@ -297,10 +297,3 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
 
 STREAM = frozenset({"hidden", "mixer_out"})
 """What another model's trace must hold to drive the blocks."""
-
-_CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
-    "hidden": lambda output: output.x_BTD,
-    "mixer_in": lambda output: output.mixer_in_BTD,
-    "mixer_out": lambda output: output.mixer.out_BTD,
-    "mlp_out": lambda output: output.mlp_out_BTD,
-}
