@@ -26,6 +26,7 @@ def wait_briefly(environment: MutableMapping[str, str] | None = None) -> bool:
     or where torch is there already.
     """
     target: MutableMapping[str, str] = os.environ if environment is None else environment
+    # What a user has set is meant; and OpenMP reads its settings once, when torch loads it.
     if waiting(target) is not None or (environment is None and "torch" in sys.modules):
         return False
     target["GOMP_SPINCOUNT"] = SPINS

@@ -117,4 +117,5 @@ def windows_of(
 def _limit(protocol: Protocol, share: float) -> int | None:
     if protocol.limit is None:
         return None
+    # A window at least: of a share of one percent hardly anything would be scored.
     return max(min(protocol.window, protocol.limit), round(share * protocol.limit))

@@ -126,7 +126,7 @@ class Teacher:
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(window.documents_BT)
+                input_ids=tokens_BT, use_cache=False, **self._apart(window)
             ).last_hidden_state
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
@@ -146,13 +146,14 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _apart(self, documents_BT: Tensor | None) -> dict[str, Any]:
-        """Arguments of the model that keep documents apart; none for None."""
-        if documents_BT is None:
+    def _apart(self, window: Window) -> dict[str, Any]:
+        """Arguments of the model that keep documents apart; none where a window is one text."""
+        apart_BT = window.documents_BT
+        if apart_BT is None:
             return {}
         return {
-            "attention_mask": self._mask(documents_BT),
-            "position_ids": document_positions(documents_BT),
+            "attention_mask": self._mask(apart_BT),
+            "position_ids": document_positions(apart_BT),
         }
 
     def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:

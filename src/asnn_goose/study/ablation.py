@@ -203,9 +203,11 @@ class Study:
             read_scores(unchecked, scoring=self.grid.scoring)
         except ScoresError as error:
             return str(error)
+        # The name says that a run is finished, so it is given last.
         unchecked.replace(self.folder.scores(run))
         if not self.grid.keep_models:
             for name in ("checkpoints", "model"):
+                # Models are most of a study's bytes, and its table needs none of them.
                 shutil.rmtree(self.folder.run(run) / name, ignore_errors=True)
         return None
 
