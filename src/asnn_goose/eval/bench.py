@@ -97,6 +97,7 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
     for threads in settings.threads:
         engine = Engine(model, threads=threads, backend=settings.backend)
         rates += _rates(engine, settings, threads=threads)
+    # Of the last number of threads: spikes do not depend on it.
     counts = engine.counts()
     return Result(
         isa=native_module().isa() if settings.backend == "native" else "numpy",

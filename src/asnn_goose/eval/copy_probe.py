@@ -121,6 +121,7 @@ class CopyTally:
     def _window(self, tokens_T: Tensor, labels_T: Tensor, losses_T: Tensor) -> None:
         seen_T, back_T = (torch.tensor(part) for part in earlier(tokens_T, labels_T))
         counted_T = labels_T != IGNORED_LABEL
+        # Each label in one kind alone: the losses of the kinds add up to the text's.
         kinds = (~seen_T, seen_T & (back_T == 0), back_T > 0)
         for name, where_T in zip(KINDS, kinds, strict=True):
             self._kinds[name] += _summed(losses_T, where_T & counted_T)

@@ -88,6 +88,7 @@ def dense_picojoules(config: Mapping[str, Any], *, form: str) -> float:
     attention grows with the context, and a dense student has low-rank factors besides.
     """
     by_part = products(config)
+    # Low-rank factors are the student's own: a transformer of these shapes has none.
     large = sum(by_part[part] for part in ("mixer", "mlp", "head"))
     return large * (PICOJOULES[f"{form}_add"] + PICOJOULES[f"{form}_mult"])
 

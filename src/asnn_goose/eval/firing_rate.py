@@ -53,6 +53,7 @@ def with_density(
     are near. Raises ValueError for a density outside 0 to 1.
     """
     check_density(density)
+    # Again and again, because every threshold changes the inputs of all matrices behind it.
     for _ in range(ROUNDS):
         engine = Engine(model, threads=1, backend=backend)
         engine.prefill(engine.start(), tokens)

@@ -93,6 +93,7 @@ def _content(source: str) -> str | None:
 
 
 def _has_splits(source: str, trained: set[str]) -> bool:
+    # A file that nobody trained on has no split that must be kept from it.
     return find_corpus(source) is not None or _content(source) in trained
 
 

@@ -166,6 +166,7 @@ def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
     config = GooseConfig(**{key: value for key, value in settings.items() if key in known})
     with torch.device("meta"):
         model = GooseForCausalLM(config)
+    # Tied after the move: `to_empty` gives embedding and head memory of their own.
     model.to_empty(device="cpu").tie_weights()
     with safe_open(file, "np") as stored:
         arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118

@@ -196,6 +196,7 @@ def _missing(what: str) -> str:
 
 def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
     """The settings that are single numbers, words or switches."""
+    # Lists and tables are the caller's affair: the engine's settings are all plain.
     return {key: value for key, value in config.items() if isinstance(value, int | float | str)}
 
 

@@ -70,6 +70,8 @@ class Sampling:
         """
         if self.greedy and self.repetition_penalty == 1:
             return 1.0
+        # Above 1 unlikely words come nearer, and with a penalty their order changes: then all must
+        # be exact.
         plain = self.temperature <= 1 and self.repetition_penalty == 1 and not self.greedy
         return 0.4 * (1 - self.top_p) if plain else 0.0
 

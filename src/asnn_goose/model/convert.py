@@ -59,6 +59,7 @@ def student_config(
     """
     chosen = lookup(VARIANTS, variant, setting="variant")
     known = GooseConfig.__dataclass_fields__
+    # Transformers keeps any keyword as an attribute: a typo would pass and change nothing.
     for unknown in sorted(set(overrides) - set(known)):
         raise ValueError(f"{unknown} is no setting of GooseConfig: {hint(unknown, sorted(known))}")
     settings = {**_shape(teacher), **_parts(teacher), **_tokens(teacher), **chosen}

@@ -118,6 +118,7 @@ class TeacherMixture:
         if not needs:
             return Trace()
         self._check_heads(passes)
+        # The last position has no next token in the window, whoever may know it.
         next_BT = torch.full_like(tokens_BT, -1)
         # Weights come from the window's own tokens, not from labels: a label may be masked although
         # the word is known.

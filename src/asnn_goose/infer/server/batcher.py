@@ -186,6 +186,8 @@ class Batcher:
         answers, slices = self._answers, self._slices()
         states: list[SequenceState] = [a.state for a in answers] + [r.state for r, _ in slices]
         texts = [[a.unread] for a in answers] + [r.next(count) for r, count in slices]
+        # Spikes are counted for a step as soon as one wants them: the engine counts for all or
+        # none.
         counted = any(a.job.counted for a in answers) or any(r.job.counted for r, _ in slices)
         places = len(self._engine.spiking) if counted else 0
         spikes = np.zeros((len(states), places), np.uint32) if counted else None
@@ -197,6 +199,7 @@ class Batcher:
             reading.advance(count)
             if reading.over:
                 begun = reading.answers(self._engine)
+                # The logits after a prompt are those of every answer's first token.
                 for answer in begun:
                     shares = None if spikes is None else spikes[row] / np.float32(count)
                     told += answer.take(logits[row], shares)

@@ -45,6 +45,7 @@ class StateStore:
             state = self._take(key)
             if state is not None:
                 self.hits += 1
+                # A fork: the kept state must stay what it is.
                 return len(key) // WIDTH, self._engine.fork(state)
             self._prefixes.remove(key)
         self.misses += 1

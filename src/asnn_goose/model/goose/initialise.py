@@ -64,6 +64,7 @@ def initialise_vectors(model: Body) -> None:
     """Everything else: norms, biases, low-rank adapters, decays, token shifts."""
     layers = model.config.num_hidden_layers
     for module in model.modules():
+        # PyTorch's own values, set again: a student built on the meta device holds nothing yet.
         if isinstance(module, nn.RMSNorm | nn.LayerNorm):
             nn.init.ones_(module.weight)
         if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:

@@ -65,5 +65,6 @@ class MLP(nn.Module, ABC):
 
     def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
         """Where channels may be balanced; `gains` are of the norm that the MLP reads."""
+        # The last matrix reads inner channels, which no norm scales.
         *inner, _ = self.matrices().values()
         yield BalancePlace(gains, inner, [])

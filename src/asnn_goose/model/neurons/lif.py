@@ -66,6 +66,7 @@ class LIF(Neuron):
                   begins with membranes at rest
         """
         spikes_BTK, membranes_BTK, state_BK = self._run(widened(h_BTK), state_BK, window)
+        # After the pass: its own gradient must see the width that it was made with.
         self.gradient.follow(membranes_BTK)
         return spikes_BTK.to(h_BTK.dtype), state_BK
 
@@ -91,6 +92,7 @@ class LIF(Neuron):
         # A loop, for the reset makes V_t a step function of V_{t-1}: there is no scan over it.
         for t, h_BK in enumerate(h_BTK.unbind(-2)):
             if starts is not None:
+                # Before the token, whose membrane then starts at rest as at the front of a text.
                 v_BK = v_BK.masked_fill(starts[:, t], 0)
             before_BK = v_BK
             v_BK = v_BK + (h_BK - v_BK) / self.tau

@@ -53,4 +53,5 @@ class SurrogateGradient(nn.Module):
 
 def _inverse_softplus(x: Tensor) -> Tensor:
     """The p with softplus(p) = x, for small x too."""
+    # log(exp(x) - 1) would overflow for large x, and lose all digits for small.
     return x + torch.log(-torch.expm1(-x))

@@ -52,6 +52,7 @@ class Projection(nn.Linear):
         if self.neuron is None:
             return x_BK
         if self.training:
+            # Only in training: what a neuron measures must come from training batches.
             self.neuron.meet_(x_BK, self.weight)
         return (membranes or Membranes(Window())).spikes(self.place, self.neuron, x_BK)
 

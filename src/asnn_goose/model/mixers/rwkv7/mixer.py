@@ -130,6 +130,7 @@ class RWKV7Mixer(RWKV7Weights):
             return v_BTC, v_BTC.detach() if self.detach_v_first else v_BTC
         if self.value_mix is None:
             return v_BTC, v_first_BTC
+        # Spikes first and mixing after, as the engine does: first values come coded already.
         share_BTC = torch.sigmoid(self.value_mix(x_BTD))
         return torch.lerp(v_BTC, v_first_BTC, share_BTC), v_first_BTC
 
@@ -155,6 +156,7 @@ class RWKV7Mixer(RWKV7Weights):
         """The written key k (1 + (a - 1) k_a)."""
         if self.replacement is None:
             return k_BTHN
+        # At a = 1 the key is written whole, at a = 0 only what k_a leaves of it.
         return k_BTHN * (1 + (a_BTHN - 1) * self.by_head(self.replacement))
 
     def _project(
@@ -173,6 +175,8 @@ class RWKV7Mixer(RWKV7Weights):
             y_BTHN = self.by_head(self.norm(y_BTHN.flatten(-2).flatten(0, 1))).view_as(y_BTHN)
         if self.bonus is not None:
             score = (r_BTHN * k_BTHN * self.bonus).sum(-1, keepdim=True)
+            # The bonus sees what was written, as the state does: its keys are those after their
+            # replacement.
             y_BTHN = torch.addcmul(y_BTHN, score, v_BTHN)
         y_BTC = y_BTHN.flatten(-2)
         if self.gate is not None:

@@ -40,6 +40,7 @@ def start_vectors(mixer: RWKV7Weights, *, layer: int, layers: int) -> None:
         _low_rank(mixer.gate, bias=None)
     if mixer.shift is not None:
         consumers, width = mixer.shift.mix.shape
+        # Without a gate its consumer, the last one, is left out.
         powers = list(SHIFT_POWERS.values())[:consumers]
         curves = [shift_curve(width, power * (1 - layer / layers)) for power in powers]
         mixer.shift.mix.copy_(torch.stack(curves))
