@@ -66,6 +66,7 @@ def doctor(deep: Deep = False) -> None:
         typer.echo(f"{finding.mark:8}{finding.name:18}{finding.found}")
         if finding.advice:
             typer.echo(f"{'':26}-> {finding.advice}")
+    # A code for scripts: notes are advice, only what is missing is a failure.
     if any(finding.essential and finding.advice for finding in findings):
         raise typer.Exit(1)
     if deep:
@@ -175,6 +176,7 @@ def cache() -> Iterator[Finding]:
     from asnn_goose.sources import cache_dir
 
     folder = cache_dir()
+    # Free space is asked of the nearest folder that is there: the cache may not have been made yet.
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     taken = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
     advice = ""

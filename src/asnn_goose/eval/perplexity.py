@@ -163,6 +163,7 @@ def by_chunk(
 
 
 def _score(losses_BT: Tensor, labels_BT: Tensor, *, bytes_V: Tensor | None) -> Score:
+    # Bytes of labels, not of inputs: the first token of a window is scored by nobody.
     counted_n = labels_BT[labels_BT != IGNORED_LABEL]
     text = 0 if bytes_V is None else int(bytes_V[counted_n].sum())
     return Score(nll_sum=float(losses_BT.sum()), tokens=counted_n.numel(), bytes=text)

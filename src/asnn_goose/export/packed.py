@@ -101,6 +101,8 @@ def export_packed(
             for name in TOKENIZER_FILES:
                 if (tokenizer / name).is_file():
                     shutil.copyfile(tokenizer / name, fresh / name)
+            # So that a packed student that no longer belongs to its weights is found out by
+            # content.
             write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Packed(bytes_by_part=_by_part(model.config, arrays), fp32_bytes=4 * parameters)

@@ -52,6 +52,7 @@ def open_mapped(file: Path) -> Mapped:
     header = parse_object(content[8:start].tobytes(), file=file, what="the header")
     metadata = header.pop("__metadata__", {})
     _check_metadata(file, metadata)
+    # A view of the mapping: no byte of a weight is copied or even read here.
     data = content[start:]
     spans = {name: _span(file, name, entry, data.size) for name, entry in header.items()}
     _check_cover(file, {name: span.ends for name, span in spans.items()}, data.size)

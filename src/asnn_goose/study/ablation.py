@@ -133,6 +133,7 @@ class Study:
         with ExitStack() as stack:
             stack.enter_context(locked(self.out, tell=self.tell))
             self.folder.prepare(runs, resume=resume)
+            # Scores decide, not folders: a run that was cut off has a folder too.
             left = [run for run in runs if not self._is_finished(run)]
             if len(left) < len(runs):
                 self.tell(f"{len(runs) - len(left)} of {len(runs)} runs are finished and kept")

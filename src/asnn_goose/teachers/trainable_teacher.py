@@ -72,6 +72,8 @@ def optimiser_groups(model: TrainableTeacher) -> dict[str, str]:
 
 
 def _group(name: str, parameter: Tensor) -> str:
+    # By the parts of a name: families call their tables differently, and these are all that there
+    # are.
     if not _EMBEDDINGS.isdisjoint(name.split(".")):
         return "embedding"
     if "norm" in name or "ln_" in name:
