@@ -19,7 +19,7 @@ from asnn_goose import disk, mkl
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
-from asnn_goose.threads import SPINS, waiting
+from asnn_goose.threads import SPINS, usable_cores, waiting
 
 EXAMPLES = examples(
     "asnn-goose doctor",
@@ -125,9 +125,7 @@ def kernels() -> Iterator[Finding]:
 
 def threads(used: int) -> Iterator[Finding]:
     """Threads that torch will use, against cores that this process may use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = usable_cores()
     advice = ""
     if used > cores:
         advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.infer.reference.model import Reference
+from asnn_goose.threads import usable_cores
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
@@ -203,11 +203,3 @@ def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
 def described(array: NDArray[Any]) -> tuple[int, str, tuple[int, ...]]:
     """Address, element type and shape."""
     return array.ctypes.data, DTYPES[array.dtype.name], array.shape
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    # What this process may use, not what the machine has: containers give fewer.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
