@@ -97,6 +97,7 @@ def _operations(
     model: PackedModel, densities: Mapping[str, float]
 ) -> Iterator[tuple[str, dict[str, float]]]:
     for slot in layout(model.config):
+        # A site that stays analogue costs nothing here.
         if isinstance(slot, SiteSlot) and slot.name in model.matrices:
             yield "encoder", _encoder(slot.columns, model.matrices[slot.name])
         if isinstance(slot, MatrixSlot) and slot.name != EMBEDDING:

@@ -144,6 +144,7 @@ def random_student(
     random, arrays = np.random.default_rng(seed), Arrays()
     matrices: dict[str, dict[str, Any]] = {}
     for slot in layout(settings):
+        # No spikes at sites, and a tied head, as most students have it.
         if isinstance(slot, SiteSlot) or (isinstance(slot, MatrixSlot) and slot.optional):
             continue
         found = _fill(slot, precision, random)

@@ -121,6 +121,7 @@ def _matrix(file: Path, slot: MatrixSlot, tensors: Tensors, *, steps: int) -> Ex
 
 def _planes(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:
     words, scale = tensors[f"{slot.name}.planes"], tensors.get(f"{slot.name}.scale")
+    # Whatever else stands there is refused by its shape, as one plane.
     planes = 2 if words.shape[:1] == (2,) else 1
     yield f"{slot.name}.planes", "U64", (planes, -(-slot.rows // ROWS), slot.columns, 2)
     _check_bits(file, f"{slot.name}.planes", words, rows=slot.rows)

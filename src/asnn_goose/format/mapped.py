@@ -66,6 +66,7 @@ def open_mapped(file: Path) -> Mapped:
 def _map(file: Path) -> NDArray[np.uint8]:
     try:
         with file.open("rb") as stream:
+            # Read-only: a stray write would change the file for every process that maps it.
             mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: an empty file
         raise PackedError(f"{file}: cannot be opened ({error}); export the model again") from error

@@ -125,4 +125,6 @@ class AdaKD(VocabLoss):
         """Temperature of every token (n,)."""
         s_n = s_n.clamp_min(TINY)
         median = s_n[hardest_n].median() if bool(hardest_n.any()) else s_n.new_ones(())
+        # Bounded by tanh: a token that is a thousand times as hard still gets a temperature of the
+        # same order.
         return self.temperature * torch.exp(-self.c * torch.tanh(torch.log(s_n / median)))

@@ -102,4 +102,5 @@ def _check_range(pairs: Pairs, student: int, teacher: int) -> None:
 
 def _spread(pairs: Pairs, count: int) -> Pairs:
     count = min(count, len(pairs))
+    # Counted from the end, so that the last pair is always among them.
     return tuple(pairs[i * len(pairs) // count - 1] for i in range(1, count + 1))

@@ -92,6 +92,7 @@ def _recurrence(
 
 
 def _check(student: Trace, teacher: Trace) -> None:
+    # Asked of the signals, not of a mixer's name: another recurrence that gives them would do.
     if "written" not in student.signals:
         raise ValueError("the student's Trace has no recurrence: matrix_orientation is for RWKV-7")
     ours, theirs = student.signal("written"), teacher.signal("queries")
