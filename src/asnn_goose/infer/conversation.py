@@ -85,6 +85,7 @@ class Conversation:
                 kept += unmarked(piece)
                 yield unmarked(piece)
         finally:
+            # Also when it was broken off: the state has read these words.
             self.messages.append({"role": "assistant", "content": kept})
 
     def save(self, path: str | Path) -> None:
@@ -97,6 +98,8 @@ class Conversation:
         """Go on with a saved conversation. Raises EngineError; then nothing has changed."""
         state, notes = self._engine.load_state(path)
         messages, text, unread = (notes.get(key) for key in ("messages", "text", "unread"))
+        # Looked at before anything is taken over: a file that does not fit leaves the talk as it
+        # is.
         if not (
             isinstance(messages, list)
             and all(map(_is_message, messages))

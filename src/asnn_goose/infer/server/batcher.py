@@ -66,6 +66,7 @@ class Batcher:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        # After the thread, which may still be keeping a state.
         self._store.close()
 
     def submit(self, job: Job) -> None:

@@ -152,6 +152,8 @@ class Student:
             try:
                 self.batcher.submit(job)
             except QueueFullError:
+                # As long as the queue takes at the speed so far, and some seconds more for who asks
+                # again.
                 mean = self.batcher.seconds / max(1, self.batcher.steps)
                 seconds = RETRY + round(mean * self.limits.queue / self.limits.slots)
                 raise busy(self.batcher.waiting, seconds=min(60, seconds)) from None
@@ -176,6 +178,7 @@ class Student:
         chooser = Chooser(
             ask.manner,
             prompt=prompt,
+            # Each answer its own: n equal answers are not what was asked for.
             seed=None if ask.seed is None else ask.seed + number,
             native=self.engine.backend == "native",
             grammar=ask.grammar and ask.grammar.copy(),
