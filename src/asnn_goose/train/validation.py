@@ -43,6 +43,7 @@ class Validation:
             for name, sum_2 in sums(stage, batch).items():
                 totals[name] = totals.get(name, torch.zeros_like(sum_2)) + sum_2
         stage.train()
+        # Sent back: every call sees the same windows, so that differences are the student's.
         self.loader.restore(begin)
         reduced = {name: accelerator.reduce(sum_2, "sum") for name, sum_2 in totals.items()}
         return {name: float(total / count.clamp_min(1)) for name, (total, count) in reduced.items()}

@@ -37,6 +37,7 @@ def sums(stage: Stage, batch: Batch | PairBatch) -> dict[str, Tensor]:
     loss_BT, kl_BT = per_token(stage, batch, teacher=taught)
     found = {"ce": loss_BT} | ({"kl": kl_BT} if taught else {})
     count = batch.mask_BT.sum().double()
+    # In fp64: sums over many windows, whose small differences decide whether a stage ends.
     return {name: torch.stack([x_BT.sum().double(), count]) for name, x_BT in found.items()}
 
 

@@ -45,6 +45,8 @@ class SpikingBERT(Neuron):
         with torch.no_grad():
             range_1 = self.range_of(h_BK)
             values_BK = self.encode(h_BK).values().to(h_BK.dtype)
+            # True just where the clamp left the value alone: the derivative of the closed form
+            # without writing its bounds twice.
             slope_BK = self.closed_form(h_BK) == widened(h_BK) / range_1
         return passed(h_BK, values_BK, slope_BK)
 
@@ -78,6 +80,7 @@ class SpikingBERT(Neuron):
         Negative drive charges a membrane of its own, as a neuron of the other sign would.
         """
         drive_BK = self._scaled(h_BK)
+        # Half-way to firing: from rest, rates would round down and lag by half a spike.
         v_BK, count_BK = torch.full_like(drive_BK, start), torch.zeros_like(drive_BK)
         for _ in range(steps):
             v_BK = v_BK + drive_BK.abs()

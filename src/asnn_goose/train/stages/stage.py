@@ -90,6 +90,8 @@ class Stage(nn.Module, ABC):
                 f"{kind_of(cls)} reads {cls.reads}, and {kinds} of its losses compares two answers:"
                 " losses on preferences belong to a stage that reads pairs, such as dpo"
             )
+        # Signals are the mixer's affair and are checked once it is known; a recipe is checked
+        # before.
         asked = objective.needs & PLACES if cls.gives_signals else objective.needs
         beyond = sorted(asked - cls.gives)
         if beyond:
@@ -134,6 +136,7 @@ class Stage(nn.Module, ABC):
     def compared(self, batch: Batch) -> dict[str, Tensor]:
         """The terms where both models read a batch, each on its own; no teacher runs unasked."""
         tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
+        # A stage on text alone pays for no teacher.
         teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
