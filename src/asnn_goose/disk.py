@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_BLOCK = 4096
+"""Bytes that a check writes: a full disk still takes an empty file."""
+
 
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's entries, are on the disk."""
@@ -27,11 +30,22 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file atomically: after a crash it holds the old bytes or the new."""
+    """Replace a file atomically: after a crash it holds the old bytes or the new.
+
+    A link stays one, and a device or pipe is written to.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    sync(temporary)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 
@@ -92,18 +106,22 @@ def check_file(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder, and a file is to be written", str(path))
     if path.exists():
         with path.open("ab"):
-            return
-    check_folder(path.parent)
+            pass
+    if path.is_file() or not path.exists():
+        check_folder(path.resolve().parent)
 
 
 def check_folder(path: Path) -> None:
-    """Raise OSError where no file could be written into a folder, or the folder not be made."""
+    """Raise OSError where no file could be written into a folder, or the folder not be made.
+
+    A disk without room for a block is found here too.
+    """
     existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not existing.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(existing))
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        with tempfile.TemporaryFile(dir=existing) as trial:
+            trial.write(bytes(_BLOCK))
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 

@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="part of a file's name or of the broken text")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at one time")
     parser.add_argument(
-        "--timeout", type=float, default=240, help="seconds of processor for one mutant"
+        "--timeout", type=float, default=240, help="processor seconds for one mutant"
     )
     parser.add_argument("--kept", type=Path, help="JSON lines of good verdicts, read and added to")
     parser.add_argument("--check", action="store_true", help="only look for texts that are gone")

@@ -14,10 +14,12 @@ from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
 from asnn_goose.model.parts.groups import parameter_group, trainable
+from asnn_goose.recipe.clocks import annealing, phase_clocks
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.plan import Loader, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
+from asnn_goose.train.span import WHOLE, Span
 from asnn_goose.train.stages import STAGES
 from asnn_goose.train.stages.stage import Tracing
 from asnn_goose.train.validation import Validation
@@ -43,8 +45,10 @@ class StagePlanner:
         """A stage of the recipe, or the phases that its curriculum makes of it."""
         whole, seed = self.recipe.stage[index], self.recipe.stage_seed(index)
         name = self.recipe.stage_name(index)
+        processes = self.accelerator.num_processes
+        anneals = annealing(self.recipe, processes)[index]
         if whole.curriculum is None:
-            return [self._plan(whole, teacher, name=name, seed=seed)]
+            return [self._plan(whole, teacher, name=name, seed=seed, anneals=anneals)]
         count = whole.curriculum.pool // whole.window
         pool = Pool(self._windows(whole, self.shards, seed=seed), count=count)
         plans = [
@@ -53,9 +57,13 @@ class StagePlanner:
                 teacher,
                 name=f"{name}.{number + 1}",
                 seed=seed + PHASE_SEEDS * number,
+                anneals=anneals,
+                clock=clock,
                 subset=None if share is None else Subset(pool=pool, share=share),
             )
-            for number, (table, share) in enumerate(whole.phases())
+            for number, ((table, share), clock) in enumerate(
+                zip(whole.phases(), phase_clocks(whole, processes), strict=True)
+            )
         ]
         return plans[:1] + [replace(plan, starts=Starts()) for plan in plans[1:]]
 
@@ -66,6 +74,8 @@ class StagePlanner:
         *,
         name: str,
         seed: int,
+        anneals: Span,
+        clock: Span = WHOLE,
         subset: Subset | None = None,
     ) -> StagePlan:
         processes = self.accelerator.num_processes
@@ -76,6 +86,7 @@ class StagePlanner:
                 teacher=teacher,
                 objective=table.objective(),
                 resets=self.recipe.data.resets,
+                anneals=anneals,
             ),
             loader=self._loader(table, seed=seed, subset=subset),
             trained=partial(_groups, self.student, table.train),
@@ -91,6 +102,7 @@ class StagePlanner:
             watch=None if table.watch is None else table.watch.settings(),
             end=self._end(table, seed=seed),
             pool=None if subset is None else subset.pool,
+            clock=clock,
         )
 
     def _loader(self, table: StageTable, *, seed: int, subset: Subset | None) -> Loader:

@@ -10,7 +10,10 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from asnn_goose.names import hint
-from asnn_goose.numbers import SEEDS
+from asnn_goose.numbers import SEEDS, size
+
+LARGEST = 10_000_000
+"""Bytes of a file that is read as TOML: a model named by mistake has more."""
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -39,6 +42,8 @@ Checked = TypeVar("Checked", bound=Table)
 
 def read_toml(path: Path, *, error: type[Exception]) -> dict[str, Any]:
     """Plain values of a file. Raises `error` for what is no TOML, OSError for what is no file."""
+    if (bytes_ := Path(path).stat().st_size) > LARGEST:
+        raise error(f"{path} is not readable as TOML: it has {size(bytes_)}, no text by hand")
     try:
         # Editors on Windows begin a file with a byte order mark.
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))

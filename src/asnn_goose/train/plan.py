@@ -17,6 +17,7 @@ from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
 from asnn_goose.train.schedule import Schedule
+from asnn_goose.train.span import WHOLE, Span
 from asnn_goose.train.stages import Stage
 
 
@@ -87,6 +88,8 @@ class StagePlan:
     watch            look at each term's gradient now and then
     end              end before the budget is used up
     pool             windows that must be in order when the stage begins (a curriculum)
+    clock            the part of its losses' clock that the stage covers: phases of a curriculum
+                     share one, and what their losses have learned
     """
 
     name: str
@@ -105,6 +108,12 @@ class StagePlan:
     watch: WatchSettings | None = None
     end: EndSettings | None = None
     pool: Pool | None = None
+    clock: Span = WHOLE
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it takes over what the losses of the stage before it have learned."""
+        return self.clock.start > 0
 
     @property
     def steps(self) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asnn_goose.losses import Objective
 from asnn_goose.trace import PLACES, Batch, Trace, Window
+from asnn_goose.train.span import WHOLE, Span
 
 
 class Tracing(Protocol):
@@ -52,6 +53,7 @@ class Stage(nn.Module, ABC):
     gives_signals   whether it holds the signals of the student's mixers too
     trains   values of a recipe's `train` that make sense in it
     resets   whether every document of a window begins with an empty state
+    anneals  which part of the fall of the student's precision the stage covers
 
     Raises ValueError where the objective needs more than the stage, the student's mixer or the
     teacher gives.
@@ -63,10 +65,16 @@ class Stage(nn.Module, ABC):
     teacher: Tracing
 
     def __init__(
-        self, *, student: nn.Module, teacher: Tracing, objective: Objective, resets: bool = False
+        self,
+        *,
+        student: nn.Module,
+        teacher: Tracing,
+        objective: Objective,
+        resets: bool = False,
+        anneals: Span = WHOLE,
     ) -> None:
         super().__init__()
-        self.resets = resets
+        self.resets, self.anneals = resets, anneals
         self.check(objective)
         self.student = student
         self.objective = objective
@@ -85,10 +93,10 @@ class Stage(nn.Module, ABC):
             )
 
     def anneal(self, batch: Batch) -> None:
-        """Let a student whose precision falls within a stage know how far the stage is."""
+        """Let a student whose precision falls in training know how far that is."""
         tell = getattr(self.student, "anneal", None)
         if tell is not None:
-            tell(batch.progress)
+            tell(self.anneals.at(batch.progress))
 
     def window(self, batch: Batch) -> Window:
         """How a batch's tokens lie for both passes: as one text, unless states are to be reset."""
