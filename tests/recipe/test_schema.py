@@ -78,6 +78,7 @@ def test_every_count_can_be_written_in_thousands(number: int) -> None:
         (["data.train=['sotuu']"], ["data.train.0 = 'sotuu'", "'sotu'"]),
         (["train.keep=1"], ["train.keep = 1", "2"]),
         (["eval.tokens=0"], ["eval.tokens = 0"]),
+        (["stage.0.losses=[]"], ["stage.0.losses: give 1 or more"]),
         (["stage.0.name=a", "stage.1.name=a"], ["a, a"]),
         (["name=../x"], ["name = '../x'"]),
     ],
@@ -89,6 +90,12 @@ def test_errors_name_place_value_and_what_is_right(
     assert message.startswith("a.toml:")
     for part in parts:
         assert part in message
+
+
+def test_a_wrong_loss_is_one_error(error_of: Callable[..., str]) -> None:
+    message = error_of("stage.1.losses.0.temperature=-1")
+    assert len(message.splitlines()) == 2
+    assert "give 1 or more" not in message
 
 
 def test_all_errors_come_at_once(error_of: Callable[..., str]) -> None:

@@ -93,3 +93,13 @@ def test_a_resumed_run_is_the_same(tiny: ModuleType, tmp_path: Path, stop: int) 
         run(plan, out=tmp_path / "cut", resume=False, progress=watched(tiny, plan, stop=stop))
     run(phased(tiny), out=tmp_path / "cut", resume=True, progress=tiny.Watcher())
     assert tiny.weights(tmp_path / "cut") == tiny.weights(tmp_path / "whole")
+
+
+def test_a_stage_tells_how_far_the_fall_of_its_precision_is(tiny: ModuleType) -> None:
+    stage = phased(tiny).stages[1].stage
+    told: list[float] = []
+    stage.student.anneal = told.append
+    stage.anneals = Span(start=0.5, stop=0.75)
+    batch = tiny.plan(noise=False).stages[0].loader.next(0.5)
+    stage.anneal(batch)
+    assert told == [0.625]

@@ -26,6 +26,7 @@ from asnn_goose.model.families import (
     Family,
     Rows,
     TeacherError,
+    check_apart,
     family_of,
     head_size,
     rope_base,
@@ -148,6 +149,7 @@ class Teacher:
         """Arguments of the model that keep documents apart; none for None."""
         if documents_BT is None:
             return {}
+        check_apart(self.config, documents_BT.shape[1], name=self.name)
         return {
             "attention_mask": self._mask(documents_BT),
             "position_ids": document_positions(documents_BT),

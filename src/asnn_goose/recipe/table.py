@@ -61,7 +61,11 @@ def check_table(
     try:
         return kind.model_validate(raw)
     except ValidationError as found:
-        lines = [_describe(kind, entry) for entry in found.errors()]
+        errors = found.errors()
+        # A list whose entries are wrong is told to be too short as well, which it is not.
+        below = {error["loc"][:end] for error in errors for end in range(len(error["loc"]))}
+        own = [e for e in errors if e["type"] != "too_short" or e["loc"] not in below]
+        lines = [_describe(kind, entry) for entry in own]
         raise error("\n  ".join([f"{source}:", *lines])) from None
 
 
@@ -73,6 +77,8 @@ def _describe(kind: type[Table], error: Any) -> str:
         return f"{place}: unknown key; {hint(key, _keys_at(kind, error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"{place}: missing"
+    if error["type"] == "too_short":
+        return f"{place}: give {error['ctx']['min_length']} or more"
     message = error["msg"].removeprefix("Value error, ")
     above, _, key = place.rpartition(".")
     if message.startswith(f"{key}."):  # the message goes on with the place within the value

@@ -17,10 +17,10 @@ from asnn_goose import disk
 Step = Mapping[str, Any]
 """One line of metrics.jsonl."""
 
-STEP = frozenset(
-    "stage stage_index step terms lr grad_norm tokens_seen tokens_total seconds memory_bytes"
-    " tokens_per_s".split()
-)
+STEP = {
+    *("stage", "stage_index", "step", "terms", "lr", "grad_norm", "tokens_seen", "tokens_total"),
+    *("seconds", "memory_bytes", "tokens_per_s"),
+}
 """What a step must hold to be drawn."""
 
 
