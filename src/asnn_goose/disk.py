@@ -15,6 +15,25 @@ _BLOCK = 4096
 """Bytes that a check writes: a full disk still takes an empty file."""
 
 
+class NotTextError(ValueError):
+    """A file that is to be text is none; the message names it."""
+
+
+def read_text(path: Path) -> str:
+    """The text in a file. Raises NotTextError where it is not UTF-8, OSError where it is not there.
+
+    >>> read_text(Path(__file__)).startswith('"""Files')
+    True
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise NotTextError(
+            f"{path} is not UTF-8 at byte {error.start} (0x{error.object[error.start]:02x}); "
+            "save it as UTF-8"
+        ) from error
+
+
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -92,9 +92,9 @@ def _read_json(file: Path) -> Mapping[str, Any]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ReportError(f"{file} is not UTF-8 at byte {error.start}") from error
+        return disk.read_text(file)
+    except disk.NotTextError as error:
+        raise ReportError(str(error)) from error
 
 
 def summaries(steps: Sequence[Step]) -> list[StageSummary]:
