@@ -20,11 +20,7 @@ class NotTextError(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """The text in a file. Raises NotTextError where it is not UTF-8, OSError where it is not there.
-
-    >>> read_text(Path(__file__)).startswith('"""Files')
-    True
-    """
+    """The text in a file. Raises NotTextError where it is not UTF-8, OSError without a file."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
