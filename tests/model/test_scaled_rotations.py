@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from asnn_goose.model import Teacher, convert, load_teacher
 from asnn_goose.model.families import TeacherError
@@ -39,13 +39,16 @@ of_every_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 
 
 @pytest.fixture
-def folder(of_family: Callable[..., Teacher], tmp_path: Path) -> Callable[[str], Path]:
+def folder(
+    of_family: Callable[..., Teacher], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> Callable[[str], Path]:
     """A teacher that was made for 16 tokens, as a folder."""
 
     def make(kind: str) -> Path:
         scaling = {"rope_type": kind, "rope_theta": 10000.0, **KINDS[kind]}
         teacher = of_family("llama", words=97, max_position_embeddings=16, rope_parameters=scaling)
         teacher.model.save_pretrained(tmp_path / kind)
+        tokenizer.save_pretrained(tmp_path / kind)
         return tmp_path / kind
 
     return make

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from asnn_goose.names import hint
 from asnn_goose.numbers import SEEDS, size
@@ -24,6 +32,51 @@ class Table(BaseModel):
     """A table of a recipe: an unknown key is an error, and nothing changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, raw: Any) -> Any:
+        """TOML has `true` and `inf`, which pydantic would take for 1 and for a rate."""
+        for name, value in raw.items() if isinstance(raw, Mapping) else ():
+            check_number(name, value, cls.type_of(name))
+        return raw
+
+    @classmethod
+    def type_of(cls, name: str) -> Any:
+        """Type of a key's value; None where it is not known."""
+        field = cls.model_fields.get(name)
+        return None if field is None else field.annotation
+
+
+def check_number(name: str, value: Any, type_: Any) -> None:
+    """Raise ValueError for a truth where a number is wanted, and for an infinite number.
+
+    Only `clip` may be infinite: for none.
+    """
+    for one in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(one, bool) and _has_number(type_):
+            raise ValueError(f"{name} = {str(one).lower()}: must be a number")
+        if isinstance(one, float) and not one.is_integer() and _is_whole(type_):
+            raise ValueError(f"{name} = {one}: must be a whole number")
+        if isinstance(one, float) and not math.isfinite(one) and name != "clip":
+            raise ValueError(f"{name} = {one}: must be a finite number")
+
+
+def _has_number(type_: Any) -> bool:
+    """Whether a type holds numbers and no truths."""
+    parts = set(_parts(type_))
+    return bool(parts & {int, float}) and bool not in parts
+
+
+def _is_whole(type_: Any) -> bool:
+    parts = set(_parts(type_))
+    return int in parts and not parts & {float, str}
+
+
+def _parts(type_: Any) -> Iterator[Any]:
+    yield type_
+    for inner in get_args(type_):
+        yield from _parts(inner)
 
 
 def one_of(valid: Collection[str]) -> AfterValidator:

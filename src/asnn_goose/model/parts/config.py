@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 
 from asnn_goose.names import check_name
-from asnn_goose.shape.limits import Words
+from asnn_goose.shape.limits import Words, is_size
 from asnn_goose.shape.rwkv7 import RANKS, published_rank
 from asnn_goose.shape.settings import all_settings, fault, settings_of
 
@@ -92,8 +92,9 @@ class StudentSettings(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
+        width = self.hidden_size if is_size(self.hidden_size) else 0  # what is none is named below
         for name, factor in RANKS.items():
-            setattr(self, name, getattr(self, name) or published_rank(factor, self.hidden_size))
+            setattr(self, name, getattr(self, name) or published_rank(factor, width))
         self.precision = {} if self.precision is None else self.precision
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()
