@@ -42,6 +42,7 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     shape than the configuration says, holds numbers that are not finite or are no fractions, or
     contradicts the configuration about the head.
     """
+    _check_ends(Path(folder) / "generation_config.json", name=name)
     with readable(name, folder), _silent():
         model, found = kind.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
@@ -50,7 +51,6 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     check_finite(model, name=name)
     _check_types(model, Path(folder), name=name)
     _check_tie(model, name=name)
-    _check_ends(Path(folder) / "generation_config.json", name=name)
     for table in (module for module in model.modules() if isinstance(module, nn.Embedding)):
         table.register_forward_pre_hook(partial(_check_ids, name=name))
     loaded: PreTrainedModel = model
