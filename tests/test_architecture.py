@@ -25,6 +25,7 @@ BENCH = ROOT / "bench"
 
 GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"} | {
     "chat_template",
+    "mkl",
     "threads",
 }
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
@@ -39,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "numbers": set(),
     "places": {"shape"},
     "chat_template": set(),
+    "mkl": {"_native"},
     "threads": set(),
     "sources": {"disk", "names"},
     "shape": set(),
@@ -59,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
-TORCHLESS |= {"chat_template", "threads"}
+TORCHLESS |= {"chat_template", "mkl", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

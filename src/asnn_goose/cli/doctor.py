@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose import disk
+from asnn_goose import disk, mkl
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
@@ -134,6 +134,14 @@ def threads(used: int) -> Iterator[Finding]:
         advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"
     yield Finding(name="threads", found=f"{used} threads on {cores} cores", advice=advice)
     yield waiting_threads(used)
+    yield Finding(name="matrix products", found=matrix_products())
+
+
+def matrix_products() -> str:
+    """Whose choice of kernels torch's products run with."""
+    if mkl.in_use():
+        return f"MKL's fast kernels on an AMD processor ({mkl.SETTING}=as_is leaves them alone)"
+    return "as torch chooses"
 
 
 def waiting_threads(used: int) -> Finding:

@@ -146,12 +146,12 @@ def drawing(console: Console, total: int, *, quiet: bool) -> Iterator[Callable[[
         yield lambda tokens: None
     elif console.is_terminal and not console.is_dumb_terminal:
         with _bar(console) as progress:
-            task, pace = progress.add_task("writing", total=total, details=""), Pace(total)
+            task, pace = progress.add_task("writing", total=total, details=""), TimeLeft(total)
             yield lambda tokens: progress.update(
                 task, completed=tokens, details=pace.details(tokens)
             )
     else:
-        yield TokenLines(console, Pace(total)).advance
+        yield TokenLines(console, TimeLeft(total)).advance
 
 
 def _bar(console: Console) -> Progress:
@@ -163,7 +163,7 @@ def _bar(console: Console) -> Progress:
     )
 
 
-class Pace:
+class TimeLeft:
     """Tokens a second since the first call, and the time that the rest will take."""
 
     def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -186,7 +186,7 @@ class Pace:
 class TokenLines:
     """A line at first, at the end, and about every twenty seconds between."""
 
-    def __init__(self, console: Console, pace: Pace) -> None:
+    def __init__(self, console: Console, pace: TimeLeft) -> None:
         self._console, self._pace = console, pace
         self._printed_at: float | None = None
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from asnn_goose.data.chat_tokens import Rendered, Renderer
 from asnn_goose.data.document import DataError, Split, split_of
 from asnn_goose.data.records import Record
-from asnn_goose.data.rendering import Rendered, Renderer
 from asnn_goose.names import hint
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ SHORTEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class RepeatSource:
     """What a window is made of.
 
     random    the window's own generator
@@ -59,19 +59,19 @@ class Source:
         return read
 
 
-def random_words(source: Source) -> Iterator[Ids]:
+def random_words(source: RepeatSource) -> Iterator[Ids]:
     """Blocks of words without sense, each of them twice, with words between."""
     return _blocks(source, source.words, source.words)
 
 
-def paragraphs(source: Source) -> Iterator[Ids]:
+def paragraphs(source: RepeatSource) -> Iterator[Ids]:
     """Passages of the text, each of them twice, with text between."""
     read = source.reader()
     return _blocks(source, read, read)
 
 
 def _blocks(
-    source: Source, block: Callable[[int], Ids], between: Callable[[int], Ids]
+    source: RepeatSource, block: Callable[[int], Ids], between: Callable[[int], Ids]
 ) -> Iterator[Ids]:
     while True:
         distance = source.between(SHORTEST, source.distance)
@@ -80,7 +80,7 @@ def _blocks(
         yield from (first, between(distance - size), first)
 
 
-def lists(source: Source) -> Iterator[Ids]:
+def lists(source: RepeatSource) -> Iterator[Ids]:
     """A few phrases of a few words, over and over in any order."""
     while True:
         phrases, size = [], 0
@@ -91,7 +91,7 @@ def lists(source: Source) -> Iterator[Ids]:
             yield from (phrases[i] for i in source.random.permutation(len(phrases)))
 
 
-def names(source: Source) -> Iterator[Ids]:
+def names(source: RepeatSource) -> Iterator[Ids]:
     """Running text in which a small cast of names comes again and again."""
     read = source.reader()
     cast = [source.words(source.between(2, 4)) for _ in range(source.between(2, 6))]
@@ -100,7 +100,7 @@ def names(source: Source) -> Iterator[Ids]:
         yield cast[source.between(0, len(cast) - 1)]
 
 
-def pairs(source: Source) -> Iterator[Ids]:
+def pairs(source: RepeatSource) -> Iterator[Ids]:
     """Keys with their values, told in one order and asked in another."""
     joint, end = source.words(1), source.words(1)
     while True:
@@ -113,7 +113,7 @@ def pairs(source: Source) -> Iterator[Ids]:
         yield from (rows[i] for i in source.random.permutation(count))
 
 
-KINDS: MappingProxyType[str, Callable[[Source], Iterator[Ids]]] = MappingProxyType(
+KINDS: MappingProxyType[str, Callable[[RepeatSource], Iterator[Ids]]] = MappingProxyType(
     {
         "words": random_words,
         "paragraphs": paragraphs,
@@ -124,7 +124,7 @@ KINDS: MappingProxyType[str, Callable[[Source], Iterator[Ids]]] = MappingProxyTy
 )
 
 
-def made(kind: str, source: Source, *, length: int) -> Ids:
+def made(kind: str, source: RepeatSource, *, length: int) -> Ids:
     """`length` ids of a row of KINDS."""
     parts, size = [], 0
     for part in KINDS[kind](source):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from asnn_goose import __version__
-from asnn_goose.eval.copying import Copying, CopyTally
-from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
+from asnn_goose.eval.copy_probe import Copying, CopyTally
+from asnn_goose.eval.perplexity import LabelledWindow, Score, TraceFn, perplexity
 from asnn_goose.meter import measured
 
 PACKAGES = ("torch", "transformers", "numpy")
@@ -104,7 +104,7 @@ def finite(value: Any) -> Any:
 
 def measure(
     trace: TraceFn,
-    texts: Mapping[str, Sequence[Window]],
+    texts: Mapping[str, Sequence[LabelledWindow]],
     *,
     model: str,
     protocol: Protocol,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site
+from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout, products, recurrence
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def _operations(
     model: PackedModel, densities: Mapping[str, float]
 ) -> Iterator[tuple[str, dict[str, float]]]:
     for slot in layout(model.config):
-        if isinstance(slot, Site) and slot.name in model.matrices:
+        if isinstance(slot, SiteSlot) and slot.name in model.matrices:
             yield "encoder", _encoder(slot.columns, model.matrices[slot.name])
-        if isinstance(slot, Matrix) and slot.name != EMBEDDING:
+        if isinstance(slot, MatrixSlot) and slot.name != EMBEDDING:
             coding = model.matrices.get(slot.name, {})
             yield "encoder", _encoder(slot.columns, coding)
             spikes = coding.get("steps", 0) * densities.get(slot.name, 0.0)
@@ -107,7 +107,7 @@ def _operations(
     yield "recurrence", {"fp32_add": float(additions), "fp32_mult": float(multiplications)}
 
 
-def _product(model: PackedModel, slot: Matrix, spikes: float | None) -> dict[str, float]:
+def _product(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> dict[str, float]:
     """A matrix; `spikes` per input over all steps, None or 0 where the input is analogue."""
     tensors = model.tensors
     words = tensors.get(f"{slot.name}.planes")

@@ -16,7 +16,7 @@ from asnn_goose.trace import IGNORED_LABEL, Trace
 TraceFn = Callable[[Tensor, frozenset[str]], Trace]
 """(tokens_BT, needs) -> Trace: a teacher's or a student's `trace`."""
 
-Window = tuple[Tensor, Tensor]
+LabelledWindow = tuple[Tensor, Tensor]
 """(tokens_1T, labels_1T): inputs, and the next token of each position."""
 
 EachBatch = Callable[[Tensor, Tensor, Tensor], None]
@@ -74,7 +74,7 @@ def mixed(scores: Sequence[Score], shares: Sequence[float]) -> Score:
 
 def perplexity(
     trace: TraceFn,
-    windows: Iterable[Window],
+    windows: Iterable[LabelledWindow],
     *,
     bytes_V: Tensor | None = None,
     batch: int = 8,
@@ -104,10 +104,10 @@ def perplexity(
     return total
 
 
-def batches(windows: Iterable[Window], *, batch: int) -> Iterator[Window]:
+def batches(windows: Iterable[LabelledWindow], *, batch: int) -> Iterator[LabelledWindow]:
     """Stack neighbouring windows of equal length, at most `batch` of them."""
     for _, same in groupby(windows, key=lambda window: window[0].shape[-1]):
-        held: list[Window] = []
+        held: list[LabelledWindow] = []
         for window in same:
             held.append(window)
             if len(held) == batch:
@@ -117,7 +117,7 @@ def batches(windows: Iterable[Window], *, batch: int) -> Iterator[Window]:
             yield _stack(held)
 
 
-def _stack(windows: list[Window]) -> Window:
+def _stack(windows: list[LabelledWindow]) -> LabelledWindow:
     tokens, labels = zip(*windows, strict=True)
     return torch.cat(tokens), torch.cat(labels)
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.eval.firing import gaussian_threshold, with_density, with_spread
+from asnn_goose.eval.firing_rate import gaussian_threshold, with_density, with_spread
 from asnn_goose.eval.speed import random_tokens
 from asnn_goose.format.packed import PackedModel, write_packed
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.parts.precision import Precision
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector
+from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot, VectorSlot
 from asnn_goose.shape.student import layout
 
 if TYPE_CHECKING:
@@ -143,11 +143,11 @@ def random_student(
     random, arrays = np.random.default_rng(seed), Arrays()
     matrices: dict[str, dict[str, Any]] = {}
     for slot in layout(settings):
-        if isinstance(slot, Site) or (isinstance(slot, Matrix) and slot.optional):
+        if isinstance(slot, SiteSlot) or (isinstance(slot, MatrixSlot) and slot.optional):
             continue
         found = _fill(slot, precision, random)
         arrays |= {f"{slot.name}{end}": array for end, array in found.items()}
-        if isinstance(slot, Matrix) and slot.projection and not precision.plain:
+        if isinstance(slot, MatrixSlot) and slot.projection and not precision.plain:
             matrices[slot.name] = {
                 "steps": precision.steps,
                 "code": precision.code,
@@ -156,9 +156,11 @@ def random_student(
     return RandomStudent(settings, arrays, matrices)
 
 
-def _fill(slot: Matrix | Vector, precision: Precision, random: np.random.Generator) -> Arrays:
+def _fill(
+    slot: MatrixSlot | VectorSlot, precision: Precision, random: np.random.Generator
+) -> Arrays:
     """The tensors of one slot, by what follows its name."""
-    if isinstance(slot, Vector):
+    if isinstance(slot, VectorSlot):
         value = next(number for end, number in NEUTRAL.items() if slot.name.endswith(end))
         return {"": np.full(slot.shape, value, np.float32)}
     gain = LOGITS if slot.name == EMBEDDING else 1.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from asnn_goose.eval.comparison import Protocol
-    from asnn_goose.eval.perplexity import Window
+    from asnn_goose.eval.perplexity import LabelledWindow
 
 IN_DOMAIN, VALIDATION, OUT_OF_DOMAIN = "in-domain", "validation", "out-of-domain"
 
@@ -98,7 +98,7 @@ def _has_splits(source: str, trained: set[str]) -> bool:
 
 def windows_of(
     text: Text, tokenizer: PreTrainedTokenizerBase, *, protocol: Protocol
-) -> dict[str, list[Window]]:
+) -> dict[str, list[LabelledWindow]]:
     """Windows of everything in a text that is scored by itself, tokenised on first use.
 
     Of a mixture every part gets its share of the limit, and one window at least.

@@ -31,7 +31,7 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, rotated
 from asnn_goose.ops.ternary import absmean
 from asnn_goose.shape.settings import fault
-from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Part, Site, Slot, Vector
+from asnn_goose.shape.slots import EMBEDDING, HEAD, MatrixSlot, Part, SiteSlot, Slot, VectorSlot
 from asnn_goose.shape.student import layout, parts
 
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
@@ -132,13 +132,15 @@ def _slot(
     model: GooseForCausalLM, slot: Slot, settings: PackSettings
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
-    if isinstance(slot, Vector):
+    if isinstance(slot, VectorSlot):
         return {"": floats(model.get_parameter(slot.name), name=slot.name)}, None
-    found, entry = _site(model, slot) if isinstance(slot, Site) else _matrix(model, slot, settings)
+    found, entry = (
+        _site(model, slot) if isinstance(slot, SiteSlot) else _matrix(model, slot, settings)
+    )
     return {f".{end}": array for end, array in found.items()}, entry
 
 
-def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
+def _site(model: GooseForCausalLM, slot: SiteSlot) -> tuple[Arrays, Entry | None]:
     """Arrays and entry of a signal of a mixer, such as `blocks.3.mixer.k`."""
     mixer, _, letter = slot.name.rpartition(".")
     neuron: Neuron | None = getattr(model.get_submodule(mixer), f"{letter}_neuron")
@@ -149,7 +151,7 @@ def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
 
 
 def _matrix(
-    model: GooseForCausalLM, slot: Matrix, settings: PackSettings
+    model: GooseForCausalLM, slot: MatrixSlot, settings: PackSettings
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:

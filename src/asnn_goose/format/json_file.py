@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.shape.errors import PackedError, wrong
+from asnn_goose.shape.packed_error import PackedError, wrong
 
 CONFIG_BYTES = 1 << 20
 

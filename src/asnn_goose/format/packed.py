@@ -19,7 +19,7 @@ from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import unpack_planes
-from asnn_goose.shape.errors import PackedError, wrong
+from asnn_goose.shape.packed_error import PackedError, wrong
 from asnn_goose.shape.settings import checked_settings
 from asnn_goose.shape.student import layout
 

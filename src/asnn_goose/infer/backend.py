@@ -32,7 +32,7 @@ class EngineError(ValueError):
     """The engine cannot do what it was asked; the message says what would be right."""
 
 
-class State(Protocol):
+class SequenceState(Protocol):
     """What a sequence carries from token to token, in one piece."""
 
     @property
@@ -45,7 +45,7 @@ class State(Protocol):
         """Tokens read so far."""
         ...
 
-    def copy(self) -> State:
+    def copy(self) -> SequenceState:
         """An independent state with the same contents."""
         ...
 
@@ -63,7 +63,7 @@ class Backend(Protocol):
 
     name: BackendName
 
-    def new_state(self) -> State:
+    def new_state(self) -> SequenceState:
         """The state before the first token."""
         ...
 
@@ -115,8 +115,8 @@ class _NativeBackend:
             },
         )
 
-    def new_state(self) -> State:
-        state: State = self._engine.new_state()
+    def new_state(self) -> SequenceState:
+        state: SequenceState = self._engine.new_state()
         return state
 
     def forward(

@@ -64,7 +64,7 @@ def at_positions(x_BTHN: Tensor, theta: float) -> Tensor:
     return rotate(x_BTHN, position_BT, theta=theta)
 
 
-class Projection(nn.Module):
+class Projector(nn.Module):
     """Linear map, without bias, of the student's features to the teacher's width.
 
     It starts as the identity (cut off or filled up with zeros where the widths differ), trains with

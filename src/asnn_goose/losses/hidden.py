@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.distances import DISTANCES
-from asnn_goose.losses.features import Projection, counted, depth, layer_pairs
+from asnn_goose.losses.features import Projector, counted, depth, layer_pairs
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.losses.learned_layers import LearnedLayers
@@ -50,7 +50,7 @@ class Hidden(TraceLoss):
         if not 0 <= until <= 1:
             raise ValueError(f"until = {until}: must be a share of the stage, 0 to 1")
         self.distance, self.until, self.embedding = found, float(until), embedding
-        self.projection = Projection(project=project)
+        self.projection = Projector(project=project)
         learned = layer_map == "learned"
         self.layers = None if learned else LayerMap(layer_map, embedding=embedding)
         if frozen_after is not None and not learned:

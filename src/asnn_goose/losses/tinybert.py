@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asnn_goose.losses.distances import mse
 from asnn_goose.losses.features import (
-    Projection,
+    Projector,
     at_positions,
     counted,
     documents_of,
@@ -43,7 +43,7 @@ class TinyBERT(TraceLoss):
     ) -> None:
         super().__init__()
         self.layers = LayerMap(layer_map, embedding=True)
-        self.projection = Projection(project=project)
+        self.projection = Projector(project=project)
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Bridge the widths."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.loading import load_weights, load_words
 from asnn_goose.model.teacher import TeacherError
+from asnn_goose.model.weight_files import load_weights, load_words
 from asnn_goose.places import is_student, student_place
 from asnn_goose.trace import Trace, Window
 

@@ -14,7 +14,7 @@ from gguf import GGUFReader
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from asnn_goose.model.families import FAMILIES, TeacherError, family_of, head_size
-from asnn_goose.model.loading import load_weights, load_words, readable
+from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import cache_dir, new_folder
 
 FORMAT = 2

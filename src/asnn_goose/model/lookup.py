@@ -5,8 +5,8 @@ from __future__ import annotations
 from transformers import AutoConfig
 
 from asnn_goose.model.families import family_of
-from asnn_goose.model.loading import readable
 from asnn_goose.model.teacher import TeacherError, gguf_option
+from asnn_goose.model.weight_files import readable
 from asnn_goose.places import is_student
 from asnn_goose.sources import SourceError, teacher_folder
 

@@ -32,8 +32,8 @@ from asnn_goose.model.families import (
     rope_base,
 )
 from asnn_goose.model.gguf_file import dequantised
-from asnn_goose.model.loading import load_weights, load_words, readable
 from asnn_goose.model.parts.documents import document_mask, document_positions
+from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
 

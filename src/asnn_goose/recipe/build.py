@@ -21,9 +21,9 @@ from asnn_goose.model import (
 )
 from asnn_goose.model.assistant import Assistant, continued, load_student
 from asnn_goose.places import student_place
-from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.fit import check_student, repeated_pools
 from asnn_goose.recipe.identity import identity
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner

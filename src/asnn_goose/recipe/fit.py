@@ -8,7 +8,7 @@ from typing import Any
 from asnn_goose.model import GooseConfig
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.places import student_place
-from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.table import check_table, read_toml
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.load import load_recipe
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.train.folder import TEXTS
 
 NOTED = "text of data.train."

@@ -23,6 +23,7 @@ from asnn_goose.recipe.run_tables import (
 )
 from asnn_goose.recipe.stage_schema import StageTable
 from asnn_goose.recipe.table import Seed, Table
+from asnn_goose.train.stages import STAGES
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
 
@@ -97,7 +98,7 @@ class Recipe(Table):
             return self
         for index, stage in enumerate(self.stage):
             for number in self.teacher_numbers(index):
-                if stage.kind.startswith("align") and self.teacher[number].dtype == "bf16":
+                if STAGES[stage.kind].runs != "whole" and self.teacher[number].dtype == "bf16":
                     raise ValueError(
                         f"teacher.{number}.dtype = 'bf16': {stage.kind} runs the student on its "
                         "hidden states in fp32; set dtype = 'fp32' or train.precision = 'bf16'"

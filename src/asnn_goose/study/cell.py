@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asnn_goose import disk
+from asnn_goose import disk, mkl
 from asnn_goose.study.grid import ScoringTable
 
 FAILED = 2
@@ -106,6 +106,7 @@ def carry_out(task: Task) -> None:
 def main(text: str) -> int:
     """Carry a task out, note how it ended, give the exit code."""
     task = Task.from_json(text)
+    mkl.use_fast_kernels()  # no torch yet; how threads wait came with the environment
     try:
         carry_out(task)
     except Exception as error:

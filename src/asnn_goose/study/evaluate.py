@@ -12,8 +12,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
-from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
-from asnn_goose.eval.perplexity import Window, mixed
+from asnn_goose.eval.copy_probe import PROBE_TOKENS, Probes, joined, probes
+from asnn_goose.eval.perplexity import LabelledWindow, mixed
 from asnn_goose.eval.text_bytes import text_bytes
 from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
 from asnn_goose.numbers import ALL
@@ -200,7 +200,7 @@ def _reads(subject: TorchModel, tokens: int) -> bool:
 def _measure_model(
     subject: TorchModel,
     role: str,
-    windows: Mapping[str, Sequence[Window]],
+    windows: Mapping[str, Sequence[LabelledWindow]],
     protocol: Protocol,
     watch: Watch,
 ) -> list[Measurement]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asnn_goose.eval.comparison import Protocol
-from asnn_goose.eval.perplexity import Window, perplexity
+from asnn_goose.eval.perplexity import LabelledWindow, perplexity
 from asnn_goose.eval.texts import text_named, windows_of
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.assistant import load_student
@@ -87,7 +87,7 @@ def sensitivity_on(
 
 def sensitivity(
     student: GooseForCausalLM,
-    windows: Sequence[Window],
+    windows: Sequence[LabelledWindow],
     *,
     entry: Mapping[str, Any],
     names: Sequence[str] | None = None,
@@ -131,7 +131,7 @@ def sensitivity(
 
 def _losses(
     student: GooseForCausalLM,
-    windows: Sequence[Window],
+    windows: Sequence[LabelledWindow],
     tables: Sequence[dict[str, Any]],
     progress: Callable[[int, int], None] | None,
 ) -> list[float]:
@@ -162,7 +162,7 @@ def _all(
     return {**own, **places}
 
 
-def _loss(student: GooseForCausalLM, windows: Sequence[Window]) -> float:
+def _loss(student: GooseForCausalLM, windows: Sequence[LabelledWindow]) -> float:
     """Mean cross-entropy in nats of the labelled tokens."""
     student.train(False)
     found = perplexity(student.trace, windows, batch=1)

@@ -16,9 +16,9 @@ from transformers import LlamaForCausalLM
 from asnn_goose.recipe import build_run
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.teachers.lab_teacher import END_OF_TEXT, lab_config, train_tokenizer
-from asnn_goose.train.errors import RunInterrupted
 from asnn_goose.train.loop import run
 from asnn_goose.train.progress import StepInfo
+from asnn_goose.train.run_errors import RunInterrupted
 
 STAGES: dict[str, dict[str, Any]] = {
     "align": {"train": "mixers", "losses": ["attention_output", "minilm"]},

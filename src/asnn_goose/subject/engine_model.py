@@ -79,8 +79,8 @@ def _check_room(name_or_path: str, target: Path) -> None:
         disk.check_folder(target.parent)
     except OSError as error:
         raise SubjectError(
-            f"{target} cannot be written ({error.strerror}): pack the student elsewhere with"
-            f" asnn-goose export {name_or_path} --to packed --out FOLDER, and give that folder"
+            f"{target} cannot be written ({error.strerror}): export {name_or_path} in packed form"
+            " to another folder, and give that folder"
         ) from error
 
 

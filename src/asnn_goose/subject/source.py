@@ -14,7 +14,7 @@ from asnn_goose.places import student_folder
 ENGINES = ("native", "torch")
 
 
-class Source(Protocol):
+class TokenSource(Protocol):
     """Whatever draws tokens: the engine, or a model in PyTorch."""
 
     @property
@@ -35,7 +35,7 @@ def source_of(
     engine: str | None = None,
     threads: int | None = None,
     tell: Callable[[str], None],
-) -> Source:
+) -> TokenSource:
     """The model on what runs it; without a wish students run on the engine, teachers in PyTorch.
 
     PyTorch is imported only where it is needed. Raises ValueError for an engine that there is not,
@@ -62,7 +62,7 @@ class Continuation:
 
     def __init__(
         self,
-        source: Source,
+        source: TokenSource,
         prompt: str,
         *,
         tokens: int,

@@ -19,8 +19,8 @@ from asnn_goose.infer.text import Vocabulary, vocabulary_of
 from asnn_goose.model import load_teacher
 from asnn_goose.model.assistant import load_student
 from asnn_goose.model.goose.cache import CACHE_FIELD
-from asnn_goose.model.loading import load_words
 from asnn_goose.model.teacher import gguf_option
+from asnn_goose.model.weight_files import load_words
 from asnn_goose.places import SubjectError, student_folder
 from asnn_goose.sources import teacher_folder
 

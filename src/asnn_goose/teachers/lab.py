@@ -17,7 +17,7 @@ from asnn_goose.data.corpora.kept_text import text_meta
 from asnn_goose.data.own_text import content_hash
 from asnn_goose.sources import cache_dir, new_folder
 from asnn_goose.teachers.lab_teacher import lab_config, lab_teacher, train_tokenizer
-from asnn_goose.teachers.text_training import TextTraining, text_plan, texts_of
+from asnn_goose.teachers.text_recipe import TextTraining, text_plan, texts_of
 from asnn_goose.train.plan import RunPlan
 
 LAB = TextTraining(tokens=4_000_000, seed=0, window=512, batch=8, lr=2e-3, texts=DEFAULT_TRAIN)

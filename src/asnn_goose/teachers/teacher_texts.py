@@ -25,8 +25,8 @@ from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard, document_ids, separator_id
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.teachers.text_file import TextFile
-from asnn_goose.teachers.text_training import texts_of
-from asnn_goose.teachers.tuning import check_positions
+from asnn_goose.teachers.text_recipe import texts_of
+from asnn_goose.teachers.tuned_teacher import check_positions
 
 NO_CHARACTER = "\ufffd"
 """What a decoder gives for bytes that are no character, such as half of one at a cut."""

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asnn_goose import disk
-from asnn_goose.train.errors import CheckpointError
+from asnn_goose.train.run_errors import CheckpointError
 
 _NAME = re.compile(r"step-(\d{8,})")
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"

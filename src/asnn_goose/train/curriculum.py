@@ -22,7 +22,7 @@ RANK_OFFSET = 60
 """The constant of reciprocal rank fusion."""
 
 
-class Windows(Protocol):
+class WindowPool(Protocol):
     """The part of a loader that gives chosen windows."""
 
     def batch_of(self, places: Sequence[tuple[int, int]], progress: float) -> Batch:
@@ -44,7 +44,7 @@ def fused_order(*scores: Sequence[float]) -> list[int]:
 
 def rank(
     stage: Stage,
-    windows: Windows,
+    windows: WindowPool,
     places: Sequence[tuple[int, int]],
     *,
     batch: int,

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asnn_goose import disk
-from asnn_goose.train.errors import RunFolderError
 from asnn_goose.train.metrics import MetricsLog
 from asnn_goose.train.plan import Saveable
+from asnn_goose.train.run_errors import RunFolderError
 
 _LOCK = ".lock"
 TEXTS = "texts.json"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses import Objective, VocabLoss
-from asnn_goose.train.clipping import ALL
+from asnn_goose.train.gradient_norm import ALL
 from asnn_goose.train.gradient_rule import GradientRule
 from asnn_goose.train.gradients import Gradients
 from asnn_goose.train.optimiser import Trained

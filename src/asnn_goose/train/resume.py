@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from asnn_goose.train import optimiser, rng
 from asnn_goose.train.checkpoint import Snapshot
-from asnn_goose.train.errors import CheckpointError
 from asnn_goose.train.plan import Precise, RunPlan, StagePlan
+from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.trainer import StageTrainer
 
 _RNG = "rng/"

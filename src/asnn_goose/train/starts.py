@@ -14,8 +14,8 @@ from torch import Tensor
 from asnn_goose.model.goose.causal_lm import STREAM, GooseForCausalLM
 from asnn_goose.model.starts import balance, calibrate, least_squares
 from asnn_goose.trace import Trace
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.plan import StagePlan
+from asnn_goose.train.run_errors import TrainError
 
 Fit = Callable[[GooseForCausalLM, Iterable[Trace]], int]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.progress import StepInfo
+from asnn_goose.train.run_errors import TrainError
 
 TRACKERS: dict[str, tuple[str, ...]] = {
     "tensorboard": ("tensorboard", "tensorboardX"),

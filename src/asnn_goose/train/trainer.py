@@ -13,13 +13,13 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.trace import Batch
-from asnn_goose.train import clipping, gradients, not_finite, optimiser
+from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule, SumSettings
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
+from asnn_goose.train.run_errors import TrainError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,8 @@ class StageTrainer:
         self.rule.begin(number + 1)
         batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
         terms = self._accumulate(batches)
-        norms = clipping.norms(self.trained, by=self._settings.clip_by)
-        norm = float(clipping.total(norms))
+        norms = gradient_norm.norms(self.trained, by=self._settings.clip_by)
+        norm = float(gradient_norm.total(norms))
         if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
             with self._autocast():  # the step runs again, and in no other precision
                 found = not_finite.culprit(
@@ -117,9 +117,9 @@ class StageTrainer:
 
     def _clip(self, norms: dict[str, Tensor]) -> None:
         most, by = self._settings.clip, self._settings.clip_by
-        clipping.clip(self.trained, norms, most=most, by=by)
-        for name, parameters in clipping.members(self.trained, by=by).items():
-            self.rule.clipped(parameters, clipping.factor(norms[name], most))
+        gradient_norm.clip(self.trained, norms, most=most, by=by)
+        for name, parameters in gradient_norm.members(self.trained, by=by).items():
+            self.rule.clipped(parameters, gradient_norm.factor(norms[name], most))
 
     def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
         """Whether the stage ends after a step; a held-out loss joins the readings."""

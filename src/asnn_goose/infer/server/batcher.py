@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asnn_goose.infer.backend import State
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.job import Event, Failed, Job
-from asnn_goose.infer.server.sequences import Answer, Reading
+from asnn_goose.infer.server.sequences import Answer, Prefill
 from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_store import StateStore
 
@@ -51,7 +51,7 @@ class Batcher:
         self._engine, self._store, self._limits, self._tell = engine, store, limits, tell
         self._changed = threading.Condition()
         self._waiting, self._later = deque[Job](), deque[Job](maxlen=SETTLING)
-        self._reading, self._answers = deque[Reading](), list[Answer]()
+        self._reading, self._answers = deque[Prefill](), list[Answer]()
         self._closed, self.steps, self.seconds = False, 0, 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -153,7 +153,7 @@ class Batcher:
             job = self._waiting[0]
             if self.taken + len(job.choices) > self._limits.slots and self.taken:
                 break
-            reading = Reading(job, self._store)
+            reading = Prefill(job, self._store)
             self._reading.append(reading)
             told.append((job, reading.begun))
             with self._changed:
@@ -178,7 +178,7 @@ class Batcher:
 
     def _step(self) -> Told:
         answers, slices = self._answers, self._slices()
-        states: list[State] = [a.state for a in answers] + [r.state for r, _ in slices]
+        states: list[SequenceState] = [a.state for a in answers] + [r.state for r, _ in slices]
         texts = [[a.unread] for a in answers] + [r.next(count) for r, count in slices]
         counted = any(a.job.counted for a in answers) or any(r.job.counted for r, _ in slices)
         places = len(self._engine.spiking) if counted else 0
@@ -202,10 +202,10 @@ class Batcher:
         self._reading = deque(reading for reading in self._reading if not reading.over)
         return told
 
-    def _slices(self) -> list[tuple[Reading, int]]:
+    def _slices(self) -> list[tuple[Prefill, int]]:
         """Who reads how many tokens in this step; the one who read most goes to the end."""
         room = max(self._limits.slice, len(self._answers)) if self._answers else ALONE
-        found = list[tuple[Reading, int]]()
+        found = list[tuple[Prefill, int]]()
         for reading in self._reading:
             if room <= 0:
                 break

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.infer.backend import State
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.job import Begun, Choice, Ended, Event, Failed, Job, Piece, Reason
 from asnn_goose.infer.server.state_store import StateStore
@@ -16,7 +16,7 @@ from asnn_goose.infer.server.state_store import StateStore
 F32 = NDArray[np.float32]
 
 
-class Reading:
+class Prefill:
     """A prompt on its way, from the longest beginning that is kept.
 
     begun  what there is to tell about it
@@ -66,7 +66,7 @@ class Answer:
     over    whether it has ended; failed: because it could not go on
     """
 
-    def __init__(self, job: Job, choice: Choice, state: State) -> None:
+    def __init__(self, job: Job, choice: Choice, state: SequenceState) -> None:
         self.job, self.choice, self.state = job, choice, state
         self.unread, self.over, self.failed = -1, False, False
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from asnn_goose.infer.backend import EngineError, State
+from asnn_goose.infer.backend import EngineError, SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.prefixes import WIDTH
 from asnn_goose.infer.state_file import fingerprint
@@ -41,7 +41,7 @@ class StateFolder:
         """What there are states of, the least recently used first."""
         return list(self._sizes)
 
-    def load(self, key: bytes) -> State | None:
+    def load(self, key: bytes) -> SequenceState | None:
         """The state of a key; None, and forgotten, where it cannot be read or is not ours."""
         if (pending := self._written.get(key)) is not None:
             pending.result()
@@ -56,7 +56,7 @@ class StateFolder:
         self._sizes.move_to_end(key)
         return state
 
-    def write(self, key: bytes, state: State) -> list[bytes]:
+    def write(self, key: bytes, state: SequenceState) -> list[bytes]:
         """Write a state, which must not change any more; keys that had to go for it."""
         self._sizes[key] = state.nbytes + len(key)
         self._written[key] = self._writer.submit(self._write, key, state)
@@ -78,7 +78,7 @@ class StateFolder:
     def _file(self, key: bytes) -> Path:
         return self._folder / f"{_name(key)}.state"
 
-    def _write(self, key: bytes, state: State) -> None:
+    def _write(self, key: bytes, state: SequenceState) -> None:
         file = self._file(key)
         try:
             self._engine.save(state, file)

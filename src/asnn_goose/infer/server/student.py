@@ -21,7 +21,7 @@ from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_store import StateStore
 from asnn_goose.infer.state_file import fingerprint
 from asnn_goose.infer.text import Vocabulary
-from asnn_goose.shape.slots import Matrix, Site
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout
 
 RETRY = 2
@@ -97,7 +97,7 @@ class Student:
         widths = {
             slot.name: slot.columns
             for slot in layout(dict(model.config))
-            if isinstance(slot, Matrix | Site)
+            if isinstance(slot, MatrixSlot | SiteSlot)
         }
         possible = {
             name: widths[name] * int(model.matrices[name]["steps"]) for name in self.engine.spiking

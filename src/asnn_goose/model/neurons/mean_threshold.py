@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asnn_goose.model.neurons.neuron import Neuron, passed, widened
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
-from asnn_goose.ops.annealing import remainder
+from asnn_goose.ops.precision_schedule import remainder
 from asnn_goose.ops.spike_codes import Spikes, encode, encode_binary, mean_magnitude
 
 STRAIGHT = "straight_through"
@@ -25,7 +25,8 @@ class MeanThreshold(Neuron):
     surrogate  for one step any of `ops.surrogate`, over (h - threshold) / amplitude; threshold
                and amplitude take no gradient. surrogate_shape: its width, alpha or k
     fade       share of the training in which an analogue part of h fades away; 0: none. With r left
-               of it (`ops.annealing`) the value is (1 - r) amplitude q + r h, and so the gradient
+               of it (`ops.precision_schedule`) the value is (1 - r) amplitude q + r h, and so the
+               gradient
     """
 
     def __init__(

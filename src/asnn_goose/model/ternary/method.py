@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.ops.annealing import checked_share
+from asnn_goose.ops.precision_schedule import checked_share
 from asnn_goose.ops.ternary import Ternary, check_granularity
 
 

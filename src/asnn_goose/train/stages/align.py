@@ -27,6 +27,7 @@ class Align(Stage):
 
     gives: ClassVar = frozenset({"mixer_in", "mixer_out"})
     trains: ClassVar = frozenset({"mixers"})
+    runs: ClassVar = "mixers"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""

@@ -34,6 +34,7 @@ class AlignBlocks(Stage):
     gives: ClassVar = frozenset({"mixer_out", "mlp_out"})
     gives_signals: ClassVar = False
     trains: ClassVar = frozenset({"blocks", "mixers"})
+    runs: ClassVar = "blocks"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""

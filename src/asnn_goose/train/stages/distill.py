@@ -18,6 +18,7 @@ class Distill(Stage):
 
     gives: ClassVar = PLACES
     trains: ClassVar = frozenset({"mixers", "blocks", "body", "all"})
+    ranks: ClassVar = True
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""

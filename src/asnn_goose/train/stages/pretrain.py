@@ -20,6 +20,7 @@ class Pretrain(Stage):
     gives: ClassVar = frozenset({"vocab"})
     gives_signals: ClassVar = False
     trains: ClassVar = frozenset({"all"})
+    taught: ClassVar = False
 
     @classmethod
     def check(cls, objective: Objective) -> None:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from asnn_goose.data.corpora import DEFAULT_TRAIN
 from asnn_goose.model import Teacher, TeacherError, load_teacher
-from asnn_goose.teachers.text_training import TextTraining, text_plan, texts_of
+from asnn_goose.teachers.text_recipe import TextTraining, text_plan, texts_of
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher
 from asnn_goose.train.plan import RunPlan
 
