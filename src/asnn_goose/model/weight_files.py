@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import safe_open
@@ -165,7 +165,7 @@ def _check_tie(model: PreTrainedModel, *, name: str) -> None:
     ends = model.get_input_embeddings(), model.get_output_embeddings()
     if not getattr(model.config, "tie_word_embeddings", False) or None in ends:
         return
-    embedding_VD, head_VD = (end.weight for end in ends)
+    embedding_VD, head_VD = (cast(Tensor, end.weight) for end in ends)
     if embedding_VD is not head_VD and not torch.equal(embedding_VD, head_VD):
         raise TeacherError(
             f"model {name!r}: config.json ties the head to the embedding, and the files hold"
