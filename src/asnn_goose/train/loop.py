@@ -187,7 +187,7 @@ class _Loop:
         clock = stage.stage.anneals
         done = clock.at(stage.clock.at(self.position.step / stage.steps))
         until = annealed_until(self.plan.student)
-        if until > done and clock.at(stage.clock.stop) == 1.0:
+        if until > done and clock.at(stage.clock.stop) > 1 - 1e-9:
             self._tell(
                 f"stage {stage.name} ended at {done:.0%} of the training at its precision, which "
                 f"falls until {until:.0%}: the student was hardly trained at what it now has; "

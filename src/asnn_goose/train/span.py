@@ -18,7 +18,7 @@ class Span:
 
     def at(self, share: float) -> float:
         """The clock once `share` of the span is done."""
-        return self.start + (self.stop - self.start) * share
+        return min(self.stop, self.start + (self.stop - self.start) * share)
 
 
 WHOLE = Span()
