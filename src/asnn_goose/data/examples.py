@@ -116,6 +116,7 @@ def _dealt(
 def _group(record: Record) -> str:
     """What decides the split: the prompt, or the first turn of a conversation."""
     known = record["prompt"] if "prompt" in record else record["messages"][:1]
+    # Sorted, because the order of keys in a record says nothing.
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 

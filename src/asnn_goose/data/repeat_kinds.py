@@ -75,6 +75,8 @@ def _blocks(
 ) -> Iterator[Ids]:
     while True:
         distance = source.between(SHORTEST, source.distance)
+        # At least a third of the distance is repeated: shorter ones would leave most of the window
+        # unscored as repeats.
         size = source.between(max(SHORTEST // 2, distance // 3), distance)
         first = block(size)
         yield from (first, between(distance - size), first)
@@ -102,6 +104,7 @@ def names(source: RepeatSource) -> Iterator[Ids]:
 
 def pairs(source: RepeatSource) -> Iterator[Ids]:
     """Keys with their values, told in one order and asked in another."""
+    # The same two marks in the whole window, for a key must be told from a value by something.
     joint, end = source.words(1), source.words(1)
     while True:
         count = source.between(2, source.distance // 6)

@@ -49,6 +49,7 @@ class Score:
     def perplexity(self) -> float:
         """The exponential of the mean negative log-likelihood in nats."""
         mean = self.nll_sum / self.tokens if self.tokens else math.nan
+        # exp(710) overflows; "not above" lets NaN through to exp, which keeps it.
         return math.exp(mean) if not mean > 709 else math.inf
 
     @property
@@ -107,6 +108,7 @@ def perplexity(
 def batches(windows: Iterable[LabelledWindow], *, batch: int) -> Iterator[LabelledWindow]:
     """Stack neighbouring windows of equal length, at most `batch` of them."""
     for _, same in groupby(windows, key=lambda window: window[0].shape[-1]):
+        # Only equal lengths are stacked: padding would enter a recurrent state.
         held: list[LabelledWindow] = []
         for window in same:
             held.append(window)
@@ -129,7 +131,11 @@ def token_losses(
 
     def loss(logits_nV: Tensor, labels_n: Tensor) -> Tensor:
         return F.cross_entropy(
-            logits_nV, labels_n, ignore_index=IGNORED_LABEL, reduction="none"
+            logits_nV,
+            labels_n,
+            ignore_index=IGNORED_LABEL,
+            reduction="none",
+            # In fp64: a sum over 32 000 tokens would lose the digits in which two students differ.
         ).double()
 
     return by_chunk(trace, tokens_BT, labels_BT, loss, chunk=chunk)
@@ -150,11 +156,14 @@ def by_chunk(
     for start in range(0, labels_n.numel(), chunk):
         part = slice(start, start + chunk)
         logits_nV = left.vocab(part)
+        # To the CPU chunk by chunk: what is kept is a number a token, and nobody waits for the
+        # device twice.
         parts.append(reduce(logits_nV, labels_n[part].to(logits_nV.device)).cpu())
     return torch.cat(parts).view(labels_BT.shape)
 
 
 def _score(losses_BT: Tensor, labels_BT: Tensor, *, bytes_V: Tensor | None) -> Score:
+    # Bytes of labels, not of inputs: the first token of a window is scored by nobody.
     counted_n = labels_BT[labels_BT != IGNORED_LABEL]
     text = 0 if bytes_V is None else int(bytes_V[counted_n].sum())
     return Score(nll_sum=float(losses_BT.sum()), tokens=counted_n.numel(), bytes=text)

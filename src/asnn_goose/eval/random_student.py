@@ -117,6 +117,7 @@ def random_model(
     model = PackedModel(folder=Path(), config=config, tensors=tensors, matrices=matrices, crc32="")
     ids = random_tokens(CALIBRATION, vocabulary=config["vocab_size"])
     if wanted.steps:
+        # Density before spread: thresholds decide how large the final hidden states come out.
         model = with_density(model, wanted.density, tokens=ids, backend=backend)
     return with_spread(model, SPREAD, tokens=ids, backend=backend)
 
@@ -143,6 +144,7 @@ def random_student(
     random, arrays = np.random.default_rng(seed), Arrays()
     matrices: dict[str, dict[str, Any]] = {}
     for slot in layout(settings):
+        # No spikes at sites, and a tied head, as most students have it.
         if isinstance(slot, SiteSlot) or (isinstance(slot, MatrixSlot) and slot.optional):
             continue
         found = _fill(slot, precision, random)
@@ -174,6 +176,8 @@ def _fill(
 
 def fp16(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
     """A Gaussian matrix (rows, columns) that keeps the size of its input."""
+    # Outputs keep the size of inputs, or thirty layers would end in zeros or infinities, which run
+    # at another speed.
     weight = random.standard_normal((rows, columns), np.float32) * columns**-0.5
     return {".weight": weight.astype(np.float16)}
 
@@ -192,5 +196,6 @@ def ternary(rows: int, columns: int, precision: Precision, random: np.random.Gen
     sign = np.where(drawn < SURVIVORS / 2, -1, 1).astype(np.int8)
     codes = sign * (drawn < SURVIVORS)
     scale = np.empty((planes, groups, rows), np.float32)
+    # A second plane at half the scale, about where absmean finds it.
     scale[:] = (SURVIVORS * columns) ** -0.5 * 0.5 ** np.arange(planes)[:, None, None]
     return {".planes": pack_planes(codes), ".scale": scale}

@@ -93,6 +93,7 @@ def _content(source: str) -> str | None:
 
 
 def _has_splits(source: str, trained: set[str]) -> bool:
+    # A file that nobody trained on has no split that must be kept from it.
     return find_corpus(source) is not None or _content(source) in trained
 
 
@@ -117,4 +118,5 @@ def windows_of(
 def _limit(protocol: Protocol, share: float) -> int | None:
     if protocol.limit is None:
         return None
+    # A window at least: of a share of one percent hardly anything would be scored.
     return max(min(protocol.window, protocol.limit), round(share * protocol.limit))

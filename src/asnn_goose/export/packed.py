@@ -34,6 +34,7 @@ from asnn_goose.shape.settings import fault
 from asnn_goose.shape.slots import EMBEDDING, HEAD, MatrixSlot, Part, SiteSlot, Slot, VectorSlot
 from asnn_goose.shape.student import layout, parts
 
+# Threshold 4: clipping at 2 mean magnitudes cost .019 nats (docs/results.md).
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
 """What `head = "ternary"` means; the embedding's rows stay int8."""
 
@@ -93,12 +94,15 @@ def export_packed(
     """
     with packed_folder(folder) as fresh:
         arrays, matrices = pack(model, settings or PackSettings())
+        # Whole, with defaults: a default that changes some day must not change old files.
         config = json.loads(model.config.to_json_string(use_diff=False))
         write_packed(fresh, config, arrays, matrices)
         if tokenizer is not None:
             for name in TOKENIZER_FILES:
                 if (tokenizer / name).is_file():
                     shutil.copyfile(tokenizer / name, fresh / name)
+            # So that a packed student that no longer belongs to its weights is found out by
+            # content.
             write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Packed(bytes_by_part=_by_part(model.config, arrays), fp32_bytes=4 * parameters)
@@ -107,6 +111,7 @@ def export_packed(
 @torch.no_grad()
 def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[str, Entry]]:
     """Tensors and table of matrices, as `format.packed.write_packed` takes them."""
+    # Before anything is packed, since packing takes a minute and the answer is known.
     _check_known(model.config)
     arrays: Arrays = {}
     matrices: dict[str, Entry] = {}
@@ -184,6 +189,7 @@ def _head(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, Entr
         as_set.check_columns(weight.shape[1])
     except ValueError as error:
         raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
+    # In fp32, for the rotation's order of sums is the engine's only there.
     wide = torch.from_numpy(floats(weight, name=HEAD))
     matrix = absmean(rotated(wide), planes=as_set.planes, group=as_set.group)
     arrays = planes(matrix, name=HEAD) | one({"threshold": as_set.threshold})

@@ -30,6 +30,7 @@ def check_tensors(
     file: Path, tensors: Tensors, matrices: Mapping[str, dict[str, Any]], slots: Iterable[Slot]
 ) -> None:
     """Names, types, shapes and values of all tensors. Raises PackedError."""
+    # Crossed off one by one: what is left over at the end is not known and is refused, not ignored.
     left, unknown = dict(tensors), dict(matrices)
     for slot in slots:
         if isinstance(slot, VectorSlot):
@@ -120,6 +121,7 @@ def _matrix(file: Path, slot: MatrixSlot, tensors: Tensors, *, steps: int) -> Ex
 
 def _planes(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:
     words, scale = tensors[f"{slot.name}.planes"], tensors.get(f"{slot.name}.scale")
+    # Whatever else stands there is refused by its shape, as one plane.
     planes = 2 if words.shape[:1] == (2,) else 1
     yield f"{slot.name}.planes", "U64", (planes, -(-slot.rows // ROWS), slot.columns, 2)
     _check_bits(file, f"{slot.name}.planes", words, rows=slot.rows)
@@ -167,6 +169,8 @@ def _check_numbers(file: Path, name: str, array: NDArray[Any], dtype: str) -> No
     scratch = np.empty(min(PIECE, bits.size), bits.dtype)
     for start in range(0, bits.size, PIECE):
         piece = bits[start : start + PIECE]
+        # Bits are compared, not numbers: `isfinite` would make a mask as long as the tensor, and
+        # this reads every weight at each start.
         np.bitwise_and(piece, bits.dtype.type(magnitude), out=scratch[: piece.size])
         if int(scratch[: piece.size].max()) > largest:
             raise wrong(file, f"a number in tensor {name!r}", "not finite", "finite")
@@ -179,7 +183,9 @@ def _check_bits(file: Path, name: str, words: NDArray[Any], *, rows: int) -> Non
     pairs = words.reshape(-1, 2)
     for start in range(0, len(pairs), PIECE):
         piece = pairs[start : start + PIECE]
+        # The kernels count with both bits: +1 without "not zero" would count once too often.
         if (piece[:, 0] & ~piece[:, 1]).any():
             raise wrong(file, f"a code in tensor {name!r}", "+1 and zero", "one or the other")
+    # The last tile of rows is padded; kernels work on whole tiles.
     if rows % ROWS and (words[:, -1] >> np.uint64(rows % ROWS)).any():
         raise wrong(file, f"a code past row {rows} of tensor {name!r}", "set", "zero")

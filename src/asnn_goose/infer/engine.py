@@ -124,6 +124,7 @@ class Engine:
     def prefill(self, state: SequenceState, tokens: ArrayLike, *, missed: float = 0.0) -> F32:
         """Read tokens (T,), at least one; logits (V,) after the last. `missed` as in `step`."""
         logits = None
+        # In parts, because the compiled engine hears no Ctrl-C while it reads.
         for ids in self._parts(tokens, PREFILL):
             logits = self._backend.forward([state], [ids], every=False, missed=missed)
         assert logits is not None
@@ -182,6 +183,7 @@ class Engine:
 
     @cached_property
     def _fits(self) -> dict[str, str]:
+        # A state means something to the model that made it alone; the oracle's has another layout.
         return {"backend": self.backend, "model": fingerprint(self.model)}
 
     def _parts(self, tokens: ArrayLike, size: int) -> Iterator[NDArray[np.int32]]:
@@ -192,6 +194,7 @@ class Engine:
 
     def _ids(self, tokens: ArrayLike) -> NDArray[np.int32]:
         ids = np.asarray(tokens).reshape(-1)
+        # An id out of range would be read from memory behind the embedding.
         if len(ids) and not (ids.min() >= 0 and ids.max() < self.vocab_size):
             raise EngineError(
                 f"token {ids.min() if ids.min() < 0 else ids.max()}: must be at least 0 and below"

@@ -80,6 +80,7 @@ class Hidden(TraceLoss):
         _ = depth(teacher, whose="teacher")
         targets = [counted(h, mask_BT) for h in teacher.hidden]
         blended = self.learned(targets[1:], blocks, batch.progress)
+        # Blocks only: a learned map has no say about the embedding, which is layer 0.
         rows = [(counted(s, mask_BT), z) for s, z in zip(student.hidden[1:], blended, strict=True)]
         start = [(counted(student.hidden[0], mask_BT), targets[0])] if self.embedding else []
         return start + rows

@@ -82,6 +82,7 @@ class TinyBERTAttention(TraceLoss):
         if any(0 in pair for pair in pairs):
             raise ValueError("layer_map has the embedding, 0: attention scores begin with block 1")
         mask_BT = batch.mask_BT
+        # The same pairs for both models: what one of them cannot look at is no error of the other.
         pairs_B1TT = causal_pairs(mask_BT, documents_of(student, teacher))
         used_BTT = (pairs_B1TT & mask_BT[:, None, :, None]).squeeze(1)
         values = [

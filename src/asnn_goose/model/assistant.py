@@ -25,6 +25,8 @@ class Assistant:
     def __init__(
         self, model: GooseForCausalLM, tokenizer: PreTrainedTokenizerBase | None, *, name: str
     ) -> None:
+        # Out of training, so that its neurons measure nothing and its anneals are over: it must
+        # teach what would be exported.
         self.model = model.train(False).requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name

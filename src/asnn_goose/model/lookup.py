@@ -22,6 +22,7 @@ def check_teacher(name_or_path: str) -> None:
         folder = teacher_folder(name_or_path)
     except SourceError as error:
         raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
+    # A GGUF states its family inside, and is asked when it is read.
     if not gguf_option(folder):
         with readable(name_or_path, folder):
             config = AutoConfig.from_pretrained(folder)

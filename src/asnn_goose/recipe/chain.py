@@ -41,6 +41,7 @@ class Link:
     def makes(self, name: str) -> bool:
         """Whether a name in a recipe means its run folder, or the model/ in it."""
         folder = self.folder.resolve()
+        # Resolved, because a recipe may name the run by another way to the same folder.
         return Path(name).expanduser().resolve() in (folder, folder / "model")
 
 

@@ -176,6 +176,7 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
     runs = STAGES[table.kind].runs
     driven = runs != "whole"
     per_layer = sizes.mixer_values + (0 if runs == "mixers" else sizes.mlp_values)
+    # A driven block holds the teacher's stream and its own output, of every layer at once.
     kept = 2 * sizes.width if driven else sizes.width
     values = sizes.layers * kept + per_layer if again else sizes.layers * (kept + per_layer)
     activations = 4 * table.window * table.batch * values
@@ -200,5 +201,6 @@ def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype
         start = time.perf_counter()
         for a, b in pairs:
             a @ b
+        # The best of a few: whatever else runs can only make it slower.
         best = min(best, time.perf_counter() - start)
     return flops / best

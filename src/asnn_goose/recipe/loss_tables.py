@@ -38,6 +38,7 @@ class LossTable(Table):
 
     @model_validator(mode="after")
     def _settings_exist(self) -> Self:
+        # The constructor is the table of keys; a second one would drift away from it.
         valid = inspect.signature(ALL_LOSSES[self.name]).parameters
         types = get_type_hints(ALL_LOSSES[self.name].__init__)
         for key, value in (self.model_extra or {}).items():
@@ -46,6 +47,7 @@ class LossTable(Table):
                 keys = {*valid, "name", "weight"}
                 raise ValueError(f"loss {self.name!r} has no setting {key!r}: {hint(key, keys)}")
         try:
+            # A loss is made once here, so that its own checks speak before a run begins.
             self.term()
         except TypeError as error:
             raise ValueError(f"loss {self.name!r}: {error}") from error

@@ -27,6 +27,7 @@ def _hashes(folder: Path, seen: set[Path]) -> Iterator[str]:
     folder = folder.resolve()
     if not (folder / "recipe.toml").is_file() and folder.name == "model":
         folder = folder.parent
+    # Runs may start from each other's students in a ring; each is read once.
     if folder in seen or not (folder / "recipe.toml").is_file():
         return
     seen.add(folder)

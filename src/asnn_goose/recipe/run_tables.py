@@ -70,6 +70,7 @@ class _Student(Table):
 
     @model_validator(mode="after")
     def _words_exist(self) -> Self:
+        # Made once here, so that a wrong word in [student] fails before a teacher is loaded.
         GooseConfig(**self.overrides())
         return self
 

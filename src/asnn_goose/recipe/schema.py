@@ -63,6 +63,7 @@ class Recipe(Table):
     def stage_seed(self, index: int) -> int:
         """Seed of a stage: its own, or one that the recipe's seed gives."""
         own = self.stage[index].seed
+        # A thousand apart: neighbouring seeds of a recipe share no stage's seed.
         return (1000 * self.seed + index) % SEEDS if own is None else own
 
     def teacher_numbers(self, index: int) -> tuple[int, ...]:

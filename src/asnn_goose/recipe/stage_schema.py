@@ -136,6 +136,8 @@ class _Stage(Table):
                 f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"
             )
         kind.check(self.objective())
+        # At one process: more of them make fewer steps, and then the plan shortens the warm-up
+        # itself.
         if self.warmup >= self.steps(1):
             raise ValueError(
                 f"warmup = {self.warmup}: must be below the {self.steps(1)} steps that "

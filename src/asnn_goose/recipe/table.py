@@ -119,6 +119,8 @@ def check_table(
         below = {error["loc"][:end] for error in errors for end in range(len(error["loc"]))}
         own = [e for e in errors if e["type"] != "too_short" or e["loc"] not in below]
         lines = [_describe(kind, entry) for entry in own]
+        # All faults at once, and without pydantic's own report, which speaks of types and not of
+        # keys.
         raise error("\n  ".join([f"{source}:", *lines])) from None
 
 

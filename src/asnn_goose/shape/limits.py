@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 def is_size(value: object) -> bool:
     """True for a whole number of at least 0 that is no truth value."""
+    # True is an int to Python; a size of true is a mistake.
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -159,6 +160,7 @@ class Free:
 
 def token_ids(value: object) -> list[object]:
     """A setting of one or several ids as a list; an empty list counts as one value."""
+    # An empty list would pass as "all of them fit".
     return value if isinstance(value, list) and value else [value]
 
 

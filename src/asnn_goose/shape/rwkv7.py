@@ -57,6 +57,7 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
     wide, gated = heads * size, settings["gate"] != "none"
     for name in ("receptance", "key", "value"):
         yield _projection(name, rows=wide, columns=width, bias=settings["qkv_bias"])
+    # Sites stand where the engine meets them: behind the matrices that make k and v.
     for name in ("k", "v"):
         yield SiteSlot(name=name, columns=wide, precision=name)
     yield _projection("output", rows=width, columns=wide, bias=settings["output_bias"])

@@ -111,6 +111,7 @@ def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
             continue  # files of older versions do not say what they do not have
         if not limit.fits(config.get(name)):
             return Fault(name, config.get(name), limit.right)
+    # Together last: a pair of settings can be judged only once each by itself is sound.
     return next(_together(config, packed=packed), None)
 
 
@@ -124,6 +125,8 @@ def _together(config: Mapping[str, Any], *, packed: bool) -> Iterator[Fault]:
         yield Fault("real_vocab_size", config["real_vocab_size"], f"0, or at most {words}")
     if not packed:
         return
+    # The product is what an engine's list of spikes must be able to name; both factors may fit
+    # alone.
     inner = config["num_attention_heads"] * config["head_size"]
     if inner > COLUMNS:
         yield Fault("num_attention_heads × head_size", inner, f"at most {COLUMNS}")

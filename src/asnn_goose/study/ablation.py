@@ -133,6 +133,7 @@ class Study:
         with ExitStack() as stack:
             stack.enter_context(locked(self.out, tell=self.tell))
             self.folder.prepare(runs, resume=resume)
+            # Scores decide, not folders: a run that was cut off has a folder too.
             left = [run for run in runs if not self._is_finished(run)]
             if len(left) < len(runs):
                 self.tell(f"{len(runs) - len(left)} of {len(runs)} runs are finished and kept")
@@ -203,9 +204,11 @@ class Study:
             read_scores(unchecked, scoring=self.grid.scoring)
         except ScoresError as error:
             return str(error)
+        # The name says that a run is finished, so it is given last.
         unchecked.replace(self.folder.scores(run))
         if not self.grid.keep_models:
             for name in ("checkpoints", "model"):
+                # Models are most of a study's bytes, and its table needs none of them.
                 shutil.rmtree(self.folder.run(run) / name, ignore_errors=True)
         return None
 

@@ -112,7 +112,9 @@ def main(text: str) -> int:
     except Exception as error:
         # Whatever it was, it must cost this cell alone; the log keeps where it came from.
         traceback.print_exc()
+        # To a file: what is printed belongs to whoever reads the log, and nobody takes it apart.
         Outcome(failure=_words(error)).write(task.outcome)
+        # An interrupted run says so by its code, and is no failure of the recipe.
         return int(getattr(error, "exit_code", FAILED))
     Outcome(failure=None).write(task.outcome)
     return 0

@@ -105,6 +105,7 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
     models = models_of(request, recipe)
     tokenizer = load_tokenizer(request.model)
+    # Before any model is loaded: another tokenizer makes a ratio meaningless.
     for name in models.values():
         check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
     windows = {
@@ -114,6 +115,7 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     }
     found, probed = list[Measurement](), dict[str, Probes]()
     for role, name in models.items():
+        # One after the other, so that the peak memory of each is its own.
         subject = load_torch(name)
         measured = _measure_model(subject, role, windows, protocol, watch)
         found += _with_mixtures(texts, measured)

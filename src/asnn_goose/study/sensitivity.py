@@ -110,6 +110,7 @@ def sensitivity(
     own = dict(student.config.precision or {})
     layers = student.config.num_hidden_layers
     rows = tuple((a, min(a + together, layers) - 1) for a in range(0, layers, together))
+    # All measurements in one list: the first is the base, and progress knows how many come.
     tables = [own]
     tables += [_in_layers(own, row, name, entry) for row in rows for name in chosen]
     tables += [_in_layers(own, (0, layers - 1), name, entry) for name in chosen]
@@ -144,6 +145,7 @@ def _losses(
             if progress:
                 progress(len(found), len(tables))
     finally:
+        # Put back whatever happens: the caller's student is not ours.
         student.set_precision(tables[0])
     return found
 

@@ -66,6 +66,7 @@ def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
     if is_packed(source):
         return source
     target = Path(name_or_path).expanduser() / "packed"
+    # By content and not by age: copied and restored folders have times that say nothing.
     if not is_fresh(target, source):
         _check_room(name_or_path, target)
         tell(f"packing {source} into {target}; done once, until its weights change")

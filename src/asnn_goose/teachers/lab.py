@@ -39,6 +39,7 @@ def lab_plan(
     with accelerator.main_process_first():
         tokenizer = lab_tokenizer(training.texts, vocabulary=config.vocab_size, tell=tell)
         shards = texts_of(training.texts, tokenizer, tell=tell)
+    # After the texts: the weights hang on the seed alone, whatever was tokenised.
     set_seed(training.seed)
     told = asdict(training) | {"model": _shape(config)}
     return text_plan(
@@ -65,6 +66,7 @@ def lab_tokenizer(
     texts: Sequence[str], *, vocabulary: int, tell: Callable[[str], None]
 ) -> PreTrainedTokenizerBase:
     """The tokenizer for these texts, trained on first use and kept in the cache."""
+    # Texts by their version: others would want another tokenizer under the same name.
     key = json.dumps([vocabulary, *([name, _version(name)] for name in texts)])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     folder = cache_dir() / "lab-tokenizer" / digest

@@ -29,6 +29,7 @@ class TrackerError(TrainError):
 def check_installed(names: Sequence[str]) -> None:
     """Raise TrackerError naming the package that a tracker lacks."""
     for name in names:
+        # Asked before the teacher is loaded, not found out when the first step is to be logged.
         if not any(find_spec(package) for package in TRACKERS[name]):
             raise TrackerError(
                 f"log.trackers has {name!r}, and the package {TRACKERS[name][0]} is not installed: "

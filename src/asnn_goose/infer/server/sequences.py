@@ -48,12 +48,15 @@ class Prefill:
         self.position += count
         if self._marks and self.position == self._marks[0]:
             self._marks.pop(0)
+            # A copy: this one goes on.
             self._store.keep(self.job.prompt[: self.position], self.state.copy())
         if self.over and not self.job.choices:
             self._store.keep(self.job.prompt, self.state)
 
     def answers(self, engine: Engine) -> list[Answer]:
         """The answers that begin here; each has a state of its own."""
+        # The prompt is read once for all of its answers; a copy costs some megabytes, reading it
+        # the whole prompt.
         states = [self.state, *(engine.fork(self.state) for _ in self.job.choices[1:])]
         pairs = zip(self.job.choices, states, strict=False)
         return [Answer(self.job, choice, state) for choice, state in pairs]

@@ -43,10 +43,12 @@ class StateFolder:
 
     def load(self, key: bytes) -> SequenceState | None:
         """The state of a key; None, and forgotten, where it cannot be read or is not ours."""
+        # Its file is still on the way to the disk.
         if (pending := self._written.get(key)) is not None:
             pending.result()
         try:
             state, _ = self._engine.load_state(self._file(key))
+            # Hash and file may belong to two writers that shared a folder.
             if state.position != len(key) // WIDTH:
                 raise EngineError(f"{self._file(key)}: has read another number of tokens")
         except (EngineError, ValueError, OSError) as error:
@@ -69,6 +71,7 @@ class StateFolder:
     def drop(self, key: bytes) -> None:
         """Remove a state."""
         self._sizes.pop(key, None)
+        # By the same thread that writes: a removal never overtakes the writing of what it removes.
         self._writer.submit(self._remove, key)
 
     def close(self) -> None:
@@ -82,6 +85,8 @@ class StateFolder:
         file = self._file(key)
         try:
             self._engine.save(state, file)
+            # Last: a state whose tokens are not there is none, so a crash between the two leaves
+            # nothing half.
             file.with_suffix(".tokens").write_bytes(key)
         except OSError as error:
             logger.warning("a state is not kept on disk: %s", error)

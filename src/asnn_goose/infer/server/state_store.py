@@ -39,11 +39,13 @@ class StateStore:
 
     def begin(self, tokens: Sequence[int]) -> tuple[int, SequenceState]:
         """The longest kept beginning that leaves a token to read: its length, and a state of it."""
+        # A token must be left: logits come from reading, and none are kept.
         wanted = key_of(tokens[:-1])
         while (key := self._prefixes.longest(wanted)) is not None:
             state = self._take(key)
             if state is not None:
                 self.hits += 1
+                # A fork: the kept state must stay what it is.
                 return len(key) // WIDTH, self._engine.fork(state)
             self._prefixes.remove(key)
         self.misses += 1
@@ -59,6 +61,7 @@ class StateStore:
             return []
         last, marks = read, list[int]()
         for place in sorted({*boundaries, self._prefixes.shared(key_of(tokens)), len(tokens) - 1}):
+            # A copy of the state and a place in the store cost more than reading a few tokens.
             if last + WORTH <= place < len(tokens):
                 marks.append(place)
                 last = place

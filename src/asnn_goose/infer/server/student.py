@@ -128,6 +128,7 @@ class Student:
                     raise ApiError(event.status, event.message, code="not_answered")
                 left[job] -= isinstance(event, Ended)
                 yield job, event
+        # Also where the caller merely stopped to listen: its slots must be free at the next step.
         finally:
             for job in jobs:
                 self._queues.pop(job, None)
@@ -141,6 +142,7 @@ class Student:
               of the text when a client sends it back
         """
         ids = await asyncio.to_thread(self.vocabulary.ids, text)
+        # Drawn and tokenised alike, its state is kept already.
         if ids[: len(read)] != list(read):
             self.batcher.settle(Job(prompt=ids, choices=()))
 
@@ -150,6 +152,8 @@ class Student:
             try:
                 self.batcher.submit(job)
             except QueueFullError:
+                # As long as the queue takes at the speed so far, and some seconds more for who asks
+                # again.
                 mean = self.batcher.seconds / max(1, self.batcher.steps)
                 seconds = RETRY + round(mean * self.limits.queue / self.limits.slots)
                 raise busy(self.batcher.waiting, seconds=min(60, seconds)) from None
@@ -174,6 +178,7 @@ class Student:
         chooser = Chooser(
             ask.manner,
             prompt=prompt,
+            # Each answer its own: n equal answers are not what was asked for.
             seed=None if ask.seed is None else ask.seed + number,
             native=self.engine.backend == "native",
             grammar=ask.grammar and ask.grammar.copy(),

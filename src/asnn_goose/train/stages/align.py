@@ -32,6 +32,8 @@ class Align(Stage):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
+        # The input of every mixer is needed even where no loss compares it: it is what drives the
+        # student.
         needs = self.teacher_needs | {"mixer_in"}
         window = self.window(batch)
         teacher = self.teacher.trace(batch.tokens_BT, needs, window=window)

@@ -24,6 +24,7 @@ class Distill(Stage):
         """Weighted loss terms by name."""
         self.anneal(batch)
         tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
+        # A stage on text alone pays for no teacher.
         teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)

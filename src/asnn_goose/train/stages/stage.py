@@ -90,6 +90,8 @@ class Stage(nn.Module, ABC):
     @classmethod
     def check(cls, objective: Objective) -> None:
         """Raise ValueError where the objective needs more than the stage gives."""
+        # Signals are the mixer's affair and are checked once it is known; a recipe is checked
+        # before.
         asked = objective.needs & PLACES if cls.gives_signals else objective.needs
         beyond = sorted(asked - cls.gives)
         if beyond:
