@@ -152,7 +152,7 @@ class Teacher:
         apart_BT = window.documents_BT
         if apart_BT is None:
             return {}
-        check_apart(self.config, documents_BT.shape[1], name=self.name)
+        check_apart(self.config, apart_BT.shape[1], name=self.name)
         return {
             "attention_mask": self._mask(apart_BT),
             "position_ids": document_positions(apart_BT),
