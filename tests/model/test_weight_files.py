@@ -177,6 +177,16 @@ def test_ids_and_positions_beyond_the_tables_are_named(
             teacher.model(input_ids=torch.zeros(1, 49, dtype=torch.long))
 
 
+def test_padding_of_a_vocabulary_holds_no_words(
+    fresh: Callable[..., GooseForCausalLM], tmp_path: Path
+) -> None:
+    fresh(vocab_size=257, real_vocab_size=250).save_pretrained(tmp_path)
+    student = load_student(str(tmp_path))
+    student(input_ids=torch.tensor([[249]]))
+    with pytest.raises(TeacherError, match=r"token or position 250.*only 250 rows"):
+        student(input_ids=torch.tensor([[250]]))
+
+
 @pytest.mark.parametrize("type_", [torch.int8, torch.bool])
 def test_whole_numbers_without_their_scale_are_refused(
     kind: str, folder: Path, type_: torch.dtype

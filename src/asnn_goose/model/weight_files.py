@@ -55,7 +55,9 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     for table in (module for module in model.modules() if isinstance(module, nn.Embedding)):
         # A tokenizer with more words than rows shows only when such a word comes, which may be
         # hours later.
-        table.register_forward_pre_hook(partial(_check_ids, name=name))
+        words = getattr(model.config, "real_vocab_size", 0)  # the rest is padding without logits
+        rows = words if words and table is model.get_input_embeddings() else table.num_embeddings
+        table.register_forward_pre_hook(partial(_check_ids, name=name, rows=rows))
     loaded: PreTrainedModel = model
     return loaded
 
@@ -69,13 +71,13 @@ def load_words(folder: str | Path, *, name: str, **options: Any) -> PreTrainedTo
     return tokenizer
 
 
-def _check_ids(table: nn.Embedding, args: tuple[Tensor, ...], *, name: str) -> None:
+def _check_ids(table: nn.Embedding, args: tuple[Tensor, ...], *, name: str, rows: int) -> None:
     """Refuse ids and positions that a table does not reach: torch would only say "index"."""
     highest = int(args[0].max()) if args and args[0].numel() else 0
-    if highest >= table.num_embeddings:
+    if highest >= rows:
         raise TeacherError(
             f"model {name!r}: token or position {highest}, and its table has only"
-            f" {table.num_embeddings} rows: give a shorter text, or resize the embedding to the"
+            f" {rows} rows: give a shorter text, or resize the embedding to the"
             " tokenizer's words"
         )
 
