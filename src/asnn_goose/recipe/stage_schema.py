@@ -125,6 +125,8 @@ class _Stage(Table):
     def _fits_together(self) -> Self:
         kind = STAGES[self.kind]
         check_starts(self.starts(), self.precision)
+        # Fits follow a residual stream, which a mixture of teachers has not, nor a stage without
+        # one.
         if self.starts().any and (self.teachers or not kind.taught):
             raise ValueError(
                 "balance, calibrate, least_squares: need one teacher's residual stream"

@@ -106,6 +106,7 @@ def _write_teacher(folder: Path) -> None:
     (folder / "text.txt").write_text(text, "utf-8")
     words = BYTES + len([END_OF_TEXT])
     train_tokenizer([text], vocabulary=words).save_pretrained(folder / "teacher")
+    # A fixed teacher: what fails here must fail again.
     torch.manual_seed(0)
     config = lab_config(layers=2, vocabulary=words)
     LlamaForCausalLM(config).save_pretrained(folder / "teacher")
