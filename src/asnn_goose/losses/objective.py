@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses.chunked_head import Groups, head_terms
-from asnn_goose.losses.kinds import Chunk, TraceLoss, VocabLoss
+from asnn_goose.losses.kinds import Chunk, PairLoss, TraceLoss, VocabLoss
 from asnn_goose.trace import Batch, Trace
 
 
@@ -19,7 +19,7 @@ class Term(NamedTuple):
 
     name: str
     weight: float
-    loss: TraceLoss | VocabLoss
+    loss: TraceLoss | VocabLoss | PairLoss
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ class Objective(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the student's Trace must hold."""
-        vocab = frozenset({"vocab"}) if self._vocab_losses else frozenset()
+        vocab = frozenset({"vocab"}) if self._vocab_losses or self.pair_losses else frozenset()
         return vocab.union(*(loss.needs for loss in self.trace_losses.values()))
 
     @property
@@ -111,7 +111,10 @@ class Objective(nn.Module):
         return {f"{name}.{key}": value for name, all_ in found for key, value in all_.items()}
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
-        """Every term, already weighted: differentiate their plain sum."""
+        """Every term, already weighted: differentiate their plain sum.
+
+        Losses over pairs are not among them: they take two answers, which a stage must give.
+        """
         terms = {
             name: self.weights[name] * loss(student, teacher, batch)
             for name, loss in self.trace_losses.items()
@@ -125,6 +128,11 @@ class Objective(nn.Module):
     def trace_losses(self) -> dict[str, TraceLoss]:
         """The losses that compare Traces, by name."""
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, TraceLoss)}
+
+    @property
+    def pair_losses(self) -> dict[str, PairLoss]:
+        """The losses that compare two answers, by name."""
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, PairLoss)}
 
     @property
     def _vocab_losses(self) -> dict[str, VocabLoss]:

@@ -10,8 +10,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerBase
 
+from asnn_goose.data.example_sets import ExampleSets
 from asnn_goose.data.shards import Shard, shard
-from asnn_goose.data.training_texts import training_shards
+from asnn_goose.data.training_texts import held_texts, training_shards
 from asnn_goose.model import (
     GooseConfig,
     GooseForCausalLM,
@@ -21,6 +22,7 @@ from asnn_goose.model import (
 )
 from asnn_goose.model.assistant import Assistant, continued, load_student
 from asnn_goose.places import student_place
+from asnn_goose.recipe.example_plans import ExamplePlanner
 from asnn_goose.recipe.fit import check_student, repeated_pools
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.recipe_error import RecipeError
@@ -58,12 +60,14 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         shards, held_out = _texts(recipe, tokenizer, tell)
     for warning in repeated_pools(recipe):
         tell(warning)
+    examples = example_planner(recipe, tokenizer, accelerator=accelerator, tell=tell)
     planner = StagePlanner(
         recipe=recipe,
         student=student,
         shards=shards,
         held_out=held_out,
         accelerator=accelerator,
+        examples=examples,
     )
     return RunPlan(
         student=student,
@@ -74,7 +78,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
             for plan in planner.plans(index, stage_teacher(recipe, index, teachers))
         ),
         settings=run_settings(recipe),
-        identity=identity(recipe, shards),
+        identity=identity(recipe, shards) | dict(examples.identity() if examples else ()),
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
     )
@@ -143,11 +147,36 @@ def _about_student() -> Iterator[None]:
         raise RecipeError(f"student: {error}") from error
 
 
+def example_planner(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    accelerator: Accelerator,
+    tell: Callable[[str], None],
+) -> ExamplePlanner | None:
+    """What plans stages that read examples; None where no stage does."""
+    if not any(stage.examples for stage in recipe.stage):
+        return None
+    data = recipe.data
+    against = held_texts(
+        data.out_of_domain if data.decontaminate is None else data.decontaminate,
+        required=data.decontaminate is not None,
+        tell=tell,
+    )
+    sets = ExampleSets(tokenizer, against=against)
+    return ExamplePlanner(recipe=recipe, sets=sets, accelerator=accelerator, tell=tell)
+
+
 def _texts(
     recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
 ) -> tuple[list[Shard], list[Shard]]:
-    """Shards to train on, and those held out where a stage ends by validation."""
-    data = recipe.data
+    """Shards to train on, and those held out where a stage ends by validation.
+
+    None where every stage reads examples: no text is fetched for nothing.
+    """
+    data, readers = recipe.data, [stage for stage in recipe.stage if not stage.examples]
+    if not readers:
+        return [], []
     shards = training_shards(
         data.train,
         tokenizer,
@@ -156,7 +185,7 @@ def _texts(
         required=data.decontaminate is not None,
         tell=tell,
     )
-    validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
+    validated = any(s.end is not None and s.end.by == "validation" for s in readers)
     names = data.train if validated else ()
     return shards, [shard(name, "validation", tokenizer) for name in names]
 
