@@ -14,6 +14,7 @@ import typer
 from asnn_goose import __version__, mkl, threads
 from asnn_goose.cli import (
     ablate,
+    answer,
     bench,
     chat,
     data,
@@ -64,6 +65,7 @@ def _main(
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 teacher.app.command("write", epilog=write.EXAMPLES)(write.write)
+teacher.app.command("answer", epilog=answer.EXAMPLES)(answer.answer)
 app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
