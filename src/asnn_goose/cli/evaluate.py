@@ -23,11 +23,12 @@ EXAMPLES = examples(
     "asnn-goose eval runs/demo",
     "asnn-goose eval runs/demo --on validation --on my.txt --tokens 100k --json scores.json",
     "asnn-goose eval smollm2-135m --on austen --tokens all",
+    "asnn-goose eval runs/demo --tasks default --task-data tasks/ --json runs/demo/tasks.json",
 )
 
 
-def limit(text: str) -> int:
-    """Tokens to score, "all" as in recipes. Raises ValueError."""
+def limited(text: str) -> int:
+    """A number of tokens or items, "all" as in recipes. Raises ValueError."""
     return ALL if text == "all" else count(text)
 
 
@@ -52,7 +53,7 @@ def evaluate(
     tokens: Annotated[
         int | None,
         typer.Option(
-            parser=limit,
+            parser=limited,
             metavar="N|all",
             help="Tokens scored per text at most.  [default: the run's, or 32k]",
         ),
@@ -63,27 +64,76 @@ def evaluate(
             help="Score this model too, on the same windows.  [default: the run's teacher]"
         ),
     ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask these tasks instead: default, generation, instructions, or lm-eval's names;"
+            " may be repeated."
+        ),
+    ] = None,
+    task_data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Files of the tasks' items.  [default: fetch them from the Hub]"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            parser=limited, metavar="N|all", help="Items of a task at most.  [default: 100]"
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs a student on tasks: native or torch.  [default: native]"),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write scores and protocol there.")
     ] = None,
 ) -> None:
-    """Perplexity and bits per byte, student beside teacher.
+    """Perplexity and bits per byte, or scores on tasks, student beside teacher.
 
     "in-domain" is the test split of the training texts, "validation" their validation split,
     "out-of-domain" text of another kind. A file is scored whole, unless the run trained on it:
     then its test split. Every token is scored once, with at most --window tokens before it.
     """
+    from asnn_goose.cli.task_run import ask_tasks
+
+    refuse(bool(tasks), {"--window": window, "--tokens": tokens}, "no use with --tasks")
+    of_tasks = {"--task-data": task_data, "--limit": limit, "--engine": engine}
+    refuse(not tasks, of_tasks, "for --tasks only")
+    if json:
+        disk.check_file(json)
+    if tasks:
+        ask_tasks(model, tasks, task_data, limit, teacher, engine, on=tuple(on or ()), json=json)
+    else:
+        score(model, tuple(on or ()), window, tokens, teacher, json=json)
+
+
+def refuse(wrong: bool, given: dict[str, object], why: str) -> None:
+    """Raise ValueError for an option that was given where it would do nothing."""
+    for option, value in given.items():
+        if wrong and value is not None:
+            raise ValueError(f"{option} {value}: {why}; leave it out")
+
+
+def score(
+    model: str,
+    on: tuple[str, ...],
+    window: int | None,
+    tokens: int | None,
+    teacher: str | None,
+    *,
+    json: Path | None,
+) -> None:
+    """Perplexities."""
     from asnn_goose.cli.copying_table import copying_table, probe_lines
     from asnn_goose.cli.progress import advancing
     from asnn_goose.cli.tables import show
     from asnn_goose.study.evaluate import Request
     from asnn_goose.study.evaluate import evaluate as evaluated
 
-    request = Request(
-        model=model, on=tuple(on or ()), window=window, tokens=tokens, teacher=teacher
-    )
-    if json:
-        disk.check_file(json)
+    request = Request(model=model, on=on, window=window, tokens=tokens, teacher=teacher)
     found = evaluated(request, watch=advancing)
     for line in (found.protocol.describe(), *(text.describe() for text in found.texts)):
         typer.echo(line)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
 from asnn_goose.eval.perplexity import Window, mixed
 from asnn_goose.eval.text_bytes import text_bytes
 from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
+from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.numbers import ALL
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.places import SubjectError, run_recipe
@@ -25,9 +25,6 @@ from asnn_goose.subject.torch_model import TorchModel, load_tokenizer, load_torc
 
 DEFAULT_TOKENS = 32_000
 TEACHER, STUDENT, MODEL = "teacher", "student", "model"
-
-Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""(what is scored, its tokens) -> within the block, who is told the tokens that are done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +82,6 @@ class Evaluation:
         """Raise ValueError where a model gave no number, or infinity."""
         for row in self.measurements:
             row.check()
-
-
-@contextmanager
-def unwatched(label: str, tokens: int) -> Iterator[Callable[[int], None]]:
-    """Tell nobody."""
-    yield lambda done: None
 
 
 def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
