@@ -1,4 +1,4 @@
-"""Every reader against the plainest way to score: one text at a time, whole, with all its logits."""
+"""Every reader against the plainest way to score: one whole text at a time, all its logits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_state_goes_through_the_whole_text(
     logp = plain_logp(student_reader._model, ids)
     wanted = [-float(row[token]) for row, token in zip(logp, ids[1:], strict=False)]
     for reader in (student_reader, engine_reader):
-        parts = list(reader.losses(ids))
+        parts = [part.nats_t for part in reader.read(ids)]
         assert max(map(len, parts)) <= 256
         np.testing.assert_allclose(np.concatenate(parts), wanted, atol=2e-3)
 
@@ -84,7 +84,7 @@ def test_a_teacher_begins_anew_where_it_is_full(
     teacher_reader: TorchReader, teacher_model: Any
 ) -> None:
     ids = np.random.default_rng(2).integers(0, 257, 70).tolist()
-    parts = list(teacher_reader.losses(ids))
+    parts = [part.nats_t for part in teacher_reader.read(ids)]
     assert [len(part) for part in parts] == [32, 32, 5]
     logp = plain_logp(teacher_model, ids[32:64])
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Does an instruct model do as it is told? Instructions whose answer can be checked without a judge.
+"""Does an instruct model do as it is told? Instructions that are checked without a judge.
 
 In the manner of IFEval (Zhou et al. 2023, arXiv 2311.07911), with instructions of our own that a
 small model can be expected to follow: a format, a word, a length.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from asnn_goose.eval.readers.reader import F32, F64, Likelihood, Pair, ReadEach, logprobs
+from asnn_goose.eval.readers.reader import F32, Likelihood, Pair, Read, ReadEach, judged
 from asnn_goose.infer.backend import State
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.text import Vocabulary
@@ -30,8 +30,8 @@ class EngineReader:
         for number, (context, after) in enumerate(pairs):
             first_1V = after_context[tuple(context)][None]
             logits_nV = np.concatenate((first_1V, forks[number])) if number in forks else first_1V
-            own_n, hits_n = logprobs(logits_nV, after)
-            found.append(Likelihood(float(own_n.sum()), bool(hits_n.all())))
+            of = judged(logits_nV, after)
+            found.append(Likelihood(-float(of.nats_t.sum()), bool(of.likeliest_t.all())))
         return found
 
     def _forks(self, pairs: Sequence[Pair], states: dict[tuple[int, ...], State]) -> dict[int, F32]:
@@ -43,11 +43,11 @@ class EngineReader:
         found = self._engine.score_each(forked, [pairs[number][1][:-1] for number in longer])
         return dict(zip(longer, found, strict=True))
 
-    def losses(self, ids: Sequence[int]) -> Iterator[F64]:
+    def read(self, ids: Sequence[int]) -> Iterator[Read]:
         """The state goes through the whole text."""
         place, state = 1, self._engine.start()
         for logits_nV in self._engine.score(state, ids[:-1]):
-            yield -logprobs(logits_nV, ids[place : place + len(logits_nV)])[0]
+            yield judged(logits_nV, ids[place : place + len(logits_nV)])
             place += len(logits_nV)
 
     def batch(self) -> ReadEach:

@@ -30,6 +30,13 @@ class Likelihood(NamedTuple):
     greedy: bool
 
 
+class Read(NamedTuple):
+    """Some tokens of a text: the nats of each, and whether it was the likeliest."""
+
+    nats_t: F64
+    likeliest_t: NDArray[np.bool_]
+
+
 class Reader(Protocol):
     """A model that reads tokens.
 
@@ -56,8 +63,8 @@ class Reader(Protocol):
         """Every pair by itself, all of them in one batch."""
         ...
 
-    def losses(self, ids: Sequence[int]) -> Iterator[F64]:
-        """Nats of every token of a text but the first, some at a time, in order.
+    def read(self, ids: Sequence[int]) -> Iterator[Read]:
+        """Every token of a text but the first, some at a time, in order.
 
         A model without a reach carries its state through the whole text, in constant memory; one
         with a reach begins anew, from an empty context, each time it is full.
@@ -75,13 +82,13 @@ def batches(pairs: Sequence[Pair], *, size: int) -> Iterator[list[int]]:
     return (order[start : start + size] for start in range(0, len(order), size))
 
 
-def logprobs(logits_nV: F32, labels_n: Sequence[int]) -> tuple[F64, NDArray[np.bool_]]:
-    """Log-probability (nats) of every label, and whether it is the likeliest."""
+def judged(logits_nV: F32, labels_n: Sequence[int]) -> Read:
+    """What logits make of the labels that came."""
     labels = np.asarray(labels_n)
     best_n1 = logits_nV.max(axis=-1, keepdims=True)
     totals_n = np.exp((logits_nV - best_n1).astype(np.float64)).sum(axis=-1)
     own_n = np.take_along_axis(logits_nV - best_n1, labels[:, None], axis=-1)[:, 0]
-    return own_n - np.log(totals_n), logits_nV.argmax(axis=-1) == labels
+    return Read(np.log(totals_n) - own_n, logits_nV.argmax(axis=-1) == labels)
 
 
 def continuations(

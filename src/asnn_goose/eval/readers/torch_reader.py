@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from asnn_goose.eval.perplexity import TraceFn, token_losses
-from asnn_goose.eval.readers.reader import F32, F64, Likelihood, Pair, ReadEach, logprobs
+from asnn_goose.eval.perplexity import TraceFn
+from asnn_goose.eval.readers.reader import F32, Likelihood, Pair, Read, ReadEach, judged
 from asnn_goose.infer.text import Vocabulary
 from asnn_goose.model.goose.cache import CACHE_FIELD
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
@@ -46,50 +45,46 @@ class TorchReader:
             for place in range(len(text) - 1 - len(after), len(text) - 1)
         ]
         labels = [token for _, after in pairs for token in after]
-        own_n, hits_n = self._rows(tokens_BT, torch.tensor(rows), labels)
+        of = self._rows(tokens_BT, torch.tensor(rows), labels)
         ends = np.cumsum([0, *(len(after) for _, after in pairs)])
         return [
-            Likelihood(float(own_n[low:high].sum()), bool(hits_n[low:high].all()))
+            Likelihood(-float(of.nats_t[low:high].sum()), bool(of.likeliest_t[low:high].all()))
             for low, high in pairwise(ends)
         ]
 
     @torch.no_grad()
-    def _rows(
-        self, tokens_BT: Tensor, rows_n: Tensor, labels: Sequence[int]
-    ) -> tuple[F64, NDArray[np.bool_]]:
-        """`logprobs` of some rows of the flattened (B*T): the head is multiplied for no others."""
+    def _rows(self, tokens_BT: Tensor, rows_n: Tensor, labels: Sequence[int]) -> Read:
+        """Some rows of the flattened (B*T): the head is multiplied for no others."""
         left = self._trace(tokens_BT, NEEDS)
         assert left.final_BTD is not None
         picked = replace(left, final_BTD=left.final_BTD.flatten(0, 1)[rows_n][None])
         found = [
-            logprobs(
-                picked.vocab(slice(start, start + CHUNK)).numpy(), labels[start : start + CHUNK]
-            )
+            judged(picked.vocab(slice(start, start + CHUNK)).numpy(), labels[start : start + CHUNK])
             for start in range(0, len(labels), CHUNK)
         ]
-        own, hits = zip(*found, strict=True)
-        return np.concatenate(own), np.concatenate(hits)
+        nats, likeliest = zip(*found, strict=True)
+        return Read(np.concatenate(nats), np.concatenate(likeliest))
 
-    def losses(self, ids: Sequence[int]) -> Iterator[F64]:
+    def read(self, ids: Sequence[int]) -> Iterator[Read]:
         """As the protocol says."""
-        text_N = torch.tensor(ids)
         if self._recurrent and self.reach is None:
-            yield from self._stream(text_N)
+            yield from self._stream(ids)
             return
-        for start in range(0, len(text_N) - 1, self.reach or len(text_N)):
-            part = text_N[start : start + (self.reach or len(text_N)) + 1]
-            yield token_losses(self._trace, part[None, :-1], part[None, 1:])[0].numpy()
+        reach = self.reach or len(ids)
+        for start in range(0, len(ids) - 1, reach):
+            part = ids[start : start + reach + 1]
+            rows_n = torch.arange(len(part) - 1)
+            yield self._rows(torch.tensor([part[:-1]]), rows_n, part[1:])
 
     @torch.no_grad()
-    def _stream(self, text_N: Tensor) -> Iterator[F64]:
+    def _stream(self, ids: Sequence[int]) -> Iterator[Read]:
         cache = None
-        for start in range(0, len(text_N) - 1, CHUNK):
-            part = text_N[start : start + CHUNK + 1]
+        for start in range(0, len(ids) - 1, CHUNK):
+            part = ids[start : start + CHUNK + 1]
             options = {CACHE_FIELD: cache, "use_cache": True}
-            output = self._model(input_ids=part[None, :-1], **options)
+            output = self._model(input_ids=torch.tensor([part[:-1]]), **options)
             cache = getattr(output, CACHE_FIELD)
-            logp = output.logits[0].float().log_softmax(-1)
-            yield -logp.gather(1, part[1:, None])[:, 0].double().numpy()
+            yield judged(output.logits[0].float().numpy(), part[1:])
 
     def batch(self) -> ReadEach:
         """Sequences of several lengths are padded on the left."""

@@ -90,7 +90,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         with self._watch(f"{self._reader.name}: texts", len(requests)) as advance:
             for request in requests:
                 ids = [self.prefix_token_id, *self.tok_encode(request.args[0], False)]
-                found.append(-sum(float(part.sum()) for part in self._reader.losses(ids)))
+                found.append(-sum(float(part.nats_t.sum()) for part in self._reader.read(ids)))
                 advance(1)
         return found
 
