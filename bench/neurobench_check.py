@@ -21,7 +21,7 @@ from asnn_goose.eval.effective import effective
 from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.ops.spike_codes import digits, levels
-from asnn_goose.shape.slots import Matrix
+from asnn_goose.shape.slots import MatrixSlot
 from asnn_goose.shape.student import layout
 
 TOKENS = 16
@@ -48,7 +48,7 @@ def main() -> int:
     draw = np.random.default_rng(0)
     top, unlike = levels("radix3", 3), 0
     spiking = [
-        s for s in layout(model.config) if isinstance(s, Matrix) and s.name in model.matrices
+        s for s in layout(model.config) if isinstance(s, MatrixSlot) and s.name in model.matrices
     ]
     codes = {slot.name: draw.integers(-top, top + 1, (TOKENS, slot.columns)) for slot in spiking}
     spikes = {

@@ -44,7 +44,9 @@ def goose() -> Callable[..., GooseForCausalLM]:
 
     def make(**changes: Any) -> GooseForCausalLM:
         torch.manual_seed(0)
-        model = GooseForCausalLM(GooseConfig(**(SIZES | {"head_size": 16, "mlp": "gated"} | changes)))
+        model = GooseForCausalLM(
+            GooseConfig(**(SIZES | {"head_size": 16, "mlp": "gated"} | changes))
+        )
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.2 * torch.randn_like(parameter))

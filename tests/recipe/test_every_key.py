@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from asnn_goose.model import TeacherError
-from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.table import Table
@@ -168,9 +168,9 @@ SWITCHES = {
 
 
 def test_no_key_is_left_out() -> None:
-    mine = {f"student.{name}" for name in StudentSettings.__annotations__}
+    mine = {f"student.{name}" for name in FIELDS}
     assert set(keys(Recipe)) == {*CHANGES, *mine, *FOR_EVAL, *NAMES_ALONE}
-    assert {*STUDENT, *SWITCHES} == set(StudentSettings.__annotations__)
+    assert {*STUDENT, *SWITCHES} == set(FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +274,7 @@ def test_it_changes_what_is_trained(key: str, file: Path, places: dict[str, Path
     check(file, places, CHANGES[key])
 
 
-@pytest.mark.parametrize("key", sorted(StudentSettings.__annotations__))
+@pytest.mark.parametrize("key", sorted(FIELDS))
 def test_it_changes_the_student(key: str, file: Path, places: dict[str, Path]) -> None:
     check(file, places, student_settings(key))
 

@@ -103,6 +103,8 @@ def overview(corpora: list[Corpus], metas: dict[str, list[ShardMeta]]) -> Table:
     """One row a corpus; tokens are of the tokenizer that cut most of them."""
     from rich.table import Table
 
+    from asnn_goose.data.corpora.kept_text import megabytes
+
     used = Counter(meta.tokenizer for found in metas.values() for meta in found)
     tokenizer = used.most_common(1)[0][0] if used else ""
     table = Table("corpus", "kind", box=None, pad_edge=False)
@@ -113,16 +115,8 @@ def overview(corpora: list[Corpus], metas: dict[str, list[ShardMeta]]) -> Table:
         counts = [meta.tokens for meta in metas[corpus.name] if meta.tokenizer == tokenizer]
         tokens = f"{sum(counts):,}" if counts else "not tokenised"
         share = f"{corpus.broad:g}" if corpus.broad else ""
-        table.add_row(corpus.name, corpus.kind, size(corpus), tokens, share, corpus.licence)
+        table.add_row(corpus.name, corpus.kind, megabytes(corpus), tokens, share, corpus.licence)
     return table
-
-
-def size(corpus: Corpus) -> str:
-    """Megabytes of the text that is in the cache, or about how many there will be."""
-    from asnn_goose.data.corpora.kept_text import known_text_meta
-
-    known = known_text_meta(corpus)
-    return f"~{corpus.megabytes:.2f}" if known is None else f"{sum(known.bytes.values()) / 1e6:.2f}"
 
 
 def details(corpus: Corpus, metas: list[ShardMeta]) -> list[str]:

@@ -190,6 +190,7 @@ def carry_out_chain(files: Sequence[Path], *, resume: bool, quiet: bool) -> None
     from asnn_goose.recipe.chain import begun, load_chain
 
     links = load_chain(files)
+    # All folders are looked at before the first link trains for hours.
     started = begun(links, resume=resume)
     for number, link in enumerate(links):
         typer.echo(heading(links, number))

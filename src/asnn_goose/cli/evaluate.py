@@ -150,7 +150,7 @@ def evaluate(
         score(request, json=json)
 
 
-def refuse(wrong: bool, given: dict[str, object], why: str) -> None:
+def refuse(wrong: bool, given: Mapping[str, object], why: str) -> None:
     """Raise ValueError for an option that was given where it would do nothing."""
     for option, value in given.items():
         if wrong and value is not None:
@@ -178,6 +178,7 @@ def score(request: Request, *, json: Path | None) -> None:
         typer.echo(line)
     if json:
         found.write(json)
+    # Last: a model without a number is an error, but what was measured is shown and written.
     found.check()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.eval.energy import weight_bytes
-from asnn_goose.shape.slots import EMBEDDING, Matrix
+from asnn_goose.shape.slots import EMBEDDING, MatrixSlot
 from asnn_goose.shape.student import layout
 
 if TYPE_CHECKING:
@@ -45,11 +45,13 @@ def effective(model: PackedModel, spikes: Mapping[str, I64], *, tokens: int) -> 
     matrix whose spikes are not there.
     """
     for slot in layout(model.config):
-        if isinstance(slot, Matrix) and slot.name != EMBEDDING:
+        if isinstance(slot, MatrixSlot) and slot.name != EMBEDDING:
             yield _work(model, slot, spikes, tokens)
 
 
-def _work(model: PackedModel, slot: Matrix, spikes: Mapping[str, I64], tokens: int) -> PlaceWork:
+def _work(
+    model: PackedModel, slot: MatrixSlot, spikes: Mapping[str, I64], tokens: int
+) -> PlaceWork:
     steps = int(model.matrices.get(slot.name, {}).get("steps", 0))
     words = model.tensors.get(f"{slot.name}.planes")
     weights_K = columns_nonzero(model, slot, words)
@@ -79,7 +81,7 @@ def _work(model: PackedModel, slot: Matrix, spikes: Mapping[str, I64], tokens: i
     )
 
 
-def columns_nonzero(model: PackedModel, slot: Matrix, words: NDArray[np.uint64] | None) -> I64:
+def columns_nonzero(model: PackedModel, slot: MatrixSlot, words: NDArray[np.uint64] | None) -> I64:
     """Weights of each column that are not zero (K,), all planes together."""
     if words is not None:  # (P, U, K, 2): the second word says which of 64 rows are not zero
         bits = np.bitwise_count(np.ascontiguousarray(words[..., 1]))

@@ -17,7 +17,7 @@ from asnn_goose.trace import IGNORED_LABEL, Trace
 TraceFn = Callable[[Tensor, frozenset[str]], Trace]
 """(tokens_BT, needs) -> Trace: a teacher's or a student's `trace`."""
 
-Window = tuple[Tensor, Tensor]
+LabelledWindow = tuple[Tensor, Tensor]
 """(tokens_1T, labels_1T): inputs, and the next token of each position."""
 
 EachBatch = Callable[[Tensor, Tensor, Tensor], None]
@@ -72,6 +72,7 @@ class Score:
 
 def exponential(nats: float) -> float:
     """The exponential, infinite where that is no number of a computer."""
+    # exp(710) overflows; "not above" lets NaN through to exp, which keeps it.
     return math.exp(nats) if not nats > 709 else math.inf
 
 
@@ -93,7 +94,7 @@ def mixed(scores: Sequence[Score], shares: Sequence[float]) -> Score:
 
 def perplexity(
     trace: TraceFn,
-    windows: Iterable[Window],
+    windows: Iterable[LabelledWindow],
     *,
     bytes_V: Tensor | None = None,
     words: WordTable | None = None,
@@ -124,10 +125,11 @@ def perplexity(
     return total
 
 
-def batches(windows: Iterable[Window], *, batch: int) -> Iterator[Window]:
+def batches(windows: Iterable[LabelledWindow], *, batch: int) -> Iterator[LabelledWindow]:
     """Stack neighbouring windows of equal length, at most `batch` of them."""
     for _, same in groupby(windows, key=lambda window: window[0].shape[-1]):
-        held: list[Window] = []
+        # Only equal lengths are stacked: padding would enter a recurrent state.
+        held: list[LabelledWindow] = []
         for window in same:
             held.append(window)
             if len(held) == batch:
@@ -137,7 +139,7 @@ def batches(windows: Iterable[Window], *, batch: int) -> Iterator[Window]:
             yield _stack(held)
 
 
-def _stack(windows: list[Window]) -> Window:
+def _stack(windows: list[LabelledWindow]) -> LabelledWindow:
     tokens, labels = zip(*windows, strict=True)
     return torch.cat(tokens), torch.cat(labels)
 
@@ -149,7 +151,11 @@ def token_losses(
 
     def loss(logits_nV: Tensor, labels_n: Tensor) -> Tensor:
         return F.cross_entropy(
-            logits_nV, labels_n, ignore_index=IGNORED_LABEL, reduction="none"
+            logits_nV,
+            labels_n,
+            ignore_index=IGNORED_LABEL,
+            reduction="none",
+            # In fp64: a sum over 32 000 tokens would lose the digits in which two students differ.
         ).double()
 
     return by_chunk(trace, tokens_BT, labels_BT, loss, chunk=chunk)
@@ -170,6 +176,8 @@ def by_chunk(
     for start in range(0, labels_n.numel(), chunk):
         part = slice(start, start + chunk)
         logits_nV = left.vocab(part)
+        # To the CPU chunk by chunk: what is kept is a number a token, and nobody waits for the
+        # device twice.
         parts.append(reduce(logits_nV, labels_n[part].to(logits_nV.device)).cpu())
     return torch.cat(parts).view(labels_BT.shape)
 
@@ -182,6 +190,7 @@ def _score(
     bytes_V: Tensor | None,
     words: WordTable | None,
 ) -> Score:
+    # Bytes and words of labels, not of inputs: the first token of a window is scored by nobody.
     counted_BT = labels_BT != IGNORED_LABEL
     return Score(
         nll_sum=float(losses_BT.sum()),

@@ -2,7 +2,7 @@
 
 Random words, so that likelihood alone is of no help, and one task in words (passkey):
 
-copy         a run of words comes again whole                  (as in eval/copying.py)
+copy         a run of words comes again whole                  (as in eval/copy_probe.py)
 induction    pairs strewn among random words; the first of each comes again, the second is asked
              (Olsson et al. 2022, arXiv 2209.11895)
 association  a list of pairs, then the first of each in another order
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.eval.copying import WORDS
+from asnn_goose.eval.copy_probe import WORDS
 from asnn_goose.eval.readers.reader import Reader
 from asnn_goose.eval.tasks.task_scores import standard_error
 from asnn_goose.infer.text import Vocabulary

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asnn_goose.eval.copying import Losses
+from asnn_goose.eval.copy_probe import Losses
 from asnn_goose.eval.perplexity import Score
 from asnn_goose.eval.readers.reader import F64, Reader
 from asnn_goose.eval.window_errors import Sums, mean_error

@@ -39,6 +39,8 @@ class KL(VocabLoss):
         z_teacher_nV = teacher_logits(z_teacher_nV, "KL")
         tau = self.temperature_at(chunk.progress)
         log_p, log_q = chunk.log_probs(z_teacher_nV, tau), chunk.log_probs(z_student_nV, tau)
+        # Gradients at the logits fall as 1 / tau^2; with the factor a weight means the same at any
+        # tau.
         return tau**2 * kl_divergence(log_p, log_q)
 
 

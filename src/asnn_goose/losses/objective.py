@@ -136,6 +136,7 @@ class Objective(nn.Module):
         if student.final_BTD is None or student.head_VD is None:
             raise ValueError("the student's Trace has no logits: capture 'vocab'")
         heads, place = _heads(losses, student.head_VD)
+        # A loss's own head is among its parameters too; counted twice, its gradient would be.
         owned = {id(head_VD) for head_VD in heads}
         parameters = [p for loss in losses.values() for p in loss.parameters()]
         terms_k = head_terms(
@@ -147,8 +148,11 @@ class Objective(nn.Module):
             groups=self.groups,
         )
         terms = dict(zip(losses, terms_k.unbind(), strict=True))
+        # Only what training saw may move temperatures and shares; validation looks and leaves no
+        # trace.
         if self.training:
             for name, loss in losses.items():
+                # A weight of 0 leaves nothing of the mean to be divided by it.
                 if self.weights[name]:
                     mean = terms[name].detach() / self.weights[name]
                     loss.finish(mean, progress=batch.progress)
@@ -165,6 +169,8 @@ class Objective(nn.Module):
     ) -> list[Tensor]:
         """The chunk's share of every term."""
         mask_n = batch.mask_BT.flatten()
+        # Of the whole batch, not of the chunk: chunks add up to the mean over tokens, whatever
+        # their size.
         count = mask_n.sum().clamp_min(1)
         z_teacher_nV, each_nV = _teacher_side(losses, teacher, tokens)
         chunk = Chunk(
@@ -173,6 +179,7 @@ class Objective(nn.Module):
             progress=batch.progress,
             teachers_nV=each_nV,
         )
+        # Widened once for all losses. In bf16 a softmax over 49 152 words has lost its small ones.
         students_nV = [z_nV.float() for z_nV in logits]
         values = [
             self.weights[name] * loss(students_nV[place[name]], z_teacher_nV, chunk)

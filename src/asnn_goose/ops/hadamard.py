@@ -29,6 +29,7 @@ def hadamard(x_BK: Tensor) -> Tensor:
     for distance in (1, 2, 4, 8, 16, 32):
         a, b = h.reshape(-1, 2, distance).unbind(1)
         h = torch.stack((a + b, a - b), dim=1)
+    # 1/sqrt(64) is a power of two: the factor loses no bit, wherever in the sum it stands.
     return h.reshape(x_BK.shape) * 0.125
 
 
@@ -43,5 +44,6 @@ def hadamard_product(x_BK: Tensor) -> Tensor:
 
 
 @cache
+# Kept for the process: every rotated matrix asks for it in every step.
 def _matrix(dtype: torch.dtype, device: torch.device) -> Tensor:
     return hadamard(torch.eye(BLOCK, dtype=dtype, device=device))

@@ -21,9 +21,9 @@ from asnn_goose.model import (
 )
 from asnn_goose.model.assistant import Assistant, continued, load_student
 from asnn_goose.places import student_place
-from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.fit import check_student, repeated_pools
 from asnn_goose.recipe.identity import identity
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
@@ -38,6 +38,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     `tell` is called with a sentence before each of these. Raises RecipeError where teacher,
     student and recipe do not fit, and what data, model and sources raise.
     """
+    # What can fail at once comes before what takes minutes.
     check_installed(recipe.log.trackers)
     accelerator = _accelerator(recipe)
     with accelerator.main_process_first():
@@ -45,9 +46,12 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     tokenizer = teachers[0].tokenizer
     if tokenizer is None:
         raise RecipeError(f"teacher {teachers[0].name} comes without a tokenizer: add its files")
+    # After the teacher, whose loading may draw numbers: the student's start hangs on the recipe's
+    # seed alone.
     set_seed(recipe.seed)
     student = build_student(recipe, teachers[0])
     check_student(recipe, student.config)
+    # Only now: conversion reads the teacher's weights on the CPU, bit for bit alike everywhere.
     for teacher in teachers.values():
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
@@ -125,6 +129,7 @@ def student_config_of(recipe: Recipe, teacher: Teacher | Assistant) -> GooseConf
         if table.start in (None, SCRATCH):
             return student_config(_transformer(teacher), variant=table.variant, **table.overrides())
         place = student_place(table.start)
+        # Shapes without memory: the dry run asks for a configuration, not for weights.
         with torch.device("meta"):
             start = GooseForCausalLM(GooseConfig.from_pretrained(place))
         return continued(start, **table.overrides()).config

@@ -18,6 +18,7 @@ from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.teachers import load_teachers
 from asnn_goose.shape.student import kept, matrices, products
+from asnn_goose.train.stages import STAGES
 
 MATRIX_SHARE = 0.7
 """Share of the speed of bare matrix products that a training step reaches."""
@@ -161,10 +162,9 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     passes = (4 if again else 3) + more
     objective = table.objective()
     teacher = sizes.teacher_blocks if objective.teacher_needs else 0
-    if table.kind == "align":
-        return teacher + passes * sizes.mixers
-    if table.kind == "align_blocks":
-        return teacher + passes * sizes.blocks
+    runs = STAGES[table.kind].runs
+    if runs != "whole":
+        return teacher + passes * (sizes.mixers if runs == "mixers" else sizes.blocks)
     heads = (3 + more) * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
     return teacher + passes * sizes.blocks + heads * sizes.head
 
@@ -173,12 +173,14 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
     training = table.rule().copies * 4 * trained
-    align = table.kind in ("align", "align_blocks")
-    per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
-    kept = 2 * sizes.width if align else sizes.width
+    runs = STAGES[table.kind].runs
+    driven = runs != "whole"
+    per_layer = sizes.mixer_values + (0 if runs == "mixers" else sizes.mlp_values)
+    # A driven block holds the teacher's stream and its own output, of every layer at once.
+    kept = 2 * sizes.width if driven else sizes.width
     values = sizes.layers * kept + per_layer if again else sizes.layers * (kept + per_layer)
     activations = 4 * table.window * table.batch * values
-    logits = 0 if align else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary
+    logits = 0 if driven else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary
     return BASE_BYTES + weights + training + activations + logits
 
 
@@ -199,5 +201,6 @@ def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype
         start = time.perf_counter()
         for a, b in pairs:
             a @ b
+        # The best of a few: whatever else runs can only make it slower.
         best = min(best, time.perf_counter() - start)
     return flops / best

@@ -38,12 +38,14 @@ class LossTable(Table):
 
     @model_validator(mode="after")
     def _settings_exist(self) -> Self:
+        # The constructor is the table of keys; a second one would drift away from it.
         valid = inspect.signature(ALL_LOSSES[self.name]).parameters
         for key in self.model_extra or {}:
             if key not in valid:
                 keys = {*valid, "name", "weight"}
                 raise ValueError(f"loss {self.name!r} has no setting {key!r}: {hint(key, keys)}")
         try:
+            # A loss is made once here, so that its own checks speak before a run begins.
             self.term()
         except TypeError as error:
             raise ValueError(f"loss {self.name!r}: {error}") from error

@@ -46,17 +46,20 @@ class StagePlanner:
         if whole.curriculum is None:
             return [self._plan(whole, teacher, name=name, seed=seed)]
         count = whole.curriculum.pool // whole.window
+        # One pool for all phases: they take ever more of the same windows, in one order.
         pool = Pool(self._windows(whole, self.shards, seed=seed), count=count)
         plans = [
             self._plan(
                 table,
                 teacher,
                 name=f"{name}.{number + 1}",
+                # Apart, or every phase would permute its windows alike.
                 seed=seed + PHASE_SEEDS * number,
                 subset=None if share is None else Subset(pool=pool, share=share),
             )
             for number, (table, share) in enumerate(whole.phases())
         ]
+        # Only the first phase fits anything: the later ones go on from what it has trained.
         return plans[:1] + [replace(plan, starts=Starts()) for plan in plans[1:]]
 
     def _plan(
@@ -78,6 +81,7 @@ class StagePlanner:
                 resets=self.recipe.data.resets,
             ),
             loader=self._loader(table, seed=seed, subset=subset),
+            # Asked later: a stage's precision makes and drops parameters when it begins.
             trained=partial(_groups, self.student, table.train),
             accumulate=table.accumulate,
             tokens_per_step=table.tokens_per_step(processes),

@@ -125,7 +125,7 @@ class _Stage(Table):
     def _fits_together(self) -> Self:
         kind = STAGES[self.kind]
         check_starts(self.starts(), self.precision)
-        if self.starts().any and (self.teachers or self.kind == "pretrain"):
+        if self.starts().any and (self.teachers or not kind.taught):
             raise ValueError(
                 "balance, calibrate, least_squares: need one teacher's residual stream"
             )
@@ -136,6 +136,8 @@ class _Stage(Table):
                 f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"
             )
         kind.check(self.objective())
+        # At one process: more of them make fewer steps, and then the plan shortens the warm-up
+        # itself.
         if self.warmup >= self.steps(1):
             raise ValueError(
                 f"warmup = {self.warmup}: must be below the {self.steps(1)} steps that "
@@ -149,8 +151,8 @@ class _Stage(Table):
 
     @model_validator(mode="after")
     def _teaching_has_an_effect(self) -> Self:
-        if self.kind == "pretrain" and (self.teacher or self.teachers):
-            raise ValueError("teacher, teachers: pretrain has no teacher; leave them out")
+        if not STAGES[self.kind].taught and (self.teacher or self.teachers):
+            raise ValueError(f"teacher, teachers: {self.kind} has no teacher; leave them out")
         vocab = [ALL_LOSSES[loss.name] for loss in self.losses]
         taught = [loss for loss in vocab if issubclass(loss, VocabLoss) and loss.uses_teacher]
         if self.mix != "uniform" and taught and all(loss.each_teacher for loss in taught):
@@ -207,8 +209,9 @@ class _Stage(Table):
             return self
         if self.repeats is not None:
             raise ValueError("repeats beside curriculum: it ranks windows of the texts; use one")
-        if self.kind != "distill":
-            raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use distill")
+        if not STAGES[self.kind].ranks:
+            able = " or ".join(name for name, kind in STAGES.items() if kind.ranks)
+            raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use {able}")
         for number, phase in enumerate(self.curriculum.phases(), start=1):
             try:
                 self._in_phase(phase)

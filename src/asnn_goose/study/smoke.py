@@ -16,9 +16,9 @@ from transformers import LlamaForCausalLM
 from asnn_goose.recipe import build_run
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.teachers.lab_teacher import END_OF_TEXT, lab_config, train_tokenizer
-from asnn_goose.train.errors import RunInterrupted
 from asnn_goose.train.loop import run
 from asnn_goose.train.progress import StepInfo
+from asnn_goose.train.run_errors import RunInterrupted
 
 STAGES: dict[str, dict[str, Any]] = {
     "align": {"train": "mixers", "losses": ["attention_output", "minilm"]},
@@ -48,6 +48,7 @@ class _Watcher:
     def on_step(self, info: StepInfo) -> None:
         self.steps += 1
         if info.run_step == self.until:
+            # A real signal, so that saving, ending and resuming are what they are in a run.
             signal.raise_signal(signal.SIGTERM)
         if info.step == info.steps:
             self.tell(f"{info.stage}: loss {info.loss:.3g}, {info.tokens_per_s:.0f} tokens/s")
@@ -64,6 +65,7 @@ def smoke(tell: Callable[[str], None]) -> int:
     """
     state = Accelerator(mixed_precision="no")
     with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
+        # The main process's for all: a run has one folder.
         folder = Path(gather_object([own])[0])
         if state.is_main_process:
             _write_teacher(folder)

@@ -103,7 +103,7 @@ def stream_models(
         "bytes_V": text_bytes(tokenizer),
         "words": word_table(tokenizer),
     }
-    found = {}
+    found: dict[tuple[str, str], Streamed] = {}
     for role, name in models.items():
         reader = (
             torch_reader(name) if role == TEACHER else reader_of(name, engine=engine, tell=tell)

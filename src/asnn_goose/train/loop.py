@@ -15,13 +15,13 @@ import torch
 from asnn_goose.meter import peak_memory
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.train import checkpoint, curriculum, not_finite, resume, starts, trackers
-from asnn_goose.train.annealing import annealed_until
 from asnn_goose.train.checkpoint import Snapshot
-from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.folder import RunFolder, locked
 from asnn_goose.train.plan import RunPlan, Saveable, StagePlan
+from asnn_goose.train.precision_span import annealed_until
 from asnn_goose.train.progress import Progress, StepInfo
 from asnn_goose.train.resume import Position
+from asnn_goose.train.run_errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.signals import StopSignals
 from asnn_goose.train.throughput import Pace
 from asnn_goose.train.trainer import (

@@ -25,6 +25,8 @@ def culprit(
     terms: Mapping[str, float],
 ) -> str:
     """Name what first went wrong in a step: parameter, module output, loss term or gradient."""
+    # The order is that in which trouble spreads: a bad parameter spoils outputs, these the loss,
+    # that the gradients.
     return (
         bad_parameter(stage)
         or _bad_output(stage, batches)
@@ -51,6 +53,8 @@ def _bad_output(stage: nn.Module, batches: Iterable[Batch]) -> str | None:
         for name, module in stage.named_modules()
         if name.startswith("student.")
     ]
+    # The step is run again with hooks: watching every output of every step would cost what is
+    # needed once in a run.
     for batch in batches:
         stage(batch)
     for handle in handles:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from asnn_goose.train import optimiser, rng
 from asnn_goose.train.checkpoint import Snapshot
-from asnn_goose.train.errors import CheckpointError
 from asnn_goose.train.plan import Precise, RunPlan, StagePlan
+from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.trainer import StageTrainer
 
 _RNG = "rng/"
@@ -88,6 +88,8 @@ def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> 
         "position": asdict(position),
         "identity": dict(plan.identity),
         "environment": environment(plan.accelerator),
+        # What never trained is not stored again with every checkpoint; its digest is enough to see
+        # that the teacher is still the same.
         "frozen_sha256": frozen_digest(plan.student, stored),
         "generators": gather_object([rng.plain()]),
         "orders": orders(plan),
@@ -165,6 +167,7 @@ def check(plan: RunPlan, state: Mapping[str, Any], *, tell: Callable[[str], None
                 "as it would have"
             )
     position = Position(**state["position"])
+    # Before the digest: a new basis rewrites matrices, frozen ones too.
     set_precision(plan, position)
     stored = stored_names(plan, position)
     if state["frozen_sha256"] != frozen_digest(plan.student, stored):
@@ -199,6 +202,7 @@ def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> 
     trainer.restore(snapshot.state.get("trainer", {}))
     prefix = f"{_RNG}{rank}/"
     own = {k.removeprefix(prefix): v for k, v in snapshot.optimiser.items() if k.startswith(prefix)}
+    # Last: building the trainer and its optimiser has drawn from the generators.
     rng.restore_tensors(own, next(trainer.plan.stage.student.parameters()).device)
     rng.restore_plain(snapshot.state["generators"][rank])
 

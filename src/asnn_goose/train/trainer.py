@@ -13,13 +13,13 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.trace import Batch
-from asnn_goose.train import clipping, gradients, not_finite, optimiser
+from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule, SumSettings
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
+from asnn_goose.train.run_errors import TrainError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,11 @@ class StageTrainer:
         self.plan = plan
         self._settings = settings
         self._accelerator = accelerator
+        # Seeded by stage: that a stage before it drew more or fewer numbers must not change this
+        # one.
         set_seed(plan.seed, device_specific=True)
         objective = plan.stage.objective
+        # Projectors, gates and heads first: what is made after the optimiser would never train.
         plan.stage.introduce()
         if objective.wants_head:
             objective.adopt(cast(WithHead, plan.stage.student).get_output_embeddings().weight)
@@ -92,8 +95,10 @@ class StageTrainer:
         self.rule.begin(number + 1)
         batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
         terms = self._accumulate(batches)
-        norms = clipping.norms(self.trained, by=self._settings.clip_by)
-        norm = float(clipping.total(norms))
+        norms = gradient_norm.norms(self.trained, by=self._settings.clip_by)
+        norm = float(gradient_norm.total(norms))
+        # All processes stop together, or those with finite numbers would wait for the others for
+        # ever.
         if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
             with self._autocast():  # the step runs again, and in no other precision
                 found = not_finite.culprit(
@@ -117,9 +122,9 @@ class StageTrainer:
 
     def _clip(self, norms: dict[str, Tensor]) -> None:
         most, by = self._settings.clip, self._settings.clip_by
-        clipping.clip(self.trained, norms, most=most, by=by)
-        for name, parameters in clipping.members(self.trained, by=by).items():
-            self.rule.clipped(parameters, clipping.factor(norms[name], most))
+        gradient_norm.clip(self.trained, norms, most=most, by=by)
+        for name, parameters in gradient_norm.members(self.trained, by=by).items():
+            self.rule.clipped(parameters, gradient_norm.factor(norms[name], most))
 
     def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
         """Whether the stage ends after a step; a held-out loss joins the readings."""
@@ -148,12 +153,15 @@ class StageTrainer:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
         sums: dict[str, Tensor] = {}
         for batch in batches:
+            # Gradients are exchanged with the last micro-batch alone; before it each process adds
+            # up its own.
             with self._accelerator.accumulate(self._module):
                 terms = self._backward(batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self.rule.join()
         means = torch.stack(list(sums.values())) / len(batches)
+        # One exchange and one wait for all terms.
         reduced = self._accelerator.reduce(means, "mean").tolist()
         return dict(zip(sums, reduced, strict=True))
 
@@ -165,6 +173,8 @@ class StageTrainer:
             terms = self._forward(batch)
             self._accelerator.backward(torch.stack(list(terms.values())).sum())
             return terms
+        # Around the forward: terms over the vocabulary take their gradients there, while logits
+        # exist.
         with gradients.kept_apart(objective, passes.values()):
             terms = self._forward(batch)
         parts = gradients.apart(terms, passes, self._parameters)
@@ -223,6 +233,7 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
     """Freeze the student but for what the plan trains; the objective trains whole."""
     trained, groups = [], plan.trained()
     for name, parameter in plan.stage.student.named_parameters():
+        # Frozen parameters must not even collect a gradient: it would be as large as they are.
         parameter.requires_grad_(name in groups)
         if name in groups:
             trained.append(Trained(f"student.{name}", groups[name], parameter))

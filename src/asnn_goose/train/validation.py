@@ -40,12 +40,14 @@ class Validation:
         """
         begin, taught = self.loader.state(), bool(stage.objective.teacher_needs)
         stage.eval()
+        # In fp64: sums over many windows, whose small differences decide whether a stage ends.
         sums_3 = torch.zeros(3, device=accelerator.device, dtype=torch.float64)
         for _ in range(self.batches):
             batch = self.loader.next(0.0).to(accelerator.device)
             loss_BT, kl_BT = per_token(stage, batch, teacher=taught)
             sums_3 += torch.stack([loss_BT.sum(), kl_BT.sum(), batch.mask_BT.sum()])
         stage.train()
+        # Sent back: every call sees the same windows, so that differences are the student's.
         self.loader.restore(begin)
         loss, kl, count = accelerator.reduce(sums_3, "sum").tolist()
         found = {"ce": loss / max(1.0, count)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from asnn_goose.eval.readers.reader import F32, Likelihood, Pair, Read, ReadEach, judged
-from asnn_goose.infer.backend import State
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.text import Vocabulary
 
@@ -34,7 +34,9 @@ class EngineReader:
             found.append(Likelihood(-float(of.nats_t.sum()), bool(of.likeliest_t.all())))
         return found
 
-    def _forks(self, pairs: Sequence[Pair], states: dict[tuple[int, ...], State]) -> dict[int, F32]:
+    def _forks(
+        self, pairs: Sequence[Pair], states: dict[tuple[int, ...], SequenceState]
+    ) -> dict[int, F32]:
         """Place of a pair -> logits after all tokens of its continuation but the last, if any."""
         longer = [number for number, (_, after) in enumerate(pairs) if len(after) > 1]
         if not longer:
@@ -52,7 +54,7 @@ class EngineReader:
 
     def batch(self) -> ReadEach:
         """States are made at the first call."""
-        states: list[State] = []
+        states: list[SequenceState] = []
 
         def read(tokens: list[list[int]]) -> F32:
             if not states:

@@ -80,7 +80,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         with self._watch(f"{self._reader.name}: choices", len(pairs)) as advance:
             for places in batches(pairs, size=self._batch):
                 scores = self._reader.score([pairs[place] for place in places])
-                found |= {place: tuple(score) for place, score in zip(places, scores, strict=True)}
+                found |= dict(zip(places, scores, strict=True))
                 advance(len(places))
         return [found[place] for place in range(len(pairs))]
 

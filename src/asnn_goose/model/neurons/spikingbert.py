@@ -47,6 +47,8 @@ class SpikingBERT(Neuron):
                 self.v_th.copy_(self._range(h_BK))
                 self.measured.fill_(True)
             values_BK = self.encode(h_BK).values().to(h_BK.dtype)
+            # True just where the clamp left the value alone: the derivative of the closed form
+            # without writing its bounds twice.
             slope_BK = self.closed_form(h_BK) == widened(h_BK) / self._range(h_BK)
         return passed(h_BK, values_BK, slope_BK)
 
@@ -72,6 +74,7 @@ class SpikingBERT(Neuron):
         Negative drive charges a membrane of its own, as a neuron of the other sign would.
         """
         drive_BK = self._scaled(h_BK)
+        # Half-way to firing: from rest, rates would round down and lag by half a spike.
         v_BK, count_BK = torch.full_like(drive_BK, start), torch.zeros_like(drive_BK)
         for _ in range(steps):
             v_BK = v_BK + drive_BK.abs()

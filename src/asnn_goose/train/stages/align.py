@@ -27,10 +27,13 @@ class Align(Stage):
 
     gives: ClassVar = frozenset({"mixer_in", "mixer_out"})
     trains: ClassVar = frozenset({"mixers"})
+    runs: ClassVar = "mixers"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
+        # The input of every mixer is needed even where no loss compares it: it is what drives the
+        # student.
         needs = self.teacher_needs | {"mixer_in"}
         window = self.window(batch)
         teacher = self.teacher.trace(batch.tokens_BT, needs, window=window)

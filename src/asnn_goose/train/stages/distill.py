@@ -18,11 +18,13 @@ class Distill(Stage):
 
     gives: ClassVar = PLACES
     trains: ClassVar = frozenset({"mixers", "blocks", "body", "all"})
+    ranks: ClassVar = True
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
         tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
+        # A stage on text alone pays for no teacher.
         teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
 from torch import Tensor, nn
 
@@ -51,6 +51,9 @@ class Stage(nn.Module, ABC):
     gives    which of trace.PLACES a student's pass can hold in this kind of stage
     gives_signals   whether it holds the signals of the student's mixers too
     trains   values of a recipe's `train` that make sense in it
+    taught   whether a teacher may run in it
+    runs     what of the student runs: its mixers alone, mixers and MLPs, or all from word to word
+    ranks    whether a curriculum can order its windows, which takes logits of both models
     resets   whether every document of a window begins with an empty state
 
     Raises ValueError where the objective needs more than the stage, the student's mixer or the
@@ -60,6 +63,9 @@ class Stage(nn.Module, ABC):
     gives: ClassVar[frozenset[str]]
     gives_signals: ClassVar[bool] = True
     trains: ClassVar[frozenset[str]]
+    taught: ClassVar[bool] = True
+    runs: ClassVar[Literal["mixers", "blocks", "whole"]] = "whole"
+    ranks: ClassVar[bool] = False
     teacher: Tracing
 
     def __init__(
@@ -76,6 +82,8 @@ class Stage(nn.Module, ABC):
     @classmethod
     def check(cls, objective: Objective) -> None:
         """Raise ValueError where the objective needs more than the stage gives."""
+        # Signals are the mixer's affair and are checked once it is known; a recipe is checked
+        # before.
         asked = objective.needs & PLACES if cls.gives_signals else objective.needs
         beyond = sorted(asked - cls.gives)
         if beyond:

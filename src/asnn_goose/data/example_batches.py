@@ -160,6 +160,7 @@ class ExampleLoader(_Rows[list[Example], Batch]):
     def __init__(self, examples: Sequence[Example], **settings: Any) -> None:
         super().__init__(**settings)
         shortened = [_shortened(example, self.window) for example in examples]
+        # From 1 on: the first token is an input alone, and no label.
         self._examples = [example for example in shortened if example.answer_N[1:].any()]
         self.cut = _cut(examples, self._examples, self.window)
         _check_left(self._examples, self.window)
@@ -215,6 +216,8 @@ def packed(examples: Sequence[Example], window: int) -> list[list[Example]]:
         if place is None:
             rows.append((window - size, [example]))
             if len(rows) > OPEN_ROWS:
+                # The oldest row is closed, not the fullest: examples stay near to where the
+                # permutation put them.
                 closed.append(rows.pop(0)[1])
         else:
             room, members = rows[place]
@@ -227,6 +230,7 @@ def _row(examples: Sequence[Example], window: int, padding: int) -> tuple[Tensor
     """Inputs, labels and document numbers (T,) of one row."""
     tokens_T = np.full(window, padding, np.int64)
     labels_T = np.full(window, IGNORED_LABEL, np.int64)
+    # The rest of a row is a document of its own: padding must not read the last example's state.
     documents_T = np.full(window, len(examples), np.int64)
     start = 0
     for number, example in enumerate(examples):
