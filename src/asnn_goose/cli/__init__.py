@@ -24,10 +24,12 @@ from asnn_goose.cli import (
     export,
     generate,
     lab,
+    recall,
     report,
     restore,
     sensitivity,
     serve,
+    spikes,
     teacher,
     tune,
     write,
@@ -73,6 +75,8 @@ app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
+app.command("recall", epilog=recall.EXAMPLES)(recall.recall)
+app.command("spikes", epilog=spikes.EXAMPLES)(spikes.spikes)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
