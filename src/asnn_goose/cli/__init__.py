@@ -15,6 +15,7 @@ from asnn_goose import __version__, threads
 from asnn_goose.cli import (
     ablate,
     bench,
+    cache,
     chat,
     data,
     distill,
@@ -60,6 +61,7 @@ def _main(
     threads.wait_briefly()  # no verb has imported torch yet
 
 
+teacher.app.command("cache", epilog=cache.EXAMPLES)(cache.cache)
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 teacher.app.command("write", epilog=write.EXAMPLES)(write.write)

@@ -22,7 +22,7 @@ class Distill(Stage):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
+        tokens_BT, needs, window = batch.tokens_BT, self.asked, self.window(batch)
         teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)

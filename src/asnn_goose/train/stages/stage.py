@@ -50,6 +50,7 @@ class Stage(nn.Module, ABC):
 
     gives    which of trace.PLACES a student's pass can hold in this kind of stage
     gives_signals   whether it holds the signals of the student's mixers too
+    drives   what it takes of the teacher to run the student on, whatever the losses ask for
     trains   values of a recipe's `train` that make sense in it
     resets   whether every document of a window begins with an empty state
 
@@ -59,6 +60,7 @@ class Stage(nn.Module, ABC):
 
     gives: ClassVar[frozenset[str]]
     gives_signals: ClassVar[bool] = True
+    drives: ClassVar[frozenset[str]] = frozenset()
     trains: ClassVar[frozenset[str]]
     teacher: Tracing
 
@@ -99,6 +101,11 @@ class Stage(nn.Module, ABC):
         """What the teacher's pass must hold, with what losses take where a teacher has it."""
         needs, takes = self.objective.teacher_needs, self.objective.teacher_takes
         return needs | (takes & cast(Known, self.teacher).signals) if takes else needs
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """All that a training pass of the teacher must hold; empty where none is made."""
+        return self.teacher_needs | self.drives
 
     def introduce(self) -> None:
         """Tell losses that bridge widths how wide both models are; before the optimiser is made."""
