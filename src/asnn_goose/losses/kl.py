@@ -6,8 +6,9 @@ from torch import Tensor
 
 from asnn_goose.losses.divergence import kl_divergence
 from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
-from asnn_goose.losses.top_words import top_divergence
+from asnn_goose.losses.top_words import top_kl
 from asnn_goose.names import check_name
+from asnn_goose.ops.divergence import fits_vocabulary, fused_kl
 
 SCHEDULES = ("constant", "rising", "falling")
 
@@ -39,8 +40,10 @@ class KL(VocabLoss):
         """(n,) in nats; to the rest as one word where the teacher was cached (top_words.py)."""
         tau = self.temperature_at(chunk.progress)
         if chunk.top is not None:
-            return tau**2 * top_divergence(chunk.top, chunk.log_probs(z_student_nV, tau), tau)
+            return top_kl(chunk.top, z_student_nV, chunk, tau)
         z_teacher_nV = teacher_logits(z_teacher_nV, "KL")
+        if fits_vocabulary(z_student_nV, z_teacher_nV):
+            return fused_kl(z_student_nV, z_teacher_nV, tau)
         log_p, log_q = chunk.log_probs(z_teacher_nV, tau), chunk.log_probs(z_student_nV, tau)
         return tau**2 * kl_divergence(log_p, log_q)
 

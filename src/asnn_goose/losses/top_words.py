@@ -14,10 +14,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from asnn_goose.losses.kinds import Chunk
+from asnn_goose.ops.divergence import fits_vocabulary, fused_top_kl
 from asnn_goose.trace import TopWords
 
 LEAST = 1e-6
 """Of fp32 sums to 1 no smaller rest is left; a student's rest counts as at least this much."""
+
+
+def top_kl(top: TopWords, z_student_nV: Tensor, chunk: Chunk, tau: float) -> Tensor:
+    """tau^2 times the divergence at temperature tau (n,), from the student's logits.
+
+    Raises ValueError where the rest is not known at that temperature.
+    """
+    if not fits_vocabulary(z_student_nV, top=top.ids_nK.shape[1]):
+        return tau**2 * top_divergence(top, chunk.log_probs(z_student_nV, tau), tau)
+    log_p_nK, log_rest_n1 = top.at(tau)
+    return fused_top_kl(z_student_nV, top.ids_nK, log_p_nK, log_rest_n1, tau, least=LEAST)
 
 
 def top_divergence(top: TopWords, log_q_nV: Tensor, tau: float) -> Tensor:
