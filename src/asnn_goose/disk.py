@@ -31,6 +31,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(data)
     sync(temporary)
+    # Bytes first, then the name: a name that reached the disk earlier could point at nothing after
+    # a crash.
     temporary.replace(path)
     sync(path.parent)
 
@@ -47,10 +49,12 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         with system_errors():
             yield temporary
+        # Every file before its folder, and the folder before the new name.
         for entry in sorted(temporary.rglob("*")):
             sync(entry)
         sync(temporary)
         temporary.rename(path)
+    # Ctrl-C too: what is half written must not stay.
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -91,6 +95,8 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, and a file is to be written", str(path))
     if path.exists():
+        # Opened and not asked for its rights: root may open everything, and a read-only disk says
+        # nothing of itself before.
         with path.open("ab"):
             return
     check_folder(path.parent)
@@ -102,6 +108,7 @@ def check_folder(path: Path) -> None:
     if not existing.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(existing))
     try:
+        # Tried instead of asked: quotas and network disks refuse what `os.access` allows.
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:

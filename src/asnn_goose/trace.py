@@ -115,6 +115,8 @@ class Trace:
         """
         if self.final_BTD is None or self.head_VD is None:
             raise ValueError("this Trace has no logits: capture it with 'vocab' among the needs")
+        # Widened after the product: under autocast it runs in bf16, and losses take their softmax
+        # in fp32.
         return F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
 
     def signal(self, name: str) -> tuple[Tensor, ...]:

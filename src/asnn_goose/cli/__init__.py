@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from asnn_goose import __version__, threads
+from asnn_goose import __version__, mkl, threads
 from asnn_goose.cli import (
     ablate,
     bench,
@@ -59,6 +59,7 @@ def _main(
         # Other packages' bars fill a log; they read this when they are first imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
     threads.wait_briefly()  # no verb has imported torch yet
+    mkl.use_fast_kernels()
 
 
 teacher.app.command("cache", epilog=cache.EXAMPLES)(cache.cache)

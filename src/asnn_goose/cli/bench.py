@@ -132,6 +132,7 @@ def folder_of(model: str | None, random: Random | None, *, backend: BackendName)
     from asnn_goose.eval.random_student import write_random
 
     assert random is not None
+    # On the disk and not in memory: starting means opening a file, and that is measured too.
     with tempfile.TemporaryDirectory(prefix="asnn-goose-") as scratch:
         write_random(Path(scratch), random, backend=backend)
         yield Path(scratch)

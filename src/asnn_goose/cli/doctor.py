@@ -15,11 +15,11 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose import disk
+from asnn_goose import disk, mkl
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
-from asnn_goose.threads import SPINS, waiting
+from asnn_goose.threads import SPINS, usable_cores, waiting
 
 EXAMPLES = examples(
     "asnn-goose doctor",
@@ -66,6 +66,7 @@ def doctor(deep: Deep = False) -> None:
         typer.echo(f"{finding.mark:8}{finding.name:18}{finding.found}")
         if finding.advice:
             typer.echo(f"{'':26}-> {finding.advice}")
+    # A code for scripts: notes are advice, only what is missing is a failure.
     if any(finding.essential and finding.advice for finding in findings):
         raise typer.Exit(1)
     if deep:
@@ -124,14 +125,20 @@ def kernels() -> Iterator[Finding]:
 
 def threads(used: int) -> Iterator[Finding]:
     """Threads that torch will use, against cores that this process may use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = usable_cores()
     advice = ""
     if used > cores:
         advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"
     yield Finding(name="threads", found=f"{used} threads on {cores} cores", advice=advice)
     yield waiting_threads(used)
+    yield Finding(name="matrix products", found=matrix_products())
+
+
+def matrix_products() -> str:
+    """Whose choice of kernels torch's products run with."""
+    if mkl.in_use():
+        return f"MKL's fast kernels on an AMD processor ({mkl.SETTING}=as_is leaves them alone)"
+    return "as torch chooses"
 
 
 def waiting_threads(used: int) -> Finding:
@@ -167,6 +174,7 @@ def cache() -> Iterator[Finding]:
     from asnn_goose.sources import cache_dir
 
     folder = cache_dir()
+    # Free space is asked of the nearest folder that is there: the cache may not have been made yet.
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     taken = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
     advice = ""

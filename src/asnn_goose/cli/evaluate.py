@@ -96,6 +96,7 @@ def evaluate(
         typer.echo(line)
     if json:
         found.write(json)
+    # Last: a model without a number is an error, but what was measured is shown and written.
     found.check()
 
 

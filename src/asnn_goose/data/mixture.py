@@ -98,6 +98,7 @@ class MixtureLoader:
 
     def _origin(self) -> dict[str, int]:
         shares = {
+            # As whole numbers: a state is JSON, and must be equal or not.
             f"{number}.weight_in_millionths": round(share * _MILLION)
             for number, share in enumerate(self._shares)
         }
@@ -105,6 +106,7 @@ class MixtureLoader:
 
     def _draw(self) -> Batch:
         """The next window of the stream, with documents numbered over all corpora."""
+        # Drawn at random, a corpus of one percent could stay away for hundreds of windows.
         point = (self._start + self._drawn * _STEP) % 1
         number = int(np.searchsorted(np.cumsum(self._shares)[:-1], point, side="right"))
         self._drawn += 1

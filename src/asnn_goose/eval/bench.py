@@ -97,6 +97,7 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
     for threads in settings.threads:
         engine = Engine(model, threads=threads, backend=settings.backend)
         rates += _rates(engine, settings, threads=threads)
+    # Of the last number of threads: spikes do not depend on it.
     counts = engine.counts()
     return Result(
         isa=native_module().isa() if settings.backend == "native" else "numpy",
@@ -111,6 +112,7 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
 
 def _rates(engine: Engine, settings: BenchSettings, *, threads: int) -> Iterator[Rate]:
     """Decode rates for every number of sequences, beside the prefill rate."""
+    # Once for nothing: pages of the weights are read from disk, threads are started.
     speed.prefill_rate(engine, tokens=min(settings.prompt, speed.WARM_UP))
     prefill = speed.median(
         lambda: speed.prefill_rate(engine, tokens=settings.prompt), repeats=settings.repeats
@@ -139,5 +141,6 @@ def _median_start(folder: Path, settings: BenchSettings) -> speed.Start:
     return speed.Start(
         loaded=statistics.median(start.loaded for start in starts),
         first_token=statistics.median(start.first_token for start in starts),
+        # The highest and not the median: memory must be there in the worst of them.
         peak_bytes=max(start.peak_bytes for start in starts),
     )

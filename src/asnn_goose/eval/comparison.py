@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from asnn_goose import __version__
-from asnn_goose.eval.copying import Copying, CopyTally
-from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
+from asnn_goose.eval.copy_probe import Copying, CopyTally
+from asnn_goose.eval.perplexity import LabelledWindow, Score, TraceFn, perplexity
 from asnn_goose.meter import measured
 
 PACKAGES = ("torch", "transformers", "numpy")
@@ -51,6 +51,7 @@ class Protocol:
             "tokens_scored": "each once",
             "identical_windows": True,
             "threads": torch.get_num_threads(),
+            # The last digits hang on all of these: sums in another order, other kernels.
             "machine": platform.machine(),
             "python": platform.python_version(),
             "versions": {"asnn-goose": __version__} | {name: version(name) for name in PACKAGES},
@@ -99,12 +100,13 @@ def finite(value: Any) -> Any:
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]
+    # Python writes NaN and Infinity without asking, which no other reader of JSON takes.
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def measure(
     trace: TraceFn,
-    texts: Mapping[str, Sequence[Window]],
+    texts: Mapping[str, Sequence[LabelledWindow]],
     *,
     model: str,
     protocol: Protocol,
@@ -115,6 +117,7 @@ def measure(
     found = []
     for text, windows in texts.items():
         tally = CopyTally()
+        # By text: a long one must not hide in the speed of a short one.
         with measured() as reading:
             score = perplexity(
                 trace,

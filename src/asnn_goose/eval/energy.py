@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site
+from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout, products, recurrence
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def dense_picojoules(config: Mapping[str, Any], *, form: str) -> float:
     attention grows with the context, and a dense student has low-rank factors besides.
     """
     by_part = products(config)
+    # Low-rank factors are the student's own: a transformer of these shapes has none.
     large = sum(by_part[part] for part in ("mixer", "mlp", "head"))
     return large * (PICOJOULES[f"{form}_add"] + PICOJOULES[f"{form}_mult"])
 
@@ -96,9 +97,10 @@ def _operations(
     model: PackedModel, densities: Mapping[str, float]
 ) -> Iterator[tuple[str, dict[str, float]]]:
     for slot in layout(model.config):
-        if isinstance(slot, Site) and slot.name in model.matrices:
+        # A site that stays analogue costs nothing here.
+        if isinstance(slot, SiteSlot) and slot.name in model.matrices:
             yield "encoder", _encoder(slot.columns, model.matrices[slot.name])
-        if isinstance(slot, Matrix) and slot.name != EMBEDDING:
+        if isinstance(slot, MatrixSlot) and slot.name != EMBEDDING:
             coding = model.matrices.get(slot.name, {})
             yield "encoder", _encoder(slot.columns, coding)
             spikes = coding.get("steps", 0) * densities.get(slot.name, 0.0)
@@ -107,7 +109,7 @@ def _operations(
     yield "recurrence", {"fp32_add": float(additions), "fp32_mult": float(multiplications)}
 
 
-def _product(model: PackedModel, slot: Matrix, spikes: float | None) -> dict[str, float]:
+def _product(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> dict[str, float]:
     """A matrix; `spikes` per input over all steps, None or 0 where the input is analogue."""
     tensors = model.tensors
     words = tensors.get(f"{slot.name}.planes")
@@ -118,12 +120,14 @@ def _product(model: PackedModel, slot: Matrix, spikes: float | None) -> dict[str
     weights, scales = nonzero(words), tensors[f"{slot.name}.scale"].size
     scaling = {"fp32_mult": float(scales + slot.rows)}
     if spikes:
+        # Integer additions of weights -1 and +1; scales come once a row, after them.
         return {"int32_add": weights * spikes, "fp32_add": float(scales)} | scaling
     return {"fp32_add": float(weights + scales)} | scaling
 
 
 def nonzero(words: NDArray[np.uint64]) -> int:
     """Weights that are not zero, over all planes (P,U,K,2)."""
+    # The second word of a pair says which weights are not zero, the first only their sign.
     as_bytes = np.ascontiguousarray(words[..., 1]).view(np.uint8)
     return int(np.unpackbits(as_bytes).sum(dtype=np.int64))
 
@@ -134,6 +138,7 @@ def _encoder(columns: int, coding: Mapping[str, Any]) -> dict[str, float]:
     if coding.get("rotate"):
         found.update({"fp32_add": BUTTERFLIES * columns, "fp32_mult": columns})
     if steps := coding.get("steps", 0):  # the mean magnitude, then a comparison a step
+        # One step compares alone; more steps divide by the amplitude first.
         scaled = columns if steps > 1 else 0
         found.update({"fp32_add": (1 + steps) * columns, "fp32_mult": scaled})
     return {kind: float(n) for kind, n in found.items()}

@@ -16,7 +16,7 @@ from asnn_goose.trace import IGNORED_LABEL, Trace
 TraceFn = Callable[[Tensor, frozenset[str]], Trace]
 """(tokens_BT, needs) -> Trace: a teacher's or a student's `trace`."""
 
-Window = tuple[Tensor, Tensor]
+LabelledWindow = tuple[Tensor, Tensor]
 """(tokens_1T, labels_1T): inputs, and the next token of each position."""
 
 EachBatch = Callable[[Tensor, Tensor, Tensor], None]
@@ -49,6 +49,7 @@ class Score:
     def perplexity(self) -> float:
         """The exponential of the mean negative log-likelihood in nats."""
         mean = self.nll_sum / self.tokens if self.tokens else math.nan
+        # exp(710) overflows; "not above" lets NaN through to exp, which keeps it.
         return math.exp(mean) if not mean > 709 else math.inf
 
     @property
@@ -74,7 +75,7 @@ def mixed(scores: Sequence[Score], shares: Sequence[float]) -> Score:
 
 def perplexity(
     trace: TraceFn,
-    windows: Iterable[Window],
+    windows: Iterable[LabelledWindow],
     *,
     bytes_V: Tensor | None = None,
     batch: int = 8,
@@ -104,10 +105,12 @@ def perplexity(
     return total
 
 
-def batches(windows: Iterable[Window], *, batch: int) -> Iterator[Window]:
+def batches(windows: Iterable[LabelledWindow], *, batch: int) -> Iterator[LabelledWindow]:
     """Stack neighbouring windows of equal length, at most `batch` of them."""
+    # Neighbours only: nothing is reordered, so that what is told on the way follows the text.
     for _, same in groupby(windows, key=lambda window: window[0].shape[-1]):
-        held: list[Window] = []
+        # Only equal lengths are stacked: padding would enter a recurrent state.
+        held: list[LabelledWindow] = []
         for window in same:
             held.append(window)
             if len(held) == batch:
@@ -117,7 +120,7 @@ def batches(windows: Iterable[Window], *, batch: int) -> Iterator[Window]:
             yield _stack(held)
 
 
-def _stack(windows: list[Window]) -> Window:
+def _stack(windows: list[LabelledWindow]) -> LabelledWindow:
     tokens, labels = zip(*windows, strict=True)
     return torch.cat(tokens), torch.cat(labels)
 
@@ -129,7 +132,11 @@ def token_losses(
 
     def loss(logits_nV: Tensor, labels_n: Tensor) -> Tensor:
         return F.cross_entropy(
-            logits_nV, labels_n, ignore_index=IGNORED_LABEL, reduction="none"
+            logits_nV,
+            labels_n,
+            ignore_index=IGNORED_LABEL,
+            reduction="none",
+            # In fp64: a sum over 32 000 tokens would lose the digits in which two students differ.
         ).double()
 
     return by_chunk(trace, tokens_BT, labels_BT, loss, chunk=chunk)
@@ -150,11 +157,14 @@ def by_chunk(
     for start in range(0, labels_n.numel(), chunk):
         part = slice(start, start + chunk)
         logits_nV = left.vocab(part)
+        # To the CPU chunk by chunk: what is kept is a number a token, and nobody waits for the
+        # device twice.
         parts.append(reduce(logits_nV, labels_n[part].to(logits_nV.device)).cpu())
     return torch.cat(parts).view(labels_BT.shape)
 
 
 def _score(losses_BT: Tensor, labels_BT: Tensor, *, bytes_V: Tensor | None) -> Score:
+    # Bytes of labels, not of inputs: the first token of a window is scored by nobody.
     counted_n = labels_BT[labels_BT != IGNORED_LABEL]
     text = 0 if bytes_V is None else int(bytes_V[counted_n].sum())
     return Score(nll_sum=float(losses_BT.sum()), tokens=counted_n.numel(), bytes=text)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from asnn_goose.eval.comparison import Protocol
-    from asnn_goose.eval.perplexity import Window
+    from asnn_goose.eval.perplexity import LabelledWindow
 
 IN_DOMAIN, VALIDATION, OUT_OF_DOMAIN = "in-domain", "validation", "out-of-domain"
 
@@ -93,12 +93,13 @@ def _content(source: str) -> str | None:
 
 
 def _has_splits(source: str, trained: set[str]) -> bool:
+    # A file that nobody trained on has no split that must be kept from it.
     return find_corpus(source) is not None or _content(source) in trained
 
 
 def windows_of(
     text: Text, tokenizer: PreTrainedTokenizerBase, *, protocol: Protocol
-) -> dict[str, list[Window]]:
+) -> dict[str, list[LabelledWindow]]:
     """Windows of everything in a text that is scored by itself, tokenised on first use.
 
     Of a mixture every part gets its share of the limit, and one window at least.
@@ -117,4 +118,5 @@ def windows_of(
 def _limit(protocol: Protocol, share: float) -> int | None:
     if protocol.limit is None:
         return None
+    # A window at least: of a share of one percent hardly anything would be scored.
     return max(min(protocol.window, protocol.limit), round(share * protocol.limit))

@@ -58,6 +58,8 @@ class Vocabulary:
             return []
         first = min(later)
         fits = all(begin >= start for begin, _ in encoded.offsets[first:])
+        # A token that straddles the start would be read twice, in part: then the whole is read
+        # anew.
         ids: list[int] = encoded.ids[first:]
         return ids if fits else None
 
@@ -134,8 +136,11 @@ def vocabulary_of(
     Raises TextError where no token ends a document.
     """
     core = Tokenizer.from_str(core.to_str())  # the caller's own may be in use elsewhere
+    # A tokenizer's file may cut long texts, which for a recurrent model have no end.
     core.no_truncation()
     core.no_padding()
+    # In this order: a chat model's eos_token ends a turn, and documents were packed with the
+    # separator.
     candidates = (DOCUMENT_SEPARATOR, named.get("eos_token"), named.get("bos_token"))
     ids = [core.token_to_id(token) for token in candidates if token]
     known = [number for number in ids if number is not None]
@@ -146,6 +151,7 @@ def vocabulary_of(
     ends = {known[0], core.token_to_id(named.get("eos_token") or "")}
     for table in settings:
         eos = table.get("eos_token_id")
+        # Configurations name one end or several.
         ends |= set(eos) if isinstance(eos, list) else {eos}
     starts = [core.token_to_id(named.get("bos_token") or "")]
     starts += [table.get("bos_token_id") for table in settings]
@@ -222,6 +228,7 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
             if min(places):
                 yield held[: min(places)]
             return
+        # Held back only as far as a stop string may still come: all else is shown at once.
         safe = len(held) - unfinished(held, stops)
         yield held[:safe]
         held = held[safe:]

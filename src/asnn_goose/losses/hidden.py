@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.distances import DISTANCES
-from asnn_goose.losses.features import Projection, counted, depth, layer_pairs
+from asnn_goose.losses.features import Projector, counted, depth, layer_pairs
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.losses.learned_layers import LearnedLayers
@@ -47,7 +47,7 @@ class Hidden(TraceLoss):
         if not 0 <= until <= 1:
             raise ValueError(f"until = {until}: must be a share of the stage, 0 to 1")
         self.distance, self.until, self.embedding = found, float(until), embedding
-        self.projection = Projection(project=project)
+        self.projection = Projector(project=project)
         learned = layer_map == "learned"
         self.layers = None if learned else LayerMap(layer_map, embedding=embedding)
         self.learned = LearnedLayers(frozen_after=frozen_after) if learned else None
@@ -74,6 +74,7 @@ class Hidden(TraceLoss):
         _ = depth(teacher, whose="teacher")
         targets = [counted(h, mask_BT) for h in teacher.hidden]
         blended = self.learned(targets[1:], blocks, batch.progress)
+        # Blocks only: a learned map has no say about the embedding, which is layer 0.
         rows = [(counted(s, mask_BT), z) for s, z in zip(student.hidden[1:], blended, strict=True)]
         start = [(counted(student.hidden[0], mask_BT), targets[0])] if self.embedding else []
         return start + rows

@@ -1,4 +1,4 @@
-"""The two kinds of objective, and the chunk of tokens that the second kind sees."""
+"""The kinds of objective, and the chunk of tokens that the second kind sees."""
 
 from __future__ import annotations
 
@@ -105,6 +105,29 @@ class VocabLoss(nn.Module, ABC):
     def readings(self) -> dict[str, float]:
         """Numbers worth a line in the metrics, such as a learned temperature."""
         return {}
+
+
+class PairLoss(nn.Module, ABC):
+    """An objective over two answers to one prompt, of which the first is the better one.
+
+    beta               from log-probabilities to rewards
+    length_normalised  log-probabilities are means over an answer's tokens, not sums
+
+    Raises ValueError for a beta that is not above 0.
+    """
+
+    def __init__(self, *, beta: float = 0.1, length_normalised: bool = False) -> None:
+        super().__init__()
+        if not beta > 0:
+            raise ValueError(f"beta = {beta}: must be above 0")
+        self.beta, self.length_normalised = float(beta), length_normalised
+
+    @abstractmethod
+    def forward(self, lead_B: Tensor) -> Tensor:
+        """One value per pair (B,), of what the chosen answer gained over the rejected one.
+
+        lead_B  log p(chosen) - log p_ref(chosen) - log p(rejected) + log p_ref(rejected)
+        """
 
 
 def teacher_logits(z_teacher_nV: Tensor | None, name: str) -> Tensor:

@@ -45,6 +45,8 @@ class KL(VocabLoss):
         if fits_vocabulary(z_student_nV, z_teacher_nV):
             return fused_kl(z_student_nV, z_teacher_nV, tau)
         log_p, log_q = chunk.log_probs(z_teacher_nV, tau), chunk.log_probs(z_student_nV, tau)
+        # Gradients at the logits fall as 1 / tau^2; with the factor a weight means the same at any
+        # tau.
         return tau**2 * kl_divergence(log_p, log_q)
 
     def top_temperatures(self) -> frozenset[float] | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses.chunked_head import Groups, head_terms
-from asnn_goose.losses.kinds import Chunk, TraceLoss, VocabLoss
+from asnn_goose.losses.kinds import Chunk, PairLoss, TraceLoss, VocabLoss
 from asnn_goose.trace import Batch, Trace
 
 
@@ -19,7 +19,7 @@ class Term(NamedTuple):
 
     name: str
     weight: float
-    loss: TraceLoss | VocabLoss
+    loss: TraceLoss | VocabLoss | PairLoss
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ class Objective(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the student's Trace must hold."""
-        vocab = frozenset({"vocab"}) if self._vocab_losses else frozenset()
+        vocab = frozenset({"vocab"}) if self._vocab_losses or self.pair_losses else frozenset()
         return vocab.union(*(loss.needs for loss in self.trace_losses.values()))
 
     @property
@@ -133,7 +133,10 @@ class Objective(nn.Module):
         return {f"{name}.{key}": value for name, all_ in found for key, value in all_.items()}
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
-        """Every term, already weighted: differentiate their plain sum."""
+        """Every term, already weighted: differentiate their plain sum.
+
+        Losses over pairs are not among them: they take two answers, which a stage must give.
+        """
         terms = {
             name: self.weights[name] * loss(student, teacher, batch)
             for name, loss in self.trace_losses.items()
@@ -149,6 +152,11 @@ class Objective(nn.Module):
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, TraceLoss)}
 
     @property
+    def pair_losses(self) -> dict[str, PairLoss]:
+        """The losses that compare two answers, by name."""
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, PairLoss)}
+
+    @property
     def _vocab_losses(self) -> dict[str, VocabLoss]:
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, VocabLoss)}
 
@@ -158,6 +166,7 @@ class Objective(nn.Module):
         if student.final_BTD is None or student.head_VD is None:
             raise ValueError("the student's Trace has no logits: capture 'vocab'")
         heads, place = _heads(losses, student.head_VD)
+        # A loss's own head is among its parameters too; counted twice, its gradient would be.
         owned = {id(head_VD) for head_VD in heads}
         parameters = [p for loss in losses.values() for p in loss.parameters()]
         terms_k = head_terms(
@@ -169,8 +178,11 @@ class Objective(nn.Module):
             groups=self.groups,
         )
         terms = dict(zip(losses, terms_k.unbind(), strict=True))
+        # Only what training saw may move temperatures and shares; validation looks and leaves no
+        # trace.
         if self.training:
             for name, loss in losses.items():
+                # A weight of 0 leaves nothing of the mean to be divided by it.
                 if self.weights[name]:
                     mean = terms[name].detach() / self.weights[name]
                     loss.finish(mean, progress=batch.progress)
@@ -187,6 +199,8 @@ class Objective(nn.Module):
     ) -> list[Tensor]:
         """The chunk's share of every term."""
         mask_n = batch.mask_BT.flatten()
+        # Of the whole batch, not of the chunk: chunks add up to the mean over tokens, whatever
+        # their size.
         count = mask_n.sum().clamp_min(1)
         z_teacher_nV, each_nV = _teacher_side(losses, teacher, tokens)
         chunk = Chunk(
@@ -196,6 +210,7 @@ class Objective(nn.Module):
             progress=batch.progress,
             teachers_nV=each_nV,
         )
+        # Widened once for all losses. In bf16 a softmax over 49 152 words has lost its small ones.
         students_nV = [z_nV.float() for z_nV in logits]
         values = [
             self.weights[name] * loss(students_nV[place[name]], z_teacher_nV, chunk)

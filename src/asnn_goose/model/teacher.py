@@ -31,8 +31,8 @@ from asnn_goose.model.families import (
     rope_base,
 )
 from asnn_goose.model.gguf_file import dequantised
-from asnn_goose.model.loading import load_weights, load_words, readable
 from asnn_goose.model.parts.documents import document_mask, document_positions
+from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
 
@@ -119,12 +119,14 @@ class Teacher:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
         self._check_length(tokens_BT.shape[1])
         window = window or Window()
+        # Asked only where someone compares queries or keys: logits of a teacher with scaled
+        # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
         theta = rope_base(self.config, name=self.name) if turned else 0.0
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(window.documents_BT)
+                input_ids=tokens_BT, use_cache=False, **self._apart(window)
             ).last_hidden_state
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
@@ -144,19 +146,21 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _apart(self, documents_BT: Tensor | None) -> dict[str, Any]:
-        """Arguments of the model that keep documents apart; none for None."""
-        if documents_BT is None:
+    def _apart(self, window: Window) -> dict[str, Any]:
+        """Arguments of the model that keep documents apart; none where a window is one text."""
+        apart_BT = window.documents_BT
+        if apart_BT is None:
             return {}
         return {
-            "attention_mask": self._mask(documents_BT),
-            "position_ids": document_positions(documents_BT),
+            "attention_mask": self._mask(apart_BT),
+            "position_ids": document_positions(apart_BT),
         }
 
     def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
         """A mask for all layers, or by kind of layer where the model mixes them."""
         mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
         reach: int | None = getattr(self.config, "sliding_window", None)
+        # Transformers wants a mask by kind where windows slide in some layers only.
         kinds = getattr(self.config, "layer_types", None)
         if kinds is None:
             return mask(reach=reach)
@@ -177,6 +181,8 @@ class Teacher:
     def _capturing(self, kept: dict[str, list[Tensor]]) -> Iterator[None]:
         """Hooks that append to the lists in `kept` while the model runs."""
         handles = []
+        # The embedding comes from the input of the first block: families differ in what they do
+        # between the table and the blocks.
         if "hidden" in kept:
             handles.append(self.layers[0].register_forward_pre_hook(keep_input(kept["hidden"])))
         for index in range(len(self.layers)):
@@ -206,6 +212,8 @@ class Teacher:
             module = getattr(attention, norm or rows.module)
             sites[name] = (module, self._by_head(Rows(norm) if norm else rows))
         own, usual = cast(float, attention.scaling), head_size(self.config) ** -0.5
+        # Losses divide scores by sqrt(N). A family that divides otherwise has the difference put
+        # into its keys, so that nobody else needs to know.
         if not math.isclose(own, usual):  # as GPT-2 may have it
             module, keep = sites["keys"]
             sites["keys"] = (module, lambda output: keep(output) * (own / usual))
@@ -216,6 +224,7 @@ class Teacher:
         size, heads = head_size(self.config), self.config.num_attention_heads
 
         def keep(output: Any) -> Tensor:
+            # GPT-2 makes queries, keys and values in one product; the others have one part.
             part = output.chunk(rows.parts, dim=-1)[rows.part]
             x_BTHN: Tensor = part.reshape(*part.shape[:2], -1, size)
             return x_BTHN.repeat_interleave(heads // x_BTHN.shape[2], dim=2)
@@ -232,6 +241,8 @@ def real_words(teacher: Teacher) -> int:
     rows = int(teacher.model.get_output_embeddings().weight.shape[0])
     if teacher.tokenizer is None:
         return rows
+    # Rows behind the last word were never trained; distilling them would teach noise, and drawing
+    # them would be an error.
     return min(rows, 1 + max(teacher.tokenizer.get_vocab().values()))
 
 

@@ -31,6 +31,7 @@ def hadamard(x_BK: Tensor) -> Tensor:
     for distance in (1, 2, 4, 8, 16, 32):
         a, b = h.reshape(-1, 2, distance).unbind(1)
         h = torch.stack((a + b, a - b), dim=1)
+    # 1/sqrt(64) is a power of two: the factor loses no bit, wherever in the sum it stands.
     return h.reshape(x_BK.shape) * 0.125
 
 

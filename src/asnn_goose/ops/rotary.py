@@ -12,8 +12,11 @@ def rotate(x_BTHN: Tensor, position_BT: Tensor, *, theta: float) -> Tensor:
     x (B,T,H,N) with N even; position (B,T) integer.
     """
     half = x_BTHN.shape[-1] // 2
+    # Angles in fp32 whatever x is: in bf16 position 300 and 301 are the same number.
     exponent = torch.arange(half, device=x_BTHN.device, dtype=torch.float32) / half
     angle = position_BT[..., None, None].float() * theta**-exponent
     cos, sin = angle.cos().to(x_BTHN.dtype), angle.sin().to(x_BTHN.dtype)
+    # Halves and not neighbours are paired, as Hugging Face stores Llama's weights; the other
+    # pairing would permute every head that is inherited.
     left, right = x_BTHN[..., :half], x_BTHN[..., half:]
     return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)

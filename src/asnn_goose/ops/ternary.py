@@ -25,6 +25,7 @@ class Ternary(NamedTuple):
         planes, rows, columns = self.codes_POK.shape
         codes_POGC = self.codes_POK.view(planes, rows, self.scale_PGO.shape[1], -1)
         scale_POG1 = self.scale_PGO.transpose(1, 2).unsqueeze(-1)
+        # Plane by plane and in place: an einsum over P would make (P,O,K) floats first.
         total_OGC = codes_POGC[0] * scale_POG1[0]
         for codes_OGC, scale_OG1 in zip(codes_POGC[1:], scale_POG1[1:], strict=True):
             total_OGC.addcmul_(codes_OGC, scale_OG1)
@@ -45,10 +46,14 @@ def absmean(weight_OK: Tensor, *, planes: int = 1, group: int = 0) -> Ternary:
     if planes not in (1, 2):
         raise ValueError(f"planes = {planes}: must be 1 or 2")
     weight_OGC = _groups(weight_OK, group)
+    # Planes are written into one tensor from the start; stacking them afterwards would copy every
+    # weight again.
     codes_POGC = weight_OK.new_empty(planes, *weight_OGC.shape)
     first = _one_plane(weight_OGC, factor=0.5, out=codes_POGC[0])
     scales = [first.scale_OG]
     if planes == 2:
+        # What is left over is ternary at a smaller scale again, so the second plane is one more of
+        # the same.
         rest_OGC = torch.addcmul(weight_OGC, codes_POGC[0], first.scale_OG.unsqueeze(-1), value=-1)
         second = _one_plane(rest_OGC, factor=0.5, out=codes_POGC[1])
         scales = _joint_fit(weight_OGC, first, second)
@@ -180,6 +185,7 @@ def best_step(weight_RN: Tensor, *, candidates: int = 64) -> Tensor:
     """
     size_RN = weight_RN.abs()
     low_R1 = (size_RN.mean(-1, keepdim=True) / 4).clamp_min(SMALLEST_SCALE)
+    # A search: the error has more than one minimum in the step.
     ratio_R1 = size_RN.amax(-1, keepdim=True).clamp_min(SMALLEST_SCALE) / low_R1
     best_R1, least_R1 = low_R1, torch.full_like(low_R1, torch.inf)
     for index in range(candidates):

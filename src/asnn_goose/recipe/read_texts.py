@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.load import load_recipe
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.train.folder import TEXTS
 
 NOTED = "text of data.train."
@@ -26,6 +26,7 @@ def _hashes(folder: Path, seen: set[Path]) -> Iterator[str]:
     folder = folder.resolve()
     if not (folder / "recipe.toml").is_file() and folder.name == "model":
         folder = folder.parent
+    # Runs may start from each other's students in a ring; each is read once.
     if folder in seen or not (folder / "recipe.toml").is_file():
         return
     seen.add(folder)

@@ -15,7 +15,7 @@ from asnn_goose.data.corpora import (
 )
 from asnn_goose.data.teacher_cache import CacheSettings
 from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
-from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.numbers import MOST_THREADS
 from asnn_goose.recipe.counts import Count, CountOrAll
 from asnn_goose.recipe.table import Positive, Table, one_of
@@ -85,6 +85,7 @@ class _Student(Table):
 
     @model_validator(mode="after")
     def _words_exist(self) -> Self:
+        # Made once here, so that a wrong word in [student] fails before a teacher is loaded.
         GooseConfig(**self.overrides())
         return self
 
@@ -99,9 +100,7 @@ else:
         "StudentTable",
         __base__=_Student,
         # The annotations are strings of builtin types, which pydantic evaluates.
-        **{
-            name: (f"{kind} | None", None) for name, kind in StudentSettings.__annotations__.items()
-        },
+        **{name: (f"{kind} | None", None) for name, kind in FIELDS.items()},
     )
 
 

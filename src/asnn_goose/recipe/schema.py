@@ -24,6 +24,7 @@ from asnn_goose.recipe.run_tables import (
 from asnn_goose.recipe.stage_schema import StageTable
 from asnn_goose.recipe.table import Seed, Table
 from asnn_goose.recipe.teacher_caches import check_cached
+from asnn_goose.train.stages import STAGES
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
 
@@ -63,6 +64,7 @@ class Recipe(Table):
     def stage_seed(self, index: int) -> int:
         """Seed of a stage: its own, or one that the recipe's seed gives."""
         own = self.stage[index].seed
+        # A thousand apart: neighbouring seeds of a recipe share no stage's seed.
         return (1000 * self.seed + index) % SEEDS if own is None else own
 
     def teacher_numbers(self, index: int) -> tuple[int, ...]:
@@ -98,7 +100,7 @@ class Recipe(Table):
             return self
         for index, stage in enumerate(self.stage):
             for number in self.teacher_numbers(index):
-                if stage.kind.startswith("align") and self.teacher[number].dtype == "bf16":
+                if STAGES[stage.kind].runs != "whole" and self.teacher[number].dtype == "bf16":
                     raise ValueError(
                         f"teacher.{number}.dtype = 'bf16': {stage.kind} runs the student on its "
                         "hidden states in fp32; set dtype = 'fp32' or train.precision = 'bf16'"

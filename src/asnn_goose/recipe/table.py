@@ -57,6 +57,8 @@ def check_table(
         return kind.model_validate(raw)
     except ValidationError as found:
         lines = [_describe(kind, entry) for entry in found.errors()]
+        # All faults at once, and without pydantic's own report, which speaks of types and not of
+        # keys.
         raise error("\n  ".join([f"{source}:", *lines])) from None
 
 

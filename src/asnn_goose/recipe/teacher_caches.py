@@ -25,6 +25,11 @@ def check_cached(stage: StageTable, teacher: TeacherTable) -> None:
             f"several teachers are mixed, of which {name!r} is cached: a mixture needs "
             "all their words; leave the cache out"
         )
+    if stage.kind == "gkd":
+        raise ValueError(
+            f"the student writes what the teacher {name!r} reads, and it is never the same again; "
+            "leave the cache out"
+        )
     assert teacher.cache is not None
     settings = teacher.cache.settings()
     for table, _share in stage.phases():

@@ -1,4 +1,20 @@
-"""RWKV-7's time mixing (Peng et al. 2025, arXiv 2503.14456): its settings, slots and state."""
+"""RWKV-7's time mixing (Peng et al. 2025, arXiv 2503.14456): its settings, slots and state.
+
+Every part of it can be switched on its own:
+  token_shift      mix every input with the token before it
+  value_shift      mix every channel of v with the token before it (ours): with `bonus` a head can
+                   look one token back without its state
+  decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
+  gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
+  v_first          mix the first block's values into later ones: "mix", "detached" (no gradient into
+                   the first block, ARWKV) or "none"
+  removal_key      separate direction k * k_k for what the state forgets
+  key_replacement  scale the written key with the learning rate through k_a
+  bonus            the current token's own term through r_k
+  group_norm       normalise every head's output
+  rope             rotate r and k by position (RADLADS), with `rope_theta`
+  qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
+"""
 
 from __future__ import annotations
 
@@ -6,7 +22,7 @@ from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
 from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, setting
-from asnn_goose.shape.slots import Matrix, Site, Slot, State, Vector, low_rank
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot, Slot, StateSlot, VectorSlot, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
 """The removal key is divided by its length, which counts as at least this. A head none of whose
@@ -41,8 +57,9 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
     wide, gated = heads * size, settings["gate"] != "none"
     for name in ("receptance", "key", "value"):
         yield _projection(name, rows=wide, columns=width, bias=settings["qkv_bias"])
+    # Sites stand where the engine meets them: behind the matrices that make k and v.
     for name in ("k", "v"):
-        yield Site(name=name, columns=wide, precision=name)
+        yield SiteSlot(name=name, columns=wide, precision=name)
     yield _projection("output", rows=width, columns=wide, bias=settings["output_bias"])
     yield from low_rank("decay", width, settings["decay_rank"], wide)
     yield from low_rank("rate", width, settings["rate_rank"], wide)
@@ -62,21 +79,23 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("qk_norm", "key_norm.weight", (size,)),
     ):
         if settings.get(switch, False):  # a packed file does not say qk_norm
-            yield Vector(name=name, shape=shape)
+            yield VectorSlot(name=name, shape=shape)
 
 
-def _projection(name: str, *, rows: int, columns: int, bias: bool) -> Matrix:
-    return Matrix(name=name, rows=rows, columns=columns, part="mixer", precision=name, bias=bias)
+def _projection(name: str, *, rows: int, columns: int, bias: bool) -> MatrixSlot:
+    return MatrixSlot(
+        name=name, rows=rows, columns=columns, part="mixer", precision=name, bias=bias
+    )
 
 
-def _state(settings: Settings) -> tuple[State, ...]:
+def _state(settings: Settings) -> tuple[StateSlot, ...]:
     """The matrix memory, axes [head, value, key], and what is shifted: last input, last values."""
     heads, size = settings["num_attention_heads"], settings["head_size"]
-    found = [State(name="memory", shape=(heads, size, size))]
+    found = [StateSlot(name="memory", shape=(heads, size, size))]
     if settings["token_shift"]:
-        found.append(State(name="shift", shape=(settings["hidden_size"],)))
+        found.append(StateSlot(name="shift", shape=(settings["hidden_size"],)))
     if settings.get("value_shift", False):  # older files do not say it, and have none
-        found.append(State(name="value", shape=(heads * size,)))
+        found.append(StateSlot(name="value", shape=(heads * size,)))
     return tuple(found)
 
 
@@ -93,6 +112,11 @@ def _recurrence(settings: Settings) -> tuple[int, int]:
 def _faults(settings: Settings) -> Iterator[Fault]:
     if settings["rope"] and settings["head_size"] % 2:
         yield Fault("head_size", settings["head_size"], "even, for rope = true")
+
+
+def _completed(settings: Settings) -> dict[str, int]:
+    width = settings["hidden_size"]
+    return {n: published_rank(f, width) for n, f in RANKS.items() if not settings[n]}
 
 
 RWKV7 = Half(
@@ -115,4 +139,5 @@ RWKV7 = Half(
     state=_state,
     recurrence=_recurrence,
     faults=_faults,
+    completed=_completed,
 )

@@ -12,8 +12,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
-from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
-from asnn_goose.eval.perplexity import Window, mixed
+from asnn_goose.eval.copy_probe import PROBE_TOKENS, Probes, joined, probes
+from asnn_goose.eval.perplexity import LabelledWindow, mixed
 from asnn_goose.eval.text_bytes import text_bytes
 from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
 from asnn_goose.numbers import ALL
@@ -105,6 +105,7 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
     models = models_of(request, recipe)
     tokenizer = load_tokenizer(request.model)
+    # Before any model is loaded: another tokenizer makes a ratio meaningless.
     for name in models.values():
         check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
     windows = {
@@ -114,6 +115,7 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     }
     found, probed = list[Measurement](), dict[str, Probes]()
     for role, name in models.items():
+        # One after the other, so that the peak memory of each is its own.
         subject = load_torch(name)
         measured = _measure_model(subject, role, windows, protocol, watch)
         found += _with_mixtures(texts, measured)
@@ -200,7 +202,7 @@ def _reads(subject: TorchModel, tokens: int) -> bool:
 def _measure_model(
     subject: TorchModel,
     role: str,
-    windows: Mapping[str, Sequence[Window]],
+    windows: Mapping[str, Sequence[LabelledWindow]],
     protocol: Protocol,
     watch: Watch,
 ) -> list[Measurement]:

@@ -76,6 +76,7 @@ def _log_ratio(nll: Mapping[tuple[str, str], Any], text: str, file: Path) -> flo
     student, teacher = nll["student", text], nll["teacher", text]
     if student["tokens"] != teacher["tokens"]:
         raise ScoresError(f"{file}: student and teacher scored different tokens of {text}")
+    # Differences in nats a token: they add up and average, ratios of perplexities do not.
     value = (float(student["nll_sum"]) - float(teacher["nll_sum"])) / int(student["tokens"])
     if not math.isfinite(value):
         raise ScoresError(f"{file}: the student's score on {text} is not finite")

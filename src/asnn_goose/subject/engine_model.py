@@ -66,6 +66,7 @@ def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
     if is_packed(source):
         return source
     target = Path(name_or_path).expanduser() / "packed"
+    # By content and not by age: copied and restored folders have times that say nothing.
     if not is_fresh(target, source):
         _check_room(name_or_path, target)
         tell(f"packing {source} into {target}; done once, until its weights change")
@@ -79,8 +80,8 @@ def _check_room(name_or_path: str, target: Path) -> None:
         disk.check_folder(target.parent)
     except OSError as error:
         raise SubjectError(
-            f"{target} cannot be written ({error.strerror}): pack the student elsewhere with"
-            f" asnn-goose export {name_or_path} --to packed --out FOLDER, and give that folder"
+            f"{target} cannot be written ({error.strerror}): export {name_or_path} in packed form"
+            " to another folder, and give that folder"
         ) from error
 
 

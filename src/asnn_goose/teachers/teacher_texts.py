@@ -25,8 +25,8 @@ from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard, document_ids, separator_id
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.teachers.text_file import TextFile
-from asnn_goose.teachers.text_training import texts_of
-from asnn_goose.teachers.tuning import check_positions
+from asnn_goose.teachers.text_recipe import texts_of
+from asnn_goose.teachers.tuned_teacher import check_positions
 
 NO_CHARACTER = "\ufffd"
 """What a decoder gives for bytes that are no character, such as half of one at a cut."""
@@ -97,6 +97,7 @@ class Writer:
         """Endless batches of texts, from number `start` on."""
         writing = self.writing
         prompts = prompts_of(self.shards, length=writing.prompt_tokens, seed=writing.seed)
+        # Prompts are counted off, not stored: a resumed file gets those that it would have got.
         prompts = islice(prompts, start * writing.batch, None)
         number = start
         while True:
@@ -112,6 +113,7 @@ class Writer:
         return sum(len(ids) + 1 for ids in document_ids(self.tokenizer, kept))
 
     def _drawn(self, prompts_BP: Tensor, *, seed: int) -> list[str]:
+        # By batch: any batch can be drawn again without those before it.
         torch.manual_seed(seed)
         prompts_BP = prompts_BP.to(self._model.device)
         ids_BT = self._model.generate(prompts_BP, attention_mask=torch.ones_like(prompts_BP))
@@ -123,6 +125,7 @@ class Writer:
         text = self.tokenizer.decode(
             ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
+        # A cut may fall within a character, whose half is nothing to learn.
         return str(text).strip(NO_CHARACTER)
 
     def _generation(self, teacher: Teacher) -> GenerationConfig:
@@ -131,10 +134,12 @@ class Writer:
             do_sample=True,
             temperature=writing.temperature,
             top_p=writing.top_p,
+            # Switched off in so many words: Transformers would cut at fifty.
             top_k=0,
             max_new_tokens=writing.window - writing.prompt_tokens,
             eos_token_id=sorted(self.ends),
             pad_token_id=separator_id(self.tokenizer),
+            # Padded rows of the head have logits too, and no word.
             suppress_tokens=list(range(teacher.words, rows)) or None,
         )
 

@@ -33,6 +33,7 @@ class TextFile:
         self.path = path
         self.part = path.with_name(f".{path.name}.part")
         self.record = path.with_suffix(".settings.json")
+        # Through JSON, so that what is compared later has been through it as well.
         self._settings = json.loads(json.dumps(settings))
         self._stream: BinaryIO | None = None
 
@@ -79,6 +80,7 @@ class TextFile:
                 yield kept
             finally:
                 self._stream = None
+            # Another process may have finished meanwhile; neither text is thrown away.
             if self.path.exists():
                 raise TextFileError(f"{self.path} has appeared meanwhile: {self.part} is kept")
             self.part.rename(self.path)
@@ -104,6 +106,7 @@ class TextFile:
         lines = (json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
         self._stream.write("".join(lines).encode())
         self._stream.flush()
+        # Hours of drawing: no batch that was reported may be lost with the power.
         os.fsync(self._stream.fileno())
 
 
@@ -111,6 +114,7 @@ def _whole_batches(stream: BinaryIO, batch: int) -> list[str]:
     """Texts of a part, which is cut after the last whole batch."""
     stream.seek(0)
     lines = [line for line in stream.read().splitlines(keepends=True) if line.endswith(b"\n")]
+    # Whole batches, since a batch shares one seed and can only be drawn anew as a whole.
     kept = lines[: len(lines) // batch * batch]
     stream.truncate(sum(map(len, kept)))
     return [json.loads(line)["text"] for line in kept]

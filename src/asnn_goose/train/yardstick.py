@@ -1,7 +1,7 @@
 """What a student is measured by, whatever it is trained on: CE and KL at temperature 1.
 
 Losses fade, temperatures move and learned ones adapt: an objective can fall while the student gets
-no better. These two cannot.
+no better. These two cannot. Of pairs of answers it is the loss on preferences, which does not move.
 """
 
 from __future__ import annotations
@@ -11,12 +11,36 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.losses.divergence import kl_divergence
 from asnn_goose.losses.top_words import top_divergence
 from asnn_goose.trace import Batch, Trace
+from asnn_goose.train.stages.dpo import Dpo
 from asnn_goose.train.stages.stage import Stage, Tracing
 
 VOCAB = frozenset({"vocab"})
+
+LOSSES = ("ce", "kl", "preference")
+"""Numbers whose sum is the held-out loss; what else is measured is there to be read."""
+
+
+@torch.no_grad()
+def sums(stage: Stage, batch: Batch | PairBatch) -> dict[str, Tensor]:
+    """What a stage's student is measured by on a batch: (sum, count) of each number.
+
+    Of text `ce` and, where the stage has a teacher, `kl`, over the tokens that count; of pairs the
+    loss and readings of the stage.
+    """
+    if isinstance(batch, PairBatch):
+        count = torch.tensor(batch.chosen.tokens_BT.shape[0], dtype=torch.float64)
+        means = cast(Dpo, stage).measured(batch)
+        return {name: torch.stack([m.double() * count, count]) for name, m in means.items()}
+    taught = bool(stage.objective.teacher_needs)
+    loss_BT, kl_BT = per_token(stage, batch, teacher=taught)
+    found = {"ce": loss_BT} | ({"kl": kl_BT} if taught else {})
+    count = batch.mask_BT.sum().double()
+    # In fp64: sums over many windows, whose small differences decide whether a stage ends.
+    return {name: torch.stack([x_BT.sum().double(), count]) for name, x_BT in found.items()}
 
 
 @torch.no_grad()

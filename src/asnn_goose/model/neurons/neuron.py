@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.ops.annealing import checked_share
+from asnn_goose.ops.precision_schedule import checked_share
 from asnn_goose.ops.spike_codes import Spikes, levels
 from asnn_goose.ops.spike_product import Coding
 from asnn_goose.trace import Window
@@ -59,6 +59,8 @@ class Neuron(nn.Module, ABC):
         check_positive("threshold", threshold)
         self.columns, self.steps, self.code, self.threshold = columns, steps, code, threshold
         self.levels = levels(code, steps)
+        # Done, until somebody tells otherwise: a student that is loaded to be measured has nothing
+        # left to anneal.
         self.progress = 1.0
 
     def anneal(self, share: float) -> None:
@@ -139,11 +141,15 @@ def check_per(per: str) -> None:
 
 def widened(h_BK: Tensor) -> Tensor:
     """The same numbers in fp32 at least."""
+    # Under autocast h is bf16, with three digits: thresholds compared in it fire otherwise than the
+    # engine.
     return h_BK.to(torch.promote_types(h_BK.dtype, torch.float32))
 
 
 def positive(x: Tensor) -> Tensor:
     """A learned number, kept at TINY or above; the gradient passes, so that it may come back."""
+    # A clamp of its own would cut the gradient below TINY, and a threshold that fell there once
+    # would stay.
     return passed(x, x.detach().clamp_min(TINY), torch.ones_like(x))
 
 

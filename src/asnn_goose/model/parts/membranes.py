@@ -51,5 +51,7 @@ class Membranes:
             out_BTK: Tensor = neuron(h_BTK)
             return out_BTK
         before_BK = self.before.get(place)
+        # `after` is a new entry, `before` stays: a forward that gradient checkpointing runs twice
+        # must find the same states the second time.
         out_BTK, self.after[place] = neuron.forward_with_state(h_BTK, before_BK, self.window)
         return out_BTK

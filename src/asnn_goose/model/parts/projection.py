@@ -72,6 +72,7 @@ class Projection(nn.Linear):
         if coding is not None:
             return membranes.once(x_BK, coding, neuron)
         if self.training:
+            # Only in training: what a neuron measures must come from training batches.
             neuron.meet_(x_BK, self.weight)
         return membranes.spikes(self.place, neuron, x_BK)
 
@@ -103,6 +104,7 @@ class Projection(nn.Linear):
         """
         precision.check_columns(self.in_features)
         before, self.precision = self.precision, precision
+        # The transform is its own inverse, so one line serves both ways.
         if before.rotate != precision.rotate:
             self.weight.copy_(rotated(self.weight))
         if before.sub_norm != precision.sub_norm:
@@ -110,6 +112,7 @@ class Projection(nn.Linear):
         if _spiking(before) != _spiking(precision):
             # What a neuron has measured holds for the input that it met: norm and basis count.
             self.neuron = precision.spikes(self.in_features)
+        # After the basis: scales and zones are started from weights as they will be used.
         if _weighing(before) != _weighing(precision):
             self.ternary = precision.weights(self.out_features, self.in_features)
             if self.ternary is not None:

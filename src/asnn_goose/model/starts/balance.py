@@ -68,6 +68,7 @@ class _Fold:
         columns_OK = torch.cat([_plain(reader) for reader in self.place.readers]).float()
         size_K = _floored(self.squares_K.to(columns_OK.device).sqrt())
         weight_K = _floored(columns_OK.square().mean(0).sqrt())
+        # In logarithms: the mean of s is then 1 in the sense in which it multiplies.
         log_K = strength * size_K.log() - (1 - strength) * weight_K.log()
         s_K = (log_K - log_K.mean()).exp()
         for gain in self.place.gains:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from asnn_goose.model.ternary.method import TernaryMethod, straight_through, wide
-from asnn_goose.ops.annealing import remainder
+from asnn_goose.ops.precision_schedule import remainder
 from asnn_goose.ops.ternary import Ternary, absmean
 
 

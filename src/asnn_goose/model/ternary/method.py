@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.ops.annealing import checked_share
+from asnn_goose.ops.precision_schedule import checked_share
 from asnn_goose.ops.spike_product import Codes
 from asnn_goose.ops.ternary import Ternary, check_granularity
 
@@ -37,6 +37,7 @@ class TernaryMethod(nn.Module, ABC):
         if group < 0 or (group and columns % group):
             raise ValueError(f"group = {group}: must divide the {columns} columns")
         self.rows, self.columns, self.planes, self.group = rows, columns, planes, group
+        # Done, until a stage tells otherwise: what is loaded to be measured is the finished matrix.
         self.share = 1.0
 
     def anneal(self, share: float) -> None:
@@ -89,6 +90,7 @@ def straight_through(weight_OK: Tensor, make: Callable[[Tensor], Tensor]) -> Ten
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight_OK: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        # Detached, so that what `make` does on its way keeps no graph.
         return make(weight_OK.detach()).to(weight_OK.dtype)
 
     @staticmethod

@@ -26,8 +26,10 @@ class Align(Stage):
     """The teacher's mixer inputs go through the student's mixers; nothing else of it runs."""
 
     gives: ClassVar = frozenset({"mixer_in", "mixer_out"})
+    # Needed even where no loss compares it: it is what drives the student.
     drives: ClassVar = frozenset({"mixer_in"})
     trains: ClassVar = frozenset({"mixers"})
+    runs: ClassVar = "mixers"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""

@@ -33,8 +33,10 @@ class AlignBlocks(Stage):
 
     gives: ClassVar = frozenset({"mixer_out", "mlp_out"})
     gives_signals: ClassVar = False
+    # An MLP reads the stream behind the mixer, which is the sum of these two.
     drives: ClassVar = frozenset({"hidden", "mixer_out"})
     trains: ClassVar = frozenset({"blocks", "mixers"})
+    runs: ClassVar = "blocks"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""

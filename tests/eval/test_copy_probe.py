@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.eval.copying import (
+from asnn_goose.eval.copy_probe import (
     COPIED_WORDS,
     COPY_DISTANCE,
     DISTANCES,

@@ -53,6 +53,7 @@ def with_density(
     are near. Raises ValueError for a density outside 0 to 1.
     """
     check_density(density)
+    # Again and again, because every threshold changes the inputs of all matrices behind it.
     for _ in range(ROUNDS):
         engine = Engine(model, threads=1, backend=backend)
         engine.prefill(engine.start(), tokens)
@@ -73,6 +74,7 @@ def with_spread(
     """The model with a final norm under which logits vary by `deviation` nats on `tokens` (T,)."""
     engine = Engine(model, threads=1, backend=backend)
     logits = np.concatenate(list(engine.score(engine.start(), tokens)))
+    # The head is linear in the final norm's gain: one measurement is enough.
     factor = np.float32(deviation / logits.std(axis=-1).mean())
     scaled = {
         name: tensor * factor
@@ -90,6 +92,7 @@ def _moved(
     for name, now in found.items():
         if f"{name}.threshold" not in model.tensors:
             continue  # a fixed amplitude stays
+        # Kept off 0 and 1, where a Gaussian has no finite threshold.
         factor = _deviations(density) / _deviations(min(max(now, 0.005), 0.98))
         # Radix steps answer less than one would think: never move further than twofold.
         threshold = model.tensors[f"{name}.threshold"] * np.float32(min(max(factor, 0.5), 2.0))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asnn_goose.eval.firing import gaussian_threshold, with_density
+from asnn_goose.eval.firing_rate import gaussian_threshold, with_density
 from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.eval.spike_stats import densities, overall
 from asnn_goose.infer.engine import Engine

@@ -23,11 +23,11 @@ from asnn_goose.model import TeacherError, load_teacher
 from asnn_goose.recipe import build_run
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.recipe.teachers import load_teachers
-from asnn_goose.teachers.tuning import TUNE, Tuning, tuning_plan
-from asnn_goose.train.errors import CheckpointError, RunInterrupted
+from asnn_goose.teachers.tuned_teacher import TUNE, Tuning, tuning_plan
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import RunPlan
 from asnn_goose.train.progress import Progress
+from asnn_goose.train.run_errors import CheckpointError, RunInterrupted
 
 SENTENCE = "the goose flies over quiet lake and old teacher writes a long letter home"
 WORDS = SENTENCE.split()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from asnn_goose.ops.annealing import checked_share, remainder
+from asnn_goose.ops.precision_schedule import checked_share, remainder
 
 
 def test_it_falls_along_a_cosine_to_nothing() -> None:

@@ -121,6 +121,7 @@ class CopyTally:
     def _window(self, tokens_T: Tensor, labels_T: Tensor, losses_T: Tensor) -> None:
         seen_T, back_T = (torch.tensor(part) for part in earlier(tokens_T, labels_T))
         counted_T = labels_T != IGNORED_LABEL
+        # Each label in one kind alone: the losses of the kinds add up to the text's.
         kinds = (~seen_T, seen_T & (back_T == 0), back_T > 0)
         for name, where_T in zip(KINDS, kinds, strict=True):
             self._kinds[name] += _summed(losses_T, where_T & counted_T)
@@ -140,9 +141,11 @@ def earlier(tokens_T: Tensor, labels_T: Tensor) -> tuple[list[bool], list[int]]:
     pairs: dict[tuple[int, int], int] = {}
     seen, back = [], []
     for place, pair in enumerate(zip(tokens, labels, strict=True)):
+        # The input at this place counts as seen: the label comes after it.
         words.add(pair[0])
         seen.append(pair[1] in words)
         back.append(place - pairs[pair] if pair in pairs else 0)
+        # Overwritten, so that the distance is to the nearest one.
         pairs[pair] = place
     return seen, back
 
@@ -157,6 +160,7 @@ def probes(trace: TraceFn, *, vocabulary: int, seed: int = 0) -> Probes:
 
     The first word of a repeat cannot be known to be one and is not scored.
     """
+    # A generator of its own: probes are the same for every model, and draw nothing from a run's.
     draw = torch.Generator().manual_seed(seed)
     low, high = WORDS if vocabulary >= WORDS[1] else (0, vocabulary)
     once = torch.randint(low, high, (PROBE_ROWS, REPEATED_WORDS), generator=draw)

@@ -9,9 +9,9 @@ from types import ModuleType
 import pytest
 
 from asnn_goose.model.parts.precision_table import PrecisionTable
-from asnn_goose.train.annealing import annealed_until
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.loop import run
+from asnn_goose.train.precision_span import annealed_until
 
 
 @pytest.mark.parametrize(("until", "warned"), [(1.0, True), (0.2, False)])

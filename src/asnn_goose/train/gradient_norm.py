@@ -43,4 +43,6 @@ def clip(trained: Sequence[Trained], found: dict[str, Tensor], *, most: float, b
 
 def factor(norm: Tensor, most: float) -> Tensor:
     """What `clip` multiplies a gradient of that norm by."""
+    # The same 1e-6 as torch's own clipping, so that sides kept elsewhere shrink by just what .grad
+    # did.
     return torch.clamp(most / (norm + 1e-6), max=1.0)

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from asnn_goose.data.corpora import DEFAULT_TRAIN
 from asnn_goose.model import Teacher, TeacherError, load_teacher
-from asnn_goose.teachers.text_training import TextTraining, text_plan, texts_of
+from asnn_goose.teachers.text_recipe import TextTraining, text_plan, texts_of
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher
 from asnn_goose.train.plan import RunPlan
 
@@ -50,6 +50,7 @@ def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
         teacher = load_teacher(tuning.model)
         if teacher.tokenizer is None:
             raise TeacherError(f"teacher {tuning.model!r} has no tokenizer: add its files")
+        # Before the texts are tokenised, which takes longer than to say no.
         check_positions(teacher, training.window)
         shards = texts_of(training.texts, teacher.tokenizer, tell=tell)
     told = {"model": tuning.model, **asdict(training), "precision": tuning.precision}

@@ -24,7 +24,7 @@ ONE_THREAD = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Process:
     """A process to run; what it prints goes to `log`."""
 
     name: str
@@ -33,10 +33,10 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Exited:
     """A job that ended: its exit code, and the seconds it took."""
 
-    job: Job
+    job: Process
     code: int
     seconds: float
 
@@ -44,7 +44,7 @@ class Ended:
 class _Running:
     """One job under way."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Process) -> None:
         self.job = job
         self._started = time.monotonic()
         with job.log.open("ab") as log:
@@ -58,12 +58,12 @@ class _Running:
                 start_new_session=True,
             )
 
-    def poll(self) -> Ended | None:
+    def poll(self) -> Exited | None:
         """How the job ended, or None while it goes on."""
         code = self._process.poll()
         if code is None:
             return None
-        return Ended(job=self.job, code=code, seconds=time.monotonic() - self._started)
+        return Exited(job=self.job, code=code, seconds=time.monotonic() - self._started)
 
     def stop(self) -> None:
         """Ask it to save and end."""
@@ -75,10 +75,10 @@ class _Running:
 
 
 def carry_out(
-    jobs: Iterable[Job],
+    jobs: Iterable[Process],
     *,
     workers: int,
-    on_end: Callable[[Ended], None],
+    on_end: Callable[[Exited], None],
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run all jobs, `workers` at a time, each on one thread; a job that fails stops no other.
@@ -102,7 +102,7 @@ def carry_out(
             one.wait()
 
 
-def _collect(running: list[_Running], on_end: Callable[[Ended], None]) -> None:
+def _collect(running: list[_Running], on_end: Callable[[Exited], None]) -> None:
     """Take out what has ended, and tell."""
     for one in list(running):
         ended = one.poll()

@@ -56,6 +56,7 @@ class Renderer:
             if number >= after and message["role"] == ASSISTANT:
                 before = self._text(messages[:number], place, answer=True) if number else ""
                 through = self._text(messages[: number + 1], place, answer=False)
+                # Spans of parts are spans of the whole only if the whole begins with the parts.
                 if not (whole.startswith(through) and through.startswith(before)):
                     raise DataError(
                         f"{place}: the chat template changes earlier turns when later ones come: "
@@ -82,6 +83,7 @@ class Renderer:
             found = self._cut(
                 prompt + answer, [(len(prompt), len(prompt) + len(answer))], special=True
             )
+            # Some tokenizers add it themselves; twice would teach an empty document.
             if found.ids[-1:] != [self._separator]:
                 found.ids.append(self._separator)
                 found.answer.append(True)
@@ -111,6 +113,8 @@ class Renderer:
             verbose=False,
         )
         answer = [
+            # Wholly inside, and not empty: special tokens that stand for no character have the span
+            # (0, 0).
             any(first <= start and end <= last and start < end for first, last in spans)
             for start, end in found["offset_mapping"]
         ]

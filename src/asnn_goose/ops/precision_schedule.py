@@ -14,10 +14,13 @@ def remainder(share: float, *, until: float, warmup: float = 0.0) -> float:
     >>> [round(remainder(share, until=0.5), 2) for share in (0.0, 0.25, 0.5, 1.0)]
     [1.0, 0.5, 0.0, 0.0]
     """
+    # First, so that `until = 0` means none from the start instead of a division by nothing.
     if share >= until:
         return 0.0
     if share < warmup:
         return share / warmup
+    # A cosine leaves both ends with slope 0: weights see no kink where full precision begins to go,
+    # nor where the last of it is taken away.
     fallen = (share - warmup) / (until - warmup)
     return 0.5 * (1 + math.cos(math.pi * fallen))
 

@@ -43,9 +43,12 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
         model, found = kind.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
+    # After loading and not before: which names a class renames or ties on its way only it knows.
     _check_names(found, name=name)
     check_finite(model, name=name)
     for table in (module for module in model.modules() if isinstance(module, nn.Embedding)):
+        # A tokenizer with more words than rows shows only when such a word comes, which may be
+        # hours later.
         table.register_forward_pre_hook(partial(_check_ids, name=name))
     loaded: PreTrainedModel = model
     return loaded
@@ -90,6 +93,7 @@ def _cause(error: Exception, folder: str | Path) -> str:
         if file.suffix in {".safetensors", ".bin", ".gguf", ".json"} and file.is_file():
             with file.open("rb") as stream:
                 start = stream.read(len(POINTER))
+            # The usual reason by far: a repository that was cloned without its large files.
             if start == POINTER:
                 return f"{file} is a Git LFS pointer, not the file: fetch it with git lfs pull"
             if not start:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from asnn_goose.study.jobs import Ended, Job, carry_out
+from asnn_goose.study.processes import Exited, Process, carry_out
 
 
-def job(tmp_path: Path, name: str, script: str) -> Job:
+def job(tmp_path: Path, name: str, script: str) -> Process:
     command = (sys.executable, "-S", "-c", script)
-    return Job(name=name, command=command, log=tmp_path / f"{name}.log")
+    return Process(name=name, command=command, log=tmp_path / f"{name}.log")
 
 
-def ended(jobs: list[Job], workers: int = 2) -> dict[str, int]:
-    found: list[Ended] = []
+def ended(jobs: list[Process], workers: int = 2) -> dict[str, int]:
+    found: list[Exited] = []
     carry_out(jobs, workers=workers, on_end=found.append)
     return {one.job.name: one.code for one in found}
 
@@ -48,7 +48,7 @@ def test_stopping_asks_those_under_way_to_end_and_starts_no_other(tmp_path: Path
         "time.sleep(60)"
     )
     jobs = [job(tmp_path, "long", tidy), job(tmp_path, "later", "print(1)")]
-    log, found = jobs[0].log, list[Ended]()
+    log, found = jobs[0].log, list[Exited]()
     began = time.monotonic()
     carry_out(
         jobs,
