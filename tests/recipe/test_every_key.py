@@ -30,6 +30,7 @@ BOTH = "stage.1.losses=[{{ name = 'kl' }}, {{ name = 'ce' }}]"
 POOL = "stage.1.curriculum={{ pool = 64 }}"
 REPEATS = "stage.1.repeats={{ share = 0.5, distance = 8 }}"
 ENDS = "stage.1.end={{ by = 'plateau' }}"
+CACHED = ("teacher.0.cache={{ top = 8 }}", "data.windows='fixed'")
 TERNARY = "stage.1.precision={{ '*' = {{ planes = 1 }} }}"
 TUNED = ("stage.1.kind='sft'", "stage.1.losses=[{{ name = 'ce' }}]")
 DRAWN = (
@@ -55,6 +56,10 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "data.train": ("data.train=['{text}', '{more}']",),
     "data.weights": ("data.train=['{text}', '{more}']", "data.weights=[3, 1]"),
     "data.resets": ("data.resets=true",),
+    "data.windows": ("data.windows='fixed'",),
+    "teacher.cache.top": (*CACHED, "teacher.0.cache.top=5"),
+    "teacher.cache.temperatures": (*CACHED, "teacher.0.cache.temperatures=[2]"),
+    "teacher.cache.features": (*CACHED, "teacher.0.cache.features='int8'"),
     "data.decontaminate": ("data.train=['{more}']", "data.decontaminate=['{text}']"),
     "stage.repeats.share": (REPEATS, "stage.1.repeats.share=0.9"),
     "stage.repeats.distance": (REPEATS, "stage.1.repeats.distance=4"),

@@ -16,6 +16,7 @@ from asnn_goose.cli import (
     ablate,
     answer,
     bench,
+    cache,
     chat,
     data,
     distill,
@@ -64,6 +65,7 @@ def _main(
     mkl.use_fast_kernels()
 
 
+teacher.app.command("cache", epilog=cache.EXAMPLES)(cache.cache)
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 teacher.app.command("write", epilog=write.EXAMPLES)(write.write)

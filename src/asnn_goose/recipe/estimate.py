@@ -15,6 +15,7 @@ from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
 from asnn_goose.model.parts.groups import trainable
 from asnn_goose.recipe.build import example_planner, student_config_of
+from asnn_goose.recipe.cache_estimate import CacheEstimate, cache_estimates
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.teachers import load_teachers
@@ -55,6 +56,7 @@ class Estimate:
     teacher, student   parameters, tied ones once
     matrix_flops       measured speed of matrix products of the student's shapes, flop/s
     keep               checkpoints that stay on the disk while the run is under way
+    caches             what is kept of the teachers
     examples           what stages that read examples find, and what their windows cut off
     """
 
@@ -63,6 +65,7 @@ class Estimate:
     matrix_flops: float
     keep: int
     stages: tuple[StageEstimate, ...]
+    caches: tuple[CacheEstimate, ...] = ()
     examples: tuple[str, ...] = ()
 
     @property
@@ -94,7 +97,8 @@ def estimate(recipe: Recipe) -> Estimate:
     """
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    teacher = load_teachers(recipe, tell=lambda text: None)[0]
+    teachers = load_teachers(recipe, tell=lambda text: None)
+    teacher = teachers[0]
     config = student_config_of(recipe, teacher)
     check_student(recipe, config)
     with torch.device("meta"):
@@ -112,6 +116,7 @@ def estimate(recipe: Recipe) -> Estimate:
             _stage(recipe, name, table, sizes=sizes, speed=speed)
             for name, table in recipe.trained_stages()
         ),
+        caches=tuple(cache_estimates(recipe, teachers, flops=speed * MATRIX_SHARE)),
         examples=tuple(_examples(recipe, teacher)),
     )
 

@@ -129,6 +129,8 @@ class StagePlanner:
     def _texts(
         self, table: StageTable, *, seed: int, subset: Subset | None
     ) -> WindowLoader | MixtureLoader:
+        if self._fixed:  # one order for all stages, so that they read the same windows first
+            seed = table.seed or 0
         if not self.recipe.data.weights:
             return self._windows(table, self.shards, seed=seed, subset=subset)
         return MixtureLoader(
@@ -137,6 +139,7 @@ class StagePlanner:
             window=table.window,
             batch=table.batch,
             seed=seed,
+            fixed=self._fixed,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
@@ -152,7 +155,12 @@ class StagePlanner:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             subset=subset,
+            fixed=self._fixed,
         )
+
+    @property
+    def _fixed(self) -> bool:
+        return self.recipe.data.windows == "fixed"
 
     def _end(self, table: StageTable, *, seed: int) -> EndSettings | None:
         if table.end is None or table.end.by == "budget":

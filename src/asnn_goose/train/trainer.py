@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -13,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.data.pair_batches import PairBatch
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.trace import Batch
 from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
@@ -165,13 +167,14 @@ class StageTrainer:
     def _accumulate(self, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
         sums: dict[str, Tensor] = {}
-        for batch in batches:
-            # Gradients are exchanged with the last micro-batch alone; before it each process adds
-            # up its own.
-            with self._accelerator.accumulate(self._module):
-                terms = self._backward(batch)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
+        with held_codes(self.plan.stage.student, used=len(batches) > 1):
+            for batch in batches:
+                # Gradients are exchanged with the last micro-batch alone; before it each process
+                # adds up its own.
+                with self._accelerator.accumulate(self._module):
+                    terms = self._backward(batch)
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self.rule.join()
         means = torch.stack(list(sums.values())) / len(batches)
         # One exchange and one wait for all terms.
@@ -252,6 +255,19 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
             trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
+
+
+@contextmanager
+def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
+    """Within, a student's weights stay as they are, and ternary ones are coded once."""
+    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
+    for matrix in matrices:
+        matrix.hold(True)
+    try:
+        yield
+    finally:
+        for matrix in matrices:
+            matrix.hold(False)
 
 
 def agree(accelerator: Accelerator, flag: bool) -> bool:

@@ -50,6 +50,7 @@ class Stage(nn.Module, ABC):
 
     gives    which of trace.PLACES a student's pass can hold in this kind of stage
     gives_signals   whether it holds the signals of the student's mixers too
+    drives   what it takes of the teacher to run the student on, whatever the losses ask for
     trains   values of a recipe's `train` that make sense in it
     taught   whether a teacher may run in it
     runs     what of the student runs: its mixers alone, mixers and MLPs, or all from word to word
@@ -63,6 +64,7 @@ class Stage(nn.Module, ABC):
 
     gives: ClassVar[frozenset[str]]
     gives_signals: ClassVar[bool] = True
+    drives: ClassVar[frozenset[str]] = frozenset()
     trains: ClassVar[frozenset[str]]
     taught: ClassVar[bool] = True
     runs: ClassVar[Literal["mixers", "blocks", "whole"]] = "whole"
@@ -116,6 +118,11 @@ class Stage(nn.Module, ABC):
         needs, takes = self.objective.teacher_needs, self.objective.teacher_takes
         return needs | (takes & cast(Known, self.teacher).signals) if takes else needs
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """All that a training pass of the teacher must hold; empty where none is made."""
+        return self.teacher_needs | self.drives
+
     def introduce(self) -> None:
         """Tell losses that bridge widths how wide both models are; before the optimiser is made."""
         if self.objective.wants_sizes:
@@ -135,7 +142,7 @@ class Stage(nn.Module, ABC):
 
     def compared(self, batch: Batch) -> dict[str, Tensor]:
         """The terms where both models read a batch, each on its own; no teacher runs unasked."""
-        tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
+        tokens_BT, needs, window = batch.tokens_BT, self.asked, self.window(batch)
         # A stage on text alone pays for no teacher.
         teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
