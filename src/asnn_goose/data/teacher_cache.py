@@ -156,6 +156,18 @@ class CachedTeacher:
                 read += tokens_1T.numel()
         return read
 
+    def token_bytes(self, need: str, *, layers: int) -> int:
+        """What is kept of one token for one of a stage's needs, of a teacher with such layers."""
+        if need == "vocab":
+            return teacher_values.top_bytes(
+                top=self.settings.top,
+                temperatures=len(self.settings.temperatures),
+                vocabulary=self._vocabulary,
+            )
+        kind = str(self.settings.features)
+        places = layers + (need == "hidden")
+        return places * teacher_values.feature_bytes(self.outline.width, kind=kind)
+
     def kept(self, need: str) -> RecordFolder:
         """The folder of a need; it may be empty."""
         if need not in self._folders:

@@ -194,7 +194,7 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    training = table.rule().copies * 4 * trained
+    training = (table.rule().copies + (table.average is not None)) * 4 * trained
     runs = STAGES[table.kind].runs
     driven = runs != "whole"
     per_layer = sizes.mixer_values + (0 if runs == "mixers" else sizes.mlp_values)
@@ -208,7 +208,8 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
 
 def _checkpoint(table: StageTable, sizes: _Sizes, *, trained: int) -> int:
     """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
-    return 4 * (_count(sizes.student) + table.rule().moments * trained)
+    moments = table.rule().moments + (table.average is not None)
+    return 4 * (_count(sizes.student) + moments * trained)
 
 
 def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype) -> float:

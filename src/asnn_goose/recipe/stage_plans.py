@@ -106,6 +106,7 @@ class StagePlanner:
             rule=table.rule(),
             watch=None if table.watch is None else table.watch.settings(),
             end=end,
+            average=None if table.average is None else table.average.settings(),
             pool=None if subset is None else subset.pool,
             clock=clock,
             reference=None if examples is None else examples.reference(table, loader, held_out),

@@ -25,6 +25,7 @@ from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.stage_tables import (
     RULE_TABLES,
+    AverageTable,
     CurriculumTable,
     EndTable,
     Phase,
@@ -87,6 +88,7 @@ class _Stage(Table):
     seed: Seed | None = None
     watch: WatchTable | None = None
     end: EndTable | None = None
+    average: AverageTable | None = None
     curriculum: CurriculumTable | None = None
     repeats: RepeatsTable | None = None
     samples: SamplesTable | None = None
