@@ -103,7 +103,7 @@ class StagePlanner:
 
     def _stage(self, table: StageTable, teacher: Tracing) -> Stage:
         samples = None if self.examples is None else self.examples.samples(table)
-        own = {"samples": samples, "steps": table.time_steps}
+        own = {"samples": samples, "steps": table.time_steps, "span": table.span}
         return STAGES[table.kind](
             student=self.student,
             teacher=teacher,
