@@ -130,5 +130,36 @@ def test_a_student_is_distilled_tuned_and_chats(
     assert preferred[-1]["readings"]["validation.accuracy"] > 0.8
     assert preferred[-1]["readings"]["pairs.margin"] > 0.02
     assert 0 < lines(out, "gkd")[0]["readings"]["gkd.length"] <= 12
+    written = preferred_by_the_teacher(runner, instruct_file, out, tmp_path / "made.jsonl")
+    assert all(set(record) == {"prompt", "chosen", "rejected"} for record in written)
+    assert len({record["rejected"][0]["content"] for record in written}) > 1
     chat = runner.invoke(app, ["chat", str(out), "--tokens", "4"], input="Hello\n")
     assert chat.exit_code == 0, chat.output
+
+
+def preferred_by_the_teacher(
+    runner: CliRunner, recipe: Path, student: Path, out: Path
+) -> list[dict[str, Any]]:
+    """Pairs that `teacher answer` makes, broken off after the first batch and resumed."""
+    folder = recipe.parent
+    words = [
+        "teacher",
+        "answer",
+        str(folder / "instruct"),
+        "--examples",
+        str(folder / "talk.jsonl"),
+    ]
+    words += ["--against", str(student), "--count", "10", "--batch", "4", "--tokens", "5"]
+    whole = runner.invoke(app, [*words, "--out", str(out), "--quiet"])
+    assert whole.exit_code == 0, whole.output
+    assert "10 records" in whole.output
+    part = out.with_name(".other.jsonl.part")
+    lines = out.read_bytes().splitlines(keepends=True)
+    part.write_bytes(b"".join(lines[:5]))
+    settings = out.with_suffix(".settings.json")
+    settings.rename(out.with_name("other.settings.json"))
+    other = out.with_name("other.jsonl")
+    again = runner.invoke(app, [*words, "--out", str(other), "--quiet", "--resume"])
+    assert again.exit_code == 0, again.output
+    assert other.read_bytes() == out.read_bytes()
+    return [json.loads(line) for line in lines]

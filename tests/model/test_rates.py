@@ -114,7 +114,10 @@ def test_gradients_are_those_of_the_formula_whatever_the_steps() -> None:
     star = formula_of(model)
     (star[-1].sum() + star[1].sum()).backward()
     for name, gradient in found[0].items():
-        torch.testing.assert_close(gradient, model.get_parameter(name).grad)
+        wanted = model.get_parameter(name).grad
+        torch.testing.assert_close(
+            gradient, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max())
+        )
 
 
 def formula_of(model: GooseForCausalLM) -> list[Tensor]:

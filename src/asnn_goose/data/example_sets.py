@@ -63,7 +63,7 @@ class ExampleSets:
                 one
                 for name in names
                 for one in read_examples(
-                    self._records(name, split), self._tokenizer, split=_dealt(name, split)
+                    self.records(name, split), self._tokenizer, split=_dealt(name, split)
                 )
             ]
         return self._examples[key]
@@ -76,16 +76,17 @@ class ExampleSets:
                 one
                 for name in names
                 for one in read_pairs(
-                    self._records(name, split, pairs=True),
+                    self.records(name, split, pairs=True),
                     self._tokenizer,
                     split=_dealt(name, split),
                 )
             ]
         return self._pairs[key]
 
-    def _records(
+    def records(
         self, name: str, split: Split, *, pairs: bool = False
     ) -> Iterator[tuple[str, Record]]:
+        """(place, record) of a set: of a built-in one of a split, of others of all splits."""
         found: Iterable[tuple[str, Record]]
         if (built_in := INSTRUCTIONS.get(name)) is None:
             found = read_records(name)

@@ -115,4 +115,5 @@ def _mixed(points: list[Tensor], images: list[Tensor]) -> Tensor:
     weight_k = torch.linalg.solve(gram_kk / size + ridge_kk, torch.ones_like(gram_kk[0]))
     weight_k = weight_k / weight_k.sum()
     stacked = torch.stack(images)
-    return torch.tensordot(weight_k.to(stacked.dtype), stacked, dims=1)
+    mixed: Tensor = torch.tensordot(weight_k.to(stacked.dtype), stacked, dims=1)
+    return mixed

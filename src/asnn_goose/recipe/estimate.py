@@ -130,7 +130,7 @@ def _examples(recipe: Recipe, teacher: Teacher | Assistant) -> list[str]:
     planner = example_planner(recipe, teacher.tokenizer, accelerator=accelerator, tell=found.append)
     for name, table in recipe.trained_stages():
         if planner is not None and table.examples:
-            planner.loader(table, seed=0, split="train", name=name)
+            planner.loader(table, seed=0, split="train", batches=1, name=name)
     return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from asnn_goose.meter import peak_memory
 from asnn_goose.ops.allocator import keep_freed_memory
@@ -81,6 +82,7 @@ class _Loop:
         self.pace = Pace()
         self.saved: Path | None = None
         self.saved_at = time.monotonic()
+        self.learned: dict[str, Tensor] = {}
 
     def carry_out(self, *, resume: bool) -> Path:
         """All that is left of the run."""
@@ -110,6 +112,7 @@ class _Loop:
         self.position = resume.check(self.plan, snapshot.state, tell=self._tell)
         self.pace = Pace(seconds=self.position.seconds)
         resume.restore_weights(self.plan.student, snapshot)
+        self.learned = resume.learned_before(snapshot)
         resume.restore_found(self.plan, self.position, snapshot)
         self._rewind_metrics()
         self._tell(f"resumed from {self.saved}")
@@ -130,6 +133,7 @@ class _Loop:
         if stage.reference is not None:
             stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
+        resume.take_over(stage.stage.objective, self.learned)
         if snapshot is not None:
             resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
         self.pace.forget()
@@ -139,6 +143,9 @@ class _Loop:
             if number + 1 < stage.steps:
                 self._pause(trainer)
         trainer.close()
+        following = self.plan.stages[index + 1 : index + 2]
+        keeps = any(plan.goes_on for plan in following)
+        self.learned = self.learned | resume.learned_by(stage.stage.objective) if keeps else {}
         self.position = replace(self.position, stage=index + 1, step=0)
         self._pause(None)
 
@@ -179,12 +186,13 @@ class _Loop:
 
     def _tell_of_annealing(self, stage: StagePlan) -> None:
         """Warn where an early end leaves behind a student that full precision still carried."""
-        done = self.position.step / stage.steps
+        clock = stage.stage.anneals
+        done = clock.at(stage.clock.at(self.position.step / stage.steps))
         until = annealed_until(self.plan.student)
-        if until > done:
+        if until > done and clock.at(stage.clock.stop) > 1 - 1e-9:
             self._tell(
-                f"stage {stage.name} ended at {done:.0%} of its steps, and its precision falls "
-                f"until {until:.0%}: the student was hardly trained at the precision it now has; "
+                f"stage {stage.name} ended at {done:.0%} of the training at its precision, which "
+                f"falls until {until:.0%}: the student was hardly trained at what it now has; "
                 "set until below the end, or leave [stage.end] out"
             )
 
@@ -258,7 +266,7 @@ class _Loop:
         that are not finite.
         """
         self._check_weights()
-        snapshot = resume.capture(self.plan, self.position, trainer)
+        snapshot = resume.capture(self.plan, self.position, trainer, self.learned)
         self.saved_at = time.monotonic()
         if not self.main:
             self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)

@@ -20,6 +20,7 @@ from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
 from asnn_goose.train.reference import Reference
 from asnn_goose.train.schedule import Schedule
+from asnn_goose.train.span import WHOLE, Span
 from asnn_goose.train.stages import Stage
 
 
@@ -92,6 +93,8 @@ class StagePlan:
     average          end with the mean of the weights over the last steps
     pool             windows that must be in order when the stage begins (a curriculum)
     reference        what the student gives to pairs of answers when the stage begins
+    clock            the part of its losses' clock that the stage covers: phases of a curriculum
+                     share one, and what their losses have learned
     """
 
     name: str
@@ -112,6 +115,12 @@ class StagePlan:
     average: AverageSettings | None = None
     pool: Pool | None = None
     reference: Reference | None = None
+    clock: Span = WHOLE
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it takes over what the losses of the stage before it have learned."""
+        return self.clock.start > 0
 
     @property
     def steps(self) -> int:

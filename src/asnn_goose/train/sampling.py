@@ -26,7 +26,7 @@ def drawn(
     was, device = student.training, prompts[0].device
     student.train(False)
     stops = torch.tensor(sorted(ends), device=device)
-    ids_BP, mask_BP = _padded(prompts)
+    ids_BP, mask_BP = padded(prompts)
     model: Any = student
     left = model(input_ids=ids_BP, attention_mask=mask_BP, use_cache=True, logits_to_keep=1)
     answers, over_B = list[Tensor](), torch.zeros(len(prompts), dtype=torch.bool, device=device)
@@ -41,7 +41,7 @@ def drawn(
     return [answer_T[answer_T >= 0] for answer_T in torch.stack(answers, 1)]
 
 
-def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Prompts (B,P) of one length, and which of their tokens are real: padding is on the left."""
     longest = max(len(prompt) for prompt in prompts)
     ids_BP = prompts[0].new_zeros(len(prompts), longest)

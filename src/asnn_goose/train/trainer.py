@@ -168,7 +168,7 @@ class StageTrainer:
 
     def _batch(self, number: int, micro: int) -> Batch | PairBatch:
         done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
-        return self.plan.loader.next(done).to(self._accelerator.device)
+        return self.plan.loader.next(self.plan.clock.at(done)).to(self._accelerator.device)
 
     def _accumulate(self, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
