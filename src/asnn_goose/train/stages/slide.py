@@ -40,9 +40,9 @@ class Slide(Stage):
         student, window = cast(GooseForCausalLM, self.student), self.window(batch)
         first, share = self.place(batch.progress)
         last = min(first + self.span, len(student.blocks))
-        # Blocks before are finished, whatever part of their precision the stage began with.
+        # Blocks before have come as far as the stage takes them.
         for number, block in enumerate(student.blocks[:last]):
-            tell_share(block, share if number >= first else 1.0)
+            tell_share(block, self.anneals.at(share if number >= first else 1.0))
         teacher = self.teacher.trace(batch.tokens_BT, self.asked, window=window)
         x_BTD = run_range(student, batch.tokens_BT, first=first, last=last, window=window)
         found = Trace(hidden=(x_BTD,), width=teacher.width, head_size=teacher.head_size)
