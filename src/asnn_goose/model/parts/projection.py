@@ -64,7 +64,7 @@ class Projection(nn.Linear):
         rotate, neuron = self.precision.rotate, self.neuron
         if neuron is None:
             return membranes.once(x_BK, "rotated", rotated) if rotate else x_BK
-        coding = neuron.coding(rotate=rotate)
+        coding = None if membranes.asks_all else neuron.coding(rotate=rotate)
         if coding is not None and coding.fits(x_BK):
             return membranes.once(x_BK, coding, partial(code, coding=coding))
         if rotate:
