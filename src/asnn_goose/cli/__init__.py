@@ -16,6 +16,7 @@ from asnn_goose.cli import (
     ablate,
     answer,
     bench,
+    cache,
     chat,
     data,
     distill,
@@ -24,10 +25,12 @@ from asnn_goose.cli import (
     export,
     generate,
     lab,
+    recall,
     report,
     restore,
     sensitivity,
     serve,
+    spikes,
     teacher,
     tune,
     write,
@@ -62,6 +65,7 @@ def _main(
     mkl.use_fast_kernels()
 
 
+teacher.app.command("cache", epilog=cache.EXAMPLES)(cache.cache)
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 teacher.app.command("write", epilog=write.EXAMPLES)(write.write)
@@ -73,6 +77,8 @@ app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
+app.command("recall", epilog=recall.EXAMPLES)(recall.recall)
+app.command("spikes", epilog=spikes.EXAMPLES)(spikes.spikes)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)

@@ -136,10 +136,18 @@ def estimate_lines(found: Estimate) -> list[str]:
         f" {size(stage.memory_bytes)}"
         for stage in found.stages
     ]
+    caches = [
+        f"# cache of {cache.teacher}: {cache.token_bytes:,} bytes a token, at most"
+        f" {size(cache.most_bytes)} for this run's {cache.tokens:,} tokens,"
+        f" {size(cache.there_bytes)} there now; reading it instead of running the teacher saves up"
+        f" to {duration(cache.saved_s)}"
+        for cache in found.caches
+    ]
     return [
         f"# parameters: teacher {found.teacher:,}, student {found.student:,}",
         *(f"# {line}" for line in found.examples),
         *stages,
+        *caches,
         f"# in all: {found.tokens:,} tokens, about {duration(found.seconds)} on this machine"
         f" ({found.matrix_flops / 1e9:,.0f} Gflop/s), peak memory about {size(found.memory_bytes)},"
         f" disk about {size(found.disk_bytes)}",

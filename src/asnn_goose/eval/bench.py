@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from asnn_goose import __version__
 from asnn_goose.eval import speed
-from asnn_goose.eval.energy import Work, dense_picojoules, work_per_token
+from asnn_goose.eval.energy import (
+    Work,
+    dense_picojoules,
+    traffic_picojoules,
+    work_per_token,
+)
+from asnn_goose.eval.joules import measured_joules
 from asnn_goose.eval.spike_stats import by_site, densities, overall
 from asnn_goose.format.packed import read_packed
 from asnn_goose.infer.backend import native_module
@@ -66,6 +72,7 @@ class Result:
     sites: dict[str, dict[int, float]]
     work: list[Work]
     dense: dict[str, float]
+    joules_per_token: float | None = None
 
     def as_dict(self, settings: BenchSettings) -> dict[str, Any]:
         """BenchSettings and results in SI units, for a JSON file."""
@@ -83,9 +90,16 @@ class Result:
             "density": self.density,
             "density_by_site": self.sites,
             "work": [
-                {"part": work.part, "operations": work.operations, "picojoules": work.picojoules}
+                {
+                    "part": work.part,
+                    "operations": work.operations,
+                    "picojoules": work.picojoules,
+                    "bytes": work.bytes,
+                }
                 for work in self.work
             ],
+            "traffic_picojoules": traffic_picojoules(self.work),
+            "joules_per_token": self.joules_per_token,
             "dense_picojoules": self.dense,
         }
 
@@ -98,7 +112,7 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
         engine = Engine(model, threads=threads, backend=settings.backend)
         rates += _rates(engine, settings, threads=threads)
     # Of the last number of threads: spikes do not depend on it.
-    counts = engine.counts()
+    counts = dict(engine.counts())
     return Result(
         isa=native_module().isa() if settings.backend == "native" else "numpy",
         rates=rates,
@@ -107,7 +121,16 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
         sites=by_site(counts),
         work=work_per_token(model, densities(counts)),
         dense={form: dense_picojoules(model.config, form=form) for form in ("fp32", "fp16")},
+        joules_per_token=_joules(engine, settings),
     )
+
+
+def _joules(engine: Engine, settings: BenchSettings) -> float | None:
+    """Of one sequence decoding, by the processor's counters; None where they are not shown."""
+    with measured_joules() as found:
+        speed.decode_rate(engine, tokens=settings.tokens)
+    drawn = settings.tokens + min(settings.tokens, speed.WARM_UP)
+    return None if found.total is None else found.total / drawn
 
 
 def _rates(engine: Engine, settings: BenchSettings, *, threads: int) -> Iterator[Rate]:

@@ -137,6 +137,17 @@ class Engine:
         for ids in self._parts(tokens, chunk):
             yield self._backend.forward([state], [ids], every=True)
 
+    def score_each(self, states: Sequence[SequenceState], tokens: Sequence[ArrayLike]) -> list[F32]:
+        """Advance every state over its own tokens; logits (t,V) after each of them, state by state.
+
+        All logits are there at once: give short texts.
+        """
+        if len(states) != len(tokens) or not states:
+            raise EngineError(f"{len(tokens)} texts for {len(states)} states: give one each")
+        ids = [self._ids(text) for text in tokens]
+        logits = self._backend.forward(states, ids, every=True)
+        return np.split(logits, np.cumsum([len(text) for text in ids])[:-1])
+
     def generate(
         self,
         state: SequenceState,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, TopWords, Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +18,14 @@ class Chunk:
 
     labels_n next tokens (IGNORED_LABEL where none), mask_n True where a token counts,
     progress share of the stage that is done, teachers_nV log-probabilities of every teacher where
-    there are several and a loss asks for each.
+    there are several and a loss asks for each, top the words of a teacher that was cached.
     """
 
     labels_n: Tensor
     mask_n: Tensor
     progress: float
     teachers_nV: tuple[Tensor, ...] = ()
+    top: TopWords | None = None
     _known: dict[tuple[int, float, bool], tuple[Tensor, Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -83,6 +84,10 @@ class VocabLoss(nn.Module, ABC):
     @abstractmethod
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """One value per token (n,), in fp32; masking and averaging are the caller's."""
+
+    def top_temperatures(self) -> frozenset[float] | None:
+        """Temperatures at which chunk.top is all it asks of a teacher; None where it asks more."""
+        return None
 
     @property
     def own_head(self) -> Tensor:

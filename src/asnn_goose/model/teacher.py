@@ -25,6 +25,7 @@ from asnn_goose.model.families import (
     Family,
     Rows,
     TeacherError,
+    check_apart,
     family_of,
     head_size,
     rope_base,
@@ -116,8 +117,8 @@ class Teacher:
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
-        self._check_length(tokens_BT.shape[1])
         window = window or Window()
+        self._check_length(tokens_BT.shape[1], apart=window.documents_BT is not None)
         # Asked only where someone compares queries or keys: logits of a teacher with scaled
         # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
@@ -147,7 +148,9 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, length: int, *, apart: bool) -> None:
+        if apart:
+            check_apart(self.config, length, name=self.name)
         if self.positions is not None and length > self.positions.num_embeddings:
             raise TeacherError(
                 f"a window of {length} tokens: teacher {self.name!r} has learned positions for "

@@ -29,7 +29,7 @@ from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
-from asnn_goose.recipe.teachers import load_teachers, stage_teacher
+from asnn_goose.recipe.teachers import load_teachers, stage_teacher, with_caches
 from asnn_goose.train.plan import RunPlan, RunSettings
 from asnn_goose.train.trackers import check_installed
 
@@ -45,9 +45,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     accelerator = _accelerator(recipe)
     with accelerator.main_process_first():
         teachers = load_teachers(recipe, tell=tell)
-    tokenizer = teachers[0].tokenizer
-    if tokenizer is None:
-        raise RecipeError(f"teacher {teachers[0].name} comes without a tokenizer: add its files")
+    tokenizer = _tokenizer(teachers[0])
     # After the teacher, whose loading may draw numbers: the student's start hangs on the recipe's
     # seed alone.
     set_seed(recipe.seed)
@@ -60,6 +58,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         shards, held_out = _texts(recipe, tokenizer, tell)
     for warning in repeated_pools(recipe):
         tell(warning)
+    taught = with_caches(recipe, teachers, tell=tell)
     examples = example_planner(recipe, tokenizer, accelerator=accelerator, tell=tell)
     planner = StagePlanner(
         recipe=recipe,
@@ -75,13 +74,19 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         stages=tuple(
             plan
             for index in range(len(recipe.stage))
-            for plan in planner.plans(index, stage_teacher(recipe, index, teachers))
+            for plan in planner.plans(index, stage_teacher(recipe, index, taught))
         ),
         settings=run_settings(recipe),
         identity=identity(recipe, shards) | dict(examples.identity() if examples else ()),
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
     )
+
+
+def _tokenizer(teacher: Teacher | Assistant) -> PreTrainedTokenizerBase:
+    if teacher.tokenizer is None:
+        raise RecipeError(f"teacher {teacher.name} comes without a tokenizer: add its files")
+    return teacher.tokenizer
 
 
 def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausalLM:

@@ -16,6 +16,7 @@ from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
 from asnn_goose.model.parts.groups import trainable
 from asnn_goose.recipe.build import example_planner, student_config_of
+from asnn_goose.recipe.cache_estimate import CacheEstimate, cache_estimates
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.teachers import load_teachers
@@ -56,6 +57,7 @@ class Estimate:
     teacher, student   parameters, tied ones once
     matrix_flops       measured speed of matrix products of the student's shapes, flop/s
     keep               checkpoints that stay on the disk while the run is under way
+    caches             what is kept of the teachers
     examples           what stages that read examples find, and what their windows cut off
     """
 
@@ -64,6 +66,7 @@ class Estimate:
     matrix_flops: float
     keep: int
     stages: tuple[StageEstimate, ...]
+    caches: tuple[CacheEstimate, ...] = ()
     examples: tuple[str, ...] = ()
 
     @property
@@ -95,7 +98,8 @@ def estimate(recipe: Recipe) -> Estimate:
     """
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    teacher = load_teachers(recipe, tell=lambda text: None)[0]
+    teachers = load_teachers(recipe, tell=lambda text: None)
+    teacher = teachers[0]
     config = student_config_of(recipe, teacher)
     check_student(recipe, config)
     with torch.device("meta"):
@@ -113,6 +117,7 @@ def estimate(recipe: Recipe) -> Estimate:
             _stage(recipe, name, table, sizes=sizes, speed=speed)
             for name, table in recipe.trained_stages()
         ),
+        caches=tuple(cache_estimates(recipe, teachers, flops=speed * MATRIX_SHARE)),
         examples=tuple(_examples(recipe, teacher)),
     )
 
@@ -194,7 +199,7 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    training = table.rule().copies * 4 * trained
+    training = (table.rule().copies + (table.average is not None)) * 4 * trained
     runs = STAGES[table.kind].runs
     driven = runs != "whole"
     per_layer = sizes.mixer_values + (0 if runs == "mixers" else sizes.mlp_values)
@@ -208,7 +213,8 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
 
 def _checkpoint(table: StageTable, sizes: _Sizes, *, trained: int) -> int:
     """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
-    return 4 * (_count(sizes.student) + table.rule().moments * trained)
+    moments = table.rule().moments + (table.average is not None)
+    return 4 * (_count(sizes.student) + moments * trained)
 
 
 def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype) -> float:

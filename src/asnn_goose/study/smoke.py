@@ -39,6 +39,12 @@ STAGES: dict[str, dict[str, Any]] = {
         "precision": {"*": {"neuron": "spikingbert", "steps": 4, "code": "rate"}},
         "time_steps": 5,
     },
+    "slide": {
+        "train": "blocks",
+        "losses": ["block_output"],
+        "precision": {"*": {"planes": 1, "steps": 3}},
+        "span": 2,
+    },
 }
 """What a stage of each kind trains here, and on which losses; `examples` where it reads some."""
 
@@ -125,6 +131,7 @@ def _write_teacher(folder: Path) -> None:
     (folder / "examples.jsonl").write_text("".join(lines), "utf-8")
     words = BYTES + len([END_OF_TEXT])
     train_tokenizer([text], vocabulary=words).save_pretrained(folder / "teacher")
+    # A fixed teacher: what fails here must fail again.
     torch.manual_seed(0)
     config = lab_config(layers=2, vocabulary=words)
     LlamaForCausalLM(config).save_pretrained(folder / "teacher")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from asnn_goose.model.families import check_apart
 from asnn_goose.model.parts.documents import arguments_apart
 from asnn_goose.trace import Trace, Window
 
@@ -48,11 +49,11 @@ class TrainableTeacher(nn.Module):
             raise ValueError(f"needs {sorted(needs - NEEDS)}: training it gives only vocab")
         decoder: Any = self.model.base_model
         # Without the head: the objective multiplies it in chunks, as for a student.
-        apart = arguments_apart(
-            None if window is None else window.documents_BT,
-            self.model.config,
-            dtype=self.model.dtype,
-        )
+        documents_BT = None if window is None else window.documents_BT
+        config = self.model.config
+        if documents_BT is not None:
+            check_apart(config, documents_BT.shape[1], name=config.name_or_path)
+        apart = arguments_apart(documents_BT, config, dtype=self.model.dtype)
         final_BTD = decoder(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
         return Trace(final_BTD=final_BTD, head_VD=self._head_VD())
 

@@ -73,6 +73,7 @@ class Watchman:
     def look(self, record: Mapping[str, Any], readings: Mapping[str, float]) -> list[str]:
         """At the end of a window: warnings that were not standing at the last one."""
         self._means.append({name: value / self._every for name, value in self._sums.items()})
+        # Four windows back is far enough to see a trend, and all that a checkpoint has to carry.
         self._means, self._sums = self._means[-WINDOWS:], {}
         found = dict(self._warnings(record, readings))
         # By key, not by text: the numbers in it change at every look, and the warning would come
@@ -105,8 +106,9 @@ class Watchman:
         # A feature term that falls is good news as long as a term on the logits falls with it.
         if not heads or any(last[name] < first[name] for name in heads):
             return
-        for name in self._objective.losses:
-            if name not in heads and last[name] < FALLEN * first[name]:
+        for name, loss in self._objective.losses.items():
+            learns = name not in heads and any(True for _ in loss.parameters())
+            if learns and last[name] < FALLEN * first[name]:
                 yield (
                     f"projector {name}",
                     f"{name} fell from {first[name]:.3g} to {last[name]:.3g} while "

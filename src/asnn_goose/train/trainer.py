@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -13,8 +14,10 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.data.pair_batches import PairBatch
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.trace import Batch
 from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
+from asnn_goose.train.averaging import Average
 from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule, SumSettings
@@ -85,6 +88,9 @@ class StageTrainer:
             watchman = Watchman(plan.watch, objective)
             self.rule = self.watched = Watched(self.rule, watchman, self.trained)
         self.ending = None if plan.end is None else Ending(plan.end)
+        self._average: Average | None = None
+        if plan.average is not None:
+            self._average = Average(plan.average, self.trained, self.optimiser)
 
     def step(self, number: int) -> StepResult:
         """Optimiser step `number` of the stage, counted from 0.
@@ -110,6 +116,8 @@ class StageTrainer:
             raise NotFiniteError(found)
         self._clip(norms)
         self.optimiser.step()
+        if self._average is not None:
+            self._average.follow(number, steps=self.plan.steps)
         stage = self.plan.stage
         readings = stage.objective.readings() | self.rule.readings() | stage.readings() | before
         warnings = [] if self.watched is None else self.watched.look(terms, readings)
@@ -160,18 +168,19 @@ class StageTrainer:
 
     def _batch(self, number: int, micro: int) -> Batch | PairBatch:
         done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
-        return self.plan.loader.next(done).to(self._accelerator.device)
+        return self.plan.loader.next(self.plan.clock.at(done)).to(self._accelerator.device)
 
     def _accumulate(self, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
         sums: dict[str, Tensor] = {}
-        for batch in batches:
-            # Gradients are exchanged with the last micro-batch alone; before it each process adds
-            # up its own.
-            with self._accelerator.accumulate(self._module):
-                terms = self._backward(batch)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
+        with held_codes(self.plan.stage.student, used=len(batches) > 1):
+            for batch in batches:
+                # Gradients are exchanged with the last micro-batch alone; before it each process
+                # adds up its own.
+                with self._accelerator.accumulate(self._module):
+                    terms = self._backward(batch)
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self.rule.join()
         means = torch.stack(list(sums.values())) / len(batches)
         # One exchange and one wait for all terms.
@@ -218,7 +227,9 @@ class StageTrainer:
             self.ending.restore(state["end"])
 
     def close(self) -> None:
-        """Drop accelerate's references, so that the next stage can be wrapped."""
+        """End the stage: its mean weights if it has any; accelerate's references are dropped."""
+        if self._average is not None:
+            self._average.adopt()
         self._accelerator.clear()
 
 
@@ -252,6 +263,19 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
             trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
+
+
+@contextmanager
+def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
+    """Within, a student's weights stay as they are, and ternary ones are coded once."""
+    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
+    for matrix in matrices:
+        matrix.hold(True)
+    try:
+        yield
+    finally:
+        for matrix in matrices:
+            matrix.hold(False)
 
 
 def agree(accelerator: Accelerator, flag: bool) -> bool:

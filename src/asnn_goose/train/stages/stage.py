@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asnn_goose.losses import Objective
 from asnn_goose.trace import PLACES, Batch, Trace, Window
+from asnn_goose.train.span import WHOLE, Span
 
 
 class Tracing(Protocol):
@@ -50,12 +51,14 @@ class Stage(nn.Module, ABC):
 
     gives    which of trace.PLACES a student's pass can hold in this kind of stage
     gives_signals   whether it holds the signals of the student's mixers too
+    drives   what it takes of the teacher to run the student on, whatever the losses ask for
     trains   values of a recipe's `train` that make sense in it
     taught   whether a teacher may run in it
     runs     what of the student runs: its mixers alone, mixers and MLPs, or all from word to word
     ranks    whether a curriculum can order its windows, which takes logits of both models
     reads    windows of running text, rows of examples, examples one a row, or pairs of answers
     resets   whether every document of a window begins with an empty state; examples always do
+    anneals  which part of the fall of the student's precision the stage covers
 
     Raises ValueError where the objective needs more than the stage, the student's mixer or the
     teacher gives.
@@ -63,6 +66,7 @@ class Stage(nn.Module, ABC):
 
     gives: ClassVar[frozenset[str]]
     gives_signals: ClassVar[bool] = True
+    drives: ClassVar[frozenset[str]] = frozenset()
     trains: ClassVar[frozenset[str]]
     taught: ClassVar[bool] = True
     runs: ClassVar[Literal["mixers", "blocks", "whole"]] = "whole"
@@ -71,10 +75,16 @@ class Stage(nn.Module, ABC):
     teacher: Tracing
 
     def __init__(
-        self, *, student: nn.Module, teacher: Tracing, objective: Objective, resets: bool = False
+        self,
+        *,
+        student: nn.Module,
+        teacher: Tracing,
+        objective: Objective,
+        resets: bool = False,
+        anneals: Span = WHOLE,
     ) -> None:
         super().__init__()
-        self.resets = resets or self.reads != "windows"
+        self.resets, self.anneals = resets or self.reads != "windows", anneals
         self.check(objective)
         self.student = student
         self.objective = objective
@@ -101,10 +111,10 @@ class Stage(nn.Module, ABC):
             )
 
     def anneal(self, batch: Batch) -> None:
-        """Let a student whose precision falls within a stage know how far the stage is."""
+        """Let a student whose precision falls in training know how far that is."""
         tell = getattr(self.student, "anneal", None)
         if tell is not None:
-            tell(batch.progress)
+            tell(self.anneals.at(batch.progress))
 
     def window(self, batch: Batch) -> Window:
         """How a batch's tokens lie for both passes: as one text, unless states are to be reset."""
@@ -115,6 +125,11 @@ class Stage(nn.Module, ABC):
         """What the teacher's pass must hold, with what losses take where a teacher has it."""
         needs, takes = self.objective.teacher_needs, self.objective.teacher_takes
         return needs | (takes & cast(Known, self.teacher).signals) if takes else needs
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """All that a training pass of the teacher must hold; empty where none is made."""
+        return self.teacher_needs | self.drives
 
     def introduce(self) -> None:
         """Tell losses that bridge widths how wide both models are; before the optimiser is made."""
@@ -135,7 +150,7 @@ class Stage(nn.Module, ABC):
 
     def compared(self, batch: Batch) -> dict[str, Tensor]:
         """The terms where both models read a batch, each on its own; no teacher runs unasked."""
-        tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
+        tokens_BT, needs, window = batch.tokens_BT, self.asked, self.window(batch)
         # A stage on text alone pays for no teacher.
         teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
