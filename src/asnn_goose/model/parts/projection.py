@@ -70,7 +70,8 @@ class Projection(nn.Linear):
         if rotate:
             x_BK = membranes.once(x_BK, "rotated", rotated)
         if coding is not None:
-            return membranes.once(x_BK, coding, neuron)
+            spikes_BK: Tensor = membranes.once(x_BK, coding, neuron)
+            return spikes_BK
         if self.training:
             # Only in training: what a neuron measures must come from training batches.
             neuron.meet_(x_BK, self.weight)
