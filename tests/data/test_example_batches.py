@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from asnn_goose.data.document import DataError
-from asnn_goose.data.example_batches import ExampleLoader, PairLoader, packed
+from asnn_goose.data.example_batches import ExampleLoader, packed
 from asnn_goose.data.examples import Example, Pair
+from asnn_goose.data.pair_batches import PairLoader
 from asnn_goose.trace import IGNORED_LABEL
 
 PADDING = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -29,7 +30,17 @@ BOTH = "stage.1.losses=[{{ name = 'kl' }}, {{ name = 'ce' }}]"
 POOL = "stage.1.curriculum={{ pool = 64 }}"
 REPEATS = "stage.1.repeats={{ share = 0.5, distance = 8 }}"
 ENDS = "stage.1.end={{ by = 'plateau' }}"
+CACHED = ("teacher.0.cache={{ top = 8 }}", "data.windows='fixed'")
 TERNARY = "stage.1.precision={{ '*' = {{ planes = 1 }} }}"
+TUNED = ("stage.1.kind='sft'", "stage.1.losses=[{{ name = 'ce' }}]")
+DRAWN = (
+    "stage.1.kind='gkd'", "stage.1.losses=[{{ name = 'jsd' }}]", "stage.1.examples=['{examples}']",
+    "stage.1.samples={{ share = 1.0, tokens = 9 }}",
+)  # fmt: skip
+SETTLED = (
+    "stage.1.kind='equilibrium'", "stage.1.time_steps=2",
+    "stage.1.precision={{ '*' = {{ neuron = 'spikingbert', steps = 2, code = 'rate' }} }}",
+)  # fmt: skip
 START = "student.start='{student}'"
 
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -45,10 +56,19 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "data.train": ("data.train=['{text}', '{more}']",),
     "data.weights": ("data.train=['{text}', '{more}']", "data.weights=[3, 1]"),
     "data.resets": ("data.resets=true",),
+    "data.windows": ("data.windows='fixed'",),
+    "teacher.cache.top": (*CACHED, "teacher.0.cache.top=5"),
+    "teacher.cache.temperatures": (*CACHED, "teacher.0.cache.temperatures=[2]"),
+    "teacher.cache.features": (*CACHED, "teacher.0.cache.features='int8'"),
     "data.decontaminate": ("data.train=['{more}']", "data.decontaminate=['{text}']"),
     "stage.repeats.share": (REPEATS, "stage.1.repeats.share=0.9"),
     "stage.repeats.distance": (REPEATS, "stage.1.repeats.distance=4"),
     "stage.repeats.kinds": (REPEATS, "stage.1.repeats.kinds=['other']"),
+    "stage.examples": (*TUNED, "stage.1.examples=['{examples}']"),
+    "stage.samples.share": (*DRAWN, "stage.1.samples.share=0.01"),
+    "stage.samples.tokens": (*DRAWN, "stage.1.samples.tokens=2"),
+    "stage.samples.temperature": (*DRAWN, "stage.1.samples.temperature=0.01"),
+    "stage.time_steps": (*SETTLED, "stage.1.time_steps=9"),
     "train.threads": ("train.threads=2",),
     "train.precision": ("train.precision='bf16'",),
     "train.checkpointing": ("train.checkpointing=true",),
@@ -205,7 +225,12 @@ def places(file: Path, teacher_folder: Path) -> dict[str, Path]:
     for part in teacher_folder.glob("tokenizer*"):
         for copy in (other, folder / "student"):
             (copy / part.name).write_bytes(part.read_bytes())
+    with (folder / "examples.jsonl").open("w") as stream:
+        for n in range(60):
+            record = {"prompt": " ".join(words[n : n + 3]) + " ", "completion": words[n % 7]}
+            stream.write(json.dumps(record) + "\n")
     found = {"text": text, "more": folder / "more.txt", "teacher": teacher_folder}
+    found["examples"] = folder / "examples.jsonl"
     return found | {"other": other, "student": folder / "student"}
 
 

@@ -14,7 +14,9 @@ import typer
 from asnn_goose import __version__, mkl, threads
 from asnn_goose.cli import (
     ablate,
+    answer,
     bench,
+    cache,
     chat,
     data,
     distill,
@@ -63,9 +65,11 @@ def _main(
     mkl.use_fast_kernels()
 
 
+teacher.app.command("cache", epilog=cache.EXAMPLES)(cache.cache)
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 teacher.app.command("write", epilog=write.EXAMPLES)(write.write)
+teacher.app.command("answer", epilog=answer.EXAMPLES)(answer.answer)
 app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)

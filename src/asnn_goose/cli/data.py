@@ -31,21 +31,40 @@ Names = Annotated[
 def show(names: Names = None) -> None:
     """Kind, size, tokens, share in the mixture `broad` and licence of each corpus.
 
-    For corpora that are named also source, version and splits. Nothing is fetched.
+    Below stand the sets of instructions made of them. For corpora that are named also source,
+    version and splits. Nothing is fetched.
     """
     from rich.console import Console
 
     from asnn_goose.data.corpora import BROAD
+    from asnn_goose.data.instructions import INSTRUCTIONS
     from asnn_goose.data.prepare import tokenised
 
-    corpora = chosen(names)
+    sets = [name for name in INSTRUCTIONS if names is None or name in names]
+    rest = None if names is None else [name for name in names if name not in INSTRUCTIONS]
+    corpora = [] if rest == [] else chosen(rest)
     metas = {corpus.name: tokenised(corpus) for corpus in corpora}
-    Console().print(overview(corpora, metas))
+    if corpora:
+        Console().print(overview(corpora, metas))
     for corpus in corpora:
         if names and corpus.name in names:
             typer.echo("\n".join(["", *details(corpus, metas[corpus.name])]))
     if names is None:
-        typer.echo(f'\nA recipe trains on all that have a share with data.train = ["{BROAD}"].')
+        typer.echo(f'\nA recipe trains on all that have a share with data.train = ["{BROAD}"].\n')
+    if sets:
+        Console().print(instruction_table(sets))
+
+
+def instruction_table(names: list[str]) -> Table:
+    """One row a built-in set of instructions, for a stage's `examples`."""
+    from rich.table import Table
+
+    from asnn_goose.data.instructions import INSTRUCTIONS
+
+    table = Table("examples", "corpus", "what they are", "licence", box=None, pad_edge=False)
+    for one in (INSTRUCTIONS[name] for name in names):
+        table.add_row(one.name, one.corpus, one.about, one.licence)
+    return table
 
 
 @app.command(

@@ -143,18 +143,20 @@ def details(info: StepInfo) -> str:
 
 
 @contextmanager
-def drawing(console: Console, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Who is told the tokens that are drawn: a bar on a terminal, lines in a log, or nothing."""
+def drawing(
+    console: Console, total: int, *, quiet: bool, doing: str = "writing"
+) -> Iterator[Callable[[int], None]]:
+    """Who is told the tokens that are done: a bar on a terminal, lines in a log, or nothing."""
     if quiet:
         yield lambda tokens: None
     elif console.is_terminal and not console.is_dumb_terminal:
         with _bar(console) as progress:
-            task, pace = progress.add_task("writing", total=total, details=""), TimeLeft(total)
+            task, pace = progress.add_task(doing, total=total, details=""), TimeLeft(total)
             yield lambda tokens: progress.update(
                 task, completed=tokens, details=pace.details(tokens)
             )
     else:
-        yield TokenLines(console, TimeLeft(total)).advance
+        yield TokenLines(console, TimeLeft(total), doing=doing).advance
 
 
 def _bar(console: Console) -> Progress:
@@ -190,8 +192,8 @@ class TimeLeft:
 class TokenLines:
     """A line at first, at the end, and about every twenty seconds between."""
 
-    def __init__(self, console: Console, pace: TimeLeft) -> None:
-        self._console, self._pace = console, pace
+    def __init__(self, console: Console, pace: TimeLeft, *, doing: str = "writing") -> None:
+        self._console, self._pace, self._doing = console, pace, doing
         self._printed_at: float | None = None
 
     def advance(self, tokens: int) -> None:
@@ -200,7 +202,7 @@ class TokenLines:
         last = self._printed_at
         if last is None or now - last >= LINE_SECONDS or tokens >= self._pace.total:
             self._printed_at = now
-            say(self._console, f"writing  {details}")
+            say(self._console, f"{self._doing}  {details}")
 
 
 @contextmanager

@@ -14,11 +14,15 @@ from asnn_goose.numbers import size
 EXAMPLES = examples(
     "asnn-goose teacher show",
     "asnn-goose teacher fetch smollm2-135m",
+    "asnn-goose teacher cache recipes/lab/lab-cached.toml",
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
 )
 
-app = typer.Typer(no_args_is_help=True, help="Show, fetch, train or tune teachers; let them write.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Show, fetch, train or tune teachers; let them write, keep what they say.",
+)
 
 
 @app.command(

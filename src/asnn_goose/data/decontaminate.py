@@ -77,7 +77,7 @@ def held(texts: Sequence[tuple[str, Split]]) -> Held:
     """
     grams, origins = {}, []
     for name, split in texts:
-        hashes = [_grams(words_of(text)) for text in _strings_of(name, split)]
+        hashes = [_grams(words_of(text)) for text in _held_strings(name, split)]
         grams[name] = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]))
         origins.append([name, split, _identity(name)])
     identity = hashlib.sha256(json.dumps([WORDS, origins]).encode()).hexdigest()[:16]
@@ -152,21 +152,22 @@ def _among(hashes: NDArray[np.uint64], held: NDArray[np.uint64]) -> NDArray[np.b
     return np.asarray(held[places] == hashes)
 
 
-def _strings_of(name: str, split: Split) -> Iterator[str]:
+def _held_strings(name: str, split: Split) -> Iterator[str]:
     path = Path(name).expanduser()
     if find_corpus(name) is None and path.suffix == ".jsonl" and path.is_file():
         for line in path.read_text("utf-8").splitlines():
-            yield from _strings(json.loads(line) if line.strip() else None)
+            yield from strings_of(json.loads(line) if line.strip() else None)
     else:
         yield from (document.text for document in documents(name, split))
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings_of(value: Any) -> Iterator[str]:
+    """Every text in a record, whatever its key."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)
+            yield from strings_of(inner)
 
 
 def _identity(name: str) -> str:

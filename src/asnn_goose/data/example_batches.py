@@ -1,4 +1,4 @@
-"""Batches out of examples: whole examples packed side by side, or pairs row beside row."""
+"""Batches out of examples: whole examples packed side by side, or one a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.data.document import DataError
-from asnn_goose.data.examples import Example, Pair
+from asnn_goose.data.examples import Example
 from asnn_goose.trace import IGNORED_LABEL, Batch
 
 OPEN_ROWS = 32
@@ -47,22 +47,7 @@ class Cut:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairBatch:
-    """Pairs side by side: row b of `chosen` and row b of `rejected` answer one prompt.
-
-    Every row is one example and holds nothing of another; what is left of it counts in no loss.
-    """
-
-    chosen: Batch
-    rejected: Batch
-
-    def to(self, device: torch.device) -> PairBatch:
-        """The same pairs on another device."""
-        return PairBatch(chosen=self.chosen.to(device), rejected=self.rejected.to(device))
-
-
-class _Rows(ABC, Generic[Row, Given]):
+class Rows(ABC, Generic[Row, Given]):
     """Endless batches of rows, permuted anew each epoch by (seed, epoch) alone.
 
     The rows are one stream over the epochs from which every step takes `batch` for each of `world`
@@ -132,75 +117,56 @@ class _Rows(ABC, Generic[Row, Given]):
         self._position += 1
         return self._rows[self._position - 1]
 
-    def _rows_of(self, rows: Sequence[Sequence[Example]], progress: float) -> Batch:
-        """A batch with one row for each list of examples, which must fit into the window."""
-        parts = [_row(examples, self.window, self._padding) for examples in rows]
-        tokens_BT, labels_BT, documents_BT = (
-            torch.stack(part) for part in zip(*parts, strict=True)
-        )
-        return Batch(
-            tokens_BT=tokens_BT, labels_BT=labels_BT, documents_BT=documents_BT, progress=progress
-        )
-
 
 @final
-class ExampleLoader(_Rows[list[Example], Batch]):
+class ExampleLoader(Rows[list[Example], Batch]):
     """Rows of whole examples: each is a document of its own, and labels are its answers alone.
 
     An example that is longer than the window and its last label loses its end. A row is filled up
     with what fits; what is left of it is a document of `padding` that counts in no loss. A model
-    that carries a state must be told to begin anew in each document (data.resets), or it will read
-    one example as what came before the next.
+    that carries a state must be told to begin anew in each document, as stages that read examples
+    do, or it will read one example as what came before the next.
 
-    cut  what the window was too short for
+    alone  one example a row, and rows no longer than the longest example of their batch
+    cut    what the window was too short for
 
     Raises ValueError as WindowLoader does, DataError where no example has an answer in the window.
     """
 
-    def __init__(self, examples: Sequence[Example], **settings: Any) -> None:
+    def __init__(
+        self, examples: Sequence[Example], *, alone: bool = False, **settings: Any
+    ) -> None:
         super().__init__(**settings)
-        shortened = [_shortened(example, self.window) for example in examples]
+        self._alone = alone
+        within = [shortened(example, self.window) for example in examples]
         # From 1 on: the first token is an input alone, and no label.
-        self._examples = [example for example in shortened if example.answer_N[1:].any()]
-        self.cut = _cut(examples, self._examples, self.window)
-        _check_left(self._examples, self.window)
+        self._examples = [example for example in within if example.answer_N[1:].any()]
+        self.cut = cut_of(examples, self._examples, self.window)
+        check_left(self._examples, self.window)
 
     def _layout(self, random: np.random.Generator) -> list[list[Example]]:
-        order = random.permutation(len(self._examples))
-        return packed([self._examples[number] for number in order], self.window)
+        examples = [self._examples[n] for n in random.permutation(len(self._examples))]
+        return [[one] for one in examples] if self._alone else packed(examples, self.window)
 
     def _given(self, rows: Sequence[list[Example]], progress: float) -> Batch:
-        return self._rows_of(rows, progress)
+        length = longest(rows) if self._alone else self.window
+        return rows_of(rows, length=length, padding=self._padding, progress=progress)
 
 
-@final
-class PairLoader(_Rows[Pair, PairBatch]):
-    """Rows of one example each, chosen and rejected side by side; else as ExampleLoader.
+def rows_of(
+    rows: Sequence[Sequence[Example]], *, length: int, padding: int, progress: float
+) -> Batch:
+    """A batch (B, length) with a row for each list of examples, all of which must fit into it."""
+    parts = [_row(examples, length, padding) for examples in rows]
+    tokens_BT, labels_BT, documents_BT = (torch.stack(part) for part in zip(*parts, strict=True))
+    return Batch(
+        tokens_BT=tokens_BT, labels_BT=labels_BT, documents_BT=documents_BT, progress=progress
+    )
 
-    A pair is left out where the window leaves nothing of one of its answers, or makes them equal.
-    """
 
-    def __init__(self, pairs: Sequence[Pair], **settings: Any) -> None:
-        super().__init__(**settings)
-        shortened = [
-            Pair(
-                chosen=_shortened(pair.chosen, self.window),
-                rejected=_shortened(pair.rejected, self.window),
-            )
-            for pair in pairs
-        ]
-        self._pairs = [pair for pair in shortened if _tells_apart(pair)]
-        self.cut = _cut(_both(pairs), _both(self._pairs), self.window)
-        _check_left(self._pairs, self.window)
-
-    def _layout(self, random: np.random.Generator) -> list[Pair]:
-        return [self._pairs[number] for number in random.permutation(len(self._pairs))]
-
-    def _given(self, rows: Sequence[Pair], progress: float) -> PairBatch:
-        return PairBatch(
-            chosen=self._rows_of([[pair.chosen] for pair in rows], progress),
-            rejected=self._rows_of([[pair.rejected] for pair in rows], progress),
-        )
+def longest(rows: Sequence[Sequence[Example]]) -> int:
+    """Inputs of the longest row."""
+    return max(sum(len(example) - 1 for example in row) for row in rows)
 
 
 def packed(examples: Sequence[Example], window: int) -> list[list[Example]]:
@@ -243,7 +209,8 @@ def _row(examples: Sequence[Example], window: int, padding: int) -> tuple[Tensor
     return torch.from_numpy(tokens_T), torch.from_numpy(labels_T), torch.from_numpy(documents_T)
 
 
-def _shortened(example: Example, window: int) -> Example:
+def shortened(example: Example, window: int) -> Example:
+    """An example without what the window and its last label are too short for."""
     kept = window + 1
     if len(example) <= kept:
         return example
@@ -252,17 +219,8 @@ def _shortened(example: Example, window: int) -> Example:
     )
 
 
-def _tells_apart(pair: Pair) -> bool:
-    chosen, rejected = pair.chosen, pair.rejected
-    answered = chosen.answer_N[1:].any() and rejected.answer_N[1:].any()
-    return bool(answered) and not np.array_equal(chosen.ids_N, rejected.ids_N)
-
-
-def _both(pairs: Sequence[Pair]) -> list[Example]:
-    return [example for pair in pairs for example in (pair.chosen, pair.rejected)]
-
-
-def _cut(before: Sequence[Example], after: Sequence[Example], window: int) -> Cut:
+def cut_of(before: Sequence[Example], after: Sequence[Example], window: int) -> Cut:
+    """What a window was too short for, from the examples before and after it was applied."""
     whole, read = (sum(map(len, examples)) for examples in (before, after))
     return Cut(
         examples=len(before),
@@ -273,7 +231,8 @@ def _cut(before: Sequence[Example], after: Sequence[Example], window: int) -> Cu
     )
 
 
-def _check_left(found: Sequence[object], window: int) -> None:
+def check_left(found: Sequence[object], window: int) -> None:
+    """Raise DataError where nothing is left to be read."""
     if not found:
         raise DataError(
             f"no example has an answer within a window of {window} tokens: raise the window"

@@ -59,7 +59,8 @@ class WindowLoader:
     all; both come from (seed, epoch) alone. The order of windows is one stream over the epochs
     from which every step takes `batch` windows for each of `world` processes, so processes that
     share seed and shards get disjoint windows of an epoch. What is left of a shard before the
-    offset and after the last whole window is not read in that epoch. With a `subset`, an epoch is a
+    offset and after the last whole window is not read in that epoch. `fixed` windows begin at the
+    first token instead, so that every epoch has the same ones. With a `subset`, an epoch is a
     permutation of its windows, and those are known from the first batch on.
 
     Windows are packed without padding and take no heed of documents: a recurrent model carries
@@ -80,6 +81,7 @@ class WindowLoader:
         rank: int = 0,
         world: int = 1,
         subset: Subset | None = None,
+        fixed: bool = False,
     ) -> None:
         for setting, value in (("window", window), ("batch", batch), ("world", world)):
             if value < 1:
@@ -89,7 +91,7 @@ class WindowLoader:
         if seed < 0:
             raise ValueError(f"seed is {seed}, wanted 0 or more")
         _check_lengths(shards, window)
-        self._shards, self._subset = list(shards), subset
+        self._shards, self._subset, self._fixed = list(shards), subset, fixed
         self.window, self._batch, self._seed = window, batch, seed
         self._rank, self._world = rank, world
         # Numbers over all shards: two documents of a batch never share one.
@@ -158,7 +160,7 @@ class WindowLoader:
             spare = len(shard.tokens_N) - self.window
             # Another cut in every epoch, so that no token is always the first of its window, where
             # nothing is before it.
-            offset = int(random.integers(min(self.window, spare)))
+            offset = 0 if self._fixed else int(random.integers(min(self.window, spare)))
             starts = np.arange(offset, spare, self.window)
             rows.append(np.stack([np.full_like(starts, number), starts], axis=1))
         return random.permutation(np.concatenate(rows))

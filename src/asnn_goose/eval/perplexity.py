@@ -127,6 +127,7 @@ def perplexity(
 
 def batches(windows: Iterable[LabelledWindow], *, batch: int) -> Iterator[LabelledWindow]:
     """Stack neighbouring windows of equal length, at most `batch` of them."""
+    # Neighbours only: nothing is reordered, so that what is told on the way follows the text.
     for _, same in groupby(windows, key=lambda window: window[0].shape[-1]):
         # Only equal lengths are stacked: padding would enter a recurrent state.
         held: list[LabelledWindow] = []

@@ -78,6 +78,8 @@ def _parts(model: GooseForCausalLM) -> dict[str, Arrays]:
 
 def _ternary(module: Projection, *, name: str) -> Arrays:
     assert module.ternary is not None  # the caller has checked
+    # With two planes, or scales that are learned, the latent weights hold more than codes and
+    # scales say: training could not go on from them.
     if module.ternary.planes != 1 or list(module.ternary.parameters()):
         raise ExportError(
             f"{name}: only one plane without learned scales can be kept in a compact file"

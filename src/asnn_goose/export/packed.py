@@ -28,7 +28,8 @@ from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import HEAD as HEAD_SITE
 from asnn_goose.model.parts.precision_table import PrecisionTable
-from asnn_goose.model.parts.projection import Projection, rotated
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.ops.hadamard import rotated
 from asnn_goose.ops.ternary import absmean
 from asnn_goose.shape.settings import fault
 from asnn_goose.shape.slots import EMBEDDING, HEAD, MatrixSlot, Part, SiteSlot, Slot, VectorSlot

@@ -136,6 +136,7 @@ def vocabulary_of(
     Raises TextError where no token ends a document.
     """
     core = Tokenizer.from_str(core.to_str())  # the caller's own may be in use elsewhere
+    # A tokenizer's file may cut long texts, which for a recurrent model have no end.
     core.no_truncation()
     core.no_padding()
     # In this order: a chat model's eos_token ends a turn, and documents were packed with the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses.chunked_head import Groups, head_terms
-from asnn_goose.losses.kinds import Chunk, TraceLoss, VocabLoss
+from asnn_goose.losses.kinds import Chunk, PairLoss, TraceLoss, VocabLoss
 from asnn_goose.trace import Batch, Trace
 
 
@@ -19,7 +19,7 @@ class Term(NamedTuple):
 
     name: str
     weight: float
-    loss: TraceLoss | VocabLoss
+    loss: TraceLoss | VocabLoss | PairLoss
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ class Objective(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the student's Trace must hold."""
-        vocab = frozenset({"vocab"}) if self._vocab_losses else frozenset()
+        vocab = frozenset({"vocab"}) if self._vocab_losses or self.pair_losses else frozenset()
         return vocab.union(*(loss.needs for loss in self.trace_losses.values()))
 
     @property
@@ -105,13 +105,38 @@ class Objective(nn.Module):
             if loss.has_own_head:
                 loss.adopt(head_VD)
 
+    def check_top(self, temperatures: Collection[float], *, teacher: str) -> None:
+        """Raise ValueError where the most likely words of a cached teacher do not suffice."""
+        for name, loss in self.trace_losses.items():
+            if "vocab" in loss.teacher_needs:
+                raise ValueError(
+                    f"{name} asks for the head of the teacher {teacher!r}, which its cache does "
+                    "not keep: leave the cache out"
+                )
+        for name, over in self._vocab_losses.items():
+            wanted = over.top_temperatures() if over.uses_teacher else frozenset()
+            if wanted is None:
+                raise ValueError(
+                    f"{name} asks for more of the teacher {teacher!r} than its most likely words "
+                    "at fixed temperatures, which is all that its cache keeps: leave the cache out"
+                )
+            if beyond := sorted(wanted - set(temperatures)):
+                raise ValueError(
+                    f"{name} has a temperature of {beyond[0]:g}, and the cache of the teacher "
+                    f"{teacher!r} keeps {', '.join(f'{tau:g}' for tau in sorted(temperatures))}: "
+                    "add it to the cache's temperatures"
+                )
+
     def readings(self) -> dict[str, float]:
         """Numbers of the losses that are worth a line in the metrics, as `<term>.<name>`."""
         found = ((name, loss.readings()) for name, loss in self._vocab_losses.items())
         return {f"{name}.{key}": value for name, all_ in found for key, value in all_.items()}
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
-        """Every term, already weighted: differentiate their plain sum."""
+        """Every term, already weighted: differentiate their plain sum.
+
+        Losses over pairs are not among them: they take two answers, which a stage must give.
+        """
         terms = {
             name: self.weights[name] * loss(student, teacher, batch)
             for name, loss in self.trace_losses.items()
@@ -125,6 +150,11 @@ class Objective(nn.Module):
     def trace_losses(self) -> dict[str, TraceLoss]:
         """The losses that compare Traces, by name."""
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, TraceLoss)}
+
+    @property
+    def pair_losses(self) -> dict[str, PairLoss]:
+        """The losses that compare two answers, by name."""
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, PairLoss)}
 
     @property
     def _vocab_losses(self) -> dict[str, VocabLoss]:
@@ -174,6 +204,7 @@ class Objective(nn.Module):
         count = mask_n.sum().clamp_min(1)
         z_teacher_nV, each_nV = _teacher_side(losses, teacher, tokens)
         chunk = Chunk(
+            top=None if teacher.top is None else teacher.top[tokens],
             labels_n=batch.labels_BT.flatten()[tokens],
             mask_n=mask_n[tokens],
             progress=batch.progress,
@@ -208,7 +239,7 @@ def _teacher_side(
 ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
     """The teacher's logits and each teacher's log-probabilities, as far as a loss looks."""
     looking = [loss for loss in losses.values() if loss.uses_teacher]
-    shared = any(not loss.each_teacher for loss in looking)
+    shared = teacher.top is None and any(not loss.each_teacher for loss in looking)
     z_teacher_nV = teacher.vocab(tokens) if shared else None
     if not any(loss.each_teacher for loss in looking):
         return z_teacher_nV, ()

@@ -93,6 +93,7 @@ def _cause(error: Exception, folder: str | Path) -> str:
         if file.suffix in {".safetensors", ".bin", ".gguf", ".json"} and file.is_file():
             with file.open("rb") as stream:
                 start = stream.read(len(POINTER))
+            # The usual reason by far: a repository that was cloned without its large files.
             if start == POINTER:
                 return f"{file} is a Git LFS pointer, not the file: fetch it with git lfs pull"
             if not start:

@@ -218,15 +218,19 @@ def _kept(size_OGC: Tensor, factor: float) -> Tensor:
 
     |W| / gamma rounds to 1 or more where it is above a half; a half itself goes to zero.
     """
-    return size_OGC > factor * size_OGC.mean(-1, keepdim=True)
+    # In float64, so that whoever sums in whatever order finds the same codes.
+    mean_OG1 = size_OGC.mean(-1, keepdim=True, dtype=torch.float64).to(size_OGC.dtype)
+    return size_OGC > factor * mean_OG1
 
 
 def _one_plane(weight_OGC: Tensor, *, factor: float, out: Tensor) -> _Plane:
     size_OGC = weight_OGC.abs()
     kept_OGC = _kept(size_OGC, factor).to(size_OGC.dtype)
-    count_OG, product_OG = kept_OGC.sum(-1), (size_OGC * kept_OGC).sum(-1)
+    product_OG = (size_OGC * kept_OGC).sum(-1, dtype=torch.float64)
+    count_OG = kept_OGC.sum(-1, dtype=torch.float64)
     torch.copysign(kept_OGC, weight_OGC, out=out)
-    return _Plane(out, product_OG / count_OG.clamp_min(1), count_OG, product_OG)
+    scale_OG = (product_OG / count_OG.clamp_min(1)).to(out.dtype)
+    return _Plane(out, scale_OG, count_OG, product_OG)
 
 
 def _joint_fit(weight_OGC: Tensor, a: _Plane, b: _Plane) -> list[Tensor]:
@@ -235,8 +239,8 @@ def _joint_fit(weight_OGC: Tensor, a: _Plane, b: _Plane) -> list[Tensor]:
     Where both planes are the same up to sign the fit is not unique, and they stay as they are.
     """
     # In float64, for determinants cancel where the planes are nearly alike.
-    aa, bb, wa = a.count_OG.double(), b.count_OG.double(), a.product_OG.double()
-    ab, wb = ((x * b.codes_OGC).sum(-1).double() for x in (a.codes_OGC, weight_OGC))
+    aa, bb, wa = a.count_OG, b.count_OG, a.product_OG
+    ab, wb = ((x * b.codes_OGC).sum(-1, dtype=aa.dtype) for x in (a.codes_OGC, weight_OGC))
     determinant = aa * bb - ab * ab
     unique = determinant > 0
     divisor = determinant.masked_fill(~unique, 1)

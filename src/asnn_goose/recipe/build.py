@@ -10,8 +10,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerBase
 
+from asnn_goose.data.example_sets import ExampleSets
 from asnn_goose.data.shards import Shard, shard
-from asnn_goose.data.training_texts import training_shards
+from asnn_goose.data.training_texts import held_texts, training_shards
 from asnn_goose.model import (
     GooseConfig,
     GooseForCausalLM,
@@ -21,13 +22,14 @@ from asnn_goose.model import (
 )
 from asnn_goose.model.assistant import Assistant, continued, load_student
 from asnn_goose.places import student_place
+from asnn_goose.recipe.example_plans import ExamplePlanner
 from asnn_goose.recipe.fit import check_student, repeated_pools
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
-from asnn_goose.recipe.teachers import load_teachers, stage_teacher
+from asnn_goose.recipe.teachers import load_teachers, stage_teacher, with_caches
 from asnn_goose.train.plan import RunPlan, RunSettings
 from asnn_goose.train.trackers import check_installed
 
@@ -58,12 +60,15 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         shards, held_out = _texts(recipe, tokenizer, tell)
     for warning in repeated_pools(recipe):
         tell(warning)
+    taught = with_caches(recipe, teachers, tell=tell)
+    examples = example_planner(recipe, tokenizer, accelerator=accelerator, tell=tell)
     planner = StagePlanner(
         recipe=recipe,
         student=student,
         shards=shards,
         held_out=held_out,
         accelerator=accelerator,
+        examples=examples,
     )
     return RunPlan(
         student=student,
@@ -71,10 +76,10 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         stages=tuple(
             plan
             for index in range(len(recipe.stage))
-            for plan in planner.plans(index, stage_teacher(recipe, index, teachers))
+            for plan in planner.plans(index, stage_teacher(recipe, index, taught))
         ),
         settings=run_settings(recipe),
-        identity=identity(recipe, shards),
+        identity=identity(recipe, shards) | dict(examples.identity() if examples else ()),
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
     )
@@ -143,11 +148,36 @@ def _about_student() -> Iterator[None]:
         raise RecipeError(f"student: {error}") from error
 
 
+def example_planner(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    accelerator: Accelerator,
+    tell: Callable[[str], None],
+) -> ExamplePlanner | None:
+    """What plans stages that read examples; None where no stage does."""
+    if not any(stage.examples for stage in recipe.stage):
+        return None
+    data = recipe.data
+    against = held_texts(
+        data.out_of_domain if data.decontaminate is None else data.decontaminate,
+        required=data.decontaminate is not None,
+        tell=tell,
+    )
+    sets = ExampleSets(tokenizer, against=against)
+    return ExamplePlanner(recipe=recipe, sets=sets, accelerator=accelerator, tell=tell)
+
+
 def _texts(
     recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
 ) -> tuple[list[Shard], list[Shard]]:
-    """Shards to train on, and those held out where a stage ends by validation."""
-    data = recipe.data
+    """Shards to train on, and those held out where a stage ends by validation.
+
+    None where every stage reads examples: no text is fetched for nothing.
+    """
+    data, readers = recipe.data, [stage for stage in recipe.stage if not stage.examples]
+    if not readers:
+        return [], []
     shards = training_shards(
         data.train,
         tokenizer,
@@ -156,7 +186,7 @@ def _texts(
         required=data.decontaminate is not None,
         tell=tell,
     )
-    validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
+    validated = any(s.end is not None and s.end.by == "validation" for s in readers)
     names = data.train if validated else ()
     return shards, [shard(name, "validation", tokenizer) for name in names]
 

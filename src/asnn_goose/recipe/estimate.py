@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
 from asnn_goose.model.parts.groups import trainable
-from asnn_goose.recipe.build import student_config_of
+from asnn_goose.recipe.build import example_planner, student_config_of
+from asnn_goose.recipe.cache_estimate import CacheEstimate, cache_estimates
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.teachers import load_teachers
@@ -54,6 +56,8 @@ class Estimate:
     teacher, student   parameters, tied ones once
     matrix_flops       measured speed of matrix products of the student's shapes, flop/s
     keep               checkpoints that stay on the disk while the run is under way
+    caches             what is kept of the teachers
+    examples           what stages that read examples find, and what their windows cut off
     """
 
     teacher: int
@@ -61,6 +65,8 @@ class Estimate:
     matrix_flops: float
     keep: int
     stages: tuple[StageEstimate, ...]
+    caches: tuple[CacheEstimate, ...] = ()
+    examples: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -91,7 +97,8 @@ def estimate(recipe: Recipe) -> Estimate:
     """
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    teacher = load_teachers(recipe, tell=lambda text: None)[0]
+    teachers = load_teachers(recipe, tell=lambda text: None)
+    teacher = teachers[0]
     config = student_config_of(recipe, teacher)
     check_student(recipe, config)
     with torch.device("meta"):
@@ -109,7 +116,22 @@ def estimate(recipe: Recipe) -> Estimate:
             _stage(recipe, name, table, sizes=sizes, speed=speed)
             for name, table in recipe.trained_stages()
         ),
+        caches=tuple(cache_estimates(recipe, teachers, flops=speed * MATRIX_SHARE)),
+        examples=tuple(_examples(recipe, teacher)),
     )
+
+
+def _examples(recipe: Recipe, teacher: Teacher | Assistant) -> list[str]:
+    """A line for every stage that reads examples."""
+    found: list[str] = []
+    if teacher.tokenizer is None:
+        return found
+    accelerator = Accelerator(mixed_precision="no")
+    planner = example_planner(recipe, teacher.tokenizer, accelerator=accelerator, tell=found.append)
+    for name, table in recipe.trained_stages():
+        if planner is not None and table.examples:
+            planner.loader(table, seed=0, split="train", name=name)
+    return found
 
 
 def _count(model: nn.Module) -> int:
@@ -179,7 +201,7 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
     # A driven block holds the teacher's stream and its own output, of every layer at once.
     kept = 2 * sizes.width if driven else sizes.width
     values = sizes.layers * kept + per_layer if again else sizes.layers * (kept + per_layer)
-    activations = 4 * table.window * table.batch * values
+    activations = 4 * table.window * table.rows * values
     logits = 0 if driven else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary
     return BASE_BYTES + weights + training + activations + logits
 

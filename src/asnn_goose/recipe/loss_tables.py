@@ -7,12 +7,24 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, model_validator
 
-from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Term, TraceLoss, VocabLoss
+from asnn_goose.losses import (
+    LOSSES,
+    PAIR_LOSSES,
+    VOCAB_LOSSES,
+    PairLoss,
+    Term,
+    TraceLoss,
+    VocabLoss,
+)
 from asnn_goose.names import hint
 from asnn_goose.recipe.stage_tables import Phase, taught
 from asnn_goose.recipe.table import Positive, Table, one_of
 
-ALL_LOSSES: dict[str, type[TraceLoss] | type[VocabLoss]] = {**LOSSES, **VOCAB_LOSSES}
+ALL_LOSSES: dict[str, type[TraceLoss] | type[VocabLoss] | type[PairLoss]] = {
+    **LOSSES,
+    **VOCAB_LOSSES,
+    **PAIR_LOSSES,
+}
 
 
 class LossTable(Table):

@@ -23,6 +23,7 @@ from asnn_goose.recipe.run_tables import (
 )
 from asnn_goose.recipe.stage_schema import StageTable
 from asnn_goose.recipe.table import Seed, Table
+from asnn_goose.recipe.teacher_caches import check_cached
 from asnn_goose.train.stages import STAGES
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
@@ -103,6 +104,22 @@ class Recipe(Table):
                     raise ValueError(
                         f"teacher.{number}.dtype = 'bf16': {stage.kind} runs the student on its "
                         "hidden states in fp32; set dtype = 'fp32' or train.precision = 'bf16'"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _caches_suffice(self) -> Self:
+        for index, stage in enumerate(self.stage):
+            taught = [] if stage.kind == "pretrain" else self.teacher_numbers(index)
+            for number in (k for k in taught if self.teacher[k].cache is not None):
+                try:
+                    check_cached(stage, self.teacher[number])
+                except ValueError as error:
+                    raise ValueError(f"teacher.{number}.cache: in stage.{index}, {error}") from None
+                if self.data.windows == "moving":
+                    raise ValueError(
+                        f"teacher.{number}.cache: windows that move are never met again; set "
+                        "data.windows = 'fixed', or leave the cache out"
                     )
         return self
 

@@ -14,11 +14,12 @@ from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
 from asnn_goose.model.parts.groups import parameter_group, trainable
+from asnn_goose.recipe.example_plans import ExamplePlanner
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.plan import Loader, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
-from asnn_goose.train.stages import STAGES
+from asnn_goose.train.stages import STAGES, Stage
 from asnn_goose.train.stages.stage import Tracing
 from asnn_goose.train.validation import Validation
 
@@ -31,6 +32,7 @@ class StagePlanner:
     """What the stages of a run have in common.
 
     shards, held_out   texts to train on, and those that validate where a stage ends by that
+    examples           for stages that read examples; None where none does
     """
 
     recipe: Recipe
@@ -38,6 +40,7 @@ class StagePlanner:
     shards: list[Shard]
     held_out: list[Shard]
     accelerator: Accelerator
+    examples: ExamplePlanner | None = None
 
     def plans(self, index: int, teacher: Tracing) -> list[StagePlan]:
         """A stage of the recipe, or the phases that its curriculum makes of it."""
@@ -72,15 +75,14 @@ class StagePlanner:
         subset: Subset | None = None,
     ) -> StagePlan:
         processes = self.accelerator.num_processes
+        loader = self._loader(table, name=name, seed=seed, subset=subset)
+        end = self._end(table, seed=seed)
+        held_out = None if end is None or end.validation is None else end.validation.loader
+        examples = self.examples
         return StagePlan(
             name=name,
-            stage=STAGES[table.kind](
-                student=self.student,
-                teacher=teacher,
-                objective=table.objective(),
-                resets=self.recipe.data.resets,
-            ),
-            loader=self._loader(table, seed=seed, subset=subset),
+            stage=self._stage(table, teacher),
+            loader=loader,
             # Asked later: a stage's precision makes and drops parameters when it begins.
             trained=partial(_groups, self.student, table.train),
             accumulate=table.accumulate,
@@ -93,11 +95,25 @@ class StagePlanner:
             starts=table.starts(),
             rule=table.rule(),
             watch=None if table.watch is None else table.watch.settings(),
-            end=self._end(table, seed=seed),
+            end=end,
             pool=None if subset is None else subset.pool,
+            reference=None if examples is None else examples.reference(table, loader, held_out),
         )
 
-    def _loader(self, table: StageTable, *, seed: int, subset: Subset | None) -> Loader:
+    def _stage(self, table: StageTable, teacher: Tracing) -> Stage:
+        samples = None if self.examples is None else self.examples.samples(table)
+        own = {"samples": samples, "steps": table.time_steps}
+        return STAGES[table.kind](
+            student=self.student,
+            teacher=teacher,
+            objective=table.objective(),
+            resets=self.recipe.data.resets,
+            **{key: value for key, value in own.items() if value is not None},
+        )
+
+    def _loader(self, table: StageTable, *, name: str, seed: int, subset: Subset | None) -> Loader:
+        if self.examples is not None and table.examples:
+            return self.examples.loader(table, seed=seed, split="train", name=name)
         texts = self._texts(table, seed=seed, subset=subset)
         if table.repeats is None:
             return texts
@@ -113,6 +129,8 @@ class StagePlanner:
     def _texts(
         self, table: StageTable, *, seed: int, subset: Subset | None
     ) -> WindowLoader | MixtureLoader:
+        if self._fixed:  # one order for all stages, so that they read the same windows first
+            seed = table.seed or 0
         if not self.recipe.data.weights:
             return self._windows(table, self.shards, seed=seed, subset=subset)
         return MixtureLoader(
@@ -121,6 +139,7 @@ class StagePlanner:
             window=table.window,
             batch=table.batch,
             seed=seed,
+            fixed=self._fixed,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
@@ -136,17 +155,27 @@ class StagePlanner:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             subset=subset,
+            fixed=self._fixed,
         )
+
+    @property
+    def _fixed(self) -> bool:
+        return self.recipe.data.windows == "fixed"
 
     def _end(self, table: StageTable, *, seed: int) -> EndSettings | None:
         if table.end is None or table.end.by == "budget":
             return None
         validation = None
         if table.end.by == "validation":
-            loader = self._windows(table, self.held_out, seed=seed)
+            loader = self._held_out(table, seed=seed)
             size = table.tokens_per_step(self.accelerator.num_processes) // table.accumulate
             validation = Validation(loader=loader, batches=math.ceil(table.end.tokens / size))
         return EndSettings(**table.end.model_dump(exclude={"tokens"}), validation=validation)
+
+    def _held_out(self, table: StageTable, *, seed: int) -> Loader:
+        if self.examples is not None and table.examples:
+            return self.examples.loader(table, seed=seed, split="validation")
+        return self._windows(table, self.held_out, seed=seed)
 
 
 def _groups(student: nn.Module, train: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from asnn_goose.data.example_sets import check_example_set
 from asnn_goose.losses import Objective, VocabLoss
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.goose.config import check_words
@@ -27,6 +29,7 @@ from asnn_goose.recipe.stage_tables import (
     EndTable,
     Phase,
     RepeatsTable,
+    SamplesTable,
     WatchTable,
     check_starts,
 )
@@ -48,8 +51,15 @@ PrecisionSetting = Annotated[
 ]
 
 
+ExampleSet = Annotated[str, AfterValidator(check_example_set)]
+
+
 class _Stage(Table):
-    """One stage: what trains, on which losses, on how many tokens, at which rate."""
+    """One stage: what trains, on which losses, on how many tokens, at which rate.
+
+    examples    of a stage that reads examples or pairs: built-in sets, files, hf: data sets
+    time_steps  of spikes a token, in a stage `equilibrium`
+    """
 
     kind: Annotated[str, one_of(STAGES)]
     name: str = ""
@@ -62,6 +72,7 @@ class _Stage(Table):
     calibrate: Count | None = None
     least_squares: Count | None = None
     train: str
+    examples: tuple[ExampleSet, ...] = ()
     tokens: Count
     window: Count
     batch: Count
@@ -78,6 +89,13 @@ class _Stage(Table):
     end: EndTable | None = None
     curriculum: CurriculumTable | None = None
     repeats: RepeatsTable | None = None
+    samples: SamplesTable | None = None
+    time_steps: Count | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of a micro-batch: a pair has two answers."""
+        return self.batch * (2 if STAGES[self.kind].reads == "pairs" else 1)
 
     def phases(self) -> list[tuple[Self, float | None]]:
         """The stages that are trained: itself, or a curriculum's phases with their shares."""
@@ -115,7 +133,7 @@ class _Stage(Table):
 
     def tokens_per_step(self, processes: int) -> int:
         """Tokens in an optimiser step of all processes."""
-        return self.window * self.batch * self.accumulate * processes
+        return self.window * self.rows * self.accumulate * processes
 
     def steps(self, processes: int) -> int:
         """Optimiser steps that use up the tokens; the last one may go over."""
@@ -125,6 +143,8 @@ class _Stage(Table):
     def _fits_together(self) -> Self:
         kind = STAGES[self.kind]
         check_starts(self.starts(), self.precision)
+        # Fits follow a residual stream, which a mixture of teachers has not, nor a stage without
+        # one.
         if self.starts().any and (self.teachers or not kind.taught):
             raise ValueError(
                 "balance, calibrate, least_squares: need one teacher's residual stream"
@@ -147,6 +167,32 @@ class _Stage(Table):
             self.repeats.check(self.window)
         if self.schedule == "constant" and self.floor:
             raise ValueError(f"floor = {self.floor}: a constant schedule has none")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_what_its_kind_reads(self) -> Self:
+        reads = STAGES[self.kind].reads
+        if (reads != "windows") != bool(self.examples):
+            said = "reads windows of data.train" if reads == "windows" else f"reads {reads}"
+            raise ValueError(
+                f"examples = {list(self.examples)}: {self.kind} {said}; "
+                + ("leave examples out" if self.examples else "name examples to read")
+            )
+        if (self.kind == "gkd") != (self.samples is not None):
+            raise ValueError("samples: belongs to gkd, and gkd needs it; write [stage.samples]")
+        if (self.kind == "equilibrium") != (self.time_steps is not None):
+            raise ValueError(
+                "time_steps: belongs to equilibrium, which needs it; the paper has 100"
+            )
+        if self.samples is not None and self.samples.tokens >= self.window:
+            raise ValueError(
+                f"samples.tokens = {self.samples.tokens}: must be below the window of "
+                f"{self.window}, for the prompt is a part of it"
+            )
+        if reads != "windows" and self.repeats is not None:
+            raise ValueError(f"repeats: windows of text have them, and {self.kind} reads {reads}")
+        if reads == "pairs" and self.starts().any:
+            raise ValueError("balance, calibrate, least_squares: need text, and dpo reads pairs")
         return self
 
     @model_validator(mode="after")

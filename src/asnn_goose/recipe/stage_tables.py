@@ -61,6 +61,19 @@ class EndTable(Table):
     tokens: Count = 16_000
 
 
+class SamplesTable(Table):
+    """[stage.samples]: what the student draws in a stage `gkd` (train.stages.gkd.Samples).
+
+    share        lambda: of the micro-batches, whose answers are the student's own
+    tokens       longest answer
+    temperature  1 draws as the student does
+    """
+
+    share: Fraction = 0.5
+    tokens: Count = 128
+    temperature: Positive = 1.0
+
+
 class RepeatsTable(Table):
     """[stage.repeats]: windows made of repeats among those of the texts (data.repeats.Repeats).
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 
+from asnn_goose.data.teacher_cache import CachedTeacher
 from asnn_goose.model import Teacher, load_teacher
 from asnn_goose.model.assistant import Assistant, load_assistant
-from asnn_goose.model.teacher_mixture import TeacherMixture
+from asnn_goose.model.teacher_mixture import MixedTeacher, TeacherMixture
 from asnn_goose.places import is_student
 from asnn_goose.recipe.schema import Recipe
+from asnn_goose.recipe.teacher_caches import cached
 from asnn_goose.train.stages.stage import Tracing
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -33,8 +36,19 @@ def load_teachers(recipe: Recipe, *, tell: Callable[[str], None]) -> dict[int, T
     return found
 
 
+def with_caches(
+    recipe: Recipe, teachers: Mapping[int, Teacher | Assistant], *, tell: Callable[[str], None]
+) -> dict[int, Teacher | Assistant | CachedTeacher]:
+    """The loaded teachers, each behind its cache where it has one."""
+    tables = {number: recipe.teacher[number].cache for number in teachers}
+    return {
+        number: teacher if (table := tables[number]) is None else cached(teacher, table, tell=tell)
+        for number, teacher in teachers.items()
+    }
+
+
 def stage_teacher(
-    recipe: Recipe, index: int, teachers: Mapping[int, Teacher | Assistant]
+    recipe: Recipe, index: int, teachers: Mapping[int, Teacher | Assistant | CachedTeacher]
 ) -> Tracing:
     """What stage `index` learns from: one of the loaded teachers, or several as one.
 
@@ -43,4 +57,5 @@ def stage_teacher(
     numbers = recipe.teacher_numbers(index)
     if len(numbers) == 1:
         return teachers[numbers[0]]
-    return TeacherMixture([teachers[k] for k in numbers], weights=recipe.stage[index].mix)
+    mixed = [cast(MixedTeacher, teachers[k]) for k in numbers]  # the schema lets none be cached
+    return TeacherMixture(mixed, weights=recipe.stage[index].mix)

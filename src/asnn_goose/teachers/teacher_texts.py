@@ -102,7 +102,7 @@ class Writer:
         number = start
         while True:
             prompts_BP = torch.stack(list(islice(prompts, writing.batch)))
-            yield self._drawn(prompts_BP, seed=_seed(writing.seed, number))
+            yield self._drawn(prompts_BP, seed=batch_seed(writing.seed, number))
             number += 1
 
     def count(self, texts: Sequence[str]) -> int:
@@ -152,12 +152,12 @@ def write_texts(writer: Writer, file: TextFile, *, advance: Callable[[int], None
     """
     batch = writer.writing.batch
     with file.growing(batch=batch) as kept:
-        tokens = writer.count(kept)
+        tokens = writer.count([record["text"] for record in kept])
         advance(tokens)
         drawn = writer.batches(start=len(kept) // batch)
         while tokens < writer.writing.tokens:
             texts = next(drawn)
-            file.append(texts)
+            file.append([{"text": text} for text in texts])
             tokens += writer.count(texts)
             advance(tokens)
     return tokens
@@ -193,6 +193,6 @@ def ends_of(teacher: Teacher, separator: int) -> frozenset[int]:
     return frozenset(end for end in (separator, eos, *more) if end is not None)
 
 
-def _seed(seed: int, number: int) -> int:
+def batch_seed(seed: int, number: int) -> int:
     """A seed for each batch, so that any of them can be drawn alone."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -73,6 +73,7 @@ class Watchman:
     def look(self, record: Mapping[str, Any], readings: Mapping[str, float]) -> list[str]:
         """At the end of a window: warnings that were not standing at the last one."""
         self._means.append({name: value / self._every for name, value in self._sums.items()})
+        # Four windows back is far enough to see a trend, and all that a checkpoint has to carry.
         self._means, self._sums = self._means[-WINDOWS:], {}
         found = dict(self._warnings(record, readings))
         # By key, not by text: the numbers in it change at every look, and the warning would come

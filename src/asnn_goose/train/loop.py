@@ -110,7 +110,7 @@ class _Loop:
         self.position = resume.check(self.plan, snapshot.state, tell=self._tell)
         self.pace = Pace(seconds=self.position.seconds)
         resume.restore_weights(self.plan.student, snapshot)
-        resume.restore_orders(self.plan, snapshot)
+        resume.restore_found(self.plan, self.position, snapshot)
         self._rewind_metrics()
         self._tell(f"resumed from {self.saved}")
         return snapshot if self.position.step else None
@@ -127,6 +127,8 @@ class _Loop:
         if snapshot is None:
             starts.start(stage, device=self.accelerator.device, tell=self._tell)
         self._order_windows(stage)
+        if stage.reference is not None:
+            stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
         if snapshot is not None:
             resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
@@ -227,11 +229,9 @@ class _Loop:
     def _report(self, info: StepInfo, *, last: bool) -> None:
         """Tell the watcher and the trackers, and write a line where one is due."""
         self.progress.on_step(info)
-        last = last or info.step == info.steps or info.watch is not None
-        if last or "validation" in info.readings or info.step % self.plan.settings.log_every == 0:
+        if last or info.is_due(self.plan.settings.log_every):
             trackers.log(self.accelerator, info)
-            trouble = self.folder.metrics.append(info)
-            if trouble:
+            if trouble := self.folder.metrics.append(info):
                 self._tell(trouble)
 
     def _pause(self, trainer: StageTrainer | None) -> None:

@@ -11,11 +11,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from asnn_goose.data.loader import Pool
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
+from asnn_goose.train.reference import Reference
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import Stage
 
@@ -23,8 +25,8 @@ from asnn_goose.train.stages import Stage
 class Loader(Protocol):
     """Endless source of batches whose position can be saved; alike on every process."""
 
-    def next(self, progress: float) -> Batch:
-        """The next micro-batch."""
+    def next(self, progress: float) -> Batch | PairBatch:
+        """The next micro-batch, of what its stage reads."""
 
     def state(self) -> dict[str, int]:
         """Position in the data."""
@@ -87,6 +89,7 @@ class StagePlan:
     watch            look at each term's gradient now and then
     end              end before the budget is used up
     pool             windows that must be in order when the stage begins (a curriculum)
+    reference        what the student gives to pairs of answers when the stage begins
     """
 
     name: str
@@ -105,6 +108,7 @@ class StagePlan:
     watch: WatchSettings | None = None
     end: EndSettings | None = None
     pool: Pool | None = None
+    reference: Reference | None = None
 
     @property
     def steps(self) -> int:

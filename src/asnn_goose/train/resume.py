@@ -18,7 +18,7 @@ from asnn_goose.train.plan import Precise, RunPlan, StagePlan
 from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.trainer import StageTrainer
 
-_RNG = "rng/"
+_RNG, _REFERENCE = "rng/", "reference/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,8 @@ def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> 
         own = {name for name, _ in objective.named_parameters()}
         model |= _weights(objective, "objective.", own)
         tensors |= optimiser.state_tensors(trainer.optimiser, trainer.trained)
+        reference = trainer.plan.reference
+        model |= {} if reference is None else _named(_REFERENCE, reference.tensors())
     return Snapshot(model=_movable(model), optimiser=_movable(tensors), state=state)
 
 
@@ -117,12 +119,20 @@ def orders(plan: RunPlan) -> dict[str, list[int]]:
     return found
 
 
-def restore_orders(plan: RunPlan, snapshot: Snapshot) -> None:
-    """Put the orders of windows back."""
+def restore_found(plan: RunPlan, position: Position, snapshot: Snapshot) -> None:
+    """Put back what stages found out at their start: orders of windows, and a reference."""
     for index, order in snapshot.state.get("orders", {}).items():
         pool = plan.stages[int(index)].pool
         if pool is not None:
             pool.order = list(order)
+    reference = plan.stages[position.stage].reference if position.step else None
+    if reference is not None:
+        kept = {k: x for k, x in snapshot.model.items() if k.startswith(_REFERENCE)}
+        reference.restore({k.removeprefix(_REFERENCE): x for k, x in kept.items()})
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tensor]:
@@ -130,7 +140,7 @@ def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tenso
     saved = module.state_dict().keys()
     kept: dict[str, Tensor] = {n: p for n, p in module.named_parameters() if n in names}
     kept |= {name: b for name, b in module.named_buffers() if name in saved}
-    return {prefix + name: tensor for name, tensor in kept.items()}
+    return _named(prefix, kept)
 
 
 def _movable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asnn_goose.model.goose.causal_lm import STREAM, GooseForCausalLM
 from asnn_goose.model.starts import balance, calibrate, least_squares
-from asnn_goose.trace import Trace
+from asnn_goose.trace import Batch, Trace
 from asnn_goose.train.plan import StagePlan
 from asnn_goose.train.run_errors import TrainError
 
@@ -66,7 +66,7 @@ def _traces(
 ) -> Iterator[Trace]:
     micro = plan.tokens_per_step // plan.accumulate
     for _ in range(math.ceil(tokens / micro)):
-        batch = plan.loader.next(0.0).to(device)
+        batch = cast(Batch, plan.loader.next(0.0)).to(device)
         window = plan.stage.window(batch)
         yield _full(plan.stage.teacher.trace(batch.tokens_BT, needs, window=window))
 

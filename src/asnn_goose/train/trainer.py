@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -12,6 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
+from asnn_goose.data.pair_batches import PairBatch
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.trace import Batch
 from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.early_stopping import Ending
@@ -20,6 +23,7 @@ from asnn_goose.train.gradient_rule import GradientRule, SumSettings
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
 from asnn_goose.train.run_errors import TrainError
+from asnn_goose.train.validation import held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,7 @@ class StageTrainer:
         Raises NotFiniteError, with the parameters as they were, where the loss or a gradient is
         not finite.
         """
+        before = self._before() if number == 0 else {}
         rate = self.plan.lr * self.plan.schedule.factor(number)
         optimiser.set_rate(self.optimiser, rate)
         self.rule.begin(number + 1)
@@ -107,7 +112,8 @@ class StageTrainer:
             raise NotFiniteError(found)
         self._clip(norms)
         self.optimiser.step()
-        readings = self.plan.stage.objective.readings() | self.rule.readings()
+        stage = self.plan.stage
+        readings = stage.objective.readings() | self.rule.readings() | stage.readings() | before
         warnings = [] if self.watched is None else self.watched.look(terms, readings)
         ended = self._look(number + 1, sum(terms.values()), readings)
         return StepResult(
@@ -126,6 +132,15 @@ class StageTrainer:
         for name, parameters in gradient_norm.members(self.trained, by=by).items():
             self.rule.clipped(parameters, gradient_norm.factor(norms[name], most))
 
+    def _before(self) -> dict[str, float]:
+        """What is held out as the stage finds it, where the stage looks at it."""
+        validation = None if self.ending is None else self.ending.settings.validation
+        if validation is None:
+            return {}
+        with self._autocast():
+            parts = validation.measure(self.plan.stage, self._accelerator)
+        return {f"before.{name}": value for name, value in parts.items() if math.isfinite(value)}
+
     def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
         """Whether the stage ends after a step; a held-out loss joins the readings."""
         ending = self.ending
@@ -139,33 +154,34 @@ class StageTrainer:
             return ending.look(ending.smoothed)
         with self._autocast():
             parts = validation.measure(self.plan.stage, self._accelerator)
-        held_out = sum(parts.values())
-        if math.isfinite(held_out):
-            readings["validation"] = held_out
+        found = held_out(parts)
+        if math.isfinite(found):
+            readings["validation"] = found
             readings |= {f"validation.{name}": value for name, value in parts.items()}
-        return ending.look(held_out)
+        return ending.look(found)
 
-    def _batch(self, number: int, micro: int) -> Batch:
+    def _batch(self, number: int, micro: int) -> Batch | PairBatch:
         done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
         return self.plan.loader.next(done).to(self._accelerator.device)
 
-    def _accumulate(self, batches: list[Batch]) -> dict[str, float]:
+    def _accumulate(self, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
         sums: dict[str, Tensor] = {}
-        for batch in batches:
-            # Gradients are exchanged with the last micro-batch alone; before it each process adds
-            # up its own.
-            with self._accelerator.accumulate(self._module):
-                terms = self._backward(batch)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
+        with held_codes(self.plan.stage.student, used=len(batches) > 1):
+            for batch in batches:
+                # Gradients are exchanged with the last micro-batch alone; before it each process
+                # adds up its own.
+                with self._accelerator.accumulate(self._module):
+                    terms = self._backward(batch)
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self.rule.join()
         means = torch.stack(list(sums.values())) / len(batches)
         # One exchange and one wait for all terms.
         reduced = self._accelerator.reduce(means, "mean").tolist()
         return dict(zip(sums, reduced, strict=True))
 
-    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+    def _backward(self, batch: Batch | PairBatch) -> dict[str, Tensor]:
         """Forward, and the backward passes that the rule wants; gives the terms."""
         objective = self.plan.stage.objective
         passes = self.rule.passes(list(objective.losses))
@@ -182,7 +198,7 @@ class StageTrainer:
             self.rule.take(passes[name], part, scale=1 / self.plan.accumulate)
         return terms
 
-    def _forward(self, batch: Batch) -> dict[str, Tensor]:
+    def _forward(self, batch: Batch | PairBatch) -> dict[str, Tensor]:
         with self._autocast():
             terms: dict[str, Tensor] = self._module(batch)
         return terms
@@ -239,6 +255,19 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
             trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
+
+
+@contextmanager
+def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
+    """Within, a student's weights stay as they are, and ternary ones are coded once."""
+    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
+    for matrix in matrices:
+        matrix.hold(True)
+    try:
+        yield
+    finally:
+        for matrix in matrices:
+            matrix.hold(False)
 
 
 def agree(accelerator: Accelerator, flag: bool) -> bool:

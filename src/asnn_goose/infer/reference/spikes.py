@@ -52,6 +52,7 @@ def encode(h_K: F32, *, steps: int, code: str, threshold: float) -> Encoded:
     # Silence, NaN and infinities alike: the engine must have one answer for each, and this is it.
     if not 0 < mean < np.inf:
         return _silence(h_K)
+    # In fp32 like the engine's: the last bit of this product decides about spikes that stand on it.
     level = np.float32(threshold) * mean
     if steps > 1:
         most = largest_level(steps, code)

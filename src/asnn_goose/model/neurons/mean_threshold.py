@@ -9,6 +9,7 @@ from asnn_goose.model.neurons.neuron import Neuron, passed, widened
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
 from asnn_goose.ops.precision_schedule import remainder
 from asnn_goose.ops.spike_codes import Spikes, encode, encode_binary, mean_magnitude
+from asnn_goose.ops.spike_product import Coding
 
 STRAIGHT = "straight_through"
 
@@ -67,6 +68,12 @@ class MeanThreshold(Neuron):
         # In training alone: a student in eval mode is the one that is exported.
         left = remainder(self.progress, until=self.fade) if self.training else 0.0
         return spikes_BK.lerp(h_BK, left) if left else spikes_BK
+
+    def coding(self, *, rotate: bool) -> Coding | None:
+        """Its steps, code and threshold."""
+        if self.gradient is not None or not self.signed or (self.training and self.fade):
+            return None
+        return Coding(rotate=rotate, steps=self.steps, code=self.code, threshold=self.threshold)
 
     def encode(self, h_BK: Tensor) -> Spikes:
         """The integers and amplitudes themselves, without a gradient."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asnn_goose.ops.precision_schedule import checked_share
 from asnn_goose.ops.spike_codes import Spikes, levels
+from asnn_goose.ops.spike_product import Coding
 from asnn_goose.trace import Window
 
 TINY = 1e-6
@@ -68,6 +69,14 @@ class Neuron(nn.Module, ABC):
 
     def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
         """Hear, before a training forward, of the matrix that the spikes of h will multiply."""
+
+    def coding(self, *, rotate: bool) -> Coding | None:
+        """What it does, behind a rotation or not, where that is said by numbers alone.
+
+        Neurons of one coding make the same of the same input. None for one that learns, measures,
+        remembers or fades, or whose gradient is another than straight-through.
+        """
+        return None
 
     @abstractmethod
     def forward(self, h_BK: Tensor) -> Tensor:

@@ -43,14 +43,20 @@ class SpikingBERT(Neuron):
     def forward(self, h_BK: Tensor) -> Tensor:
         """(..., K) -> what the spikes stand for, same shape and dtype."""
         with torch.no_grad():
-            if self.training and not bool(self.measured) and bool(h_BK.any()):
-                self.v_th.copy_(self._range(h_BK))
-                self.measured.fill_(True)
+            range_1 = self.range_of(h_BK)
             values_BK = self.encode(h_BK).values().to(h_BK.dtype)
             # True just where the clamp left the value alone: the derivative of the closed form
             # without writing its bounds twice.
-            slope_BK = self.closed_form(h_BK) == widened(h_BK) / self._range(h_BK)
+            slope_BK = self.closed_form(h_BK) == widened(h_BK) / range_1
         return passed(h_BK, values_BK, slope_BK)
+
+    @torch.no_grad()
+    def range_of(self, h_BK: Tensor) -> Tensor:
+        """v_th (1,), in the dtype of computing; the first batch of training sets it."""
+        if self.training and not bool(self.measured) and bool(h_BK.any()):
+            self.v_th.copy_(self._range(h_BK))
+            self.measured.fill_(True)
+        return self._range(h_BK)
 
     @torch.no_grad()
     def encode(self, h_BK: Tensor) -> Spikes:

@@ -56,6 +56,8 @@ class StudentSettings(_Described):
     def __post_init__(self, **kwargs: Any) -> None:
         for name, value in completed(self._settings()).items():
             setattr(self, name, value)
+        # A table from here on: everybody else may look up places without asking whether there is
+        # one.
         self.precision: Any = {} if self.precision is None else self.precision
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()

@@ -46,6 +46,7 @@ def positions(seen_B: Tensor | None, mask_BT: Tensor | None, x_BTD: Tensor) -> T
 def placed(window: Window | None, x_BTD: Tensor) -> Window:
     """A window whose tokens have positions: those it gives, or counted anew in each document."""
     window = window or Window()
+    # Positions that are given count: the cache has seen the text before this window.
     if window.position_BT is not None:
         return window
     documents_BT, mask_BT = window.documents_BT, window.mask_BT

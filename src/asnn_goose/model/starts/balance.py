@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.parts.balance_place import BalancePlace
-from asnn_goose.model.parts.projection import Projection, rotated
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.ops.hadamard import rotated
 from asnn_goose.trace import Trace
 
 SMALLEST = 1e-3

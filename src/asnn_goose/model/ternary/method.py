@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.ops.precision_schedule import checked_share
+from asnn_goose.ops.spike_product import Codes
 from asnn_goose.ops.ternary import Ternary, check_granularity
 
 
@@ -50,6 +51,13 @@ class TernaryMethod(nn.Module, ABC):
     def forward(self, weight_OK: Tensor) -> Tensor:
         """(O,K) -> the matrix (O,K) to multiply by, same dtype; in eval mode the finished one."""
 
+    def codes(self, weight_OK: Tensor) -> Codes | None:
+        """The matrix in compiled form, where it is one of codes with a straight-through gradient.
+
+        None where it is not, or no compiled kernel takes it.
+        """
+        return None
+
     def bias(self, weight_OK: Tensor) -> Tensor | None:
         """What is added to the output, (O,) in the dtype of the weights; None: nothing."""
         return None
@@ -62,6 +70,16 @@ class TernaryMethod(nn.Module, ABC):
 def wide(x: Tensor, like: Tensor | None = None) -> Tensor:
     """The tensor in fp32, or in float64 where that is its dtype or the one of `like`."""
     return x.to(torch.promote_types((x if like is None else like).dtype, torch.float32))
+
+
+def rounded(method: TernaryMethod, weight_OK: Tensor) -> Tensor:
+    """The finished matrix with a straight-through gradient, by the compiled kernel if it can."""
+
+    def make(latent_OK: Tensor) -> Tensor:
+        codes = method.codes(latent_OK)
+        return method.planes_of(latent_OK).dense() if codes is None else codes.dense()
+
+    return straight_through(weight_OK, make)
 
 
 def straight_through(weight_OK: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
