@@ -45,7 +45,7 @@ def training(steps: Sequence[Step], scores: Found) -> Iterator[Chart]:
     ]
     marks = [{"x": 0, "label": steps[0]["stage"]}, *stages]
     names = dict.fromkeys(name for step in steps for name in step["terms"])
-    losses = {name: _over_tokens(steps, lambda s, n=name: s["terms"].get(n)) for name in names}
+    losses = {name: _over_tokens(steps, "terms", name) for name in names}
     yield lines("losses, weighted", losses, x="training tokens", marks=marks, log=True)
     yield from perplexities(steps, scores, marks)
     for key, title in (
@@ -53,7 +53,7 @@ def training(steps: Sequence[Step], scores: Found) -> Iterator[Chart]:
         ("tokens_per_s", "tokens a second"),
         ("grad_norm", "gradient norm"),
     ):
-        curve = {title: _over_tokens(steps, lambda s, k=key: s.get(k))}
+        curve = {title: _over_tokens(steps, key)}
         yield lines(title, curve, x="training tokens", marks=marks)
 
 
@@ -61,7 +61,8 @@ def perplexities(
     steps: Sequence[Step], scores: Found, marks: Sequence[Mapping[str, Any]]
 ) -> Iterator[Chart]:
     """Of held-out windows while training, and what `eval` found at the end, beside the teacher."""
-    held = _over_tokens(steps, lambda s: _exponential(s.get("readings", {}).get("validation.ce")))
+    nats = _over_tokens(steps, "readings", "validation.ce")
+    held = [(tokens, math.exp(min(value, 700.0))) for tokens, value in nats]
     series = {"validation": held} if held else {}
     last = float(steps[-1]["tokens_seen"])
     for row in scores.get("measurements", ()):
@@ -228,11 +229,16 @@ def _by_layer(
     return found
 
 
-def _over_tokens(
-    steps: Sequence[Step], value: Callable[[Step], float | None]
-) -> list[tuple[float, float]]:
-    pairs = ((float(step["tokens_seen"]), value(step)) for step in steps)
-    return [(x, y) for x, y in pairs if y is not None and math.isfinite(y)]
+def _over_tokens(steps: Sequence[Step], *keys: str) -> list[tuple[float, float]]:
+    """A number of every step that has it, found by its keys, with the tokens seen."""
+    found = []
+    for step in steps:
+        value: Any = step
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None and math.isfinite(value):
+            found.append((float(step["tokens_seen"]), float(value)))
+    return found
 
 
 def thin(points: Points) -> list[tuple[float, float]]:
@@ -244,10 +250,6 @@ def thin(points: Points) -> list[tuple[float, float]]:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _exponential(nats: float | None) -> float | None:
-    return None if nats is None else math.exp(min(nats, 700.0))
 
 
 def _rounded(value: Any) -> Any:

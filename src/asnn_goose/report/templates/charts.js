@@ -34,6 +34,7 @@
       for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
         for (const m of [1, 2, 5]) found.push(m * 10 ** e);
       const inside = found.filter((x) => x >= low * 0.999 && x <= high * 1.001);
+      if (inside.length < 3) return ticks({ low, high, log: false }, count);
       return inside.length > 6 ? inside.filter((_, n) => n % Math.ceil(inside.length / 5) === 0) : inside;
     }
     const raw = (high - low) / count, unit = 10 ** Math.floor(Math.log10(raw));
@@ -98,7 +99,8 @@
     for (const mark of chart.marks) {
       if (mark.x < x.low || mark.x > x.high) continue;
       make(svg, "line", { class: "grid", x1: x.place(mark.x), x2: x.place(mark.x), y1: TOP, y2: HIGH - LOW, "stroke-dasharray": "2 3" });
-      make(svg, "text", { x: x.place(mark.x) + 3, y: TOP + 8 }, mark.label);
+      const late = x.place(mark.x) > WIDE * 0.75;
+      make(svg, "text", { x: x.place(mark.x) + (late ? -3 : 3), y: TOP + 8, "text-anchor": late ? "end" : "start" }, mark.label);
     }
     chart.series.forEach((series, n) => {
       const path = series.points.map(([a, b], i) => `${i ? "L" : "M"}${x.place(a).toFixed(1)} ${y.place(b).toFixed(1)}`).join("");
