@@ -23,7 +23,7 @@ def run_recipe(name_or_path: str) -> Path | None:
     recipe = Path(name_or_path).expanduser() / "recipe.toml"
     if not recipe.is_file():
         return None
-    if recipe.read_text(encoding="utf-8").startswith(TEACHERS_RUN):
+    if recipe.read_bytes().startswith(tuple(word.encode() for word in TEACHERS_RUN)):
         raise SubjectError(
             f"the run {name_or_path} trained a teacher: give {recipe.with_name('model')}"
         )

@@ -175,3 +175,55 @@ def test_ids_and_positions_beyond_the_tables_are_named(
     if family == "gpt2":
         with pytest.raises(TeacherError, match=r"position 48.*only 48 rows"):
             teacher.model(input_ids=torch.zeros(1, 49, dtype=torch.long))
+
+
+def test_padding_of_a_vocabulary_holds_no_words(
+    fresh: Callable[..., GooseForCausalLM], tmp_path: Path
+) -> None:
+    fresh(vocab_size=257, real_vocab_size=250).save_pretrained(tmp_path)
+    student = load_student(str(tmp_path))
+    student(input_ids=torch.tensor([[249]]))
+    with pytest.raises(TeacherError, match=r"token or position 250.*only 250 rows"):
+        student(input_ids=torch.tensor([[250]]))
+
+
+@pytest.mark.parametrize("type_", [torch.int8, torch.bool])
+def test_whole_numbers_without_their_scale_are_refused(
+    kind: str, folder: Path, type_: torch.dtype
+) -> None:
+    def rewrite(weights: Weights) -> Weights:
+        name = sorted(n for n, w in weights.items() if w.ndim == 2)[0]
+        return weights | {name: (100 * weights[name]).to(type_)}
+
+    change(folder, rewrite)
+    with pytest.raises(TeacherError, match=r"is of type (I8|BOOL) in .*no quantization_config"):
+        load(kind, folder)
+
+
+@pytest.mark.parametrize("type_", [torch.bfloat16, torch.float16, torch.float64])
+def test_every_kind_of_fraction_is_read(kind: str, folder: Path, type_: torch.dtype) -> None:
+    change(folder, lambda weights: {name: w.to(type_) for name, w in weights.items()})
+    load(kind, folder)
+
+
+def test_a_head_beside_a_tied_one_is_refused(
+    llama: Callable[..., Teacher], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    model = llama(vocab_size=257, tie_word_embeddings=True).model
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    own = model.get_input_embeddings().weight.detach().clone()
+    change(tmp_path, lambda weights: weights | {"lm_head.weight": own})
+    load_teacher(str(tmp_path))
+    change(tmp_path, lambda weights: weights | {"lm_head.weight": own + 1})
+    with pytest.raises(TeacherError, match="ties the head to the embedding, and the files hold an"):
+        load_teacher(str(tmp_path))
+
+
+@pytest.mark.parametrize(("content", "said"), [("{cut", "not readable as JSON"), ("[]", "object")])
+def test_ends_are_not_lost_with_a_broken_file(
+    kind: str, folder: Path, content: str, said: str
+) -> None:
+    (folder / "generation_config.json").write_text(content)
+    with pytest.raises(TeacherError, match=rf"generation_config\.json .*{said}"):
+        load(kind, folder)

@@ -35,8 +35,10 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return x * torch.logspace(-2, 1, shape[-1])[torch.randperm(shape[-1])]
+    """Numbers whose columns are of very different sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(shape[-1], generator=generator)
+    return torch.randn(shape, generator=generator) * torch.logspace(-2, 1, shape[-1])[order]
 
 
 @pytest.mark.parametrize(("planes", "group"), [(1, 0), (2, 0), (1, 64), (2, 64)])

@@ -30,6 +30,7 @@ BOTH = "stage.1.losses=[{{ name = 'kl' }}, {{ name = 'ce' }}]"
 POOL = "stage.1.curriculum={{ pool = 64 }}"
 REPEATS = "stage.1.repeats={{ share = 0.5, distance = 8 }}"
 ENDS = "stage.1.end={{ by = 'plateau' }}"
+AVERAGE = "stage.1.average={{}}"
 CACHED = ("teacher.0.cache={{ top = 8 }}", "data.windows='fixed'")
 TERNARY = "stage.1.precision={{ '*' = {{ planes = 1 }} }}"
 TUNED = ("stage.1.kind='sft'", "stage.1.losses=[{{ name = 'ce' }}]")
@@ -40,6 +41,10 @@ DRAWN = (
 SETTLED = (
     "stage.1.kind='equilibrium'", "stage.1.time_steps=2",
     "stage.1.precision={{ '*' = {{ neuron = 'spikingbert', steps = 2, code = 'rate' }} }}",
+)  # fmt: skip
+SLIDING = (
+    "stage.1.kind='slide'", "stage.1.span=1", "stage.1.train='blocks'",
+    "stage.1.losses=[{{ name = 'block_output' }}]",
 )  # fmt: skip
 START = "student.start='{student}'"
 
@@ -68,6 +73,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "stage.samples.share": (*DRAWN, "stage.1.samples.share=0.01"),
     "stage.samples.tokens": (*DRAWN, "stage.1.samples.tokens=2"),
     "stage.samples.temperature": (*DRAWN, "stage.1.samples.temperature=0.01"),
+    "stage.span": (*SLIDING, "stage.1.span=2"),
     "stage.time_steps": (*SETTLED, "stage.1.time_steps=9"),
     "train.threads": ("train.threads=2",),
     "train.precision": ("train.precision='bf16'",),
@@ -109,6 +115,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "stage.end.patience": (ENDS, "stage.1.end.patience=9"),
     "stage.end.min_delta": (ENDS, "stage.1.end.min_delta=0.5"),
     "stage.end.smoothing": (ENDS, "stage.1.end.smoothing=0.5"),
+    "stage.average.since": (AVERAGE, "stage.1.average.since=0.25"),
+    "stage.average.decay": (AVERAGE, "stage.1.average.decay=0.5"),
     "stage.end.tokens": ("data.train=['{more}']", "stage.1.end={{ by = 'validation' }}",
                          "stage.1.end.tokens=64"),
     "stage.curriculum.kind": (POOL, "stage.1.curriculum.kind='other'"),
@@ -269,7 +277,7 @@ def seen_of(plan: StagePlan) -> Any:
     plain = (
         plan.name, type(plan.stage), plan.accumulate, plan.tokens_per_step, plan.lr, plan.seed,
         plan.lr_scale, plan.schedule, plan.precision, plan.starts, plan.rule, plan.watch, end,
-        held_out, plan.trained(), plan.stage.resets, plan.stage.objective.chunk,
+        plan.average, held_out, plan.trained(), plan.stage.resets, plan.stage.objective.chunk,
         plan.pool and plan.pool.places,
     )  # fmt: skip
     return plain, first_step(plan)

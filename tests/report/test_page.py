@@ -189,7 +189,7 @@ def test_nothing_to_report_on_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="holds no step"):
         write_report(tmp_path)
     (tmp_path / "eval.json").write_text("[1]")
-    with pytest.raises(ReportError, match="holds a list"):
+    with pytest.raises(ReportError, match="holds no measurements"):
         write_report(tmp_path)
 
 

@@ -25,6 +25,6 @@ def test_an_early_end_within_the_fall_is_told(
     watcher = tiny.Watcher()
     run(replace(plan, stages=(stage,)), out=tmp_path / "run", resume=False, progress=watcher)
     assert annealed_until(plan.student) == until
-    told = [text for text in watcher.messages if "its precision falls until" in text]
+    told = [text for text in watcher.messages if "which falls until" in text]
     assert bool(told) is warned
     assert any("ends after 4 steps" in text for text in watcher.messages)

@@ -62,7 +62,8 @@ def doctor(deep: Deep = False) -> None:
     `torchrun --nproc-per-node 2 --no-python asnn-goose doctor --deep`.
     """
     findings = [finding for check in CHECKS for finding in check()]
-    for finding in findings:
+    speaks = os.environ.get("RANK", "0") == "0"  # one of several processes is enough
+    for finding in findings if speaks else ():
         typer.echo(f"{finding.mark:8}{finding.name:18}{finding.found}")
         if finding.advice:
             typer.echo(f"{'':26}-> {finding.advice}")
@@ -73,7 +74,8 @@ def doctor(deep: Deep = False) -> None:
         from asnn_goose.study.smoke import smoke
 
         steps = smoke(lambda text: typer.echo(f"{'ok':8}{'training':18}{text}"))
-        typer.echo(f"{'ok':8}{'training':18}{steps} steps, interrupted once and resumed")
+        if speaks:
+            typer.echo(f"{'ok':8}{'training':18}{steps} steps, interrupted once and resumed")
 
 
 def python() -> Iterator[Finding]:

@@ -161,6 +161,9 @@ def _decode(content: bytes, *, place: str, start: int) -> str:
 
 
 def _opened(file: Path) -> BufferedReader:
+    # A pipe would wait for a writer for ever, and could be read once where we read twice.
+    if file.exists() and not file.is_file():
+        raise DataError(f"{file} is no file: write the text into one")
     try:
         return file.open("rb")
     except OSError as error:

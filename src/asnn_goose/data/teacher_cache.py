@@ -156,6 +156,18 @@ class CachedTeacher:
                 read += tokens_1T.numel()
         return read
 
+    def token_bytes(self, need: str, *, layers: int) -> int:
+        """What is kept of one token for one of a stage's needs, of a teacher with such layers."""
+        if need == "vocab":
+            return teacher_values.top_bytes(
+                top=self.settings.top,
+                temperatures=len(self.settings.temperatures),
+                vocabulary=self._vocabulary,
+            )
+        kind = str(self.settings.features)
+        places = layers + (need == "hidden")
+        return places * teacher_values.feature_bytes(self.outline.width, kind=kind)
+
     def kept(self, need: str) -> RecordFolder:
         """The folder of a need; it may be empty."""
         if need not in self._folders:
@@ -221,7 +233,8 @@ class CachedTeacher:
         kind, width = str(self.settings.features), self.outline.width
         rows = [teacher_values.unpack_features(one, width=width, kind=kind) for one in payloads]
         x_BLTD = torch.from_numpy(np.stack(rows)).to(tokens_BT.device)
-        return x_BLTD.unflatten(1, (-1, tokens_BT.shape[1])).unbind(1)
+        places: tuple[Tensor, ...] = x_BLTD.unflatten(1, (-1, tokens_BT.shape[1])).unbind(1)
+        return places
 
 
 def window_key(tokens_1T: Tensor, window: Window) -> bytes:

@@ -190,7 +190,7 @@ def _missing(what: str) -> str:
     return (
         f"the compiled module asnn_goose._native {what}: install a C++20 compiler (g++ or clang++)"
         " and then this package again (pip install -v shows why a build fails), or use"
-        ' PyTorch: engine = torch (from Python also backend="reference", which is slow)'
+        ' PyTorch: asnn-goose generate --engine torch (from Python also backend="reference", slow)'
     )
 
 

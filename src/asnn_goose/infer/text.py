@@ -133,7 +133,7 @@ def vocabulary_of(
     where     names the tokenizer in errors
 
     A text is over after the separator, the tokenizer's own end, and every end in `settings`.
-    Raises TextError where no token ends a document.
+    Raises TextError where no token ends a document, or an end is no number of a token.
     """
     core = Tokenizer.from_str(core.to_str())  # the caller's own may be in use elsewhere
     # A tokenizer's file may cut long texts, which for a recurrent model have no end.
@@ -150,9 +150,7 @@ def vocabulary_of(
         )
     ends = {known[0], core.token_to_id(named.get("eos_token") or "")}
     for table in settings:
-        eos = table.get("eos_token_id")
-        # Configurations name one end or several.
-        ends |= set(eos) if isinstance(eos, list) else {eos}
+        ends |= _ends(table.get("eos_token_id"), where=where)
     starts = [core.token_to_id(named.get("bos_token") or "")]
     starts += [table.get("bos_token_id") for table in settings]
     return Vocabulary(
@@ -161,6 +159,15 @@ def vocabulary_of(
         ends=frozenset(end for end in ends if end is not None),
         start=next((start for start in starts if start is not None), None),
     )
+
+
+def _ends(found: Any, *, where: str) -> set[int]:
+    """What eos_token_id names: one token, several, or none."""
+    ends = found if isinstance(found, list) else [] if found is None else [found]
+    for end in ends:
+        if not isinstance(end, int) or isinstance(end, bool):
+            raise TextError(f"{where}: eos_token_id = {found!r}: must be the number of a token")
+    return set(ends)
 
 
 def read_vocabulary(folder: Path, config: dict[str, Any]) -> Vocabulary:

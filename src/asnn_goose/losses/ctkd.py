@@ -87,6 +87,11 @@ class CTKD(VocabLoss):
         self.low, self.high = _checked_range(base.range if range is None else range)
         self.hold = _checked_share("hold", base.hold if hold is None else hold)
         self.warmup = _checked_share("warmup", base.warmup if warmup is None else warmup)
+        if self.hold + self.warmup > 1 + 1e-9:
+            raise ValueError(
+                f"hold = {self.hold} and warmup = {self.warmup}: lambda would not have risen by "
+                "the end of the stage; give at most 1 together"
+            )
         theta = self._theta_of(base.start if start is None else start)
         if not lambda_max >= 0:
             raise ValueError(f"lambda_max = {lambda_max}: must be at least 0")

@@ -16,6 +16,9 @@ from asnn_goose.trace import Batch, Trace
 Rows = tuple[Tensor, Tensor]
 
 
+FROZEN_AFTER = 0.1
+
+
 class Hidden(TraceLoss):
     """Mean over pairs of layers of a distance between hidden states.
 
@@ -24,7 +27,7 @@ class Hidden(TraceLoss):
     embedding      hold the embeddings against each other too
     project        learn a projection even where the widths are equal, from the identity
     until          share of the stage after which the term fades, linearly, to 0 at the stage's end
-    frozen_after   share of the stage after which a learned map stands still
+    frozen_after   share of the stage after which a learned map stands still; 0.1 unless set
 
     Raises ValueError where a setting is out of its range or does not fit the Traces.
     """
@@ -40,7 +43,7 @@ class Hidden(TraceLoss):
         embedding: bool = False,
         project: bool = False,
         until: float = 1.0,
-        frozen_after: float = 0.1,
+        frozen_after: float | None = None,
     ) -> None:
         super().__init__()
         found = lookup(DISTANCES, distance, setting="distance")
@@ -50,7 +53,10 @@ class Hidden(TraceLoss):
         self.projection = Projector(project=project)
         learned = layer_map == "learned"
         self.layers = None if learned else LayerMap(layer_map, embedding=embedding)
-        self.learned = LearnedLayers(frozen_after=frozen_after) if learned else None
+        if frozen_after is not None and not learned:
+            raise ValueError(f"frozen_after = {frozen_after}: only with layer_map = 'learned'")
+        after = FROZEN_AFTER if frozen_after is None else frozen_after
+        self.learned = LearnedLayers(frozen_after=after) if learned else None
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Bridge the widths, and make the gates of a learned map."""

@@ -143,6 +143,24 @@ def rope_base(config: PreTrainedConfig, *, name: str) -> float:
     return float(settings.get("rope_theta", 10000.0))
 
 
+def check_apart(config: PreTrainedConfig, window: int, *, name: str) -> None:
+    """Raise TeacherError where the longest document of a window turns the angles of all others.
+
+    Up to the length that a model was made for all angles are as they are in a text alone.
+    """
+    settings = rope_settings(config)
+    kind = settings.get("rope_type", "default")
+    alike = settings.get("short_factor") == settings.get("long_factor")
+    if kind not in ("dynamic", "longrope") or (kind == "longrope" and alike):
+        return
+    made_for = settings.get("original_max_position_embeddings") or config.max_position_embeddings
+    if window > made_for:
+        raise TeacherError(
+            f"teacher {name!r} has rope_type = {kind!r}, whose angles follow the longest document"
+            f" of a window: with data.resets a window may have {made_for} tokens, not {window}"
+        )
+
+
 def linear(owner: nn.Module, rows: Rows) -> Linear:
     """Weight and bias of some rows of a linear layer of `owner`.
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,12 +25,13 @@ from asnn_goose.model.families import (
     Family,
     Rows,
     TeacherError,
+    check_apart,
     family_of,
     head_size,
     rope_base,
 )
 from asnn_goose.model.gguf_file import dequantised
-from asnn_goose.model.parts.documents import document_mask, document_positions
+from asnn_goose.model.parts.documents import arguments_apart
 from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
@@ -117,8 +117,8 @@ class Teacher:
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
-        self._check_length(tokens_BT.shape[1])
         window = window or Window()
+        self._check_length(tokens_BT.shape[1], apart=window.documents_BT is not None)
         # Asked only where someone compares queries or keys: logits of a teacher with scaled
         # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
@@ -126,7 +126,9 @@ class Teacher:
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(window)
+                input_ids=tokens_BT,
+                use_cache=False,
+                **arguments_apart(window.documents_BT, self.config, dtype=self.model.dtype),
             ).last_hidden_state
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
@@ -146,27 +148,9 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _apart(self, window: Window) -> dict[str, Any]:
-        """Arguments of the model that keep documents apart; none where a window is one text."""
-        apart_BT = window.documents_BT
-        if apart_BT is None:
-            return {}
-        return {
-            "attention_mask": self._mask(apart_BT),
-            "position_ids": document_positions(apart_BT),
-        }
-
-    def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
-        """A mask for all layers, or by kind of layer where the model mixes them."""
-        mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
-        reach: int | None = getattr(self.config, "sliding_window", None)
-        # Transformers wants a mask by kind where windows slide in some layers only.
-        kinds = getattr(self.config, "layer_types", None)
-        if kinds is None:
-            return mask(reach=reach)
-        return {"full_attention": mask(), "sliding_attention": mask(reach=reach)}
-
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, length: int, *, apart: bool) -> None:
+        if apart:
+            check_apart(self.config, length, name=self.name)
         if self.positions is not None and length > self.positions.num_embeddings:
             raise TeacherError(
                 f"a window of {length} tokens: teacher {self.name!r} has learned positions for "

@@ -6,14 +6,16 @@ the libraries below it raise whatever they like where a file is damaged.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -37,8 +39,10 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     name  what the user calls the model
 
     Raises TeacherError where a file cannot be read, or a tensor is missing, unknown, of another
-    shape than the configuration says, or holds numbers that are not finite.
+    shape than the configuration says, holds numbers that are not finite or are no fractions, or
+    contradicts the configuration about the head.
     """
+    _check_ends(Path(folder) / "generation_config.json", name=name)
     with readable(name, folder), _silent():
         model, found = kind.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
@@ -46,10 +50,14 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     # After loading and not before: which names a class renames or ties on its way only it knows.
     _check_names(found, name=name)
     check_finite(model, name=name)
+    _check_types(model, Path(folder), name=name)
+    _check_tie(model, name=name)
     for table in (module for module in model.modules() if isinstance(module, nn.Embedding)):
         # A tokenizer with more words than rows shows only when such a word comes, which may be
         # hours later.
-        table.register_forward_pre_hook(partial(_check_ids, name=name))
+        words = getattr(model.config, "real_vocab_size", 0)  # the rest is padding without logits
+        rows = words if words and table is model.get_input_embeddings() else table.num_embeddings
+        table.register_forward_pre_hook(partial(_check_ids, name=name, rows=rows))
     loaded: PreTrainedModel = model
     return loaded
 
@@ -63,13 +71,13 @@ def load_words(folder: str | Path, *, name: str, **options: Any) -> PreTrainedTo
     return tokenizer
 
 
-def _check_ids(table: nn.Embedding, args: tuple[Tensor, ...], *, name: str) -> None:
+def _check_ids(table: nn.Embedding, args: tuple[Tensor, ...], *, name: str, rows: int) -> None:
     """Refuse ids and positions that a table does not reach: torch would only say "index"."""
     highest = int(args[0].max()) if args and args[0].numel() else 0
-    if highest >= table.num_embeddings:
+    if highest >= rows:
         raise TeacherError(
             f"model {name!r}: token or position {highest}, and its table has only"
-            f" {table.num_embeddings} rows: give a shorter text, or resize the embedding to the"
+            f" {rows} rows: give a shorter text, or resize the embedding to the"
             " tokenizer's words"
         )
 
@@ -131,6 +139,54 @@ def check_finite(model: PreTrainedModel, *, name: str) -> None:
                 f"model {name!r}: {key} holds numbers that are not finite: the file is damaged, or"
                 " its training has diverged"
             )
+
+
+def _check_types(model: PreTrainedModel, folder: Path, *, name: str) -> None:
+    """Raise TeacherError where whole numbers stand for fractions: codes that lack their scale."""
+    if getattr(model, "hf_quantizer", None) is not None:
+        return  # the configuration says what they mean
+    whole = {key for key, tensor in model.state_dict().items() if not tensor.is_floating_point()}
+    for file in _weight_files(folder):
+        with safe_open(file, "pt") as stored:
+            for key in stored.keys():  # noqa: SIM118  # it is no mapping
+                kind = stored.get_slice(key).get_dtype()
+                if "F" not in kind and key not in whole and not BUFFERS.search(key):
+                    raise TeacherError(
+                        f"model {name!r}: {key} is of type {kind} in {file}, and config.json has"
+                        " no quantization_config that says what its numbers mean"
+                    )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that the weights come from: one, or the shards that an index names."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return [file for file in (folder / "model.safetensors",) if file.is_file()]
+    named: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
+    return [folder / file for file in sorted(set(named.values()))]
+
+
+def _check_tie(model: PreTrainedModel, *, name: str) -> None:
+    """Raise TeacherError where there is a head of its own that there should not be."""
+    ends = model.get_input_embeddings(), model.get_output_embeddings()
+    if not getattr(model.config, "tie_word_embeddings", False) or None in ends:
+        return
+    embedding_VD, head_VD = (cast(Tensor, end.weight) for end in ends)
+    if embedding_VD is not head_VD and not torch.equal(embedding_VD, head_VD):
+        raise TeacherError(
+            f"model {name!r}: config.json ties the head to the embedding, and the files hold"
+            " another head: set tie_word_embeddings = false where the head is right"
+        )
+
+
+def _check_ends(file: Path, *, name: str) -> None:
+    """Raise TeacherError where the end tokens would be lost with a file that cannot be read."""
+    try:
+        found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise TeacherError(f"model {name!r}: {file} is not readable as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise TeacherError(f"model {name!r}: {file} must be a JSON object")
 
 
 def listed(names: Iterable[str]) -> str:

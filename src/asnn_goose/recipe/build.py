@@ -45,9 +45,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     accelerator = _accelerator(recipe)
     with accelerator.main_process_first():
         teachers = load_teachers(recipe, tell=tell)
-    tokenizer = teachers[0].tokenizer
-    if tokenizer is None:
-        raise RecipeError(f"teacher {teachers[0].name} comes without a tokenizer: add its files")
+    tokenizer = _tokenizer(teachers[0])
     # After the teacher, whose loading may draw numbers: the student's start hangs on the recipe's
     # seed alone.
     set_seed(recipe.seed)
@@ -83,6 +81,12 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
     )
+
+
+def _tokenizer(teacher: Teacher | Assistant) -> PreTrainedTokenizerBase:
+    if teacher.tokenizer is None:
+        raise RecipeError(f"teacher {teacher.name} comes without a tokenizer: add its files")
+    return teacher.tokenizer
 
 
 def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausalLM:

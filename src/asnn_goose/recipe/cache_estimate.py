@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from asnn_goose.data.teacher_cache import CachedTeacher
-from asnn_goose.format import teacher_values
 from asnn_goose.model import Teacher
 from asnn_goose.model.assistant import Assistant
 from asnn_goose.recipe.schema import Recipe
@@ -67,7 +66,7 @@ def _estimate(
             windows = (need, stage.window, stage.seed or 0)
             most[windows] = max(most.get(windows, 0), tokens)
     kept = {need for need, _window, _seed in most}
-    sizes = {need: _need_bytes(cache, teacher, need) for need in kept}
+    sizes = {need: cache.token_bytes(need, layers=len(teacher.layers)) for need in kept}
     return CacheEstimate(
         teacher=cache.name,
         tokens=sum(map(_tokens, stages)),
@@ -86,16 +85,3 @@ def _products(teacher: Teacher | Assistant, *, head: bool) -> int:
     """Multiply-adds of the teacher for one token."""
     blocks = sum(p.numel() for p in teacher.layers.parameters())
     return blocks + head * int(teacher.model.get_output_embeddings().weight.numel())
-
-
-def _need_bytes(cache: CachedTeacher, teacher: Teacher | Assistant, need: str) -> int:
-    """Bytes that are kept of one token for one of a stage's needs."""
-    settings = cache.settings
-    if need == "vocab":
-        rows = int(teacher.model.get_output_embeddings().weight.shape[0])
-        return teacher_values.top_bytes(
-            top=settings.top, temperatures=len(settings.temperatures), vocabulary=rows
-        )
-    places = len(teacher.layers) + (need == "hidden")
-    width = cache.outline.width
-    return places * teacher_values.feature_bytes(width, kind=str(settings.features))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def _examples(recipe: Recipe, teacher: Teacher | Assistant) -> list[str]:
     planner = example_planner(recipe, teacher.tokenizer, accelerator=accelerator, tell=found.append)
     for name, table in recipe.trained_stages():
         if planner is not None and table.examples:
-            planner.loader(table, seed=0, split="train", name=name)
+            planner.loader(table, seed=0, split="train", batches=1, name=name)
     return found
 
 
@@ -146,6 +147,7 @@ class _Sizes:
         multiplied, held = products(settings), kept(settings)
         self.student = student
         self.mixers = multiplied["mixer"]
+        self.mlps = multiplied["mlp"]
         self.blocks = multiplied["mixer"] + multiplied["mlp"]
         self.head = multiplied["head"]
         self.teacher_blocks: int = sum(p.numel() for p in teacher.layers.parameters())
@@ -188,13 +190,16 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     if runs != "whole":
         return teacher + passes * (sizes.mixers if runs == "mixers" else sizes.blocks)
     heads = (3 + more) * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
-    return teacher + passes * sizes.blocks + heads * sizes.head
+    drawn = 0 if table.samples is None else math.ceil(table.samples.share)
+    spiking = (table.time_steps or 0) * sizes.mlps
+    blocks = (passes + drawn) * sizes.blocks
+    return teacher + blocks + spiking + (heads + drawn) * sizes.head
 
 
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    training = table.rule().copies * 4 * trained
+    training = (table.rule().copies + (table.average is not None)) * 4 * trained
     runs = STAGES[table.kind].runs
     driven = runs != "whole"
     per_layer = sizes.mixer_values + (0 if runs == "mixers" else sizes.mlp_values)
@@ -208,7 +213,8 @@ def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> i
 
 def _checkpoint(table: StageTable, sizes: _Sizes, *, trained: int) -> int:
     """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
-    return 4 * (_count(sizes.student) + table.rule().moments * trained)
+    moments = table.rule().moments + (table.average is not None)
+    return 4 * (_count(sizes.student) + moments * trained)
 
 
 def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype) -> float:

@@ -32,7 +32,7 @@ __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "T
 class Recipe(Table):
     """A whole recipe. Stages without a name or seed of their own get one."""
 
-    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
+    name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$")
     seed: Seed = 0
     teacher: tuple[TeacherTable, ...] = Field(min_length=1)
     student: StudentTable = StudentTable()

@@ -14,11 +14,13 @@ from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
 from asnn_goose.model.parts.groups import parameter_group, trainable
+from asnn_goose.recipe.clocks import annealing, phase_clocks
 from asnn_goose.recipe.example_plans import ExamplePlanner
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.plan import Loader, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
+from asnn_goose.train.span import WHOLE, Span
 from asnn_goose.train.stages import STAGES, Stage
 from asnn_goose.train.stages.stage import Tracing
 from asnn_goose.train.validation import Validation
@@ -46,8 +48,10 @@ class StagePlanner:
         """A stage of the recipe, or the phases that its curriculum makes of it."""
         whole, seed = self.recipe.stage[index], self.recipe.stage_seed(index)
         name = self.recipe.stage_name(index)
+        processes = self.accelerator.num_processes
+        anneals = annealing(self.recipe, processes)[index]
         if whole.curriculum is None:
-            return [self._plan(whole, teacher, name=name, seed=seed)]
+            return [self._plan(whole, teacher, name=name, seed=seed, anneals=anneals)]
         count = whole.curriculum.pool // whole.window
         # One pool for all phases: they take ever more of the same windows, in one order.
         pool = Pool(self._windows(whole, self.shards, seed=seed), count=count)
@@ -58,9 +62,13 @@ class StagePlanner:
                 name=f"{name}.{number + 1}",
                 # Apart, or every phase would permute its windows alike.
                 seed=seed + PHASE_SEEDS * number,
+                anneals=anneals,
+                clock=clock,
                 subset=None if share is None else Subset(pool=pool, share=share),
             )
-            for number, (table, share) in enumerate(whole.phases())
+            for number, ((table, share), clock) in enumerate(
+                zip(whole.phases(), phase_clocks(whole, processes), strict=True)
+            )
         ]
         # Only the first phase fits anything: the later ones go on from what it has trained.
         return plans[:1] + [replace(plan, starts=Starts()) for plan in plans[1:]]
@@ -72,6 +80,8 @@ class StagePlanner:
         *,
         name: str,
         seed: int,
+        anneals: Span,
+        clock: Span = WHOLE,
         subset: Subset | None = None,
     ) -> StagePlan:
         processes = self.accelerator.num_processes
@@ -81,7 +91,7 @@ class StagePlanner:
         examples = self.examples
         return StagePlan(
             name=name,
-            stage=self._stage(table, teacher),
+            stage=self._stage(table, teacher, anneals=anneals),
             loader=loader,
             # Asked later: a stage's precision makes and drops parameters when it begins.
             trained=partial(_groups, self.student, table.train),
@@ -96,24 +106,28 @@ class StagePlanner:
             rule=table.rule(),
             watch=None if table.watch is None else table.watch.settings(),
             end=end,
+            average=None if table.average is None else table.average.settings(),
             pool=None if subset is None else subset.pool,
+            clock=clock,
             reference=None if examples is None else examples.reference(table, loader, held_out),
         )
 
-    def _stage(self, table: StageTable, teacher: Tracing) -> Stage:
+    def _stage(self, table: StageTable, teacher: Tracing, *, anneals: Span) -> Stage:
         samples = None if self.examples is None else self.examples.samples(table)
-        own = {"samples": samples, "steps": table.time_steps}
+        own = {"samples": samples, "steps": table.time_steps, "span": table.span}
         return STAGES[table.kind](
             student=self.student,
             teacher=teacher,
             objective=table.objective(),
             resets=self.recipe.data.resets,
+            anneals=anneals,
             **{key: value for key, value in own.items() if value is not None},
         )
 
     def _loader(self, table: StageTable, *, name: str, seed: int, subset: Subset | None) -> Loader:
         if self.examples is not None and table.examples:
-            return self.examples.loader(table, seed=seed, split="train", name=name)
+            batches = table.steps(self.accelerator.num_processes) * table.accumulate
+            return self.examples.loader(table, seed=seed, split="train", batches=batches, name=name)
         texts = self._texts(table, seed=seed, subset=subset)
         if table.repeats is None:
             return texts
@@ -167,14 +181,15 @@ class StagePlanner:
             return None
         validation = None
         if table.end.by == "validation":
-            loader = self._held_out(table, seed=seed)
             size = table.tokens_per_step(self.accelerator.num_processes) // table.accumulate
-            validation = Validation(loader=loader, batches=math.ceil(table.end.tokens / size))
+            batches = math.ceil(table.end.tokens / size)
+            loader = self._held_out(table, seed=seed, batches=batches)
+            validation = Validation(loader=loader, batches=batches)
         return EndSettings(**table.end.model_dump(exclude={"tokens"}), validation=validation)
 
-    def _held_out(self, table: StageTable, *, seed: int) -> Loader:
+    def _held_out(self, table: StageTable, *, seed: int, batches: int) -> Loader:
         if self.examples is not None and table.examples:
-            return self.examples.loader(table, seed=seed, split="validation")
+            return self.examples.loader(table, seed=seed, split="validation", batches=batches)
         return self._windows(table, self.held_out, seed=seed)
 
 

@@ -25,6 +25,7 @@ from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.stage_tables import (
     RULE_TABLES,
+    AverageTable,
     CurriculumTable,
     EndTable,
     Phase,
@@ -59,6 +60,7 @@ class _Stage(Table):
 
     examples    of a stage that reads examples or pairs: built-in sets, files, hf: data sets
     time_steps  of spikes a token, in a stage `equilibrium`
+    span        blocks that train together, in a stage `slide`
     """
 
     kind: Annotated[str, one_of(STAGES)]
@@ -87,10 +89,12 @@ class _Stage(Table):
     seed: Seed | None = None
     watch: WatchTable | None = None
     end: EndTable | None = None
+    average: AverageTable | None = None
     curriculum: CurriculumTable | None = None
     repeats: RepeatsTable | None = None
     samples: SamplesTable | None = None
     time_steps: Count | None = None
+    span: Annotated[int, Field(ge=1, le=8)] | None = None
 
     @property
     def rows(self) -> int:
@@ -184,6 +188,8 @@ class _Stage(Table):
             raise ValueError(
                 "time_steps: belongs to equilibrium, which needs it; the paper has 100"
             )
+        if (self.kind == "slide") != (self.span is not None):
+            raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
         if self.samples is not None and self.samples.tokens >= self.window:
             raise ValueError(
                 f"samples.tokens = {self.samples.tokens}: must be below the window of "

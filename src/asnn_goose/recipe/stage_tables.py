@@ -13,6 +13,7 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.table import Positive, Share, Table
+from asnn_goose.train.averaging import AverageSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
@@ -45,6 +46,17 @@ class WatchTable(Table):
     def settings(self) -> WatchSettings:
         """For the plan."""
         return WatchSettings(every=self.every)
+
+
+class AverageTable(Table):
+    """[stage.average]: end with mean weights (train.averaging.AverageSettings)."""
+
+    since: Annotated[float, Field(ge=0, lt=1)] = AverageSettings.since
+    decay: Share = AverageSettings.decay
+
+    def settings(self) -> AverageSettings:
+        """For the plan."""
+        return AverageSettings(since=self.since, decay=self.decay)
 
 
 class EndTable(Table):

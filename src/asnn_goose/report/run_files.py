@@ -9,6 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from asnn_goose import disk
+
 Step = Mapping[str, Any]
 """One line of metrics.jsonl."""
 
@@ -17,6 +19,24 @@ Found = Mapping[str, Any]
 
 PARTS = ("eval", "stream", "tasks", "recall", "spikes", "bench", "table")
 """Files PART.json that the verbs write, and an ablation's table."""
+
+HOLDS = {
+    "eval": "measurements",
+    "stream": "streams",
+    "tasks": "tasks",
+    "recall": "recall",
+    "spikes": "places",
+    "bench": "work",
+    "table": "rows",
+    "map": "cost",
+}
+"""What a file of each name holds at least."""
+
+STEP = {
+    *("stage", "stage_index", "step", "terms", "lr", "grad_norm", "tokens_seen", "tokens_total"),
+    *("seconds", "memory_bytes", "tokens_per_s"),
+}
+"""What a step must hold to be drawn."""
 
 SENSITIVITY = "sensitivity/map.json"
 
@@ -64,7 +84,7 @@ def read_run(folder: Path) -> RunFiles:
     return RunFiles(
         name=folder.resolve().name,
         steps=steps,
-        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        recipe=_text(recipe) if recipe.is_file() else "",
         parts=parts,
     )
 
@@ -74,14 +94,18 @@ def read_steps(metrics: Path) -> list[Step]:
 
     Raises ReportError for a line before the last that is no JSON.
     """
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
+    lines = _text(metrics).splitlines() if metrics.is_file() else []
     steps: list[Step] = []
     for number, line in enumerate(lines, start=1):
         try:
-            steps.append(json.loads(line))
-        except ValueError as error:
+            step = json.loads(line)
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
                 raise ReportError(f"{metrics} line {number} is not JSON: {error}") from error
+            break
+        if not isinstance(step, dict) or not step.keys() >= STEP:
+            raise ReportError(f"{metrics} line {number} is no step of a run")
+        steps.append(step)
     return steps
 
 
@@ -89,12 +113,21 @@ def _read_json(file: Path) -> Found:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(_text(file))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ReportError(f"{file} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ReportError(f"{file} holds a {type(found).__name__}: must be what a verb wrote")
+    wanted = HOLDS.get(file.stem)
+    if not isinstance(found, dict) or (wanted and wanted not in found):
+        made = "eval --json" if file.stem == "eval" else "the verb that makes it"
+        raise ReportError(f"{file} holds no {wanted or 'table'}: write it with asnn-goose {made}")
     return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return disk.read_text(file)
+    except disk.NotTextError as error:
+        raise ReportError(str(error)) from error
 
 
 def summaries(steps: Sequence[Step]) -> list[StageSummary]:

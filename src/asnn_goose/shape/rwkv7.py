@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, setting
+from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, is_size, setting
 from asnn_goose.shape.slots import MatrixSlot, SiteSlot, Slot, StateSlot, VectorSlot, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
@@ -115,7 +115,8 @@ def _faults(settings: Settings) -> Iterator[Fault]:
 
 
 def _completed(settings: Settings) -> dict[str, int]:
-    width = settings["hidden_size"]
+    found = settings["hidden_size"]
+    width = found if is_size(found) else 0  # what is no size is named with the faults
     return {n: published_rank(f, width) for n, f in RANKS.items() if not settings[n]}
 
 

@@ -61,7 +61,7 @@ def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
     if source is None:
         raise SubjectError(
             f"{name_or_path!r} is no student: the engine runs a packed folder, a run folder or a"
-            " student's folder; a teacher runs in PyTorch, engine = torch"
+            " student's folder; asnn-goose generate --engine torch runs a teacher in PyTorch"
         )
     if is_packed(source):
         return source

@@ -106,8 +106,9 @@ class Watchman:
         # A feature term that falls is good news as long as a term on the logits falls with it.
         if not heads or any(last[name] < first[name] for name in heads):
             return
-        for name in self._objective.losses:
-            if name not in heads and last[name] < FALLEN * first[name]:
+        for name, loss in self._objective.losses.items():
+            learns = name not in heads and any(True for _ in loss.parameters())
+            if learns and last[name] < FALLEN * first[name]:
                 yield (
                     f"projector {name}",
                     f"{name} fell from {first[name]:.3g} to {last[name]:.3g} while "

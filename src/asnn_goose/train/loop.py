@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from asnn_goose.meter import peak_memory
 from asnn_goose.ops.allocator import keep_freed_memory
@@ -18,7 +19,7 @@ from asnn_goose.train import checkpoint, curriculum, not_finite, resume, starts,
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.folder import RunFolder, locked
 from asnn_goose.train.plan import RunPlan, Saveable, StagePlan
-from asnn_goose.train.precision_span import annealed_until
+from asnn_goose.train.precision_span import cut_short
 from asnn_goose.train.progress import Progress, StepInfo
 from asnn_goose.train.resume import Position
 from asnn_goose.train.run_errors import CheckpointError, RunInterrupted, TrainingDiverged
@@ -81,6 +82,7 @@ class _Loop:
         self.pace = Pace()
         self.saved: Path | None = None
         self.saved_at = time.monotonic()
+        self.learned: dict[str, Tensor] = {}
 
     def carry_out(self, *, resume: bool) -> Path:
         """All that is left of the run."""
@@ -110,6 +112,7 @@ class _Loop:
         self.position = resume.check(self.plan, snapshot.state, tell=self._tell)
         self.pace = Pace(seconds=self.position.seconds)
         resume.restore_weights(self.plan.student, snapshot)
+        self.learned = resume.learned_before(snapshot)
         resume.restore_found(self.plan, self.position, snapshot)
         self._rewind_metrics()
         self._tell(f"resumed from {self.saved}")
@@ -130,6 +133,7 @@ class _Loop:
         if stage.reference is not None:
             stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
+        resume.take_over(stage.stage.objective, self.learned)
         if snapshot is not None:
             resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
         self.pace.forget()
@@ -139,6 +143,9 @@ class _Loop:
             if number + 1 < stage.steps:
                 self._pause(trainer)
         trainer.close()
+        following = self.plan.stages[index + 1 : index + 2]
+        keeps = any(plan.goes_on for plan in following)
+        self.learned = self.learned | resume.learned_by(stage.stage.objective) if keeps else {}
         self.position = replace(self.position, stage=index + 1, step=0)
         self._pause(None)
 
@@ -174,19 +181,9 @@ class _Loop:
             self._tell(f"stage {trainer.plan.name}, step {number + 1}: {text}")
         if result.ended:
             self._tell(f"stage {trainer.plan.name} ends after {number + 1} steps: no improvement")
-            self._tell_of_annealing(trainer.plan)
+            for text in cut_short(trainer.plan, self.position.step):
+                self._tell(text)
         return result
-
-    def _tell_of_annealing(self, stage: StagePlan) -> None:
-        """Warn where an early end leaves behind a student that full precision still carried."""
-        done = self.position.step / stage.steps
-        until = annealed_until(self.plan.student)
-        if until > done:
-            self._tell(
-                f"stage {stage.name} ended at {done:.0%} of its steps, and its precision falls "
-                f"until {until:.0%}: the student was hardly trained at the precision it now has; "
-                "set until below the end, or leave [stage.end] out"
-            )
 
     @contextmanager
     def _located(self, stage: str, number: int) -> Iterator[None]:
@@ -258,7 +255,7 @@ class _Loop:
         that are not finite.
         """
         self._check_weights()
-        snapshot = resume.capture(self.plan, self.position, trainer)
+        snapshot = resume.capture(self.plan, self.position, trainer, self.learned)
         self.saved_at = time.monotonic()
         if not self.main:
             self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)

@@ -49,7 +49,7 @@ class MetricsLog:
         """Forget lines past `run_step`, and a line that a crash cut short."""
         if not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         # A resumed run does those steps again; both lines of a step would make every curve double
         # back.
         kept = [line for line in lines if _is_within(line, run_step)]

@@ -18,7 +18,7 @@ from asnn_goose.train.plan import Precise, RunPlan, StagePlan
 from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.trainer import StageTrainer
 
-_RNG, _REFERENCE = "rng/", "reference/"
+_RNG, _REFERENCE, _LEARNED = "rng/", "reference/", "learned."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +76,15 @@ def change_precision(student: nn.Module, stage: StagePlan) -> None:
         cast(Precise, student).set_precision(stage.precision)
 
 
-def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> Snapshot:
+def capture(
+    plan: RunPlan,
+    position: Position,
+    trainer: StageTrainer | None,
+    learned: Mapping[str, Tensor],
+) -> Snapshot:
     """Everything needed to go on from `position`; `trainer` is None between stages.
 
+    `learned` is what losses of earlier phases of a curriculum have learned.
     Called on every process, for each adds its random number generators.
     """
     generators = gather_object([rng.tensors(plan.accelerator.device)])
@@ -95,6 +101,7 @@ def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> 
         "orders": orders(plan),
     }
     model = _weights(plan.student, "student.", stored)
+    model |= {_LEARNED + name: tensor for name, tensor in learned.items()}
     if trainer is not None:
         state["loader"] = trainer.plan.loader.state()
         state["trainer"] = trainer.state()
@@ -201,6 +208,26 @@ def _check_identity(then: Mapping[str, str], now: Mapping[str, str]) -> None:
 def restore_weights(student: nn.Module, snapshot: Snapshot) -> None:
     """Put the student's weights and buffers back."""
     _copy_into(student, snapshot.model, "student.")
+
+
+def learned_by(objective: nn.Module) -> dict[str, Tensor]:
+    """What the losses know by now: parameters and running values, by name."""
+    return {name: x.detach().clone() for name, x in objective.state_dict().items()}
+
+
+def learned_before(snapshot: Snapshot) -> dict[str, Tensor]:
+    """What earlier phases of a curriculum had learned when the snapshot was taken."""
+    return {
+        name.removeprefix(_LEARNED): tensor
+        for name, tensor in snapshot.model.items()
+        if name.startswith(_LEARNED)
+    }
+
+
+def take_over(objective: nn.Module, learned: Mapping[str, Tensor]) -> None:
+    """Begin with what losses of the same names have learned before."""
+    own = objective.state_dict().keys()
+    _copy_into(objective, {k: t for k, t in learned.items() if k in own}, "")
 
 
 def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> None:

@@ -17,6 +17,7 @@ from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.trace import Batch
 from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
+from asnn_goose.train.averaging import Average
 from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule, SumSettings
@@ -87,6 +88,9 @@ class StageTrainer:
             watchman = Watchman(plan.watch, objective)
             self.rule = self.watched = Watched(self.rule, watchman, self.trained)
         self.ending = None if plan.end is None else Ending(plan.end)
+        self._average: Average | None = None
+        if plan.average is not None:
+            self._average = Average(plan.average, self.trained, self.optimiser)
 
     def step(self, number: int) -> StepResult:
         """Optimiser step `number` of the stage, counted from 0.
@@ -112,6 +116,8 @@ class StageTrainer:
             raise NotFiniteError(found)
         self._clip(norms)
         self.optimiser.step()
+        if self._average is not None:
+            self._average.follow(number, steps=self.plan.steps)
         stage = self.plan.stage
         readings = stage.objective.readings() | self.rule.readings() | stage.readings() | before
         warnings = [] if self.watched is None else self.watched.look(terms, readings)
@@ -162,7 +168,7 @@ class StageTrainer:
 
     def _batch(self, number: int, micro: int) -> Batch | PairBatch:
         done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
-        return self.plan.loader.next(done).to(self._accelerator.device)
+        return self.plan.loader.next(self.plan.clock.at(done)).to(self._accelerator.device)
 
     def _accumulate(self, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
@@ -221,7 +227,9 @@ class StageTrainer:
             self.ending.restore(state["end"])
 
     def close(self) -> None:
-        """Drop accelerate's references, so that the next stage can be wrapped."""
+        """End the stage: its mean weights if it has any; accelerate's references are dropped."""
+        if self._average is not None:
+            self._average.adopt()
         self._accelerator.clear()
 
 

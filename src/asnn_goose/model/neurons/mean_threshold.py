@@ -25,7 +25,7 @@ class MeanThreshold(Neuron):
     signed     false: no negative spikes, for one step; the window then ends at -1/2 amplitude
     surrogate  for one step any of `ops.surrogate`, over (h - threshold) / amplitude; threshold
                and amplitude take no gradient. surrogate_shape: its width, alpha or k
-    fade       share of the stage in which an analogue part of h fades away; 0: none. With r left
+    fade       share of the training in which an analogue part of h fades away; 0: none. With r left
                of it (`ops.precision_schedule`) the value is (1 - r) amplitude q + r h, and so the
                gradient
     """

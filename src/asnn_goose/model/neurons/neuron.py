@@ -27,8 +27,8 @@ class Neuron(nn.Module, ABC):
 
     What is measured on the first batch is measured on the first batch of training that is not
     silent; until then, every batch is coded by its own. In eval mode forward(h) is, to the bit,
-    encode(h).values() in h's dtype. `progress` is how much of the stage is done, 1.0 before any
-    training; it is not saved.
+    encode(h).values() in h's dtype. `progress` is how much of the training at this precision
+    is done, 1.0 before any; it is not saved.
 
     Raises ValueError for settings that do not fit together.
     """
@@ -64,7 +64,7 @@ class Neuron(nn.Module, ABC):
         self.progress = 1.0
 
     def anneal(self, share: float) -> None:
-        """Hear, before a training forward, what share of the stage is done (0 to 1)."""
+        """Hear, before a training forward, what share of it is done (0 to 1)."""
         self.progress = checked_share(share)
 
     def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:

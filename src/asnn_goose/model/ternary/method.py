@@ -20,7 +20,7 @@ class TernaryMethod(nn.Module, ABC):
     rows, columns  shape (O,K) of the matrix
     planes         ternary planes that the matrix is a sum of; `planes_known` lists what fits
     group          columns that share a scale, 0: a whole row; only where `groups_known`
-    `share` is how much of the stage is done, 1.0 before any training; it is not saved.
+    `share` is how much of the training at this precision is done, 1.0 before any; it is not saved.
     Statistics are taken in fp32 at least. Raises ValueError for settings the method lacks.
     """
 
@@ -41,7 +41,7 @@ class TernaryMethod(nn.Module, ABC):
         self.share = 1.0
 
     def anneal(self, share: float) -> None:
-        """Hear, before a training forward, what share of the stage is done (0 to 1)."""
+        """Hear, before a training forward, what share of it is done (0 to 1)."""
         self.share = checked_share(share)
 
     def start_(self, weight_OK: Tensor) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asnn_goose.losses import Objective
 from asnn_goose.trace import PLACES, Batch, Trace, Window
+from asnn_goose.train.span import WHOLE, Span
 
 
 class Tracing(Protocol):
@@ -57,6 +58,7 @@ class Stage(nn.Module, ABC):
     ranks    whether a curriculum can order its windows, which takes logits of both models
     reads    windows of running text, rows of examples, examples one a row, or pairs of answers
     resets   whether every document of a window begins with an empty state; examples always do
+    anneals  which part of the fall of the student's precision the stage covers
 
     Raises ValueError where the objective needs more than the stage, the student's mixer or the
     teacher gives.
@@ -73,10 +75,16 @@ class Stage(nn.Module, ABC):
     teacher: Tracing
 
     def __init__(
-        self, *, student: nn.Module, teacher: Tracing, objective: Objective, resets: bool = False
+        self,
+        *,
+        student: nn.Module,
+        teacher: Tracing,
+        objective: Objective,
+        resets: bool = False,
+        anneals: Span = WHOLE,
     ) -> None:
         super().__init__()
-        self.resets = resets or self.reads != "windows"
+        self.resets, self.anneals = resets or self.reads != "windows", anneals
         self.check(objective)
         self.student = student
         self.objective = objective
@@ -103,10 +111,10 @@ class Stage(nn.Module, ABC):
             )
 
     def anneal(self, batch: Batch) -> None:
-        """Let a student whose precision falls within a stage know how far the stage is."""
+        """Let a student whose precision falls in training know how far that is."""
         tell = getattr(self.student, "anneal", None)
         if tell is not None:
-            tell(batch.progress)
+            tell(self.anneals.at(batch.progress))
 
     def window(self, batch: Batch) -> Window:
         """How a batch's tokens lie for both passes: as one text, unless states are to be reset."""
