@@ -12,7 +12,7 @@ from asnn_goose.shape.coding import GROUP
 from asnn_goose.shape.limits import Switch
 from asnn_goose.shape.rwkv7 import RANKS
 from asnn_goose.shape.settings import MODEL_TYPE, settings_of
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site
+from asnn_goose.shape.slots import EMBEDDING, POSITIONS, Matrix, Site
 from asnn_goose.shape.student import layout
 
 SWITCHES = [
@@ -37,6 +37,10 @@ TINY: dict[str, Any] = {
     "intermediate_size": 128,
     **dict.fromkeys(SWITCHES, True),
     "rope": False,
+    "parallel": False,
+    "norm_place": "before",
+    "qk_norm_over": "head",
+    "logit_cap": 0.0,
     "norm_eps": 1e-5,
     "rope_theta": 10000.0,
     "eos_token_id": 69,
@@ -45,6 +49,18 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {},
     {"mlp": "channel_mix", "norm": "layer", "tie_word_embeddings": False, "qkv_bias": False},
     {"gate": "none", "v_first": "none", "rope": True, "token_shift": False, "group_norm": False},
+    {
+        "mlp": "plain",
+        "norm_place": "both",
+        "parallel": True,
+        "logit_cap": 3.0,
+        "qk_norm_over": "all",
+        "n_positions": 24,
+        "rope": True,
+        "rope_thetas": [0.0, 100.0],
+        "rope_channels": 8,
+    },
+    {"norm_place": "after", "qk_norm": False},
 )
 """Changes to TINY that give the sound models."""
 
@@ -93,7 +109,8 @@ def _matrix(slot: Matrix, number: int, draw: np.random.Generator) -> dict[str, N
         found = {f"{name}.weight": (600 * weight).clip(-127, 127).astype(np.int8)}
         found[f"{name}.scale"] = np.full(rows, 1e-3, np.float32)
     else:
-        kind = np.float32 if number % 3 == 1 and name != EMBEDDING else np.float16
+        rows_only = name in (EMBEDDING, POSITIONS)
+        kind = np.float32 if number % 3 == 1 and not rows_only else np.float16
         found = {f"{name}.weight": weight.astype(kind)}
     if slot.bias or (number % 2 and f"{name}.planes" in found):
         found[f"{name}.bias"] = draw.normal(size=rows).astype(np.float32)

@@ -25,7 +25,7 @@ void keep_last(const std::vector<Piece>& pieces, const float* x, std::int64_t wi
   }
 }
 
-// Rotates pairs (n, n + N/2) of one head by position * theta^(-2n/N).
+// Rotates pairs (i, i + n/2) of the first n channels of a head by position * theta^(-2i/n).
 void rotate(float* x, std::int64_t n, std::int64_t position, float theta) {
   const std::int64_t half = n / 2;
   for (std::int64_t i = 0; i < half; ++i) {
@@ -48,12 +48,17 @@ const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
   embed(pieces, rows);
   for (std::size_t layer = 0; layer < model_.blocks.size(); ++layer) {
     const Block& block = model_.blocks[layer];
-    norm(block.mixer_norm, x_.data(), rows, normed_.data());
+    norm_if(block.mixer_norm, x_.data(), rows, normed_.data());
     mix(block, layer, pieces, rows);
-    table_.add(x_.data(), y_.data(), rows * D);
-    norm(block.mlp_norm, x_.data(), rows, normed_.data());
+    if (model_.config.parallel) {  // the MLP reads what the mixer has read
+      std::memcpy(branch_.data(), y_.data(), sizeof(float) * size(rows * D));
+    } else {
+      add_half(block.mixer_after, y_.data(), rows);
+    }
+    norm_if(block.mlp_norm, x_.data(), rows, normed_.data());
     mlp(block, layer, pieces, rows);
-    table_.add(x_.data(), y_.data(), rows * D);
+    if (model_.config.parallel) add_half(block.mixer_after, branch_.data(), rows);
+    add_half(block.mlp_after, y_.data(), rows);
   }
   return x_.data();
 }
@@ -64,7 +69,10 @@ void Pass::head(const float* x, const std::vector<Piece>& pieces, float missed, 
   const std::int64_t rows = pieces.back().row + pieces.back().count;
   norm(model_.final_norm, x, rows, normed_.data());
   inputs_.set(normed_.data(), rows, model_.config.width);
-  model_.head->multiply(inputs_, logits, missed, pool);
+  // What is rough before it is bounded would hold more of the probability after it.
+  const bool bounded = model_.config.logit_cap > 0;
+  model_.head->multiply(inputs_, logits, bounded ? 0 : missed, pool);
+  if (bounded) cap(logits, rows);
   const Matrix& matrix = model_.head->matrix();
   tally(inputs_, matrix.encoding(), matrix.counts());
 }
@@ -90,7 +98,7 @@ void Pass::tally(const Inputs& inputs, const Encoding& encoding, const Counts& c
 void Pass::reserve(std::int64_t rows) {
   const Config& c = model_.config;
   const std::int64_t rank = std::max({c.decay_rank, c.rate_rank, c.value_rank, c.gate_rank});
-  for (Buffer<float>* buffer : {&x_, &normed_, &shifted_, &y_}) {
+  for (Buffer<float>* buffer : {&x_, &normed_, &shifted_, &y_, &branch_}) {
     buffer->at_least(size(rows * c.width));
   }
   for (Buffer<float>* buffer : {&r_, &w_, &k_, &v_, &a_, &g_, &first_, &mixed_}) {
@@ -105,7 +113,7 @@ void Pass::embed(const std::vector<Piece>& pieces, std::int64_t rows) {
   float* x = model_.embedding_norm ? normed_.data() : x_.data();
   for (const Piece& piece : pieces) {
     for (std::int64_t i = 0; i < piece.count; ++i) {
-      model_.embed(piece.tokens[i], x + (piece.row + i) * D);
+      model_.embed(piece.tokens[i], piece.state->position + i, x + (piece.row + i) * D, y_.data());
     }
   }
   if (model_.embedding_norm) norm(*model_.embedding_norm, x, rows, x_.data());
@@ -123,6 +131,30 @@ void Pass::norm(const Norm& norm, const float* x, std::int64_t rows, float* y) {
     }
   });
   inputs_of_ = nullptr;
+}
+
+void Pass::norm_if(const std::optional<Norm>& wanted, const float* x, std::int64_t rows, float* y) {
+  if (wanted) return norm(*wanted, x, rows, y);
+  std::memcpy(y, x, sizeof(float) * size(rows * model_.config.width));
+  inputs_of_ = nullptr;
+}
+
+// Adds what half of a block gives, behind its norm where it has one.
+void Pass::add_half(const std::optional<Norm>& after, float* y, std::int64_t rows) {
+  if (after) norm(*after, y, rows, y);
+  table_.add(x_.data(), y, rows * model_.config.width);
+}
+
+// Logits held between -c and c: c tanh(z / c).
+void Pass::cap(float* logits, std::int64_t rows) {
+  const float most = model_.config.logit_cap;
+  const std::int64_t words = model_.config.vocab;
+  pool_->each(rows, [&](int, std::int64_t row) {
+    float* z = logits + row * words;
+    for (std::int64_t i = 0; i < words; ++i) z[i] /= most;
+    table_.tanh(z, words);
+    for (std::int64_t i = 0; i < words; ++i) z[i] *= most;
+  });
 }
 
 // Matrices that read the same rows share their encoded forms.
@@ -177,6 +209,8 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
   multiply(m.key, input(kKey), rows, k_.data());
   m.k.code(k_.data(), rows, coded_, *pool_);
   tally(coded_, m.k.encoding(), m.k.counts());
+  norm_all_heads(m.query_norm, rows, r_.data());
+  norm_all_heads(m.key_norm, rows, k_.data());
   values(m, layer, input(kValue), pieces, rows);
   low_rank(m.decay, input(kDecay), rows, table_.tanh, w_.data());
   each(rows, w_.data(), c.inner(), table_.decay);
@@ -188,6 +222,27 @@ void Pass::mix(const Block& block, std::size_t layer, const std::vector<Piece>& 
   inputs_of_ = nullptr;
   multiply(m.output, mixed_.data(), rows, y_.data());
   inputs_of_ = nullptr;
+}
+
+// R or k of all heads as one, where they are normalised so.
+void Pass::norm_all_heads(const float* gain, std::int64_t rows, float* x) {
+  const Config& c = model_.config;
+  if (gain == nullptr || c.normed_heads != NormedHeads::all) return;
+  pool_->each(rows, [&](int, std::int64_t row) {
+    float* all = x + row * c.inner();
+    table_.rms_norm(all, gain, c.norm_eps, all, c.inner());
+  });
+}
+
+// R or k of one head, normalised where each head is, and turned where the layer does.
+void Pass::norm_and_turn(const float* gain, std::size_t layer, std::int64_t position,
+                         float* x) const {
+  const Config& c = model_.config;
+  if (gain != nullptr && c.normed_heads == NormedHeads::each) {
+    table_.rms_norm(x, gain, c.norm_eps, x, c.head_size);
+  }
+  const float theta = c.rotary_base(layer);
+  if (theta > 0) rotate(x, c.rope_channels > 0 ? c.rope_channels : c.head_size, position, theta);
 }
 
 // Values, with those of the first block mixed in.
@@ -248,11 +303,9 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
     const std::int64_t from = row * C + first;
     float *r = r_.data() + from, *k = k_.data() + from;
     const float* v = v_.data() + from;
-    if (c.rope) {
-      const std::int64_t position = piece.state->position + row - piece.row;
-      rotate(r, N, position, c.rope_theta);
-      rotate(k, N, position, c.rope_theta);
-    }
+    const std::int64_t position = piece.state->position + row - piece.row;
+    norm_and_turn(m.query_norm, layer, position, r);
+    norm_and_turn(m.key_norm, layer, position, k);
     const float score =
         table_.delta(r, k, a_.data() + from, at(m.removal, first), at(m.replacement, first),
                      at(m.bonus, first), least, alpha, beta, written, N);
@@ -275,7 +328,7 @@ void Pass::mlp(const Block& block, std::size_t layer, const std::vector<Piece>& 
   activate(middle_.data(), rows);
   if (c.mlp == Mlp::gated) {
     table_.multiply(middle_.data(), up_.data(), rows * c.middle);
-  } else {
+  } else if (c.mlp == Mlp::channel_mix) {
     table_.square(middle_.data(), rows * c.middle);
     keep_last(pieces, normed_.data(), c.width,
               [&](State& state) { return state.channel_shift(layer); });

@@ -31,7 +31,7 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, rotated
 from asnn_goose.ops.ternary import absmean
 from asnn_goose.shape.settings import fault
-from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Part, Site, Slot, Vector
+from asnn_goose.shape.slots import EMBEDDING, HEAD, POSITIONS, Matrix, Part, Site, Slot, Vector
 from asnn_goose.shape.student import layout, parts
 
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
@@ -94,6 +94,7 @@ def export_packed(
     with packed_folder(folder) as fresh:
         arrays, matrices = pack(model, settings or PackSettings())
         config = json.loads(model.config.to_json_string(use_diff=False))
+        config = _without_padding(config)
         write_packed(fresh, config, arrays, matrices)
         if tokenizer is not None:
             for name in TOKENIZER_FILES:
@@ -101,16 +102,17 @@ def export_packed(
                     shutil.copyfile(tokenizer / name, fresh / name)
             write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Packed(bytes_by_part=_by_part(model.config, arrays), fp32_bytes=4 * parameters)
+    return Packed(bytes_by_part=_by_part(config, arrays), fp32_bytes=4 * parameters)
 
 
 @torch.no_grad()
 def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[str, Entry]]:
     """Tensors and table of matrices, as `format.packed.write_packed` takes them."""
-    _check_known(model.config)
+    config = _without_padding(model.config.to_dict())
+    _check_known(model.config, config)
     arrays: Arrays = {}
     matrices: dict[str, Entry] = {}
-    for slot in layout(model.config.to_dict()):
+    for slot in layout(config):
         found, entry = _slot(model, slot, settings)
         arrays |= {f"{slot.name}{end}": array for end, array in found.items()}
         if entry is not None:
@@ -118,9 +120,15 @@ def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[
     return arrays, matrices
 
 
-def _check_known(config: GooseConfig) -> None:
+def _without_padding(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the same student without the rows that no tokenizer produces."""
+    words = config["real_vocab_size"] or config["vocab_size"]
+    return config | {"vocab_size": words, "real_vocab_size": 0}
+
+
+def _check_known(config: GooseConfig, settings: dict[str, Any]) -> None:
     """Raise ExportError for a setting that the engine does not take, before anything is packed."""
-    if (found := fault(config.to_dict(), packed=True)) is not None:
+    if (found := fault(settings, packed=True)) is not None:
         raise ExportError(f"{found}: the engine knows nothing else; PyTorch runs this student")
     if PrecisionTable(config.precision).of(HEAD_SITE).steps:
         raise ExportError(
@@ -154,9 +162,11 @@ def _matrix(
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:
         form = "f16" if settings.head == "f16" else "int8"
-        return dense(model.embedding.weight, form, name=slot.name), None
+        return dense(model.embedding.weight[: slot.rows], form, name=slot.name), None
+    if slot.name == POSITIONS:
+        return dense(model.get_parameter(f"{POSITIONS}.weight"), "f16", name=slot.name), None
     if slot.name == HEAD:
-        return _head(model, settings)
+        return _head(model, settings, words=slot.rows)
     if not slot.projection:  # a low-rank factor, which PyTorch keeps as [in, out]
         return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name), None
     module = model.get_submodule(slot.name)
@@ -172,9 +182,11 @@ def _entry(neuron: Neuron | Precision | None, *, rotate: bool) -> Entry | None:
     return {"steps": 0, "code": "radix3", "rotate": True} if rotate else None
 
 
-def _head(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, Entry | None]:
+def _head(
+    model: GooseForCausalLM, settings: PackSettings, *, words: int
+) -> tuple[Arrays, Entry | None]:
     """Arrays and entry of the head; no arrays where the embedding serves."""
-    weight, as_set = model.lm_head.weight, TERNARY_HEAD
+    weight, as_set = model.lm_head.weight[:words], TERNARY_HEAD
     if settings.head != "ternary":
         tied = model.config.tie_word_embeddings
         return {} if tied else dense(weight, settings.head, name=HEAD), None
@@ -188,9 +200,9 @@ def _head(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, Entr
     return arrays, _entry(as_set, rotate=as_set.rotate)
 
 
-def _by_part(config: GooseConfig, arrays: Arrays) -> dict[str, int]:
+def _by_part(config: dict[str, Any], arrays: Arrays) -> dict[str, int]:
     """Bytes of what matrices bring, by their part of the model; all else is the rest."""
-    owners = parts(config.to_dict())
+    owners = parts(config)
     found: dict[str, int] = dict.fromkeys((*get_args(Part), "rest"), 0)
     for name, array in arrays.items():
         found[owners.get(name.rpartition(".")[0], "rest")] += array.nbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, setting
+from asnn_goose.shape.limits import Fault, Setting, Size, Switch, Words, setting
 from asnn_goose.shape.slots import Matrix, Site, Slot, State, Vector, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
@@ -58,11 +58,25 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("bonus", "bonus", (heads, size)),
         ("group_norm", "norm.weight", (wide,)),
         ("group_norm", "norm.bias", (wide,)),
-        ("qk_norm", "query_norm.weight", (size,)),
-        ("qk_norm", "key_norm.weight", (size,)),
+        ("qk_norm", "query_norm.weight", (normed_channels(settings),)),
+        ("qk_norm", "key_norm.weight", (normed_channels(settings),)),
     ):
-        if settings.get(switch, False):  # a packed file does not say qk_norm
+        if settings.get(switch, False):  # older files do not say them all, and have none
             yield Vector(name=name, shape=shape)
+
+
+def normed_channels(settings: Settings) -> int:
+    """Channels that one of the norms of r and k has together: those of a head, or all."""
+    heads = int(settings["num_attention_heads"]) if settings.get("qk_norm_over") == "all" else 1
+    return heads * int(settings["head_size"])
+
+
+def rotary_base(settings: Settings, layer: int) -> float:
+    """The base by which a block turns r and k; 0 where it does not."""
+    if not settings["rope"]:
+        return 0.0
+    by_layer = settings.get("rope_thetas")
+    return float(settings["rope_theta"] if by_layer is None else by_layer[layer])
 
 
 def _projection(name: str, *, rows: int, columns: int, bias: bool) -> Matrix:
@@ -91,8 +105,11 @@ def _recurrence(settings: Settings) -> tuple[int, int]:
 
 
 def _faults(settings: Settings) -> Iterator[Fault]:
-    if settings["rope"] and settings["head_size"] % 2:
-        yield Fault("head_size", settings["head_size"], "even, for rope = true")
+    size, channels = settings["head_size"], settings.get("rope_channels", 0)
+    if settings["rope"] and (size % 2 and not channels):
+        yield Fault("head_size", size, "even, for rope = true")
+    if channels % 2 or channels > size:
+        yield Fault("rope_channels", channels, f"even, and at most the head size {size}")
 
 
 RWKV7 = Half(
@@ -110,7 +127,9 @@ RWKV7 = Half(
         "bonus": _switch(True),
         "group_norm": _switch(True),
         "rope": _switch(False),
-        "qk_norm": setting(False, Switch(), packed=Only(False)),
+        "rope_channels": setting(0, Size(least=0), packed=Size(least=0, most=128), later=True),
+        "qk_norm": setting(False, Switch(), later=True),
+        "qk_norm_over": setting("head", Words(("head", "all")), later=True),
     },
     state=_state,
     recurrence=_recurrence,

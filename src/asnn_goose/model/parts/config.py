@@ -32,14 +32,21 @@ class StudentSettings(PreTrainedConfig):
       key_replacement  scale the written key with the learning rate through k_a
       bonus            the current token's own term through r_k
       group_norm       normalise every head's output
-      rope             rotate r and k by position (RADLADS), with `rope_theta`
-      qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
+      rope             rotate r and k by position (RADLADS), with the base `rope_theta`, or with
+                       that of `rope_thetas` for every layer, 0 for none; the first `rope_channels`
+                       of a head, 0 for all
+      qk_norm          RMS-normalise r and k before that, as Qwen3 does with q and k: every "head"
+                       for itself, or "all" as one as in OLMo 2 (`qk_norm_over`)
+
+    Block: norm_place, whether mixer and MLP have their norm "before" them, "after" them (OLMo 2) or
+    "both" (Gemma); parallel, whether both read the same residual stream (GPT-NeoX).
 
     Rest: mlp ("gated" as in Llama, "plain" as in GPT-2, "channel_mix" as in RWKV-7), hidden_act,
     norm, norm_eps, embedding_norm (an extra norm on the embedding, as in RWKV), biases,
-    tie_word_embeddings; n_positions, the learned positions that are added to the embedding (as in
-    GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows of the
-    vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
+    tie_word_embeddings; logit_cap, the c of logits c tanh(z / c) (Gemma), 0 for z; n_positions, the
+    learned positions that are added to the embedding (as in GPT-2) and thereby the longest
+    context, 0 for none; real_vocab_size, the rows of the vocabulary that a tokenizer can produce
+    where the rest is padding, 0 for all.
 
     Precision: a table from matrices to the fields of `asnn_goose.model.parts.precision.Precision`.
     Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"
@@ -71,7 +78,10 @@ class StudentSettings(PreTrainedConfig):
     group_norm: bool = True
     rope: bool = False
     rope_theta: float = 10000.0
+    rope_thetas: list[float] | None = None
+    rope_channels: int = 0
     qk_norm: bool = False
+    qk_norm_over: str = "head"
     qkv_bias: bool = False
     output_bias: bool = False
 
@@ -80,8 +90,11 @@ class StudentSettings(PreTrainedConfig):
     mlp_bias: bool = False
     norm: str = "layer"
     norm_eps: float = 1e-5
+    norm_place: str = "before"
+    parallel: bool = False
     embedding_norm: bool = True
     tie_word_embeddings: bool = False
+    logit_cap: float = 0.0
     n_positions: int = 0
     real_vocab_size: int = 0
     precision: dict[str, Any] | None = None
