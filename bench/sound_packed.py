@@ -38,6 +38,7 @@ TINY: dict[str, Any] = {
     **dict.fromkeys(SWITCHES, True),
     "rope": False,
     "parallel": False,
+    "qk_norm": False,
     "norm_place": "before",
     "qk_norm_over": "head",
     "logit_cap": 0.0,
@@ -54,13 +55,14 @@ OTHERS: tuple[dict[str, Any], ...] = (
         "norm_place": "both",
         "parallel": True,
         "logit_cap": 3.0,
+        "qk_norm": True,
         "qk_norm_over": "all",
         "n_positions": 24,
         "rope": True,
         "rope_thetas": [0.0, 100.0],
         "rope_channels": 8,
     },
-    {"norm_place": "after", "qk_norm": False},
+    {"norm_place": "after", "qk_norm": True},
 )
 """Changes to TINY that give the sound models."""
 

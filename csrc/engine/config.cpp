@@ -25,7 +25,7 @@ constexpr Size kSizes[] = {
     {"value_rank", &Config::value_rank, 1 << 14},
     {"gate_rank", &Config::gate_rank, 1 << 14},
     {"n_positions", &Config::positions, 1 << 20, 1, true},
-    {"rope_channels", &Config::rope_channels, kMostHeadSize, 1, true},
+    {"rope_channels", &Config::rope_channels, kMostHeadSize, 2, true},
 };
 
 struct Switch {
@@ -199,9 +199,7 @@ Config read_config(const Settings& settings) {
   for (const Switch& flag : kSwitches) c.*flag.field = read.value(flag);
   for (const Number& number : kNumbers) c.*number.field = read.value(number);
   c.rope_thetas = read.by_layer("rope_thetas", c.layers);
-  if (c.rope_channels % 2 != 0 || c.rope_channels > c.head_size) {
-    throw wrong("rope_channels", "even, and at most the head size");
-  }
+  if (c.rope_channels > c.head_size) throw wrong("rope_channels", "at most the head size");
   for (const char* name : kAbsent) read.refuse(name);
   c.activation = Activation::relu;
   each_words([&](const auto& table) {

@@ -49,7 +49,8 @@ SPIKING = '{"steps": 1, "code": "rate", "rotate": false}'
         ({"logit_cap": -1.0}, r"logit_cap is -1.0, must be 0, or above 0, up to"),
         ({"rope_thetas": [1.0]}, r"rope_thetas is \[1.0\], must be null, or 2 numbers"),
         ({"rope_thetas": [1.0, -1.0]}, r"rope_thetas is .*null, or for every layer a number"),
-        ({"rope_channels": 33}, r"rope_channels is 33, must be even, and at most the head size"),
+        ({"rope_channels": 33}, r"rope_channels is 33, must be a multiple of 2 from 0"),
+        ({"rope_channels": 64}, r"rope_channels is 64, must be at most the head size 32"),
         (
             {"hidden_size": 128},
             r"shape of tensor 'embedding.weight' is \[70, 64\], must be \[70, 1",
@@ -98,7 +99,7 @@ def test_a_broken_configuration_is_explained(text: str, packed: Packed) -> None:
     ("key", "value", "words"),
     [
         ("format", "gguf", r"metadata 'format' is 'gguf', must be 'asnn_goose_packed'"),
-        ("version", "3", r"metadata 'version' is '3', must be '1' or '2'"),
+        ("version", "4", r"metadata 'version' is '4', must be '1' or '2' or '3'"),
         ("crc32", "00000000", r"metadata 'crc32' is '00000000', must be '[0-9a-f]{8}': damaged"),
         ("matrices", "[", r"metadata 'matrices' is not sound JSON"),
         ("matrices", '{"x": {}}', r"matrices: 'x' is 'there', must be a projection"),

@@ -209,7 +209,7 @@ def _heads(losses: Mapping[str, VocabLoss], head_VD: Tensor) -> tuple[list[Tenso
 
 
 def _counts(loss: VocabLoss, teacher: Trace, batch: Batch) -> Tensor:
-    """Tokens (B*T,) that count: of a teacher that reads other tokens, those it can be asked about."""
+    """Tokens (B*T,) that count: where the teacher reads others, those it can be asked about."""
     counts_n = batch.mask_BT.flatten()
     if teacher.reading is None or not loss.uses_teacher:
         return counts_n

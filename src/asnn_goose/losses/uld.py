@@ -11,9 +11,9 @@ from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher
 class ULD(VocabLoss):
     """sum_i |p_T(i) - p_S(i)| with both sorted by size, the shorter filled up with zeros.
 
-    The Wasserstein distance of the two distributions where moving one word's mass to another always
-    costs the same (equation 3 there), so a permuted vocabulary costs nothing. The paper compares the
-    k-th token of both texts; here a teacher of another tokenizer is compared wherever both have read
+    The Wasserstein distance of the two distributions where moving one word's mass to another
+    always costs the same, so a permuted vocabulary costs nothing. The paper compares the k-th
+    tokens of both texts; here a teacher of another tokenizer is compared wherever both have read
     the same bytes, which is where a span begins, and nowhere else. With one tokenizer that is
     every token.
 

@@ -9,8 +9,14 @@ import torch
 from asnn_goose.model import Teacher, load_teacher
 from asnn_goose.model.assistant import Assistant, load_assistant
 from asnn_goose.model.teacher_mixture import TeacherMixture
+from asnn_goose.model.vocabularies.foreign_teacher import (
+    ForeignTeacher,
+    SeparateTeachers,
+    same_words,
+)
 from asnn_goose.places import is_student
-from asnn_goose.recipe.schema import Recipe
+from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.stages.stage import Tracing
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -38,9 +44,32 @@ def stage_teacher(
 ) -> Tracing:
     """What stage `index` learns from: one of the loaded teachers, or several as one.
 
-    Raises TeacherError where several do not share a tokenizer.
+    A teacher whose tokenizer is not that of the first one, which is the student's, reads the text
+    with its own. Raises RecipeError where the stage compares words that such a teacher does not
+    have, TeacherError where a tokenizer cannot be aligned.
     """
-    numbers = recipe.teacher_numbers(index)
-    if len(numbers) == 1:
-        return teachers[numbers[0]]
-    return TeacherMixture([teachers[k] for k in numbers], weights=recipe.stage[index].mix)
+    stage, tokenizer = recipe.stage[index], teachers[0].tokenizer
+    chosen = [teachers[number] for number in recipe.teacher_numbers(index)]
+    others = [one for one in chosen if not same_words(one.tokenizer, tokenizer)]
+    if others and tokenizer is not None:
+        _check_foreign(stage, others[0].name, place=f"stage.{index}")
+        if len(chosen) > 1:
+            return SeparateTeachers(chosen, tokenizer, weights=stage.mix)
+        return ForeignTeacher(others[0], tokenizer)
+    return chosen[0] if len(chosen) == 1 else TeacherMixture(chosen, weights=stage.mix)
+
+
+def _check_foreign(stage: StageTable, name: str, *, place: str) -> None:
+    """Raise RecipeError for what a stage asks of a teacher with other words than the student's."""
+    why = f"teacher {name!r} has another tokenizer than the first teacher, whose the student's is"
+    if compared := stage.objective().words_compared:
+        raise RecipeError(
+            f"{place}.losses: {why}; {', '.join(compared)} compares its words, or its inside, with"
+            " the student's: take uld, span_likelihood or ce"
+        )
+    if stage.curriculum is not None:
+        raise RecipeError(f"{place}.curriculum: {why}; it ranks by KL: leave it out")
+    if stage.starts().any:
+        raise RecipeError(
+            f"{place}: {why}; balance, calibrate and least_squares need its residual stream"
+        )

@@ -108,8 +108,8 @@ def _faults(settings: Settings) -> Iterator[Fault]:
     size, channels = settings["head_size"], settings.get("rope_channels", 0)
     if settings["rope"] and (size % 2 and not channels):
         yield Fault("head_size", size, "even, for rope = true")
-    if channels % 2 or channels > size:
-        yield Fault("rope_channels", channels, f"even, and at most the head size {size}")
+    if channels > size:
+        yield Fault("rope_channels", channels, f"at most the head size {size}")
 
 
 RWKV7 = Half(
@@ -127,7 +127,9 @@ RWKV7 = Half(
         "bonus": _switch(True),
         "group_norm": _switch(True),
         "rope": _switch(False),
-        "rope_channels": setting(0, Size(least=0), packed=Size(least=0, most=128), later=True),
+        "rope_channels": setting(
+            0, Size(least=0, multiple=2), packed=Size(least=0, most=128, multiple=2), later=True
+        ),
         "qk_norm": setting(False, Switch(), later=True),
         "qk_norm_over": setting("head", Words(("head", "all")), later=True),
     },

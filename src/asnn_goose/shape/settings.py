@@ -31,6 +31,17 @@ MODEL_TYPE = "asnn_goose"
 
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
+NEW_IN_3 = (
+    "norm_place",
+    "parallel",
+    "logit_cap",
+    "n_positions",
+    "rope_thetas",
+    "rope_channels",
+    "qk_norm",
+)
+"""Settings that packed files have from version 3 on."""
+
 _SHARED: dict[str, Setting] = {
     # One without a description here is a student of PyTorch alone, whose own table names it.
     "mixer": setting("rwkv7", Name(), packed=Words(tuple(MIXERS))),
@@ -136,6 +147,12 @@ def packed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, known in settings_of(config).items()
         if known.packed is not None and not isinstance(known.packed, Only)
     } | {"model_type": MODEL_TYPE}
+
+
+def needs_3(config: Mapping[str, Any]) -> bool:
+    """Whether a packed model is one that readers of version 2 would take for another."""
+    known = settings_of(config)
+    return any(config.get(name, known[name].default) != known[name].default for name in NEW_IN_3)
 
 
 def checked_settings(config: dict[str, Any], *, file: Path) -> dict[str, Any]:

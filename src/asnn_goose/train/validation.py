@@ -34,11 +34,11 @@ class Validation:
     batches: int
 
     def measure(self, stage: Stage, accelerator: Accelerator) -> dict[str, float]:
-        """Cross-entropy and, where the stage has a teacher, KL, both at temperature 1.
+        """Cross-entropy and, where the stage has a teacher of its words, KL, at temperature 1.
 
         Means over the counting tokens of all processes; the loader stays where it is.
         """
-        begin, taught = self.loader.state(), bool(stage.objective.teacher_needs)
+        begin, taught = self.loader.state(), stage.taught_by_words
         stage.eval()
         sums_3 = torch.zeros(3, device=accelerator.device, dtype=torch.float64)
         for _ in range(self.batches):

@@ -79,8 +79,9 @@ class Aligner:
             apart = begin < place < len(ids) and numbers[place] != numbers[begin]
             if not (ends or apart):
                 continue
-            after_special = begin > 0
-            self._text(streams, ids[begin:place], numbers[begin:place], strip=after_special)
+            # A space that the other tokenizer puts in front itself would come twice.
+            strip = begin > 0 or bool(self.theirs.prefix)
+            self._text(streams, ids[begin:place], numbers[begin:place], strip=strip)
             begin = place
             streams.reliable = streams.reliable or apart
             if ends and place < len(ids):

@@ -15,7 +15,7 @@ BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
 """How SentencePiece vocabularies write a space."""
 
-PROBE = "A goose, two geese: 12 of THEM (or 3) fly on. It is so."
+PROBE = "A goose and the others, in the north."
 """Text whose bytes every tokenizer that can be aligned must keep."""
 
 PRINTABLE = (*range(33, 127), *range(161, 173), *range(174, 256))
@@ -24,8 +24,9 @@ PRINTABLE = (*range(33, 127), *range(161, 173), *range(174, 256))
 
 
 class Tokens(NamedTuple):
-    """Tokens of a text, and how many of its bytes are read after each; None where some are not
-    those of the text.
+    """Tokens of a text, and how many of its bytes are read after each.
+
+    `ends` is None where the tokens' bytes are not those of the text.
     """
 
     ids: list[int]
@@ -40,8 +41,8 @@ class ByteVocabulary:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
         self.tokenizer, self.name = tokenizer, name
-        self.special = frozenset(tokenizer.all_special_ids)
-        self._pieces = _pieces(tokenizer)
+        self.special = _special(tokenizer)
+        self._pieces = _pieces(tokenizer, self.special)
         self._core = getattr(tokenizer, "backend_tokenizer", None)
         if self._core is None:
             raise TeacherError(f"teacher {name!r}: its tokenizer is not one of the fast ones")
@@ -80,11 +81,15 @@ class ByteVocabulary:
         return ids
 
 
-def _pieces(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
+def _special(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    marked = (number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
+    return frozenset(tokenizer.all_special_ids).union(marked)
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase, special: frozenset[int]) -> dict[int, bytes]:
     decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
     byte_level = "ByteLevel" in str(decoder)
     added = set(tokenizer.get_added_vocab().values())
-    special = set(tokenizer.all_special_ids)
     return {
         number: _bytes(piece, byte_level=byte_level and number not in added)
         for piece, number in tokenizer.get_vocab().items()

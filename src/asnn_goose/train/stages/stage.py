@@ -100,6 +100,12 @@ class Stage(nn.Module, ABC):
         needs, takes = self.objective.teacher_needs, self.objective.teacher_takes
         return needs | (takes & cast(Known, self.teacher).signals) if takes else needs
 
+    @property
+    def taught_by_words(self) -> bool:
+        """Whether there is a teacher whose words are the student's, so that KL can be taken."""
+        other_words = getattr(self.teacher, "words_differ", False)
+        return bool(self.objective.teacher_needs) and not other_words
+
     def introduce(self) -> None:
         """Tell losses that bridge widths how wide both models are; before the optimiser is made."""
         if self.objective.wants_sizes:
