@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.shape.coding import GROUP
+from asnn_goose.shape.code_limits import GROUP
 from asnn_goose.shape.limits import Switch
 from asnn_goose.shape.rwkv7 import RANKS
 from asnn_goose.shape.settings import MODEL_TYPE, settings_of
-from asnn_goose.shape.slots import EMBEDDING, POSITIONS, Matrix, Site
+from asnn_goose.shape.slots import EMBEDDING, POSITIONS, MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout
 
 SWITCHES = [
@@ -72,10 +72,10 @@ def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], d
     draw = np.random.default_rng(seed)
     arrays: dict[str, NDArray[Any]] = {}
     matrices: dict[str, Any] = {}
-    sites = [slot for slot in layout(config) if isinstance(slot, Site)]
-    others = [slot for slot in layout(config) if not isinstance(slot, Site)]
+    sites = [slot for slot in layout(config) if isinstance(slot, SiteSlot)]
+    others = [slot for slot in layout(config) if not isinstance(slot, SiteSlot)]
     for number, slot in enumerate(others):
-        if not isinstance(slot, Matrix):
+        if not isinstance(slot, MatrixSlot):
             arrays[slot.name] = draw.normal(size=slot.shape).astype(np.float32)
             continue
         arrays |= _matrix(slot, number, draw)
@@ -98,7 +98,7 @@ def _spikes(name: str, steps: int, *, fixed: bool) -> dict[str, NDArray[Any]]:
     return found | ({f"{name}.fires": np.array([0], np.float32)} if steps == 1 else {})
 
 
-def _matrix(slot: Matrix, number: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
+def _matrix(slot: MatrixSlot, number: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
     name, rows, columns = slot.name, slot.rows, slot.columns
     weight = 0.2 * draw.normal(size=(rows, columns))
     found: dict[str, NDArray[Any]]

@@ -7,7 +7,7 @@ in a test are interchangeable.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -65,6 +65,46 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopWords:
+    """The most likely words of n tokens, and what all the others have together.
+
+    ids_nK        their numbers (int64)
+    log_p_nK      their log-probabilities at temperature 1
+    rest_nG       log of the sum of p^(1/tau) over the other words; -inf where there are none
+    temperatures  the G values of tau
+    """
+
+    ids_nK: Tensor
+    log_p_nK: Tensor
+    rest_nG: Tensor
+    temperatures: tuple[float, ...]
+
+    def __getitem__(self, tokens: slice) -> TopWords:
+        """Those of some of the tokens."""
+        return replace(
+            self,
+            ids_nK=self.ids_nK[tokens],
+            log_p_nK=self.log_p_nK[tokens],
+            rest_nG=self.rest_nG[tokens],
+        )
+
+    def at(self, tau: float) -> tuple[Tensor, Tensor]:
+        """Log-probabilities at a temperature: of every word (n,K), and of the rest (n,1).
+
+        Raises ValueError where the rest is not known at that temperature.
+        """
+        if tau not in self.temperatures:
+            known = ", ".join(f"{value:g}" for value in self.temperatures)
+            raise ValueError(
+                f"temperature = {tau:g}: a cached teacher knows what words beyond its "
+                f"{self.ids_nK.shape[1]} have at {known}"
+            )
+        rest_n1 = self.rest_nG[:, [self.temperatures.index(tau)]]
+        log_nK1 = torch.log_softmax(torch.cat((self.log_p_nK / tau, rest_n1), -1), -1)
+        return log_nK1[:, :-1], log_nK1[:, -1:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One forward pass of a teacher or a student; only what was asked for is filled.
 
@@ -80,6 +120,7 @@ class Trace:
                "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
                Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
+    top        instead of logits, of a teacher that was cached: over the flattened (B*T) axis
     window     how the tokens lay
     width, head_size   D and N of the model, with which an empty Trace stands for it too
     rotations  how each block's queries and keys must be turned to be compared as attention compares
@@ -96,6 +137,7 @@ class Trace:
     mlp_out: tuple[Tensor, ...] = ()
     signals: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
     final_norm: Callable[[Tensor], Tensor] | None = None
+    top: TopWords | None = None
     window: Window = Window()
     width: int = 0
     head_size: int = 0
@@ -118,6 +160,8 @@ class Trace:
         """Logits (n, V) in fp32 of tokens that the model itself has read, a slice or numbers."""
         if self.final_BTD is None or self.head_VD is None:
             raise ValueError("this Trace has no logits: capture it with 'vocab' among the needs")
+        # Widened after the product: under autocast it runs in bf16, and losses take their softmax
+        # in fp32.
         z_nV = F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
         return capped(z_nV, self.logit_cap)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,14 @@ from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.reference import block, layers
 from asnn_goose.infer.reference.model import Reference
 from asnn_goose.model import GooseConfig, GooseForCausalLM
-from asnn_goose.shape.coding import GROUP, MAX_STEPS
+from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
 from asnn_goose.shape.limits import ByLayer, Fault, Number, Only, Size, Switch, Words
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import ACTIVATIONS, MLPS
 from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
 from asnn_goose.shape.settings import checked_settings, fault, settings_of
 from asnn_goose.shape.slots import COLUMNS
-from asnn_goose.shape.student import layout, state_numbers
+from asnn_goose.shape.student import layout, state
 
 native: Any = pytest.importorskip("asnn_goose._native")
 
@@ -233,7 +234,8 @@ def test_a_bias_that_the_configuration_asks_for_must_be_there() -> None:
 def test_a_state_is_as_large_as_the_description_says(mlp: str) -> None:
     config = TINY | {"mlp": mlp}
     model = model_of(config, 0)
-    numbers = state_numbers(config)
+    each = sum(math.prod(part.shape) for part in state(config))
+    numbers = config["num_hidden_layers"] * each
     assert Engine(model, backend="reference").start().nbytes == 8 + 4 * numbers
     filled_up = Engine(model, threads=1).start().nbytes // 4  # every block to a multiple of 16
     assert numbers <= filled_up < numbers + 16 * config["num_hidden_layers"]

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from asnn_goose.model import Teacher
 from asnn_goose.model.teacher_mixture import TeacherMixture
 from asnn_goose.model.vocabularies.foreign_teacher import ForeignTeacher, SeparateTeachers
-from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.teachers import stage_teacher
 

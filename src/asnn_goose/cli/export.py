@@ -87,7 +87,7 @@ def export(
 
     settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
     target, source = out or Path(student).expanduser() / "packed", trained_folder(student)
-    disk.check_folder(target.parent)
+    disk.check_folder(target)
     packed = export_packed(load_trained(student), target, settings=settings, tokenizer=source)
     typer.echo(f"{target}\n{table(packed)}")
 

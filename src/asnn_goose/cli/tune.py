@@ -20,7 +20,7 @@ EXAMPLES = examples(
 )
 
 
-class Precision(StrEnum):
+class NumberFormat(StrEnum):
     """Number format of the forward pass."""
 
     fp32 = "fp32"
@@ -63,8 +63,8 @@ def tune(
         ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="bf16: autocast around the forward pass.")
-    ] = Precision.fp32,
+        NumberFormat, typer.Option(help="bf16: autocast around the forward pass.")
+    ] = NumberFormat.fp32,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -86,8 +86,8 @@ def tune(
     """
     from asnn_goose.cli.progress import train
     from asnn_goose.data.corpora import DEFAULT_TRAIN, mixture
-    from asnn_goose.teachers.text_training import TextTraining
-    from asnn_goose.teachers.tuning import Tuning, tuning_plan
+    from asnn_goose.teachers.text_recipe import TextTraining
+    from asnn_goose.teachers.tuned_teacher import Tuning, tuning_plan
 
     texts, weights = mixture(text or DEFAULT_TRAIN)
     training = TextTraining(

@@ -28,12 +28,23 @@ from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import HEAD as HEAD_SITE
 from asnn_goose.model.parts.precision_table import PrecisionTable
-from asnn_goose.model.parts.projection import Projection, rotated
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.ops.hadamard import rotated
 from asnn_goose.ops.ternary import absmean
 from asnn_goose.shape.settings import fault
-from asnn_goose.shape.slots import EMBEDDING, HEAD, POSITIONS, Matrix, Part, Site, Slot, Vector
+from asnn_goose.shape.slots import (
+    EMBEDDING,
+    HEAD,
+    POSITIONS,
+    MatrixSlot,
+    Part,
+    SiteSlot,
+    Slot,
+    VectorSlot,
+)
 from asnn_goose.shape.student import layout, parts
 
+# Threshold 4: clipping at 2 mean magnitudes cost .019 nats (docs/results.md).
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
 """What `head = "ternary"` means; the embedding's rows stay int8."""
 
@@ -93,6 +104,7 @@ def export_packed(
     """
     with packed_folder(folder) as fresh:
         arrays, matrices = pack(model, settings or PackSettings())
+        # Whole, with defaults: a default that changes some day must not change old files.
         config = json.loads(model.config.to_json_string(use_diff=False))
         config = _without_padding(config)
         write_packed(fresh, config, arrays, matrices)
@@ -100,6 +112,8 @@ def export_packed(
             for name in TOKENIZER_FILES:
                 if (tokenizer / name).is_file():
                     shutil.copyfile(tokenizer / name, fresh / name)
+            # So that a packed student that no longer belongs to its weights is found out by
+            # content.
             write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Packed(bytes_by_part=_by_part(config, arrays), fp32_bytes=4 * parameters)
@@ -109,6 +123,7 @@ def export_packed(
 def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[str, Entry]]:
     """Tensors and table of matrices, as `format.packed.write_packed` takes them."""
     config = _without_padding(model.config.to_dict())
+    # Before anything is packed, since packing takes a minute and the answer is known.
     _check_known(model.config, config)
     arrays: Arrays = {}
     matrices: dict[str, Entry] = {}
@@ -140,13 +155,15 @@ def _slot(
     model: GooseForCausalLM, slot: Slot, settings: PackSettings
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
-    if isinstance(slot, Vector):
+    if isinstance(slot, VectorSlot):
         return {"": floats(model.get_parameter(slot.name), name=slot.name)}, None
-    found, entry = _site(model, slot) if isinstance(slot, Site) else _matrix(model, slot, settings)
+    found, entry = (
+        _site(model, slot) if isinstance(slot, SiteSlot) else _matrix(model, slot, settings)
+    )
     return {f".{end}": array for end, array in found.items()}, entry
 
 
-def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
+def _site(model: GooseForCausalLM, slot: SiteSlot) -> tuple[Arrays, Entry | None]:
     """Arrays and entry of a signal of a mixer, such as `blocks.3.mixer.k`."""
     mixer, _, letter = slot.name.rpartition(".")
     neuron: Neuron | None = getattr(model.get_submodule(mixer), f"{letter}_neuron")
@@ -157,7 +174,7 @@ def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
 
 
 def _matrix(
-    model: GooseForCausalLM, slot: Matrix, settings: PackSettings
+    model: GooseForCausalLM, slot: MatrixSlot, settings: PackSettings
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:
@@ -194,6 +211,7 @@ def _head(
         as_set.check_columns(weight.shape[1])
     except ValueError as error:
         raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
+    # In fp32, for the rotation's order of sums is the engine's only there.
     wide = torch.from_numpy(floats(weight, name=HEAD))
     matrix = absmean(rotated(wide), planes=as_set.planes, group=as_set.group)
     arrays = planes(matrix, name=HEAD) | one({"threshold": as_set.threshold})

@@ -19,7 +19,7 @@ from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import unpack_planes
-from asnn_goose.shape.errors import PackedError, wrong
+from asnn_goose.shape.packed_error import PackedError, wrong
 from asnn_goose.shape.settings import checked_settings, needs_3
 from asnn_goose.shape.student import layout
 
@@ -94,6 +94,7 @@ def read_packed(folder: Path) -> PackedModel:
     Raises PackedError, which names file, tensor, what was found and what would be right, for
     whatever is missing, damaged, foreign or of another version.
     """
+    # The settings first: they say which tensors there must be.
     config = checked_settings(read_object(folder / CONFIG), file=folder / CONFIG)
     mapped = open_mapped(folder / WEIGHTS)
     matrices = _check_metadata(mapped)
@@ -113,6 +114,7 @@ def _check_metadata(mapped: Mapped) -> dict[str, dict[str, Any]]:
     for key, right in (("format", (FORMAT,)), ("version", READABLE)):
         if said.get(key) not in right:
             raise wrong(file, f"metadata {key!r}", said.get(key), " or ".join(map(repr, right)))
+    # Before any tensor is believed: damage is then told as damage, not as an odd shape.
     found = checksum(mapped.data)
     if said.get("crc32") != found:
         raise wrong(file, "metadata 'crc32'", said.get("crc32"), f"{found!r}: damaged data")

@@ -3,6 +3,7 @@
 LOSSES compare what two passes left behind: forward(student, teacher, batch) -> scalar.
 VOCAB_LOSSES compare logits: forward(z_student, z_teacher, chunk) -> one value per token; the
 objective runs all of them on one chunk of tokens at a time, so the head is multiplied once.
+PAIR_LOSSES compare two answers to a prompt: forward(lead) -> one value per pair.
 """
 
 from asnn_goose.losses.adakd import AdaKD
@@ -10,12 +11,14 @@ from asnn_goose.losses.attention_output import AttentionOutput
 from asnn_goose.losses.cka import CKA
 from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.ctkd import CTKD
+from asnn_goose.losses.dpo import DPO
 from asnn_goose.losses.dual_head import DualHead
 from asnn_goose.losses.fdd import FDD
 from asnn_goose.losses.feature_dynamics import FeatureDynamics
 from asnn_goose.losses.hidden import Hidden
+from asnn_goose.losses.ipo import IPO
 from asnn_goose.losses.jsd import JSD
-from asnn_goose.losses.kinds import TraceLoss, VocabLoss
+from asnn_goose.losses.kinds import PairLoss, TraceLoss, VocabLoss
 from asnn_goose.losses.kl import KL
 from asnn_goose.losses.matrix_orientation import MatrixOrientation
 from asnn_goose.losses.minilm import MiniLM
@@ -58,14 +61,17 @@ VOCAB_LOSSES: dict[str, type[VocabLoss]] = {
     "multi_teacher": MultiTeacher,
     "uld": ULD,
 }
+PAIR_LOSSES: dict[str, type[PairLoss]] = {"dpo": DPO, "ipo": IPO}
 
 __all__ = [
     "KL",
     "LOSSES",
+    "PAIR_LOSSES",
     "VOCAB_LOSSES",
     "AttentionOutput",
     "CrossEntropy",
     "Objective",
+    "PairLoss",
     "Term",
     "TraceLoss",
     "VocabLoss",

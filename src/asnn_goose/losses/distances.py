@@ -32,6 +32,7 @@ def token_relative(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
 
 def l2(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
     """Mean over rows of the Euclidean distance / sqrt(D) (ARWKV, arXiv 2501.15570)."""
+    # Clamped before the root, whose slope at 0 is infinite: a row that fits exactly would give NaN.
     length_n = (student_nD - teacher_nD).square().sum(-1).clamp_min(TINY**2).sqrt()
     return length_n.sum() / (max(len(student_nD), 1) * math.sqrt(student_nD.shape[-1]))
 

@@ -77,6 +77,7 @@ class FDD(TraceLoss):
         count = int(batch.mask_BT.sum())
         if count == 0:
             return no_cost(student)
+        # The student's norm is outside of the chunks: its gradient goes the ordinary way.
         found = [ours.norm(_of_tokens(s, batch.mask_BT)) for s, _ in pairs]
         wanted = [_of_tokens(t, batch.mask_BT) for _, t in pairs]
         # Token-major rows, so that a chunk of rows holds all layers of its tokens.
@@ -84,6 +85,7 @@ class FDD(TraceLoss):
         K = len(pairs)
 
         def compute(rows: slice, logits: tuple[Tensor, ...]) -> list[Tensor]:
+            # Teacher's logits live for one chunk, as the student's do.
             with torch.no_grad():
                 states_nKD = target_nKD[rows.start // K : rows.stop // K]
                 log_p_nKV = _log_words(theirs.norm(states_nKD) @ theirs.head_VD.T, theirs.cap)

@@ -13,6 +13,7 @@ from asnn_goose.trace import Rotation, Trace
 
 def counted(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     """Rows (n,D) of the tokens that count, in fp32."""
+    # A view where nothing is masked: indexing would copy the stream of every layer.
     rows_nD = x_BTD.flatten(0, 1) if bool(mask_BT.all()) else x_BTD[mask_BT]
     return rows_nD.float()
 
@@ -32,6 +33,7 @@ def layer_pairs(student: Trace, teacher: Trace, layers: LayerMap) -> list[tuple[
 
 def no_cost(trace: Trace) -> Tensor:
     """0 that can be differentiated, for a batch in which too few tokens count."""
+    # Part of the graph, because several processes wait for a gradient of every parameter.
     return 0.0 * trace.hidden[-1].float().sum()
 
 
@@ -64,7 +66,7 @@ def at_positions(x_BTHN: Tensor, rotation: Rotation) -> Tensor:
     return rotate(x_BTHN, position_BT, theta=rotation.theta, channels=rotation.channels)
 
 
-class Projection(nn.Module):
+class Projector(nn.Module):
     """Linear map, without bias, of the student's features to the teacher's width.
 
     It starts as the identity (cut off or filled up with zeros where the widths differ), trains with
@@ -77,11 +79,15 @@ class Projection(nn.Module):
     def __init__(self, *, project: bool = False) -> None:
         super().__init__()
         self.project = project
+        # Known by name before it exists: a checkpoint that holds it can be told from one that does
+        # not.
         self.register_parameter("weight", None)
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Make the map where one is wanted between models of these widths."""
         if self.project or student.width != teacher.width:
+            # An identity asks the student for the teacher's own channels first; a random map would
+            # have it chase a basis that still turns.
             self.weight = nn.Parameter(torch.eye(teacher.width, student.width))
 
     def forward(self, student_nD: Tensor, teacher_nD: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class MatrixOrientation(TraceLoss):
         apart = documents_of(student, teacher)
         block = partial(_distance, batch.mask_BT, apart)
         values = [
+            # A matrix (T,T) a head and block is far more than the operands it is made of.
             checkpoint(block, teacher.rotation(number), s, t, use_reentrant=False)
             for number, (s, t) in enumerate(zip(ours, theirs, strict=True))
         ]
@@ -91,6 +92,7 @@ def _recurrence(
 
 
 def _check(student: Trace, teacher: Trace) -> None:
+    # Asked of the signals, not of a mixer's name: another recurrence that gives them would do.
     if "written" not in student.signals:
         raise ValueError("the student's Trace has no recurrence: matrix_orientation is for RWKV-7")
     ours, theirs = student.signal("written"), teacher.signal("queries")

@@ -99,6 +99,8 @@ def _relation_kl(
 ) -> Tensor:
     """KL between the relations of x with y (B,T,H,N), mean over heads and tokens that count."""
     with torch.autocast(student_x.device.type, enabled=False):
+        # In fp32: a relation of T tokens is a softmax over T, whose small entries bf16 would round
+        # to equals.
         log_q_BHTT = causal_log_attention(student_x, student_y, mask_BT, documents_BT)
         log_p_BHTT = causal_log_attention(teacher_x, teacher_y, mask_BT, documents_BT)
     kl_BT = (log_p_BHTT.exp() * (log_p_BHTT - log_q_BHTT)).sum(-1).mean(1)

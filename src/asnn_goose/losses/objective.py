@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses.chunked_head import Groups, head_terms
-from asnn_goose.losses.kinds import Chunk, TraceLoss, VocabLoss
+from asnn_goose.losses.kinds import Chunk, PairLoss, TraceLoss, VocabLoss
 from asnn_goose.losses.separate import parts_of
 from asnn_goose.trace import Batch, Trace, capped
 
@@ -20,7 +20,7 @@ class Term(NamedTuple):
 
     name: str
     weight: float
-    loss: TraceLoss | VocabLoss
+    loss: TraceLoss | VocabLoss | PairLoss
 
 
 @runtime_checkable
@@ -64,7 +64,7 @@ class Objective(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the student's Trace must hold."""
-        vocab = frozenset({"vocab"}) if self._vocab_losses else frozenset()
+        vocab = frozenset({"vocab"}) if self._vocab_losses or self.pair_losses else frozenset()
         return vocab.union(*(loss.needs for loss in self.trace_losses.values()))
 
     @property
@@ -116,13 +116,38 @@ class Objective(nn.Module):
             if loss.has_own_head:
                 loss.adopt(head_VD)
 
+    def check_top(self, temperatures: Collection[float], *, teacher: str) -> None:
+        """Raise ValueError where the most likely words of a cached teacher do not suffice."""
+        for name, loss in self.trace_losses.items():
+            if "vocab" in loss.teacher_needs:
+                raise ValueError(
+                    f"{name} asks for the head of the teacher {teacher!r}, which its cache does "
+                    "not keep: leave the cache out"
+                )
+        for name, over in self._vocab_losses.items():
+            wanted = over.top_temperatures() if over.uses_teacher else frozenset()
+            if wanted is None:
+                raise ValueError(
+                    f"{name} asks for more of the teacher {teacher!r} than its most likely words "
+                    "at fixed temperatures, which is all that its cache keeps: leave the cache out"
+                )
+            if beyond := sorted(wanted - set(temperatures)):
+                raise ValueError(
+                    f"{name} has a temperature of {beyond[0]:g}, and the cache of the teacher "
+                    f"{teacher!r} keeps {', '.join(f'{tau:g}' for tau in sorted(temperatures))}: "
+                    "add it to the cache's temperatures"
+                )
+
     def readings(self) -> dict[str, float]:
         """Numbers of the losses that are worth a line in the metrics, as `<term>.<name>`."""
         found = ((name, loss.readings()) for name, loss in self._vocab_losses.items())
         return {f"{name}.{key}": value for name, all_ in found for key, value in all_.items()}
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
-        """Every term, already weighted: differentiate their plain sum."""
+        """Every term, already weighted: differentiate their plain sum.
+
+        Losses over pairs are not among them: they take two answers, which a stage must give.
+        """
         terms = {
             name: self.weights[name] * loss(student, teacher, batch)
             for name, loss in self.trace_losses.items()
@@ -138,6 +163,11 @@ class Objective(nn.Module):
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, TraceLoss)}
 
     @property
+    def pair_losses(self) -> dict[str, PairLoss]:
+        """The losses that compare two answers, by name."""
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, PairLoss)}
+
+    @property
     def _vocab_losses(self) -> dict[str, VocabLoss]:
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, VocabLoss)}
 
@@ -147,6 +177,7 @@ class Objective(nn.Module):
         if student.final_BTD is None or student.head_VD is None:
             raise ValueError("the student's Trace has no logits: capture 'vocab'")
         heads, place = _heads(losses, student.head_VD)
+        # A loss's own head is among its parameters too; counted twice, its gradient would be.
         owned = {id(head_VD) for head_VD in heads}
         parameters = [p for loss in losses.values() for p in loss.parameters()]
         terms_k = head_terms(
@@ -158,8 +189,11 @@ class Objective(nn.Module):
             groups=self.groups,
         )
         terms = dict(zip(losses, terms_k.unbind(), strict=True))
+        # Only what training saw may move temperatures and shares; validation looks and leaves no
+        # trace.
         if self.training:
             for name, loss in losses.items():
+                # A weight of 0 leaves nothing of the mean to be divided by it.
                 if self.weights[name]:
                     mean = terms[name].detach() / self.weights[name]
                     loss.finish(mean, progress=batch.progress)
@@ -176,17 +210,21 @@ class Objective(nn.Module):
         logits: tuple[Tensor, ...],
     ) -> list[Tensor]:
         """The chunk's share of every term."""
+        # Widened once for all losses. In bf16 a softmax over 49 152 words has lost its small ones.
         students_nV = [capped(z_nV.float(), cap) for z_nV in logits]
         totals = [torch.zeros(()) for _ in losses]
         for weight, one in parts_of(teacher):
             z_teacher_nV, each_nV = _teacher_side(losses, one, tokens)
             chunk = Chunk(
+                top=None if one.top is None else one.top[tokens],
                 labels_n=batch.labels_BT.flatten()[tokens],
                 mask_n=batch.mask_BT.flatten()[tokens],
                 progress=batch.progress,
                 teachers_nV=each_nV,
             )
             for number, (name, loss) in enumerate(losses.items()):
+                # Counted over the batch, not the chunk: chunks add up to the mean over tokens,
+                # whatever their size.
                 counts_n = _counts(loss, one, batch)
                 value_n = loss(students_nV[place[name]], z_teacher_nV, chunk)
                 part = (value_n * counts_n[tokens]).sum() / counts_n.sum().clamp_min(1)
@@ -222,7 +260,7 @@ def _teacher_side(
 ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
     """The teacher's logits and each teacher's log-probabilities, as far as a loss looks."""
     looking = [loss for loss in losses.values() if loss.uses_teacher]
-    shared = any(not loss.each_teacher for loss in looking)
+    shared = teacher.top is None and any(not loss.each_teacher for loss in looking)
     z_teacher_nV = teacher.vocab(tokens) if shared else None
     if not any(loss.each_teacher for loss in looking):
         return z_teacher_nV, ()

@@ -66,9 +66,11 @@ def student_config(
     """
     chosen = lookup(VARIANTS, variant, setting="variant")
     known = GooseConfig.__dataclass_fields__
+    # Transformers keeps any keyword as an attribute: a typo would pass and change nothing.
     for unknown in sorted(set(overrides) - set(known)):
         raise ValueError(f"{unknown} is no setting of GooseConfig: {hint(unknown, sorted(known))}")
     settings = {**_shape(teacher), **_parts(teacher), **_tokens(teacher), **chosen}
+    # Learned positions are in the stream already; rotations would count them twice.
     if teacher.positions is not None:
         settings["rope"] = False
     if overrides.get("rope", settings.get("rope", False)) and teacher.positions is None:
@@ -171,6 +173,7 @@ def convert(
     if teacher.positions is not None and student.positions is not None:
         student.positions.weight.copy_(teacher.positions.weight)
     _inherit_norm(student.final_norm, teacher.final_norm, teacher, scale=teacher.scales.final_norm)
+    # Only where it is used: it costs a forward pass of the teacher.
     back_LH = looks_back(teacher) if config.value_shift else None
     for index, block in enumerate(student.blocks):
         source = teacher.layers[index]
@@ -187,6 +190,8 @@ def convert(
         block.mlp.inherit({name: _mlp_matrix(teacher, name, index) for name in names})
         back_H = None if back_LH is None else back_LH[index]
         block.mixer.inherit(_attention(teacher, index, looks_back_H=back_H))
+    # As `from_pretrained` hands a model out: precision that behaves otherwise in training must be
+    # asked for.
     student.train(False)
     return student
 
@@ -212,6 +217,7 @@ def _bare_student(config: GooseConfig) -> GooseForCausalLM:
     """A student whose large matrices hold nothing yet: orthogonal starts would be overwritten."""
     with torch.device("meta"):
         student = GooseForCausalLM(config)
+    # Tied after the move: `to_empty` gives embedding and head memory of their own.
     student.to_empty(device="cpu").tie_weights()
     initialise_vectors(student)
     return student
@@ -256,4 +262,6 @@ def _repeated(tensor: Tensor, heads: int, size: int) -> Tensor:
     by_head = tensor.reshape(-1, size, *tensor.shape[1:])
     if heads % by_head.shape[0]:
         raise TeacherError(f"{by_head.shape[0]} key-value heads do not divide {heads} heads")
+    # The state of a head is its own: what attention shares between query heads a recurrence has to
+    # hold for each.
     return by_head.repeat_interleave(heads // by_head.shape[0], dim=0).flatten(0, 1)

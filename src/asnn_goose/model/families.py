@@ -237,6 +237,7 @@ def family_of(config: Config, *, name: str) -> Family:
 def head_size(config: Config) -> int:
     """Channels per attention head."""
     explicit = getattr(config, "head_dim", None)
+    # Some families have heads of another size than width over heads, and say so.
     return int(explicit or config.hidden_size // config.num_attention_heads)
 
 

@@ -47,3 +47,27 @@ def _rotation(settings: Mapping[str, Any], size: int, *, name: str) -> Rotation:
             "channels can be followed"
         )
     return Rotation(float(settings.get("rope_theta", 10000.0)), 0 if channels == size else channels)
+
+
+def check_apart(config: PreTrainedConfig, window: int, *, name: str) -> None:
+    """Raise TeacherError where the longest document of a window turns the angles of all others.
+
+    Up to the length that a model was made for all angles are as they are in a text alone.
+    """
+    for layer in range(config.num_hidden_layers):
+        _check_apart(_settings(config, layer), config, window, name=name)
+
+
+def _check_apart(
+    settings: Mapping[str, Any], config: PreTrainedConfig, window: int, *, name: str
+) -> None:
+    kind = settings.get("rope_type", "default")
+    alike = settings.get("short_factor") == settings.get("long_factor")
+    if kind not in ("dynamic", "longrope") or (kind == "longrope" and alike):
+        return
+    made_for = settings.get("original_max_position_embeddings") or config.max_position_embeddings
+    if window > made_for:
+        raise TeacherError(
+            f"teacher {name!r} has rope_type = {kind!r}, whose angles follow the longest document"
+            f" of a window: with data.resets a window may have {made_for} tokens, not {window}"
+        )

@@ -30,11 +30,11 @@ from asnn_goose.model.families import (
     heads_of,
 )
 from asnn_goose.model.gguf_file import dequantised
-from asnn_goose.model.loading import load_weights, load_words, readable
 from asnn_goose.model.parts.documents import document_mask, document_positions
-from asnn_goose.model.rotations import rotations
+from asnn_goose.model.rotations import check_apart, rotations
 from asnn_goose.model.rows import Heads
 from asnn_goose.model.scales import Scales, scales
+from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
 
@@ -145,12 +145,14 @@ class Teacher:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
         self._check_length(tokens_BT.shape[1])
         window = window or Window()
+        # Asked only where someone compares queries or keys: logits of a teacher with scaled
+        # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
         found_turns = rotations(self.config, name=self.name) if turned else ()
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(window.documents_BT)
+                input_ids=tokens_BT, use_cache=False, **self._apart(window)
             ).last_hidden_state
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
@@ -170,19 +172,22 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _apart(self, documents_BT: Tensor | None) -> dict[str, Any]:
-        """Arguments of the model that keep documents apart; none for None."""
-        if documents_BT is None:
+    def _apart(self, window: Window) -> dict[str, Any]:
+        """Arguments of the model that keep documents apart; none where a window is one text."""
+        apart_BT = window.documents_BT
+        if apart_BT is None:
             return {}
+        check_apart(self.config, apart_BT.shape[1], name=self.name)
         return {
-            "attention_mask": self._mask(documents_BT),
-            "position_ids": document_positions(documents_BT),
+            "attention_mask": self._mask(apart_BT),
+            "position_ids": document_positions(apart_BT),
         }
 
     def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
         """A mask for all layers, or by kind of layer where the model mixes them."""
         mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
         reach: int | None = getattr(self.config, "sliding_window", None)
+        # Transformers wants a mask by kind where windows slide in some layers only.
         kinds = getattr(self.config, "layer_types", None)
         if kinds is None:
             return mask(reach=reach)
@@ -212,6 +217,8 @@ class Teacher:
     def _capturing(self, kept: dict[str, list[Tensor]]) -> Iterator[None]:
         """Hooks that append to the lists in `kept` while the model runs."""
         handles = []
+        # The embedding comes from the input of the first block: families differ in what they do
+        # between the table and the blocks.
         if "hidden" in kept:
             handles.append(self.layers[0].register_forward_pre_hook(keep_input(kept["hidden"])))
         if "mixer_in" in kept and not self.family.mixer_norm:
@@ -237,6 +244,8 @@ def real_words(teacher: Teacher) -> int:
     rows = int(teacher.model.get_output_embeddings().weight.shape[0])
     if teacher.tokenizer is None:
         return rows
+    # Rows behind the last word were never trained; distilling them would teach noise, and drawing
+    # them would be an error.
     return min(rows, 1 + max(teacher.tokenizer.get_vocab().values()))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from asnn_goose.model import GooseConfig
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.places import student_place
-from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
 
@@ -35,6 +35,8 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
                 "stage, and balance would move its codes; balance in the first stage that lowers "
                 "a dense student's precision"
             )
+        # A recipe's own precision holds from its first stage on; before that the student is what it
+        # was saved as.
         if index == 0:
             precision = config.precision
         precision = precision if stage.precision is None else stage.precision

@@ -17,6 +17,12 @@ from asnn_goose import disk
 Step = Mapping[str, Any]
 """One line of metrics.jsonl."""
 
+STEP = {
+    *("stage", "stage_index", "step", "terms", "lr", "grad_norm", "tokens_seen", "tokens_total"),
+    *("seconds", "memory_bytes", "tokens_per_s"),
+}
+"""What a step must hold to be drawn."""
+
 
 class ReportError(ValueError):
     """There is nothing to report on; the message says what was looked for."""
@@ -46,7 +52,7 @@ def write_report(run: Path) -> Path:
         title=run.resolve().name,
         steps=steps,
         scores=scores,
-        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        recipe=_text(recipe) if recipe.is_file() else "",
     )
     target = run / "report.html"
     disk.write_text(target, page)
@@ -55,14 +61,18 @@ def write_report(run: Path) -> Path:
 
 def read_steps(metrics: Path) -> list[Step]:
     """The logged steps. A last line that a crash cut short is left out."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
+    lines = _text(metrics).splitlines() if metrics.is_file() else []
     steps: list[Step] = []
     for number, line in enumerate(lines, start=1):
         try:
-            steps.append(json.loads(line))
-        except ValueError as error:
+            step = json.loads(line)
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
                 raise ReportError(f"{metrics} line {number} is not JSON: {error}") from error
+            break
+        if not isinstance(step, dict) or not step.keys() >= STEP:
+            raise ReportError(f"{metrics} line {number} is no step of a run")
+        steps.append(step)
     if not steps:
         raise ReportError(f"{metrics} holds no step: a report needs a run that has begun")
     return steps
@@ -72,10 +82,19 @@ def _read_json(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(_text(file))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ReportError(f"{file} is not JSON: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("measurements"), list):
+        raise ReportError(f"{file} holds no scores: write it with asnn-goose eval --json")
     return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return disk.read_text(file)
+    except disk.NotTextError as error:
+        raise ReportError(str(error)) from error
 
 
 def summaries(steps: Sequence[Step]) -> list[StageSummary]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.shape.errors import wrong
 from asnn_goose.shape.half import Half
 from asnn_goose.shape.limits import (
     ByLayer,
@@ -25,11 +24,17 @@ from asnn_goose.shape.limits import (
 )
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import MLPS
+from asnn_goose.shape.packed_error import wrong
 from asnn_goose.shape.slots import COLUMNS
 
 MODEL_TYPE = "asnn_goose"
 
-TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+TOKENS = {
+    "bos_token_id": "int | None",
+    "eos_token_id": "int | list[int] | None",
+    "pad_token_id": "int | None",
+}
+"""Ids that a tokenizer tells, and what they may be."""
 
 NEW_IN_3 = (
     "norm_place",
@@ -71,8 +76,8 @@ _SHARED: dict[str, Setting] = {
     # What no tokenizer can produce is left out of a packed file.
     "real_vocab_size": setting(0, Size(least=0), packed=Only(0)),
     # A packed file says in its own table of matrices what became of `precision`.
-    "precision": Setting(default=None, student=Free(), packed=None),
-    **{name: setting(None, Free(), packed=Tokens()) for name in TOKENS},
+    "precision": Setting(default=None, student=Free(kind="dict[str, Any] | None"), packed=None),
+    **{name: setting(None, Free(kind=kind), packed=Tokens()) for name, kind in TOKENS.items()},
 }
 """Settings of every student, whatever its halves."""
 
@@ -105,6 +110,15 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Setting]:
     return found
 
 
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are left at 0 and follow from others, as the halves of `config` have it."""
+    found: dict[str, Any] = {}
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        if config[name] in table:
+            found |= table[config[name]].completed(config)
+    return found
+
+
 def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
     """The first setting that a student, or with `packed` the engine, cannot have; None: all fit."""
     for name, known in settings_of(config).items():
@@ -114,6 +128,7 @@ def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
             continue  # files of older versions do not say what they do not have
         if not limit.fits(config.get(name)):
             return Fault(name, config.get(name), limit.right)
+    # Together last: a pair of settings can be judged only once each by itself is sound.
     return next(_together(config, packed=packed), None)
 
 
@@ -130,6 +145,8 @@ def _together(config: Mapping[str, Any], *, packed: bool) -> Iterator[Fault]:
         yield Fault("real_vocab_size", config["real_vocab_size"], f"0, or at most {words}")
     if not packed:
         return
+    # The product is what an engine's list of spikes must be able to name; both factors may fit
+    # alone.
     inner = config["num_attention_heads"] * config["head_size"]
     if inner > COLUMNS:
         yield Fault("num_attention_heads × head_size", inner, f"at most {COLUMNS}")

@@ -35,6 +35,7 @@ def load_students(
     names = list(options.names) + [default_name(path) for path in paths[len(options.names) :]]
     if len(names) > len(paths):
         raise SubjectError(f"{len(names)} names for {len(paths)} students: give one each at most")
+    # A request names its student: two of one name could not be told apart.
     if len(set(names)) < len(names):
         raise SubjectError(f"two students are called {', '.join(names)}: name each")
     return [

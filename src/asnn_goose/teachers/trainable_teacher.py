@@ -58,6 +58,7 @@ class TrainableTeacher(nn.Module):
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: training it gives only vocab")
         decoder: Any = self.model.base_model
+        # Without the head: the objective multiplies it in chunks, as for a student.
         final_BTD = decoder(input_ids=tokens_BT, use_cache=False).last_hidden_state
         return Trace(
             final_BTD=final_BTD * self.scales.logits,
@@ -74,6 +75,7 @@ class TrainableTeacher(nn.Module):
         """Write the model in the format `saved_as`, as `load_teacher` reads it."""
         model: Any = self.model
         if model.dtype != self.saved_as:
+            # A copy: training may go on in full precision after its model was written.
             model = copy.deepcopy(model).to(self.saved_as)
         model.save_pretrained(save_directory)
 
@@ -84,6 +86,8 @@ def optimiser_groups(model: TrainableTeacher) -> dict[str, str]:
 
 
 def _group(name: str, parameter: Tensor) -> str:
+    # By the parts of a name: families call their tables differently, and these are all that there
+    # are.
     if not _EMBEDDINGS.isdisjoint(name.split(".")):
         return "embedding"
     if "norm" in name or "ln_" in name:

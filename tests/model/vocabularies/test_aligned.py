@@ -58,7 +58,8 @@ def check(aligned: Aligned, ours: ByteVocabulary, ids: list[int], theirs: ByteVo
     for span in range(aligned.count):
         mine = [n + 1 for n, s in enumerate(aligned.spans) if s == span]
         other = [n + 1 for n, s in enumerate(aligned.their_spans) if s == span]
-        assert mine and other
+        assert mine
+        assert other
         assert mine == list(range(mine[0], mine[-1] + 1))
         assert ours.bytes_of([ids[n] for n in mine]) == theirs.bytes_of(
             [aligned.ids[n] for n in other]

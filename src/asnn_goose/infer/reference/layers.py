@@ -28,12 +28,14 @@ class Norm:
         """fp32 (D,) -> fp32 (D,)."""
         if self.centred:
             x_D = x_D - x_D.mean()
+        # One formula for both norms: with its mean taken off, x's mean square is its variance.
         y_D = x_D / np.sqrt(np.mean(x_D * x_D) + self.eps) * self.weight_D
         return np.asarray(y_D if self.bias_D is None else y_D + self.bias_D)
 
 
 def sigmoid(x: F32) -> F32:
     """1 / (1 + exp(-x)), without overflow."""
+    # Of a number at most 0, and so never infinite.
     small = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1, small) / (1 + small), dtype=np.float32)
 
@@ -43,6 +45,7 @@ def _silu(x: F32) -> F32:
 
 
 def _gelu(x: F32) -> F32:
+    # Value by value: numpy has no erf, and the oracle takes no other library.
     erf = np.array([math.erf(float(value) / math.sqrt(2)) for value in x])
     return np.asarray(0.5 * x * (1 + erf), dtype=np.float32)
 

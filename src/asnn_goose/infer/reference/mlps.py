@@ -52,5 +52,6 @@ class ChannelMix:
         key, value = self.matrices.values()
         inner = relu(key(shifted(x_D, state.get("shift"), self.mix_CD, consumers=1)[0]))
         if self.mix_CD is not None:
+            # In place, and after its last use: `state` is a view into the arrays of the whole.
             state["shift"][:] = x_D
         return value(inner * inner)

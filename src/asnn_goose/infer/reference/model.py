@@ -45,6 +45,7 @@ class Reference:
         self.config: dict[str, Any] = packed_settings(model.config)
         tensors: Tensors = model.tensors
         settings = model.matrices
+        # A tied head is not written twice; it is there when any form of it is.
         own_head = any(f"lm_head.{part}" in tensors for part in ("weight", "planes"))
         self.embedding = Matrix("embedding", tensors)
         self.head = Matrix(
@@ -85,6 +86,8 @@ class Reference:
             check_context(self.config, state.position + len(ids_T))
         rows: list[F32] = []
         for place, (state, ids_T) in enumerate(zip(states, tokens, strict=True)):
+            # As a difference of totals, for spikes are counted where they fire, which knows no
+            # sequence.
             before = self._came()
             for number, token in enumerate(ids_T, start=1):
                 x_D = self._step(state, int(token))

@@ -150,6 +150,7 @@ def wkv7_step(
     wkv_HNN: F32, r_HN: F32, w_HN: F32, k_HN: F32, v_HN: F32, kappa_HN: F32, a_HN: F32
 ) -> F32:
     """S = S diag(w) - (S kappa)(a kappa)^T + v k^T in place; returns S r. Axes [value, key]."""
+    # Before the decay: what is forgotten is what the old state says about kappa.
     forgotten_HN1 = wkv_HNN @ kappa_HN[..., None]
     wkv_HNN *= w_HN[:, None]
     wkv_HNN -= forgotten_HN1 * (kappa_HN * a_HN)[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -29,6 +29,15 @@ class BlockOutput(NamedTuple):
     mixer: MixerOutput
     mlp_out_BTD: Tensor
     state: BlockState
+
+
+CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
+    "hidden": lambda output: output.x_BTD,
+    "mixer_in": lambda output: output.mixer_in_BTD,
+    "mixer_out": lambda output: output.mixer.out_BTD,
+    "mlp_out": lambda output: output.mlp_out_BTD,
+}
+"""What of a block a Trace keeps, by the names of trace.PLACES."""
 
 
 class GooseBlock(nn.Module):
@@ -61,6 +70,8 @@ class GooseBlock(nn.Module):
         )
         mixed_BTD = x_BTD + self.mixer_after(mixed.out_BTD)
         mlp_in_BTD = self.mlp_norm(x_BTD if self.parallel else mixed_BTD)
+        # Padding is not zero behind a norm, and a channel mix would shift it into the first real
+        # token.
         if window.mask_BT is not None:
             mlp_in_BTD = mlp_in_BTD * window.mask_BT.unsqueeze(-1)
         mlp = self.mlp(mlp_in_BTD, None if state is None else state.mlp, window, membranes)

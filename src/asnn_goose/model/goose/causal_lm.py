@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from asnn_goose.model.goose.block import BlockOutput, GooseBlock
+from asnn_goose.model.goose.block import CAPTURE, BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
 from asnn_goose.model.goose.initialise import initialise
@@ -155,9 +155,11 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         x_BTD = self.embedding(tokens_BT)
         window = placed(window, x_BTD)
         x_BTD = self._embed(x_BTD, window.position_BT)
-        places = {name: _CAPTURE[name] for name in needs & _CAPTURE.keys()}
+        places = {name: CAPTURE[name] for name in needs & CAPTURE.keys()}
         kept: dict[str, list[Tensor]] = {name: [] for name in places}
         signals: dict[str, list[Tensor]] = {name: [] for name in needs & self.signals}
+        # The embedding is layer 0, as with teachers: L + 1 places, one before and one behind every
+        # block.
         if "hidden" in kept:
             kept["hidden"].append(x_BTD)
         for output in self._blocks(x_BTD, (), window):
@@ -185,6 +187,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         carry, outputs = None, list[MixerOutput]()
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
             outputs.append(self._call(block.mixed, x_BTD, carry, window))
+            # Mixers hand on to each other (RWKV-7's first values) although their inputs come from
+            # the teacher.
             carry = outputs[-1].carry
         return replace(
             self.outline,
@@ -223,6 +227,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
+        # Checked as a whole before the first matrix changes: a table that fits half of the blocks
+        # would leave a student that is neither.
         before = self.config.precision
         try:
             check_words(precision)
@@ -291,10 +297,3 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
 
 STREAM = frozenset({"hidden", "mixer_out"})
 """What another model's trace must hold to drive the blocks."""
-
-_CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
-    "hidden": lambda output: output.x_BTD,
-    "mixer_in": lambda output: output.mixer_in_BTD,
-    "mixer_out": lambda output: output.mixer.out_BTD,
-    "mlp_out": lambda output: output.mlp_out_BTD,
-}

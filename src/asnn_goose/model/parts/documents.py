@@ -11,6 +11,8 @@ from asnn_goose.ops.documents import document_starts, same_document
 def document_positions(documents_BT: Tensor) -> Tensor:
     """Position (B,T) of every token, counted from 0 at the start of its document in the window."""
     place_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)
+    # A running maximum carries the place of the last start along, without a loop over the
+    # documents.
     starts_BT = place_T.where(document_starts(documents_BT), 0).cummax(dim=1).values
     return place_T - starts_BT
 
@@ -28,6 +30,8 @@ def document_mask(
     allowed_BTT = same_document(documents_BT).tril()
     if reach is not None:
         allowed_BTT = allowed_BTT.triu(1 - reach)
+    # A number and not -inf, as Transformers has it in its own masks: kernels differ in what they
+    # make of infinity.
     lowest = torch.finfo(dtype).min
     mask_BTT = torch.zeros_like(allowed_BTT, dtype=dtype).masked_fill(~allowed_BTT, lowest)
     return mask_BTT.unsqueeze(1)

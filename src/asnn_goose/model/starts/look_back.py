@@ -19,6 +19,8 @@ def looks_back(teacher: Teacher) -> Tensor:
 
     Such a head gives every token what the one before it has, whatever both say.
     """
+    # Words without sense: in real text a head that follows grammar looks at the token before often,
+    # too. A seed of its own, so that a conversion draws nothing from the run's generator.
     draw = torch.Generator().manual_seed(0)
     positions = teacher.positions
     length = TOKENS if positions is None else min(TOKENS, positions.num_embeddings)
@@ -29,6 +31,7 @@ def looks_back(teacher: Teacher) -> Tensor:
     masses = []
     pairs = zip(trace.signal("queries"), trace.signal("keys"), strict=True)
     for block, pair in enumerate(pairs):
+        # A Trace has queries and keys before their rotation; attention to a neighbour hangs on it.
         theta, channels = trace.rotation(block)
         q_BTHN, k_BTHN = (
             rotate(x.float(), position_BT, theta=theta, channels=channels) if theta else x.float()
