@@ -73,7 +73,8 @@ def made_step(options: argparse.Namespace) -> Any:
     """One optimiser step of the stage."""
     import torch
 
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    # In the place of this folder, whose kernels.py others would take for a package of that name.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
     from bench.objectives import random_batch, step_of
 
     from asnn_goose.losses import KL, CrossEntropy, Objective, Term

@@ -92,7 +92,7 @@ def divergence(
     sizes: tuple[int, int, int],
     tau: float,
     least: float,
-    inputs: tuple[int, int, int, int, int],
+    inputs: tuple[int, ...],
     outputs: tuple[int, int],
     threads: int,
 ) -> None:

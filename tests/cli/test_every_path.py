@@ -5,6 +5,7 @@ The table of commands comes from the app: a verb with a new path is missing in t
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,25 +28,37 @@ OUTPUTS: dict[tuple[str, str], Words] = {
     ("distill", "out"): ("distill", "{recipe}"),
     ("eval", "json"): ("eval", "{student}", "--on", "{text}"),
     ("export", "out"): ("export", "{student}", "--to", "packed"),
+    ("recall", "json"): ("recall", "{student}", "--to", "64"),
     ("restore", "out"): ("restore", "{compact}"),
     ("sensitivity", "out"): ("sensitivity", "{student}", "--planes", "1", "--on", "{text}"),
     ("serve", "cache_folder"): ("serve", "{student}", "--port", "0"),
+    ("spikes", "json"): ("spikes", "{spiking}", "--no-teacher", "--on", "{text}"),
+    ("teacher answer", "out"): (
+        *("teacher", "answer", "{teacher}", "--examples", "ask_wiki", "--count", "2"),
+    ),
     ("teacher lab", "out"): ("teacher", "lab"),
     ("teacher tune", "out"): ("teacher", "tune", "{teacher}", "--text", "{text}"),
     ("teacher write", "out"): ("teacher", "write", "{teacher}", "--tokens", "1k"),
 }
 """Paths that are written to, and the words that lead there."""
 
-FILES = {("bench", "json"), ("eval", "json"), ("teacher write", "out"), ("compact", "out")}
+FILES = {key for key in OUTPUTS if key[1] == "json"}
+FILES |= {("teacher answer", "out"), ("teacher write", "out"), ("compact", "out")}
 COMPACT = {("compact", "out"): ("export", "{student}", "--to", "compact")}
 
 INPUTS: dict[tuple[str, str], Words] = {
     ("ablate", "grid"): ("ablate", "{bad}", "--dry-run"),
     ("distill", "recipes"): ("distill", "{bad}", "--dry-run"),
     ("report", "run"): ("report", "{run}"),
+    ("teacher cache", "recipe"): ("teacher", "cache", "{bad}"),
     ("restore", "file"): ("restore", "{bad}"),
     ("eval", "on"): ("eval", "{student}", "--on", "{bad}"),
     ("sensitivity", "on"): ("sensitivity", "{student}", "--planes", "1", "--on", "{bad}"),
+    ("spikes", "on"): ("spikes", "{spiking}", "--no-teacher", "--on", "{bad}"),
+    ("teacher answer", "sets"): (
+        *("teacher", "answer", "{teacher}", "--examples", "{bad}", "--count", "2", "--out"),
+        "{new}.jsonl",
+    ),
     ("teacher tune", "text"): ("teacher", "tune", "{teacher}", "--text", "{bad}", "--out", "{new}"),
     ("teacher write", "text"): (
         *("teacher", "write", "{teacher}", "--tokens", "1k", "--text", "{bad}", "--out"),
@@ -54,7 +67,8 @@ INPUTS: dict[tuple[str, str], Words] = {
 }
 """Files that are read: by a path of their own, or by the name of a text."""
 
-TEXTS = {key for key in INPUTS if key[1] in ("on", "text")}
+TEXTS = {key for key in INPUTS if key[1] in ("on", "text", "sets")}
+FOLDERS = {("eval", "task_data")}  # of files that lm-eval reads
 
 
 def verbs(group: typer.Typer, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -83,7 +97,7 @@ def paths() -> Iterator[tuple[str, str]]:
 
 
 def test_no_path_is_left_out() -> None:
-    assert set(paths()) == {*OUTPUTS, *INPUTS}
+    assert set(paths()) == {*OUTPUTS, *INPUTS, *FOLDERS}
 
 
 @pytest.fixture
@@ -99,6 +113,10 @@ def places(
     found["grid"].write_text(grid)
     found["compact"].write_bytes(b"")
     found |= {"student": student, "teacher": teacher_dir, "recipe": recipe_file}
+    found["spiking"] = shutil.copytree(student, tmp_path / "spiking")
+    config = json.loads((student / "config.json").read_text())
+    spiking = config | {"precision": {"*": {"steps": 1}}}
+    (found["spiking"] / "config.json").write_text(json.dumps(spiking))
     return found | {"text": text_file, "new": tmp_path / "new"}
 
 

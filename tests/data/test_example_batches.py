@@ -113,3 +113,19 @@ def test_pairs_stay_side_by_side_and_what_does_not_differ_is_left_out() -> None:
     assert batch.chosen.tokens_BT[:, 0].equal(batch.rejected.tokens_BT[:, 0])
     counts = [int(side.mask_BT.sum()) for side in (batch.chosen, batch.rejected)]
     assert counts == [12, 6]
+
+
+def test_no_more_pairs_are_read_than_a_stage_has_use_for() -> None:
+    pairs = [
+        Pair(chosen=example(2, 4, first=100 * n + 1), rejected=example(2, 2, first=100 * n + 1))
+        for n in range(12)
+    ]
+    settings = {"window": 8, "batch": 2, "seed": 3, "padding": PADDING}
+    few = PairLoader(pairs, most=4, **settings)
+    assert len(few.pairs) == 4
+    assert len(PairLoader(pairs, most=40, **settings).pairs) == 12
+    seen = {int(token) for _ in range(6) for token in few.next().chosen.tokens_BT[:, 0]}
+    assert seen == {int(pair.chosen.ids_N[0]) for pair in few.pairs}
+    other = PairLoader(pairs, most=4, **(settings | {"seed": 4}))
+    assert {p.chosen.place for p in other.pairs} != {p.chosen.place for p in few.pairs}
+    assert few.cut.examples == 24

@@ -42,6 +42,10 @@ SETTLED = (
     "stage.1.kind='equilibrium'", "stage.1.time_steps=2",
     "stage.1.precision={{ '*' = {{ neuron = 'spikingbert', steps = 2, code = 'rate' }} }}",
 )  # fmt: skip
+SLIDING = (
+    "stage.1.kind='slide'", "stage.1.span=1", "stage.1.train='blocks'",
+    "stage.1.losses=[{{ name = 'block_output' }}]",
+)  # fmt: skip
 START = "student.start='{student}'"
 
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -69,6 +73,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "stage.samples.share": (*DRAWN, "stage.1.samples.share=0.01"),
     "stage.samples.tokens": (*DRAWN, "stage.1.samples.tokens=2"),
     "stage.samples.temperature": (*DRAWN, "stage.1.samples.temperature=0.01"),
+    "stage.span": (*SLIDING, "stage.1.span=2"),
     "stage.time_steps": (*SETTLED, "stage.1.time_steps=9"),
     "train.threads": ("train.threads=2",),
     "train.precision": ("train.precision='bf16'",),

@@ -214,3 +214,27 @@ def test_a_short_text_is_named(tuning: Tuning) -> None:
     long = replace(tuning.training, window=200_000, tokens=800_000)
     with pytest.raises(ValueError, match=r"text\.txt \(train\) has .* tokens"):
         plan_of(replace(tuning, training=long))
+
+
+def test_it_learns_answers_as_a_student_does(tuning: Tuning, tmp_path: Path) -> None:
+    """The first step's loss is that of a stage sft whose student is this very teacher."""
+    file = tmp_path / "examples.jsonl"
+    records = [
+        {"prompt": " ".join(WORDS[n % 5 : n % 5 + 3]), "completion": f" {WORDS[n % 7]}"}
+        for n in range(90)
+    ]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    training = replace(tuning.training, examples=(str(file),), texts=("missing.txt",), lr=1e-2)
+    out = tmp_path / "run"
+    plan = plan_of(replace(tuning, training=training))
+    batch = plan.stages[0].loader.next(0.0)
+    assert batch.documents_BT.max() > 3
+    expected = float(plan.stages[0].stage(batch)["ce"].detach())
+    train(replace(tuning, training=training), out)
+    steps = lines(out)
+    assert steps[0]["loss"] == pytest.approx(expected, rel=1e-4)
+    readings = [step["readings"] for step in steps if "readings" in step]
+    assert readings[-1]["validation.ce"] < readings[0]["before.ce"] - 0.1
+    again = replace(training, examples=(str(file), str(file)))
+    with pytest.raises(CheckpointError, match="examples"):
+        train(replace(tuning, training=again), out, resume=True)

@@ -38,7 +38,7 @@ def walk(settings: AverageSettings, steps: int, *, broken_after: int | None = No
             optimiser, average = begun()
             restore_state(optimiser, trained, kept)
     average.adopt()
-    return float(parameter)
+    return float(parameter.detach())
 
 
 @pytest.mark.parametrize("broken_after", [None, 1, 6, 8])

@@ -82,12 +82,14 @@ def test_distill_without_a_loss_on_the_teacher_does_not_run_it(parts: Any) -> No
 def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     student, teacher, _ = parts
     loss = {"distill": "kl", "pretrain": "ce", "sft": "ce", "dpo": "dpo", "gkd": "jsd"}
-    loss |= {"equilibrium": "kl"}
+    loss |= {"equilibrium": "kl", "slide": "block_output"}
+    own: dict[str, Any] = {"gkd": {"samples": None}, "equilibrium": {"steps": 2}}
+    own |= {"slide": {"span": 2}}
     stage = STAGES[kind](
         student=student,
         teacher=teacher.teacher.model,
         objective=objective(loss.get(kind, "attention_output")),
-        **{"gkd": {"samples": None}, "equilibrium": {"steps": 2}}.get(kind, {}),
+        **own.get(kind, {}),
     )
     assert {name.split(".")[0] for name, _ in stage.named_parameters()} == {"student"}
 

@@ -11,8 +11,9 @@ from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 
 EXAMPLES = examples(
-    "asnn-goose teacher cache recipes/lab/lab-cached.toml",
-    "asnn-goose teacher cache recipes/lab/lab-cached.toml --set stage.0.tokens=1M",
+    "asnn-goose teacher cache my.toml",
+    "asnn-goose teacher cache recipes/ladder/smollm2-p1s3-long.toml"
+    " --set data.windows=fixed --set teacher.0.cache.top=64",
 )
 
 

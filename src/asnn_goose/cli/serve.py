@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.cli.generate import Threads
@@ -136,8 +135,6 @@ def serve(
     )
     access = access_for(host, keys=api_key or [], origins=allow_origin or [])
     tell = partial(typer.echo, err=True)
-    if cache_folder:
-        disk.check_folder(cache_folder.expanduser())
     students = load_students(student, options, limits, tell=tell)
     app = make_app(students, limits=limits, access=access)
     # Our own socket, so that a port that is taken is told before anything else, and port 0 can be

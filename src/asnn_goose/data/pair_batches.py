@@ -67,11 +67,12 @@ class PairLoader(Rows[int, PairBatch]):
 
     A pair is left out where the window leaves nothing of one of its answers, or makes them equal.
 
+    most          pairs to read of all there are, chosen by the seed; None for all
     pairs         those that are read
     reference_N2  log-probabilities of their answers under the reference, once they are known
     """
 
-    def __init__(self, pairs: Sequence[Pair], **settings: Any) -> None:
+    def __init__(self, pairs: Sequence[Pair], *, most: int | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         within = [
             Pair(
@@ -80,10 +81,12 @@ class PairLoader(Rows[int, PairBatch]):
             )
             for pair in pairs
         ]
-        self.pairs = [pair for pair in within if _tells_apart(pair)]
+        kept = [pair for pair in within if _tells_apart(pair)]
+        check_left(kept, self.window)
+        self.cut = cut_of(_both(pairs), _both(kept), self.window)
+        order = np.random.default_rng([self._seed, len(kept)]).permutation(len(kept))
+        self.pairs = [kept[number] for number in sorted(order[:most])]
         self.reference_N2: Tensor | None = None
-        self.cut = cut_of(_both(pairs), _both(self.pairs), self.window)
-        check_left(self.pairs, self.window)
 
     def batch_of(self, numbers: Sequence[int], progress: float) -> PairBatch:
         """The batch of chosen pairs."""

@@ -233,7 +233,8 @@ class CachedTeacher:
         kind, width = str(self.settings.features), self.outline.width
         rows = [teacher_values.unpack_features(one, width=width, kind=kind) for one in payloads]
         x_BLTD = torch.from_numpy(np.stack(rows)).to(tokens_BT.device)
-        return x_BLTD.unflatten(1, (-1, tokens_BT.shape[1])).unbind(1)
+        places: tuple[Tensor, ...] = x_BLTD.unflatten(1, (-1, tokens_BT.shape[1])).unbind(1)
+        return places
 
 
 def window_key(tokens_1T: Tensor, window: Window) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class TopWords:
     rest_TG: NDArray[np.float32]
 
 
-def id_type(vocabulary: int) -> np.dtype[np.uint16] | np.dtype[np.uint32]:
+def id_type(vocabulary: int) -> np.dtype[Any]:
     """How the number of a word is kept."""
     return np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
 
@@ -94,7 +94,7 @@ def pack_features(x_TD: NDArray[np.float32], *, kind: str) -> bytes:
     scale_TG1 = np.abs(x_TGC).max(-1, keepdims=True) / np.float32(127)
     inverse_TG1 = np.divide(1, scale_TG1, out=np.zeros_like(scale_TG1), where=scale_TG1 > 0)
     codes_TD = np.rint(x_TGC * inverse_TG1).astype(np.int8).reshape(tokens, -1)[:, :width]
-    return codes_TD.tobytes() + scale_TG1.tobytes()
+    return bytes(codes_TD.tobytes() + scale_TG1.tobytes())
 
 
 def unpack_features(payload: bytes, *, width: int, kind: str) -> NDArray[np.float32]:

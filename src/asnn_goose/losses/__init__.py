@@ -8,6 +8,7 @@ PAIR_LOSSES compare two answers to a prompt: forward(lead) -> one value per pair
 
 from asnn_goose.losses.adakd import AdaKD
 from asnn_goose.losses.attention_output import AttentionOutput
+from asnn_goose.losses.block_output import BlockOutput
 from asnn_goose.losses.cka import CKA
 from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.ctkd import CTKD
@@ -36,6 +37,7 @@ from asnn_goose.losses.uld import ULD
 LOSSES: dict[str, type[TraceLoss]] = {
     "attention_output": AttentionOutput,
     "mlp_output": MlpOutput,
+    "block_output": BlockOutput,
     "hidden": Hidden,
     "pkd": PKD,
     "tinybert": TinyBERT,

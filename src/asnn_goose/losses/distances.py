@@ -42,6 +42,16 @@ def mse(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
     return (student_nD - teacher_nD).square().sum() / max(student_nD.numel(), 1)
 
 
+def huber(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
+    """Mean Huber loss in units of each target row's own rms: squares up to 1, straight beyond.
+
+    Neither a few large channels nor the long first token decides. 0 where there are no rows.
+    """
+    unit_n1 = teacher_nD.square().mean(-1, keepdim=True).sqrt().clamp_min(TINY)
+    found_nD = F.huber_loss(student_nD / unit_n1, teacher_nD / unit_n1, reduction="none")
+    return found_nD.sum() / max(student_nD.numel(), 1)
+
+
 def cosine(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
     """Mean over rows of 1 - cos; 0 where there are no rows."""
     unit_s, unit_t = _unit(student_nD), _unit(teacher_nD)
@@ -70,6 +80,7 @@ DISTANCES: MappingProxyType[str, Callable[[Tensor, Tensor], Tensor]] = MappingPr
         "token_relative": token_relative,
         "l2": l2,
         "mse": mse,
+        "huber": huber,
         "cosine": cosine,
         "normalised": normalised,
         "layer_norm": layer_norm,

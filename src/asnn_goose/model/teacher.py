@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +29,7 @@ from asnn_goose.model.families import (
     heads_of,
 )
 from asnn_goose.model.gguf_file import dequantised
-from asnn_goose.model.parts.documents import document_mask, document_positions
+from asnn_goose.model.parts.documents import arguments_apart
 from asnn_goose.model.rotations import check_apart, rotations
 from asnn_goose.model.rows import Heads
 from asnn_goose.model.scales import Scales, scales
@@ -143,8 +142,8 @@ class Teacher:
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
-        self._check_length(tokens_BT.shape[1])
         window = window or Window()
+        self._check_length(tokens_BT.shape[1], apart=window.documents_BT is not None)
         # Asked only where someone compares queries or keys: logits of a teacher with scaled
         # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
@@ -152,7 +151,9 @@ class Teacher:
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(window)
+                input_ids=tokens_BT,
+                use_cache=False,
+                **arguments_apart(window.documents_BT, self.config, dtype=self.model.dtype),
             ).last_hidden_state
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
@@ -172,32 +173,13 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _apart(self, window: Window) -> dict[str, Any]:
-        """Arguments of the model that keep documents apart; none where a window is one text."""
-        apart_BT = window.documents_BT
-        if apart_BT is None:
-            return {}
-        check_apart(self.config, apart_BT.shape[1], name=self.name)
-        return {
-            "attention_mask": self._mask(apart_BT),
-            "position_ids": document_positions(apart_BT),
-        }
-
-    def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
-        """A mask for all layers, or by kind of layer where the model mixes them."""
-        mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
-        reach: int | None = getattr(self.config, "sliding_window", None)
-        # Transformers wants a mask by kind where windows slide in some layers only.
-        kinds = getattr(self.config, "layer_types", None)
-        if kinds is None:
-            return mask(reach=reach)
-        return {"full_attention": mask(), "sliding_attention": mask(reach=reach)}
-
     def _scaled_norm(self, x: Tensor) -> Tensor:
         normed: Tensor = self.final_norm(x)
         return normed * self.scales.logits
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, length: int, *, apart: bool) -> None:
+        if apart:
+            check_apart(self.config, length, name=self.name)
         if self.positions is not None and length > self.positions.num_embeddings:
             raise TeacherError(
                 f"a window of {length} tokens: teacher {self.name!r} has learned positions for "

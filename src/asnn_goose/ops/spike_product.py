@@ -51,8 +51,9 @@ class Coded(NamedTuple):
 
 def code(x_BK: Tensor, coding: Coding) -> Coded:
     """Code every vector of x (..., K), for which `coding.fits`."""
-    found = cast(tuple[Tensor, ...], _Code.apply(x_BK, coding))  # type: ignore[no-untyped-call]
-    return Coded(*found, coding.top)
+    found = _Code.apply(x_BK, coding)  # type: ignore[no-untyped-call]
+    values_BK, levels_NK, amplitude_N = cast(tuple[Tensor, Tensor, Tensor], found)
+    return Coded(values_BK, levels_NK, amplitude_N, coding.top)
 
 
 class _Code(torch.autograd.Function):

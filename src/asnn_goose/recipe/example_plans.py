@@ -30,8 +30,12 @@ class ExamplePlanner:
     accelerator: Accelerator
     tell: Callable[[str], None]
 
-    def loader(self, table: StageTable, *, seed: int, split: Split, name: str = "") -> Loader:
+    def loader(
+        self, table: StageTable, *, seed: int, split: Split, batches: int, name: str = ""
+    ) -> Loader:
         """What a stage reads of a split; `name` is said with what its window cuts off.
+
+        batches  micro-batches of a process: of pairs no more are read, for each costs a reference
 
         Raises DataError for examples that cannot be read.
         """
@@ -46,7 +50,8 @@ class ExamplePlanner:
         found: ExampleLoader | PairLoader
         reads = STAGES[table.kind].reads
         if reads == "pairs":
-            found = PairLoader(self.sets.pairs(table.examples, split), **settings)
+            most = batches * table.batch * self.accelerator.num_processes
+            found = PairLoader(self.sets.pairs(table.examples, split), most=most, **settings)
         else:
             examples = self.sets.examples(table.examples, split)
             found = ExampleLoader(examples, alone=reads == "prompts", **settings)

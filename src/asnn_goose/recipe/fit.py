@@ -29,6 +29,11 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
                 f"stage.{index}.window = {stage.window}: the student has {config.n_positions} "
                 "learned positions"
             )
+        if stage.span is not None and stage.span > config.num_hidden_layers:
+            raise RecipeError(
+                f"stage.{index}.span = {stage.span}: the student has {config.num_hidden_layers} "
+                "blocks"
+            )
         if stage.balance and PrecisionTable(precision).has_planes:
             raise RecipeError(
                 f"stage.{index}.balance = {stage.balance}: the student is ternary before this "

@@ -114,7 +114,7 @@ class StagePlanner:
 
     def _stage(self, table: StageTable, teacher: Tracing, *, anneals: Span) -> Stage:
         samples = None if self.examples is None else self.examples.samples(table)
-        own = {"samples": samples, "steps": table.time_steps}
+        own = {"samples": samples, "steps": table.time_steps, "span": table.span}
         return STAGES[table.kind](
             student=self.student,
             teacher=teacher,
@@ -126,7 +126,8 @@ class StagePlanner:
 
     def _loader(self, table: StageTable, *, name: str, seed: int, subset: Subset | None) -> Loader:
         if self.examples is not None and table.examples:
-            return self.examples.loader(table, seed=seed, split="train", name=name)
+            batches = table.steps(self.accelerator.num_processes) * table.accumulate
+            return self.examples.loader(table, seed=seed, split="train", batches=batches, name=name)
         texts = self._texts(table, seed=seed, subset=subset)
         if table.repeats is None:
             return texts
@@ -180,14 +181,15 @@ class StagePlanner:
             return None
         validation = None
         if table.end.by == "validation":
-            loader = self._held_out(table, seed=seed)
             size = table.tokens_per_step(self.accelerator.num_processes) // table.accumulate
-            validation = Validation(loader=loader, batches=math.ceil(table.end.tokens / size))
+            batches = math.ceil(table.end.tokens / size)
+            loader = self._held_out(table, seed=seed, batches=batches)
+            validation = Validation(loader=loader, batches=batches)
         return EndSettings(**table.end.model_dump(exclude={"tokens"}), validation=validation)
 
-    def _held_out(self, table: StageTable, *, seed: int) -> Loader:
+    def _held_out(self, table: StageTable, *, seed: int, batches: int) -> Loader:
         if self.examples is not None and table.examples:
-            return self.examples.loader(table, seed=seed, split="validation")
+            return self.examples.loader(table, seed=seed, split="validation", batches=batches)
         return self._windows(table, self.held_out, seed=seed)
 
 

@@ -60,6 +60,7 @@ class _Stage(Table):
 
     examples    of a stage that reads examples or pairs: built-in sets, files, hf: data sets
     time_steps  of spikes a token, in a stage `equilibrium`
+    span        blocks that train together, in a stage `slide`
     """
 
     kind: Annotated[str, one_of(STAGES)]
@@ -93,6 +94,7 @@ class _Stage(Table):
     repeats: RepeatsTable | None = None
     samples: SamplesTable | None = None
     time_steps: Count | None = None
+    span: Annotated[int, Field(ge=1, le=8)] | None = None
 
     @property
     def rows(self) -> int:
@@ -186,6 +188,8 @@ class _Stage(Table):
             raise ValueError(
                 "time_steps: belongs to equilibrium, which needs it; the paper has 100"
             )
+        if (self.kind == "slide") != (self.span is not None):
+            raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
         if self.samples is not None and self.samples.tokens >= self.window:
             raise ValueError(
                 f"samples.tokens = {self.samples.tokens}: must be below the window of "

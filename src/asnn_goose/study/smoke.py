@@ -39,6 +39,12 @@ STAGES: dict[str, dict[str, Any]] = {
         "precision": {"*": {"neuron": "spikingbert", "steps": 4, "code": "rate"}},
         "time_steps": 5,
     },
+    "slide": {
+        "train": "blocks",
+        "losses": ["block_output"],
+        "precision": {"*": {"planes": 1, "steps": 3}},
+        "span": 2,
+    },
 }
 """What a stage of each kind trains here, and on which losses; `examples` where it reads some."""
 

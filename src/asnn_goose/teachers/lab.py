@@ -51,6 +51,7 @@ def lab_plan(
         identity={"lab teacher": json.dumps({"lab_teacher": told})},
         record={"lab_teacher": told},
         at=accelerator,
+        tell=tell,
     )
 
 

@@ -13,9 +13,10 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, find_corpus
+from asnn_goose.data.example_sets import check_example_set
 from asnn_goose.data.shards import Shard
 from asnn_goose.data.training_texts import training_shards
-from asnn_goose.recipe.build import run_settings
+from asnn_goose.recipe.build import example_planner, run_settings
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
@@ -24,6 +25,9 @@ from asnn_goose.train.plan import RunPlan
 
 WARMUP_SHARE = 0.05
 FLOOR = 0.1
+LOOKS, HELD_OUT = 4, 16_000
+"""How often held-out answers are looked at in training on examples, and tokens of theirs."""
+
 CHUNK = 1024
 """Tokens whose logits are there at a time; a teacher's training holds no second model's."""
 
@@ -46,6 +50,7 @@ class TextTraining:
     lr            peak rate; 5 % warm-up, then a cosine down to a tenth
     texts         corpora whose training splits it reads, or files
     weights       share of every text in the windows; by their lengths where it is empty
+    examples      sets of examples that it reads instead, of which it learns the answers
 
     Raises ValueError for a rate that trains nothing or tokens for less than two steps, DataError
     for a text that there cannot be.
@@ -58,6 +63,7 @@ class TextTraining:
     lr: float
     texts: tuple[str, ...]
     weights: tuple[float, ...] = ()
+    examples: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.lr > 0 and math.isfinite(self.lr)):
@@ -68,6 +74,8 @@ class TextTraining:
             )
         for name in self.texts:
             find_corpus(name)
+        for name in self.examples:
+            check_example_set(name)
 
     @property
     def steps(self) -> int:
@@ -89,6 +97,8 @@ class TextTraining:
             "chunk": CHUNK,
             "seed": self.seed,
         }
+        if self.examples:
+            stage |= {"kind": "sft", "examples": list(self.examples), "end": self._looks()}
         raw = {
             "name": "teacher",
             "seed": self.seed,
@@ -98,6 +108,11 @@ class TextTraining:
             "stage": [stage],
         }
         return check_recipe(raw, source="training of a teacher")
+
+    def _looks(self) -> dict[str, Any]:
+        """Held-out answers are looked at before, four times on the way, and end nothing."""
+        every = max(1, self.steps // LOOKS)
+        return {"by": "validation", "every": every, "patience": self.steps, "tokens": HELD_OUT}
 
 
 def text_plan(
@@ -110,16 +125,23 @@ def text_plan(
     identity: Mapping[str, str],
     record: Mapping[str, Any],
     at: Accelerator,
+    tell: Callable[[str], None],
 ) -> RunPlan:
-    """A run that trains the whole model by cross-entropy on the shards.
+    """A run that trains the whole model by cross-entropy on the shards, or on the examples.
 
     train     what the recipe's table of that name would set
     identity  what a resumed run must share, to which the texts are added
     record    kept in the run folder as recipe.toml
     """
     recipe = training.recipe(model="itself", train=train, processes=at.num_processes)
+    examples = example_planner(recipe, tokenizer, accelerator=at, tell=tell)
     planner = StagePlanner(
-        recipe=recipe, student=model, shards=list(shards), held_out=[], accelerator=at
+        recipe=recipe,
+        student=model,
+        shards=list(shards),
+        held_out=[],
+        accelerator=at,
+        examples=examples,
     )
     # The model stands in for a teacher, which this stage never asks.
     (stage,) = planner.plans(0, model)
@@ -129,7 +151,8 @@ def text_plan(
         stages=(replace(stage, trained=lambda: optimiser_groups(model)),),
         settings=run_settings(recipe),
         identity=dict(identity)
-        | {f"text {i}": json.dumps(asdict(s.meta)) for i, s in enumerate(shards)},
+        | {f"text {i}": json.dumps(asdict(s.meta)) for i, s in enumerate(shards)}
+        | dict(examples.identity() if examples else ()),
         accelerator=at,
         recipe_toml=tomli_w.dumps(record),
     )

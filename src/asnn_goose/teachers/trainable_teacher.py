@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from asnn_goose.model.families import family_of
+from asnn_goose.model.parts.documents import arguments_apart
+from asnn_goose.model.rotations import check_apart
 from asnn_goose.model.scales import scales
 from asnn_goose.trace import Trace, Window
 
@@ -53,13 +55,16 @@ class TrainableTeacher(nn.Module):
 
         Raises ValueError for other needs: load it with `load_teacher` to look inside.
         """
-        if window is not None and window.documents_BT is not None:
-            raise ValueError("documents_BT: a teacher's training keeps no documents apart")
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: training it gives only vocab")
         decoder: Any = self.model.base_model
         # Without the head: the objective multiplies it in chunks, as for a student.
-        final_BTD = decoder(input_ids=tokens_BT, use_cache=False).last_hidden_state
+        documents_BT = None if window is None else window.documents_BT
+        config = self.model.config
+        if documents_BT is not None:
+            check_apart(config, documents_BT.shape[1], name=config.name_or_path)
+        apart = arguments_apart(documents_BT, config, dtype=self.model.dtype)
+        final_BTD = decoder(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
         return Trace(
             final_BTD=final_BTD * self.scales.logits,
             head_VD=self._head_VD(),

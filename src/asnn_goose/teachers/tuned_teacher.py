@@ -38,7 +38,7 @@ class Tuning:
 
 
 def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
-    """A run of one stage, `pretrain`, that trains all weights of a teacher by cross-entropy.
+    """A run of one stage that trains all weights of a teacher by cross-entropy.
 
     No weight decay, as in a recipe that sets none. Raises TeacherError or what data and sources
     raise.
@@ -52,7 +52,8 @@ def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
             raise TeacherError(f"teacher {tuning.model!r} has no tokenizer: add its files")
         # Before the texts are tokenised, which takes longer than to say no.
         check_positions(teacher, training.window)
-        shards = texts_of(training.texts, teacher.tokenizer, tell=tell)
+        texts = () if training.examples else training.texts
+        shards = texts_of(texts, teacher.tokenizer, tell=tell) if texts else []
     told = {"model": tuning.model, **asdict(training), "precision": tuning.precision}
     return text_plan(
         training,
@@ -63,6 +64,7 @@ def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
         identity={name: json.dumps(value) for name, value in told.items()},
         record={"tuned_teacher": told},
         at=accelerator,
+        tell=tell,
     )
 
 

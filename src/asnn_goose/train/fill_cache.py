@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.data.teacher_cache import CachedTeacher
 from asnn_goose.trace import Batch
 from asnn_goose.train.plan import RunPlan, StagePlan
@@ -57,5 +58,6 @@ def _batches(plan: StagePlan) -> Iterator[Batch]:
         return
     start, count = plan.loader.state(), plan.steps * plan.accumulate
     for number in range(count):
-        yield plan.loader.next(number / count)
+        batch = plan.loader.next(number / count)
+        yield batch.chosen if isinstance(batch, PairBatch) else batch  # what a teacher reads of it
     plan.loader.restore(start)

@@ -19,7 +19,7 @@ from asnn_goose.train import checkpoint, curriculum, not_finite, resume, starts,
 from asnn_goose.train.checkpoint import Snapshot
 from asnn_goose.train.folder import RunFolder, locked
 from asnn_goose.train.plan import RunPlan, Saveable, StagePlan
-from asnn_goose.train.precision_span import annealed_until
+from asnn_goose.train.precision_span import cut_short
 from asnn_goose.train.progress import Progress, StepInfo
 from asnn_goose.train.resume import Position
 from asnn_goose.train.run_errors import CheckpointError, RunInterrupted, TrainingDiverged
@@ -181,20 +181,9 @@ class _Loop:
             self._tell(f"stage {trainer.plan.name}, step {number + 1}: {text}")
         if result.ended:
             self._tell(f"stage {trainer.plan.name} ends after {number + 1} steps: no improvement")
-            self._tell_of_annealing(trainer.plan)
+            for text in cut_short(trainer.plan, self.position.step):
+                self._tell(text)
         return result
-
-    def _tell_of_annealing(self, stage: StagePlan) -> None:
-        """Warn where an early end leaves behind a student that full precision still carried."""
-        clock = stage.stage.anneals
-        done = clock.at(stage.clock.at(self.position.step / stage.steps))
-        until = annealed_until(self.plan.student)
-        if until > done and clock.at(stage.clock.stop) > 1 - 1e-9:
-            self._tell(
-                f"stage {stage.name} ended at {done:.0%} of the training at its precision, which "
-                f"falls until {until:.0%}: the student was hardly trained at what it now has; "
-                "set until below the end, or leave [stage.end] out"
-            )
 
     @contextmanager
     def _located(self, stage: str, number: int) -> Iterator[None]:

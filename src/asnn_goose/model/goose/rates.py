@@ -9,7 +9,7 @@ of a* in a graph that is the chain of the a*: memory does not grow with the step
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ GIVES = frozenset({"vocab", "hidden"})
 class ClosedForm(Membranes):
     """Every neuron gives v_th a*, differentiable."""
 
+    asks_all: ClassVar = True
+
     def spikes(self, place: str, neuron: Neuron | None, h_BTK: Tensor) -> Tensor:
         """v_th clamp(h / v_th)."""
         if neuron is None:
@@ -40,6 +42,8 @@ class ClosedForm(Membranes):
 
 class Counted(Membranes):
     """Every neuron gives v_th times its rate over some steps of a constant input."""
+
+    asks_all: ClassVar = True
 
     def __init__(self, window: Window, *, steps: int) -> None:
         super().__init__(window)
@@ -61,6 +65,8 @@ class Step(Membranes):
     The same object is used for all steps, so that membranes stay; a neuron of a later layer sees
     the spikes of the same step. A signed neuron has a threshold below rest too (ours).
     """
+
+    asks_all: ClassVar = True
 
     def __init__(self, window: Window) -> None:
         super().__init__(window)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,6 +18,24 @@ def document_positions(documents_BT: Tensor) -> Tensor:
     # documents.
     starts_BT = place_T.where(document_starts(documents_BT), 0).cummax(dim=1).values
     return place_T - starts_BT
+
+
+def arguments_apart(
+    documents_BT: Tensor | None, config: Any, *, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Arguments of a transformer that keep documents apart, positions and mask; none for None.
+
+    The mask is one for all layers, or one by kind of layer where the model mixes them.
+    """
+    if documents_BT is None:
+        return {}
+    mask = partial(document_mask, documents_BT, dtype=dtype)
+    reach: int | None = getattr(config, "sliding_window", None)
+    masks: Any = mask(reach=reach)
+    # Transformers wants a mask by kind where windows slide in some layers only.
+    if getattr(config, "layer_types", None) is not None:
+        masks = {"full_attention": mask(), "sliding_attention": masks}
+    return {"attention_mask": masks, "position_ids": document_positions(documents_BT)}
 
 
 def document_mask(

@@ -7,7 +7,7 @@ to the other, so that no module remembers anything between two calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -26,7 +26,10 @@ class Membranes:
     window  how the tokens lie: padding charges no membrane, documents begin with one at rest
 
     It also keeps what has been made of an input in this call, for the other matrices that read it.
+    `asks_all`: neurons without state are asked one by one too, since spikes mean something else.
     """
+
+    asks_all: ClassVar[bool] = False
 
     def __init__(self, window: Window, before: State | None = None) -> None:
         self.window = window

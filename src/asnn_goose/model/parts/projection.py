@@ -64,13 +64,14 @@ class Projection(nn.Linear):
         rotate, neuron = self.precision.rotate, self.neuron
         if neuron is None:
             return membranes.once(x_BK, "rotated", rotated) if rotate else x_BK
-        coding = neuron.coding(rotate=rotate)
+        coding = None if membranes.asks_all else neuron.coding(rotate=rotate)
         if coding is not None and coding.fits(x_BK):
             return membranes.once(x_BK, coding, partial(code, coding=coding))
         if rotate:
             x_BK = membranes.once(x_BK, "rotated", rotated)
         if coding is not None:
-            return membranes.once(x_BK, coding, neuron)
+            spikes_BK: Tensor = membranes.once(x_BK, coding, neuron)
+            return spikes_BK
         if self.training:
             # Only in training: what a neuron measures must come from training batches.
             neuron.meet_(x_BK, self.weight)

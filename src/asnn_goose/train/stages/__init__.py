@@ -12,6 +12,7 @@ from asnn_goose.train.stages.equilibrium import Equilibrium
 from asnn_goose.train.stages.gkd import Gkd
 from asnn_goose.train.stages.pretrain import Pretrain
 from asnn_goose.train.stages.sft import Sft
+from asnn_goose.train.stages.slide import Slide
 from asnn_goose.train.stages.stage import Stage
 
 STAGES: dict[str, type[Stage]] = {
@@ -23,6 +24,7 @@ STAGES: dict[str, type[Stage]] = {
     "dpo": Dpo,
     "gkd": Gkd,
     "equilibrium": Equilibrium,
+    "slide": Slide,
 }
 
 __all__ = [
@@ -35,5 +37,6 @@ __all__ = [
     "Gkd",
     "Pretrain",
     "Sft",
+    "Slide",
     "Stage",
 ]
