@@ -128,7 +128,7 @@ def compact(student: str, file: Path) -> str:
         raise SubjectError(f"{student}: give a run folder, whose recipe names the teacher")
     teacher = load_recipe(recipe).teacher[0]
     loaded = load_teacher(teacher.model, dtype=DTYPES[teacher.dtype])
-    embedding = loaded.model.get_input_embeddings().weight
+    embedding = loaded.embedding_VD
     total = write_compact(model, file, teacher=teacher.model, embedding_VD=embedding)
     return f"{size(total)}, without the embedding of {teacher.model}"
 
