@@ -12,7 +12,7 @@ from asnn_goose.shape.code_limits import GROUP
 from asnn_goose.shape.limits import Switch
 from asnn_goose.shape.rwkv7 import RANKS
 from asnn_goose.shape.settings import MODEL_TYPE, settings_of
-from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot
+from asnn_goose.shape.slots import EMBEDDING, POSITIONS, MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout
 
 SWITCHES = [
@@ -37,6 +37,11 @@ TINY: dict[str, Any] = {
     "intermediate_size": 128,
     **dict.fromkeys(SWITCHES, True),
     "rope": False,
+    "parallel": False,
+    "qk_norm": False,
+    "norm_place": "before",
+    "qk_norm_over": "head",
+    "logit_cap": 0.0,
     "norm_eps": 1e-5,
     "rope_theta": 10000.0,
     "eos_token_id": 69,
@@ -45,6 +50,19 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {},
     {"mlp": "channel_mix", "norm": "layer", "tie_word_embeddings": False, "qkv_bias": False},
     {"gate": "none", "v_first": "none", "rope": True, "token_shift": False, "group_norm": False},
+    {
+        "mlp": "plain",
+        "norm_place": "both",
+        "parallel": True,
+        "logit_cap": 3.0,
+        "qk_norm": True,
+        "qk_norm_over": "all",
+        "n_positions": 24,
+        "rope": True,
+        "rope_thetas": [0.0, 100.0],
+        "rope_channels": 8,
+    },
+    {"norm_place": "after", "qk_norm": True},
 )
 """Changes to TINY that give the sound models."""
 
@@ -93,7 +111,8 @@ def _matrix(slot: MatrixSlot, number: int, draw: np.random.Generator) -> dict[st
         found = {f"{name}.weight": (600 * weight).clip(-127, 127).astype(np.int8)}
         found[f"{name}.scale"] = np.full(rows, 1e-3, np.float32)
     else:
-        kind = np.float32 if number % 3 == 1 and name != EMBEDDING else np.float16
+        rows_only = name in (EMBEDDING, POSITIONS)
+        kind = np.float32 if number % 3 == 1 and not rows_only else np.float16
         found = {f"{name}.weight": weight.astype(kind)}
     if slot.bias or (number % 2 and f"{name}.planes" in found):
         found[f"{name}.bias"] = draw.normal(size=rows).astype(np.float32)

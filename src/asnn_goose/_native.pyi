@@ -107,6 +107,8 @@ class Limits(TypedDict):
 
     sizes: dict[str, list[int]]  # least, most, multiple
     numbers: dict[str, float]  # above 0, up to this
+    none: list[str]  # numbers that may be 0
+    by_layer: dict[str, float]  # for every layer from 0 to this
     words: dict[str, list[str]]
     switches: list[str]
     absent: list[str]  # settings that must be false, 0, or not there
@@ -134,7 +136,7 @@ class Engine:
 
     def __init__(
         self,
-        config: Mapping[str, bool | int | float | str],
+        config: Mapping[str, bool | int | float | str | list[float]],
         tensors: Mapping[str, tuple[int, str, Sequence[int]]],
         matrices: Mapping[str, tuple[int, str, bool]],
     ) -> None: ...

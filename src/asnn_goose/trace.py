@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED_LABEL = -100
+
+
+class Rotation(NamedTuple):
+    """How queries and keys are turned by position.
+
+    theta     the rotary base, 0 for not at all
+    channels  how many of a head are turned, the first ones; 0 for all
+    """
+
+    theta: float = 0.0
+    channels: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +41,27 @@ class Window:
     mask_BT: Tensor | None = None
     position_BT: Tensor | None = None
     documents_BT: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a teacher of another tokenizer has read the student's text.
+
+    n are the student's positions, B*T; m the teacher's, B*M; -1 stands for none.
+
+    places_n   the teacher's position that has read the same bytes
+    spans_n    the span of the text that the next token lies in; spans begin and end where a token
+               ends in both streams
+    next_m     the teacher's next token
+    spans_m    the span that it lies in
+    spans      how many spans there are
+    """
+
+    places_n: Tensor
+    spans_n: Tensor
+    next_m: Tensor
+    spans_m: Tensor
+    spans: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +114,8 @@ class Trace:
     head_VD    weight of the head
     hidden     residual stream: the embedding, then the output of every block (L + 1 of B,T,D)
     mixer_in   input of every token mixer or attention, after its norm (L of B,T,D)
-    mixer_out  output of every token mixer or attention (L of B,T,D)
-    mlp_out    output of every MLP (L of B,T,D)
+    mixer_out  output of every token mixer or attention (L of B,T,D), before a norm of its own
+    mlp_out    output of every MLP (L of B,T,D), likewise
     signals    what a mixer computes on its way, by name, per block. Attention gives "queries",
                "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
                Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
@@ -90,8 +123,10 @@ class Trace:
     top        instead of logits, of a teacher that was cached: over the flattened (B*T) axis
     window     how the tokens lay
     width, head_size   D and N of the model, with which an empty Trace stands for it too
-    rope_theta the rotary base by which queries and keys must be turned to be compared as attention
-               compares them; 0 where they are so already
+    rotations  how each block's queries and keys must be turned to be compared as attention compares
+               them; empty where they are so already
+    reading    how a teacher of another tokenizer has read the text; None for one of the same
+    logit_cap  c in logits = c tanh(z / c), 0 for z itself
     """
 
     final_BTD: Tensor | None = None
@@ -106,18 +141,33 @@ class Trace:
     window: Window = Window()
     width: int = 0
     head_size: int = 0
-    rope_theta: float = 0.0
+    rotations: tuple[Rotation, ...] = ()
+    logit_cap: float = 0.0
+    reading: Reading | None = None
 
     def vocab(self, tokens: slice) -> Tensor:
         """Logits (n, V) in fp32 of the given tokens, counted over the flattened (B*T) axis.
 
-        Raises ValueError where the pass kept no final hidden states.
+        With a `reading` they are the student's tokens, and the logits those of the place that has
+        read the same bytes, of any place where there is none. Raises ValueError where the pass kept
+        no final hidden states.
         """
+        if self.reading is None:
+            return self.own_vocab(tokens)
+        return self.own_vocab(self.reading.places_n[tokens].clamp_min(0))
+
+    def own_vocab(self, tokens: slice | Tensor) -> Tensor:
+        """Logits (n, V) in fp32 of tokens that the model itself has read, a slice or numbers."""
         if self.final_BTD is None or self.head_VD is None:
             raise ValueError("this Trace has no logits: capture it with 'vocab' among the needs")
         # Widened after the product: under autocast it runs in bf16, and losses take their softmax
         # in fp32.
-        return F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
+        z_nV = F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
+        return capped(z_nV, self.logit_cap)
+
+    def rotation(self, block: int) -> Rotation:
+        """How queries and keys of a block must still be turned."""
+        return self.rotations[block] if self.rotations else Rotation()
 
     def signal(self, name: str) -> tuple[Tensor, ...]:
         """A signal of every block. Raises ValueError where the pass has none of that name."""
@@ -126,6 +176,11 @@ class Trace:
                 f"this Trace has no signal {name!r}: it holds {', '.join(self.signals) or 'none'}"
             )
         return self.signals[name]
+
+
+def capped(z: Tensor, cap: float) -> Tensor:
+    """Logits held between -cap and cap, cap tanh(z / cap); as they are for cap = 0."""
+    return cap * torch.tanh(z / cap) if cap else z
 
 
 PLACES = frozenset({"vocab", "hidden", "mixer_in", "mixer_out", "mlp_out"})

@@ -22,7 +22,7 @@ STAGES = """
 [[stage]]
 kind = "distill"
 train = "all"
-tokens = 256
+tokens = 128
 window = 64
 batch = 2
 lr = 1e-3
@@ -37,7 +37,7 @@ window = 128
 batch = 2
 lr = 1e-3
 losses = [{{ name = "ce" }}]
-end = {{ by = "validation", every = 2, patience = 9, tokens = 256 }}
+end = {{ by = "validation", every = 4, patience = 9, tokens = 256 }}
 
 [[stage]]
 kind = "dpo"
@@ -48,7 +48,7 @@ window = 128
 batch = 2
 lr = 1e-3
 losses = [{{ name = "dpo", beta = 0.5, label_smoothing = 0.1 }}, {{ name = "ce", weight = 0.1 }}]
-end = {{ by = "validation", every = 2, patience = 9, tokens = 512 }}
+end = {{ by = "validation", every = 4, patience = 9, tokens = 512 }}
 
 [[stage]]
 kind = "gkd"
@@ -130,36 +130,27 @@ def test_a_student_is_distilled_tuned_and_chats(
     assert preferred[-1]["readings"]["validation.accuracy"] > 0.8
     assert preferred[-1]["readings"]["pairs.margin"] > 0.02
     assert 0 < lines(out, "gkd")[0]["readings"]["gkd.length"] <= 12
-    written = preferred_by_the_teacher(runner, instruct_file, out, tmp_path / "made.jsonl")
-    assert all(set(record) == {"prompt", "chosen", "rejected"} for record in written)
-    assert len({record["rejected"][0]["content"] for record in written}) > 1
     chat = runner.invoke(app, ["chat", str(out), "--tokens", "4"], input="Hello\n")
     assert chat.exit_code == 0, chat.output
 
 
-def preferred_by_the_teacher(
-    runner: CliRunner, recipe: Path, student: Path, out: Path
-) -> list[dict[str, Any]]:
-    """Pairs that `teacher answer` makes, broken off after the first batch and resumed."""
-    folder = recipe.parent
-    words = [
-        "teacher",
-        "answer",
-        str(folder / "instruct"),
-        "--examples",
-        str(folder / "talk.jsonl"),
-    ]
-    words += ["--against", str(student), "--count", "10", "--batch", "4", "--tokens", "5"]
-    whole = runner.invoke(app, [*words, "--out", str(out), "--quiet"])
+def test_a_teacher_and_a_student_answer_and_a_file_that_was_broken_off_goes_on(
+    runner: CliRunner, instruct_file: Path, student_dir: Path, tmp_path: Path
+) -> None:
+    words = ["teacher", "answer", str(tmp_path / "instruct")]
+    words += ["--examples", str(tmp_path / "talk.jsonl"), "--against", str(student_dir)]
+    words += ["--count", "10", "--batch", "4", "--tokens", "5", "--quiet", "--out"]
+    out, other = tmp_path / "made.jsonl", tmp_path / "other.jsonl"
+    whole = runner.invoke(app, [*words, str(out)])
     assert whole.exit_code == 0, whole.output
     assert "10 records" in whole.output
-    part = out.with_name(".other.jsonl.part")
     lines = out.read_bytes().splitlines(keepends=True)
-    part.write_bytes(b"".join(lines[:5]))
-    settings = out.with_suffix(".settings.json")
-    settings.rename(out.with_name("other.settings.json"))
-    other = out.with_name("other.jsonl")
-    again = runner.invoke(app, [*words, "--out", str(other), "--quiet", "--resume"])
+    written = [json.loads(line) for line in lines]
+    assert all(set(record) == {"prompt", "chosen", "rejected"} for record in written)
+    assert len({record["rejected"][0]["content"] for record in written}) > 5
+    assert {record["prompt"][0]["role"] for record in written} == {"user"}
+    (tmp_path / ".other.jsonl.part").write_bytes(b"".join(lines[:5]))
+    out.with_suffix(".settings.json").rename(tmp_path / "other.settings.json")
+    again = runner.invoke(app, [*words, str(other), "--resume"])
     assert again.exit_code == 0, again.output
     assert other.read_bytes() == out.read_bytes()
-    return [json.loads(line) for line in lines]

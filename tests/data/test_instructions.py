@@ -12,7 +12,7 @@ from asnn_goose.data.corpora import Corpus
 from asnn_goose.data.decontaminate import held
 from asnn_goose.data.document import DataError, Document, split_of
 from asnn_goose.data.example_sets import ExampleSets, check_example_set, fingerprint
-from asnn_goose.data.instructions import INSTRUCTIONS, without_template
+from asnn_goose.data.instructions import INSTRUCTIONS, TALK, without_template
 from asnn_goose.data.preferences import CIRCLE, spoilt
 
 TEXTS = {
@@ -66,6 +66,18 @@ def test_a_conversation_begins_with_a_question_and_ends_with_an_answer() -> None
         ("user", "So?"),
         ("assistant", "So."),
     ]
+
+
+def test_long_talk_gives_several_examples(
+    monkeypatch: pytest.MonkeyPatch, make_corpus: Callable[..., Corpus]
+) -> None:
+    text = "\n".join(f"A: {n}?\nB: {n}." for n in range(9))
+    corpus = make_corpus("chitchat", [Document(id="0", group="0", text=text)])
+    monkeypatch.setitem(corpora.CORPORA, "chitchat", corpus)
+    found = [r["messages"] for _, r in INSTRUCTIONS["talk_chitchat"].records("all")]
+    assert [len(messages) for messages in found] == [TALK, TALK, 2]
+    assert [messages[0]["content"] for messages in found] == ["0?", "4?", "8?"]
+    assert all(messages[-1]["role"] == "assistant" for messages in found)
 
 
 def test_forms_of_a_question_are_all_used_and_the_same_everywhere() -> None:

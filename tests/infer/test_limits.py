@@ -23,7 +23,7 @@ from asnn_goose.infer.reference import block, layers
 from asnn_goose.infer.reference.model import Reference
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
-from asnn_goose.shape.limits import Fault, Number, Only, Size, Switch, Words
+from asnn_goose.shape.limits import ByLayer, Fault, Number, Only, Size, Switch, Words
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import ACTIVATIONS, MLPS
 from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
@@ -44,6 +44,8 @@ def test_the_engine_has_the_limits_of_the_description() -> None:
     found = native.limits()
     assert found["sizes"] == {n: [s.least, s.most, s.multiple] for n, s in of(Size).items()}
     assert found["numbers"] == {n: limit.most for n, limit in of(Number).items()}
+    assert set(found["none"]) == {n for n, limit in of(Number).items() if limit.or_none}
+    assert found["by_layer"] == {n: limit.most for n, limit in of(ByLayer).items()}
     assert found["words"] == {n: list(limit.words) for n, limit in of(Words).items()}
     assert set(found["switches"]) == of(Switch).keys()
     assert set(found["absent"]) == of(Only).keys()
@@ -55,12 +57,12 @@ def test_the_oracle_has_every_part_that_may_be_packed() -> None:
     assert set(layers.ACTIVATIONS) == set(ACTIVATIONS)
     assert set(block.MIXERS) == set(MIXERS)
     assert set(block.MLPS) == set(SETTINGS["mlp"].packed.words)  # type: ignore[union-attr]
-    assert set(block.MLPS) < set(MLPS)
+    assert set(block.MLPS) == set(MLPS)
 
 
 VALUES: dict[str, list[Any]] = {
     "mixer": ["rwkv7", "rwkv7", "mamba"],
-    "mlp": ["gated", "channel_mix", "plain"],
+    "mlp": ["gated", "channel_mix", "plain", "mixture"],
     "gate": ["sigmoid", "one_plus", "none", "tanh"],
     "v_first": ["mix", "detached", "none", "add"],
     "norm": ["rms", "layer", "batch"],
@@ -73,8 +75,13 @@ VALUES: dict[str, list[Any]] = {
     "gate_rank": [8, 3, 0],
     "norm_eps": [1e-5, 1e-3, 1, 0, 2.5, "small"],
     "rope_theta": [10000.0, 500, -1.0],
-    "qk_norm": [False, True],
-    "n_positions": [0, 16],
+    "qk_norm": [False, True, "head"],
+    "qk_norm_over": ["head", "all", "none"],
+    "norm_place": ["before", "after", "both", "around"],
+    "parallel": [False, True, 0],
+    "logit_cap": [0.0, 3, 30.0, -1.0],
+    "rope_channels": [0, 2, 16, 7],
+    "n_positions": [0, 16, -1],
     "real_vocab_size": [0, 60],
     "qkv_bias": [True, False, 1],
     "mlp_bias": [True, False, "yes"],

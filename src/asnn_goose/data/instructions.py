@@ -19,6 +19,9 @@ from asnn_goose.data.records import Record
 Asked = Iterator[tuple[str, str]]
 """What a question is about, and its answer."""
 
+TALK = 8
+"""Turns of a conversation that are one example; a longer one gives several."""
+
 _TURN = re.compile(r"^([A-Z]): ", re.MULTILINE)
 
 
@@ -52,8 +55,10 @@ class Instructions:
 
     def _of(self, document: Document) -> Iterator[Record]:
         if self.read is None:
-            if len(messages := _talk(document.text)) > 1:
-                yield {"messages": messages}
+            messages = _talk(document.text)
+            # A template renders what comes before every answer anew: long talk costs its square.
+            for start in range(0, len(messages), TALK):
+                yield {"messages": messages[start : start + TALK]}
             return
         for subject, answer in self.read(document):
             form = self.questions[number_of(subject, len(self.questions))]

@@ -14,7 +14,7 @@ from asnn_goose.format.planes import ROWS
 from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
 from asnn_goose.shape.limits import is_size
 from asnn_goose.shape.packed_error import wrong
-from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot, Slot, VectorSlot
+from asnn_goose.shape.slots import EMBEDDING, POSITIONS, MatrixSlot, SiteSlot, Slot, VectorSlot
 
 PIECE = 1 << 16
 """Elements that are looked at together: few enough to stay in the cache."""
@@ -105,7 +105,8 @@ def _matrix(file: Path, slot: MatrixSlot, tensors: Tensors, *, steps: int) -> Ex
         yield from _planes(file, slot, tensors)
         bias = bias or f"{slot.name}.bias" in tensors  # what the ternary method adds
     elif weight in tensors:
-        allowed = ("F16", "I8") if slot.name == EMBEDDING else ("F16", "F32", "I8")
+        rows_only = slot.name in (EMBEDDING, POSITIONS)  # looked up, not multiplied
+        allowed = ("F16", "I8") if rows_only else ("F16", "F32", "I8")
         found = code(tensors[weight])
         if found not in allowed:
             raise wrong(file, f"dtype of tensor {weight!r}", found, " or ".join(allowed))

@@ -20,7 +20,7 @@ from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.shape.packed_error import PackedError, wrong
-from asnn_goose.shape.settings import checked_settings
+from asnn_goose.shape.settings import checked_settings, needs_3
 from asnn_goose.shape.student import layout
 
 WEIGHTS, CONFIG = "packed.safetensors", "config.json"
@@ -33,9 +33,10 @@ TOKENIZER_FILES = (
 )
 """Files that may lie beside the two."""
 
-FORMAT, VERSION = "asnn_goose_packed", "2"
-READABLE = ("1", VERSION)
-"""Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting."""
+FORMAT, VERSION, NEWER = "asnn_goose_packed", "2", "3"
+READABLE = ("1", VERSION, NEWER)
+"""Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting. A file
+is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`)."""
 
 __all__ = [
     "CONFIG",
@@ -145,7 +146,7 @@ def write_packed(
         crc = zlib.crc32(np.ascontiguousarray(tensors[name]).data, crc)
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": NEWER if needs_3(settings) else VERSION,
         "crc32": f"{crc:08x}",
         "matrices": json.dumps(coded, separators=(",", ":")),
     }

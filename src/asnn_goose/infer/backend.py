@@ -194,10 +194,15 @@ def _missing(what: str) -> str:
     )
 
 
-def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
-    """The settings that are single numbers, words or switches."""
-    # Lists and tables are the caller's affair: the engine's settings are all plain.
-    return {key: value for key, value in config.items() if isinstance(value, int | float | str)}
+def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool | list[float]]:
+    """The settings that are numbers, lists of them, words or switches."""
+    found: dict[str, int | float | str | bool | list[float]] = {}
+    for key, value in config.items():
+        if isinstance(value, int | float | str):
+            found[key] = value
+        elif isinstance(value, list | tuple) and all(isinstance(x, int | float) for x in value):
+            found[key] = [float(x) for x in value]
+    return found
 
 
 def described(array: NDArray[Any]) -> tuple[int, str, tuple[int, ...]]:

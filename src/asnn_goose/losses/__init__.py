@@ -29,8 +29,10 @@ from asnn_goose.losses.objective import Objective, Term
 from asnn_goose.losses.pkd import PKD
 from asnn_goose.losses.reverse_kl import ReverseKL
 from asnn_goose.losses.skew_kl import SkewKL, SkewReverseKL
+from asnn_goose.losses.span_likelihood import SpanLikelihood
 from asnn_goose.losses.tinybert import TinyBERT, TinyBERTAttention
 from asnn_goose.losses.total_variation import TotalVariation
+from asnn_goose.losses.uld import ULD
 
 LOSSES: dict[str, type[TraceLoss]] = {
     "attention_output": AttentionOutput,
@@ -45,6 +47,7 @@ LOSSES: dict[str, type[TraceLoss]] = {
     "feature_dynamics": FeatureDynamics,
     "cka": CKA,
     "matrix_orientation": MatrixOrientation,
+    "span_likelihood": SpanLikelihood,
 }
 VOCAB_LOSSES: dict[str, type[VocabLoss]] = {
     "kl": KL,
@@ -58,6 +61,7 @@ VOCAB_LOSSES: dict[str, type[VocabLoss]] = {
     "adakd": AdaKD,
     "dual_head": DualHead,
     "multi_teacher": MultiTeacher,
+    "uld": ULD,
 }
 PAIR_LOSSES: dict[str, type[PairLoss]] = {"dpo": DPO, "ipo": IPO}
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asnn_goose.losses.layer_map import LayerMap
 from asnn_goose.ops.rotary import rotate
-from asnn_goose.trace import Trace
+from asnn_goose.trace import Rotation, Trace
 
 
 def counted(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -56,14 +56,14 @@ def documents_of(student: Trace, teacher: Trace) -> Tensor | None:
     return ours
 
 
-def at_positions(x_BTHN: Tensor, theta: float) -> Tensor:
-    """Queries or keys in fp32, rotated by the positions of a window where theta > 0."""
+def at_positions(x_BTHN: Tensor, rotation: Rotation) -> Tensor:
+    """Queries or keys in fp32, turned by the positions of a window where they are to be."""
     # Positions that start anew with every document would change no product inside one.
     x_BTHN = x_BTHN.float()
-    if not theta:
+    if not rotation.theta:
         return x_BTHN
     position_BT = torch.arange(x_BTHN.shape[1], device=x_BTHN.device).expand(x_BTHN.shape[:2])
-    return rotate(x_BTHN, position_BT, theta=theta)
+    return rotate(x_BTHN, position_BT, theta=rotation.theta, channels=rotation.channels)
 
 
 class Projector(nn.Module):

@@ -48,12 +48,14 @@ class TraceLoss(nn.Module, ABC):
     student_only   signals among them that no teacher is asked for
     teacher_takes  signals that it takes of a teacher that has them
     wants_sizes    True where `meet` must be called before the optimiser is made
+    across_vocabularies  True where the teacher may have another tokenizer
     """
 
     needs: ClassVar[frozenset[str]]
     student_only: ClassVar[frozenset[str]] = frozenset()
     teacher_takes: ClassVar[frozenset[str]] = frozenset()
     wants_sizes: ClassVar[bool] = False
+    across_vocabularies: ClassVar[bool] = False
 
     @property
     def teacher_needs(self) -> frozenset[str]:
@@ -75,11 +77,13 @@ class VocabLoss(nn.Module, ABC):
     uses_teacher   False where only labels matter
     each_teacher   True where it reads chunk.teachers_nV, and no z_teacher_nV is made for it
     has_own_head   True where z_student_nV must come from a head of its own (own_head)
+    across_vocabularies  True where the teacher may have other words than the student
     """
 
     uses_teacher: ClassVar[bool] = True
     each_teacher: ClassVar[bool] = False
     has_own_head: ClassVar[bool] = False
+    across_vocabularies: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:

@@ -73,7 +73,7 @@ class MiniLM(TraceLoss):
             choose_layer(trace.signal(name), layer, setting=setting)
             for name in ("queries", "keys", "values")
         )
-        q, k = at_positions(q, trace.rope_theta), at_positions(k, trace.rope_theta)
+        q, k = (at_positions(x, trace.rotation(layer)) for x in (q, k))
         return {"queries": self._cut(q), "keys": self._cut(k), "values": self._cut(v.float())}
 
     def _cut(self, x_BTHN: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from asnn_goose.losses.chunked_head import Groups, head_terms
 from asnn_goose.losses.kinds import Chunk, PairLoss, TraceLoss, VocabLoss
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.losses.separate import parts_of
+from asnn_goose.trace import Batch, Trace, capped
 
 
 class Term(NamedTuple):
@@ -92,6 +93,16 @@ class Objective(nn.Module):
             loss.meet(student, teacher)
 
     @property
+    def words_compared(self) -> tuple[str, ...]:
+        """Losses that compare a teacher's words with the student's one by one."""
+        looks = {**self.trace_losses, **self._vocab_losses}
+        return tuple(
+            name
+            for name, loss in looks.items()
+            if not loss.across_vocabularies and getattr(loss, "uses_teacher", True)
+        )
+
+    @property
     def wants_head(self) -> bool:
         """Whether a loss has a head of its own, which `adopt` must start."""
         return any(loss.has_own_head for loss in self._vocab_losses.values())
@@ -170,7 +181,7 @@ class Objective(nn.Module):
         owned = {id(head_VD) for head_VD in heads}
         parameters = [p for loss in losses.values() for p in loss.parameters()]
         terms_k = head_terms(
-            partial(self._chunk_terms, losses, place, teacher, batch),
+            partial(self._chunk_terms, losses, place, student.logit_cap, teacher, batch),
             student.final_BTD.flatten(0, 1),
             heads,
             [p for p in parameters if id(p) not in owned],
@@ -192,31 +203,33 @@ class Objective(nn.Module):
         self,
         losses: dict[str, VocabLoss],
         place: Mapping[str, int],
+        cap: float,
         teacher: Trace,
         batch: Batch,
         tokens: slice,
         logits: tuple[Tensor, ...],
     ) -> list[Tensor]:
         """The chunk's share of every term."""
-        mask_n = batch.mask_BT.flatten()
-        # Of the whole batch, not of the chunk: chunks add up to the mean over tokens, whatever
-        # their size.
-        count = mask_n.sum().clamp_min(1)
-        z_teacher_nV, each_nV = _teacher_side(losses, teacher, tokens)
-        chunk = Chunk(
-            top=None if teacher.top is None else teacher.top[tokens],
-            labels_n=batch.labels_BT.flatten()[tokens],
-            mask_n=mask_n[tokens],
-            progress=batch.progress,
-            teachers_nV=each_nV,
-        )
         # Widened once for all losses. In bf16 a softmax over 49 152 words has lost its small ones.
-        students_nV = [z_nV.float() for z_nV in logits]
-        values = [
-            self.weights[name] * loss(students_nV[place[name]], z_teacher_nV, chunk)
-            for name, loss in losses.items()
-        ]
-        return [(value_n * chunk.mask_n).sum() / count for value_n in values]
+        students_nV = [capped(z_nV.float(), cap) for z_nV in logits]
+        totals = [torch.zeros(()) for _ in losses]
+        for weight, one in parts_of(teacher):
+            z_teacher_nV, each_nV = _teacher_side(losses, one, tokens)
+            chunk = Chunk(
+                top=None if one.top is None else one.top[tokens],
+                labels_n=batch.labels_BT.flatten()[tokens],
+                mask_n=batch.mask_BT.flatten()[tokens],
+                progress=batch.progress,
+                teachers_nV=each_nV,
+            )
+            for number, (name, loss) in enumerate(losses.items()):
+                # Counted over the batch, not the chunk: chunks add up to the mean over tokens,
+                # whatever their size.
+                counts_n = _counts(loss, one, batch)
+                value_n = loss(students_nV[place[name]], z_teacher_nV, chunk)
+                part = (value_n * counts_n[tokens]).sum() / counts_n.sum().clamp_min(1)
+                totals[number] = totals[number] + weight * self.weights[name] * part
+        return totals
 
 
 def _heads(losses: Mapping[str, VocabLoss], head_VD: Tensor) -> tuple[list[Tensor], dict[str, int]]:
@@ -231,6 +244,14 @@ def _heads(losses: Mapping[str, VocabLoss], head_VD: Tensor) -> tuple[list[Tenso
         if loss.has_own_head:
             heads.append(loss.own_head)
     return heads, place
+
+
+def _counts(loss: VocabLoss, teacher: Trace, batch: Batch) -> Tensor:
+    """Tokens (B*T,) that count: where the teacher reads others, those it can be asked about."""
+    counts_n = batch.mask_BT.flatten()
+    if teacher.reading is None or not loss.uses_teacher:
+        return counts_n
+    return counts_n & (teacher.reading.places_n >= 0)
 
 
 @torch.no_grad()

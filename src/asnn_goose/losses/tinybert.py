@@ -94,9 +94,9 @@ class TinyBERTAttention(TraceLoss):
 
 def _scores(trace: Trace, block: int) -> Tensor:
     q_BTHN, k_BTHN = trace.signal("queries")[block], trace.signal("keys")[block]
-    theta = trace.rope_theta
+    rotation = trace.rotation(block)
     with torch.autocast(q_BTHN.device.type, enabled=False):
-        return causal_scores(at_positions(q_BTHN, theta), at_positions(k_BTHN, theta))
+        return causal_scores(*(at_positions(x, rotation) for x in (q_BTHN, k_BTHN)))
 
 
 def _score_error(student_BHTT: Tensor, teacher_BHTT: Tensor, used_BTT: Tensor) -> Tensor:

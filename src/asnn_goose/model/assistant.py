@@ -37,6 +37,18 @@ class Assistant:
         return cast(torch.nn.ModuleList, self.model.blocks)
 
     @property
+    def embedding_VD(self) -> Tensor:
+        """The embedding."""
+        weight_VD: Tensor = self.model.embedding.weight
+        return weight_VD
+
+    @property
+    def student_head_VD(self) -> Tensor:
+        """The head."""
+        weight_VD: Tensor = self.model.lm_head.weight
+        return weight_VD
+
+    @property
     def outline(self) -> Trace:
         """A Trace of no tokens: the sizes that losses must know before the first one."""
         outline: Trace = self.model.outline

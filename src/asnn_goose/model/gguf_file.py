@@ -80,8 +80,14 @@ def _config(file: Path, *, name: str) -> PreTrainedConfig:
         if key in own:
             setattr(config, setting, int(own[key]))
     if hasattr(config, "rope_parameters"):
-        config.rope_parameters = rotary(own, factors, config, name=name)
+        config.rope_parameters = by_kind(config, rotary(own, factors, config, name=name))
     return cast(PreTrainedConfig, config)
+
+
+def by_kind(config: PreTrainedConfig, stated: dict[str, Any]) -> dict[str, Any]:
+    """What a file states holds for full attention; sliding layers keep the family's own base."""
+    own = dict(config.rope_parameters or {})
+    return own | {"full_attention": stated} if "full_attention" in own else stated
 
 
 def _check_layers(tensors: Iterable[str], layers: int, *, name: str) -> None:

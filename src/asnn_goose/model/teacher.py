@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,19 +18,21 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from asnn_goose.model.capture import Keep, first, keep_input, keep_output
+from asnn_goose.model.block_sites import block_sites
+from asnn_goose.model.capture import Keep, keep_input, keep_output
 from asnn_goose.model.families import (
     FAMILIES,
     Family,
-    Rows,
     TeacherError,
-    check_apart,
     family_of,
     head_size,
-    rope_base,
+    heads_of,
 )
 from asnn_goose.model.gguf_file import dequantised
 from asnn_goose.model.parts.documents import arguments_apart
+from asnn_goose.model.rotations import check_apart, rotations
+from asnn_goose.model.rows import Heads
+from asnn_goose.model.scales import Scales, scales
 from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
@@ -63,6 +64,12 @@ class Teacher:
         self.tokenizer = tokenizer
         self.name = name
         self.words = real_words(self)
+        self.scales: Scales = scales(
+            model.config,
+            self.family,
+            embedding=model.get_input_embeddings(),
+            head=model.get_output_embeddings(),
+        )
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -93,6 +100,23 @@ class Teacher:
         name = self.family.positions
         return getattr(self.base, name) if name else None
 
+    @property
+    def heads(self) -> Heads:
+        """Its heads of queries, of keys and values, and their size."""
+        return heads_of(self.config, self.family)
+
+    @property
+    def embedding_VD(self) -> Tensor:
+        """The embedding as a student keeps it, with the teacher's factor in it."""
+        weight_VD: Tensor = self.model.get_input_embeddings().weight
+        return weight_VD if self.scales.embedding == 1 else weight_VD * self.scales.embedding
+
+    @property
+    def student_head_VD(self) -> Tensor:
+        """The head as a student keeps it: the same as its embedding where the teacher's are one."""
+        weight_VD: Tensor = self.model.get_output_embeddings().weight
+        return weight_VD if self.scales.head == 1 else weight_VD * self.scales.head
+
     def attention(self, layer: int) -> nn.Module:
         """The attention of one block."""
         attention: nn.Module = getattr(self.layers[layer], self.family.attention)
@@ -109,7 +133,8 @@ class Teacher:
         """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS).
 
         keys and values are repeated to the full number of heads; queries and keys are taken
-        after their norms, if any, and before rotary positions, of which the Trace has the base.
+        after their norms, if any, and before rotary positions, which the Trace names. What
+        attention and MLP give is taken before norms of it, with the factor by which it is added.
         The head is multiplied only when the Trace is asked for logits, and has `words` rows. With
         documents in the `window` no token sees another one, and positions start again with every
         one. Raises TeacherError for more tokens than there are learned positions, and for queries
@@ -122,7 +147,7 @@ class Teacher:
         # Asked only where someone compares queries or keys: logits of a teacher with scaled
         # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
-        theta = rope_base(self.config, name=self.name) if turned else 0.0
+        found_turns = rotations(self.config, name=self.name) if turned else ()
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
         with self._capturing(kept):
             final_BTD = self.base(
@@ -134,9 +159,9 @@ class Teacher:
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
         fields["signals"] = {name: found[name] for name in found.keys() & ATTENTION}
         if "vocab" in needs:
-            fields |= {"head_VD": self._head_VD(), "final_norm": self.final_norm}
-            fields["final_BTD"] = final_BTD
-        return replace(self.outline, window=window, rope_theta=theta, **fields)
+            fields |= {"head_VD": self._head_VD(), "final_norm": self._scaled_norm}
+            fields |= {"final_BTD": final_BTD * self.scales.logits, "logit_cap": self.scales.cap}
+        return replace(self.outline, window=window, rotations=found_turns, **fields)
 
     @property
     def outline(self) -> Trace:
@@ -147,6 +172,10 @@ class Teacher:
     def signals(self) -> frozenset[str]:
         """Names of the signals that it gives to losses."""
         return ATTENTION
+
+    def _scaled_norm(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.final_norm(x)
+        return normed * self.scales.logits
 
     def _check_length(self, length: int, *, apart: bool) -> None:
         if apart:
@@ -161,6 +190,11 @@ class Teacher:
         weight_VD: Tensor = self.model.get_output_embeddings().weight
         return weight_VD if self.words == weight_VD.shape[0] else weight_VD[: self.words]
 
+    def _sites(self, index: int) -> dict[str, tuple[nn.Module, Keep]]:
+        return block_sites(
+            self.layers[index], self.family, self.heads, residual=self.scales.residual
+        )
+
     @contextmanager
     def _capturing(self, kept: dict[str, list[Tensor]]) -> Iterator[None]:
         """Hooks that append to the lists in `kept` while the model runs."""
@@ -169,6 +203,9 @@ class Teacher:
         # between the table and the blocks.
         if "hidden" in kept:
             handles.append(self.layers[0].register_forward_pre_hook(keep_input(kept["hidden"])))
+        if "mixer_in" in kept and not self.family.mixer_norm:
+            hook = keep_input(kept["mixer_in"])
+            handles += [layer.register_forward_pre_hook(hook) for layer in self.layers]
         for index in range(len(self.layers)):
             for name, (module, keep) in self._sites(index).items():
                 if name in kept:
@@ -178,42 +215,6 @@ class Teacher:
         finally:
             for handle in handles:
                 handle.remove()
-
-    def _sites(self, index: int) -> dict[str, tuple[nn.Module, Keep]]:
-        """Modules of one block whose outputs a Trace keeps, and what is kept of them."""
-        layer, attention, family = self.layers[index], self.attention(index), self.family
-        sites: dict[str, tuple[nn.Module, Keep]] = {
-            "hidden": (layer, first),
-            "mixer_in": (getattr(layer, family.mixer_norm), first),
-            "mixer_out": (attention, first),
-            "mlp_out": (self.mlp(index), first),
-        }
-        for name, rows, norm in (
-            ("queries", family.queries, family.query_norm),
-            ("keys", family.keys, family.key_norm),
-            ("values", family.values, ""),
-        ):
-            module = getattr(attention, norm or rows.module)
-            sites[name] = (module, self._by_head(Rows(norm) if norm else rows))
-        own, usual = cast(float, attention.scaling), head_size(self.config) ** -0.5
-        # Losses divide scores by sqrt(N). A family that divides otherwise has the difference put
-        # into its keys, so that nobody else needs to know.
-        if not math.isclose(own, usual):  # as GPT-2 may have it
-            module, keep = sites["keys"]
-            sites["keys"] = (module, lambda output: keep(output) * (own / usual))
-        return sites
-
-    def _by_head(self, rows: Rows) -> Keep:
-        """From a projection's output to (B,T,H,N), key-value heads repeated."""
-        size, heads = head_size(self.config), self.config.num_attention_heads
-
-        def keep(output: Any) -> Tensor:
-            # GPT-2 makes queries, keys and values in one product; the others have one part.
-            part = output.chunk(rows.parts, dim=-1)[rows.part]
-            x_BTHN: Tensor = part.reshape(*part.shape[:2], -1, size)
-            return x_BTHN.repeat_interleave(heads // x_BTHN.shape[2], dim=2)
-
-        return keep
 
 
 def real_words(teacher: Teacher) -> int:

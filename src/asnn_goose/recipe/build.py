@@ -111,7 +111,7 @@ def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausa
 @torch.no_grad()
 def _fit(student: GooseForCausalLM, teacher: Teacher | Assistant, table: StudentTable) -> None:
     """Check that a student to go on with has the teacher's words; take its embedding if asked."""
-    theirs = teacher.model.get_input_embeddings().weight
+    theirs = teacher.embedding_VD
     if theirs.shape[0] != student.config.vocab_size:
         raise RecipeError(
             f"student.start = {table.start!r}: it has {student.config.vocab_size} words, "
@@ -119,7 +119,7 @@ def _fit(student: GooseForCausalLM, teacher: Teacher | Assistant, table: Student
         )
     if table.embedding == "teacher":
         student.embedding.weight.copy_(theirs)
-        student.lm_head.weight.copy_(teacher.model.get_output_embeddings().weight)
+        student.lm_head.weight.copy_(teacher.student_head_VD)
 
 
 def _transformer(teacher: Teacher | Assistant) -> Teacher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ class _Sizes:
         multiplied, held = products(settings), kept(settings)
         self.student = student
         self.mixers = multiplied["mixer"]
+        self.mlps = multiplied["mlp"]
         self.blocks = multiplied["mixer"] + multiplied["mlp"]
         self.head = multiplied["head"]
         self.teacher_blocks: int = sum(p.numel() for p in teacher.layers.parameters())
@@ -188,7 +190,10 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     if runs != "whole":
         return teacher + passes * (sizes.mixers if runs == "mixers" else sizes.blocks)
     heads = (3 + more) * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
-    return teacher + passes * sizes.blocks + heads * sizes.head
+    drawn = 0 if table.samples is None else math.ceil(table.samples.share)
+    spiking = (table.time_steps or 0) * sizes.mlps
+    blocks = (passes + drawn) * sizes.blocks
+    return teacher + blocks + spiking + (heads + drawn) * sizes.head
 
 
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:

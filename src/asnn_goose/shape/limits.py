@@ -68,20 +68,42 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number above 0, up to `most`."""
+    """A number above 0, up to `most`; or 0 too, for none."""
 
     most: float
+    or_none: bool = False
     kind: ClassVar[str] = "float"
 
     @property
     def right(self) -> str:
         """What would be right."""
-        return f"above 0, up to {self.most:g}"
+        return f"{'0, or ' if self.or_none else ''}above 0, up to {self.most:g}"
 
     def fits(self, value: object) -> bool:
         """Whether a value is allowed."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and 0 < value <= self.most  # type: ignore[operator]
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return 0 < value <= self.most or (self.or_none and value == 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByLayer:
+    """Null, or a number from 0 to `most` for every layer; how many layers is checked elsewhere."""
+
+    most: float
+    kind: ClassVar[str] = "list[float] | None"
+
+    @property
+    def right(self) -> str:
+        """What would be right."""
+        return f"null, or for every layer a number from 0 to {self.most:g}"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        if value is None:
+            return True
+        one = Number(most=self.most, or_none=True)
+        return isinstance(value, list | tuple) and bool(value) and all(map(one.fits, value))
 
 
 @dataclass(frozen=True, slots=True)

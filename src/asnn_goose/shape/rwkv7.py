@@ -12,8 +12,11 @@ Every part of it can be switched on its own:
   key_replacement  scale the written key with the learning rate through k_a
   bonus            the current token's own term through r_k
   group_norm       normalise every head's output
-  rope             rotate r and k by position (RADLADS), with `rope_theta`
-  qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
+  rope             rotate r and k by position (RADLADS), with the base `rope_theta`, or with that of
+                   `rope_thetas` for every layer, 0 for none; the first `rope_channels` of a head, 0
+                   for all
+  qk_norm          RMS-normalise r and k before that, as Qwen3 does with q and k: every "head" for
+                   itself, or "all" as one as in OLMo 2 (`qk_norm_over`)
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, is_size, setting
+from asnn_goose.shape.limits import Fault, Setting, Size, Switch, Words, is_size, setting
 from asnn_goose.shape.slots import MatrixSlot, SiteSlot, Slot, StateSlot, VectorSlot, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
@@ -75,11 +78,25 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("bonus", "bonus", (heads, size)),
         ("group_norm", "norm.weight", (wide,)),
         ("group_norm", "norm.bias", (wide,)),
-        ("qk_norm", "query_norm.weight", (size,)),
-        ("qk_norm", "key_norm.weight", (size,)),
+        ("qk_norm", "query_norm.weight", (normed_channels(settings),)),
+        ("qk_norm", "key_norm.weight", (normed_channels(settings),)),
     ):
-        if settings.get(switch, False):  # a packed file does not say qk_norm
+        if settings.get(switch, False):  # older files do not say them all, and have none
             yield VectorSlot(name=name, shape=shape)
+
+
+def normed_channels(settings: Settings) -> int:
+    """Channels that one of the norms of r and k has together: those of a head, or all."""
+    heads = int(settings["num_attention_heads"]) if settings.get("qk_norm_over") == "all" else 1
+    return heads * int(settings["head_size"])
+
+
+def rotary_base(settings: Settings, layer: int) -> float:
+    """The base by which a block turns r and k; 0 where it does not."""
+    if not settings["rope"]:
+        return 0.0
+    by_layer = settings.get("rope_thetas")
+    return float(settings["rope_theta"] if by_layer is None else by_layer[layer])
 
 
 def _projection(name: str, *, rows: int, columns: int, bias: bool) -> MatrixSlot:
@@ -110,8 +127,11 @@ def _recurrence(settings: Settings) -> tuple[int, int]:
 
 
 def _faults(settings: Settings) -> Iterator[Fault]:
-    if settings["rope"] and settings["head_size"] % 2:
-        yield Fault("head_size", settings["head_size"], "even, for rope = true")
+    size, channels = settings["head_size"], settings.get("rope_channels", 0)
+    if settings["rope"] and (size % 2 and not channels):
+        yield Fault("head_size", size, "even, for rope = true")
+    if channels > size:
+        yield Fault("rope_channels", channels, f"at most the head size {size}")
 
 
 def _completed(settings: Settings) -> dict[str, int]:
@@ -135,7 +155,11 @@ RWKV7 = Half(
         "bonus": _switch(True),
         "group_norm": _switch(True),
         "rope": _switch(False),
-        "qk_norm": setting(False, Switch(), packed=Only(False)),
+        "rope_channels": setting(
+            0, Size(least=0, multiple=2), packed=Size(least=0, most=128, multiple=2), later=True
+        ),
+        "qk_norm": setting(False, Switch(), later=True),
+        "qk_norm_over": setting("head", Words(("head", "all")), later=True),
     },
     state=_state,
     recurrence=_recurrence,

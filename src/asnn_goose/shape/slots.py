@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-EMBEDDING, HEAD = "embedding", "lm_head"
+EMBEDDING, POSITIONS, HEAD = "embedding", "positions", "lm_head"
 
 COLUMNS = 1 << 16
 """Most columns of a matrix: what an entry of the engine's lists of spikes can name."""

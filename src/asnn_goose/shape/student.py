@@ -15,6 +15,7 @@ from asnn_goose.shape.settings import halves, settings_of
 from asnn_goose.shape.slots import (
     EMBEDDING,
     HEAD,
+    POSITIONS,
     MatrixSlot,
     Part,
     SiteSlot,
@@ -29,7 +30,7 @@ def layout(settings: Settings) -> Iterator[Slot]:
     width, vocabulary = settings["hidden_size"], settings["vocab_size"]
     yield MatrixSlot(name=EMBEDDING, rows=vocabulary, columns=width, part="embedding")
     if rows := settings.get("n_positions", 0):
-        yield MatrixSlot(name="positions", rows=rows, columns=width, part="embedding")
+        yield MatrixSlot(name=POSITIONS, rows=rows, columns=width, part="embedding")
     if settings["embedding_norm"]:
         yield from _norm("embedding_norm", settings)
     for layer in range(settings["num_hidden_layers"]):
@@ -48,10 +49,14 @@ def layout(settings: Settings) -> Iterator[Slot]:
 def block(settings: Settings, layer: int) -> Iterator[Slot]:
     """Every part of one block."""
     place = f"blocks.{layer}"
+    where = settings.get("norm_place", "before")  # older files do not say it
     for name, half in zip(("mixer", "mlp"), halves(settings), strict=True):
-        yield from _norm(f"{place}.{name}_norm", settings)
+        if where != "after":
+            yield from _norm(f"{place}.{name}_norm", settings)
         for slot in half.slots(settings, layer):
             yield replace(slot, name=f"{place}.{name}.{slot.name}")
+        if where != "before":
+            yield from _norm(f"{place}.{name}_after", settings)
 
 
 def _norm(name: str, settings: Settings) -> Iterator[Slot]:

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from asnn_goose.model.families import check_apart
+from asnn_goose.model.families import family_of
 from asnn_goose.model.parts.documents import arguments_apart
+from asnn_goose.model.rotations import check_apart
+from asnn_goose.model.scales import scales
 from asnn_goose.trace import Trace, Window
 
 NEEDS = frozenset({"vocab"})
-_EMBEDDINGS = frozenset({"embed_tokens", "lm_head", "wte", "wpe"})
+_EMBEDDINGS = frozenset(
+    {"embed_tokens", "lm_head", "wte", "wpe", "embed_in", "embed_out", "word_embeddings"}
+)
 
 
 class TrainableTeacher(nn.Module):
@@ -37,6 +41,12 @@ class TrainableTeacher(nn.Module):
         super().__init__()
         self.model = model.requires_grad_(True)
         self.words, self.saved_as = words, saved_as
+        self.scales = scales(
+            model.config,
+            family_of(model.config, name=model.config.model_type),
+            embedding=model.get_input_embeddings(),
+            head=model.get_output_embeddings(),
+        )
 
     def trace(
         self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
@@ -55,7 +65,11 @@ class TrainableTeacher(nn.Module):
             check_apart(config, documents_BT.shape[1], name=config.name_or_path)
         apart = arguments_apart(documents_BT, config, dtype=self.model.dtype)
         final_BTD = decoder(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
-        return Trace(final_BTD=final_BTD, head_VD=self._head_VD())
+        return Trace(
+            final_BTD=final_BTD * self.scales.logits,
+            head_VD=self._head_VD(),
+            logit_cap=self.scales.cap,
+        )
 
     def _head_VD(self) -> Tensor:
         weight_VD: Tensor = self.model.get_output_embeddings().weight

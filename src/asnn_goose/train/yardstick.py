@@ -28,14 +28,14 @@ LOSSES = ("ce", "kl", "preference")
 def sums(stage: Stage, batch: Batch | PairBatch) -> dict[str, Tensor]:
     """What a stage's student is measured by on a batch: (sum, count) of each number.
 
-    Of text `ce` and, where the stage has a teacher, `kl`, over the tokens that count; of pairs the
-    loss and readings of the stage.
+    Of text `ce` and, where the stage has a teacher of its words, `kl`, over the tokens that count;
+    of pairs the loss and readings of the stage.
     """
     if isinstance(batch, PairBatch):
         count = torch.tensor(batch.chosen.tokens_BT.shape[0], dtype=torch.float64)
         means = cast(Dpo, stage).measured(batch)
         return {name: torch.stack([m.double() * count, count]) for name, m in means.items()}
-    taught = bool(stage.objective.teacher_needs)
+    taught = stage.taught_by_words
     loss_BT, kl_BT = per_token(stage, batch, teacher=taught)
     found = {"ce": loss_BT} | ({"kl": kl_BT} if taught else {})
     count = batch.mask_BT.sum().double()

@@ -26,7 +26,7 @@ from asnn_goose.model.parts.precision_table import HEAD, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
-from asnn_goose.trace import PLACES, Trace, Window
+from asnn_goose.trace import PLACES, Trace, Window, capped
 
 
 class GooseForCausalLM(PreTrainedModel, GenerationMixin):
@@ -172,7 +172,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         if "vocab" in needs:
             final_BTD = self._head_input(self.final_norm(x_BTD), Membranes(window))
             fields |= {"final_BTD": final_BTD, "head_VD": self._head_VD()}
-            fields["final_norm"] = self.final_norm
+            fields |= {"final_norm": self.final_norm, "logit_cap": self.config.logit_cap}
         fields["signals"] = {name: tuple(tensors) for name, tensors in signals.items()}
         return replace(self.outline, window=window, **fields)
 
@@ -207,7 +207,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> Trace:
         """Run every mixer and every MLP alone, with its norm, on another model's residual stream.
 
-        hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers add (L)
+        hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers give (L)
         The Trace holds mixer_out and mlp_out; no head runs.
         """
         if len(mixer_out) != len(self.blocks):
@@ -258,7 +258,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             x_BTD = self._head_input(self.final_norm(x_BTD), membranes)[:, -last:]
         else:
             x_BTD = self._head_input(self.final_norm(x_BTD[:, -last:]), membranes)
-        logits_BTV: Tensor = self.lm_head(x_BTD)
+        logits_BTV = capped(self.lm_head(x_BTD), self.config.logit_cap)
         if self.config.real_vocab_size:
             logits_BTV[..., self.config.real_vocab_size :] = -torch.inf
         return logits_BTV

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from asnn_goose.model.families import Linear
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
+from asnn_goose.model.rows import Linear
 from asnn_goose.trace import Window
 
 

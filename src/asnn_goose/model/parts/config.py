@@ -38,12 +38,15 @@ class StudentSettings(_Described):
     Shape: vocab_size, hidden_size (D), num_hidden_layers (L), num_attention_heads (H),
     head_size (N), intermediate_size of the MLP.
 
+    Block: norm_place, whether mixer and MLP have their norm "before" them, "after" them (OLMo 2) or
+    "both" (Gemma); parallel, whether both read the same residual stream (GPT-NeoX).
+
     Rest: mixer, a row of `asnn_goose.model.mixers.MIXERS`; mlp ("gated" as in Llama, "plain" as in
     GPT-2, "channel_mix" as in RWKV-7), hidden_act, norm, norm_eps, embedding_norm (an extra norm on
-    the embedding, as in RWKV), biases, tie_word_embeddings; n_positions, the learned positions that
-    are added to the embedding (as in GPT-2) and thereby the longest context, 0 for none;
-    real_vocab_size, the rows of the vocabulary that a tokenizer can produce where the rest is
-    padding, 0 for all.
+    the embedding, as in RWKV), biases, tie_word_embeddings; logit_cap, the c of logits
+    c tanh(z / c) (Gemma), 0 for z; n_positions, the learned positions that are added to the
+    embedding (as in GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows
+    of the vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
 
     Precision: a table from matrices to the fields of `asnn_goose.model.parts.precision.Precision`.
     Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"

@@ -29,7 +29,7 @@ def parameter_group(name: str) -> str:
     if parts[-2] == "sub_norm" or parts[0] in ("embedding_norm", "final_norm"):
         return "norm"
     # Those of the block; norms within a mixer act on heads and are vectors like its other parts.
-    if parts[2:3] in (["mixer_norm"], ["mlp_norm"]):
+    if parts[2:3] in (["mixer_norm"], ["mlp_norm"], ["mixer_after"], ["mlp_after"]):
         return "norm"
     if parts[-1] == "weight" and not parts[-2].endswith("norm"):
         return "matrix"

@@ -127,6 +127,12 @@ class Stage(nn.Module, ABC):
         return needs | (takes & cast(Known, self.teacher).signals) if takes else needs
 
     @property
+    def taught_by_words(self) -> bool:
+        """Whether there is a teacher whose words are the student's, so that KL can be taken."""
+        other_words = getattr(self.teacher, "words_differ", False)
+        return bool(self.objective.teacher_needs) and not other_words
+
+    @property
     def asked(self) -> frozenset[str]:
         """All that a training pass of the teacher must hold; empty where none is made."""
         return self.teacher_needs | self.drives

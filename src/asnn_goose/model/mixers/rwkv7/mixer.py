@@ -138,12 +138,14 @@ class RWKV7Mixer(RWKV7Weights):
         """R or k by head, normalised and rotated where the configuration says so."""
         x_BTHN = self.by_head(x_BTC)
         if norm is not None:
-            x_BTHN = norm(x_BTHN)
-        if self.rope_theta is None:
+            over_all = norm.normalized_shape[0] == x_BTC.shape[-1]
+            x_BTHN = self.by_head(norm(x_BTC)) if over_all else norm(x_BTHN)
+        if not self.rope_theta:
             return x_BTHN
         if window.position_BT is None:
             raise ValueError("rope = true needs position_BT: pass the positions of the tokens")
-        return rotate(x_BTHN, window.position_BT, theta=self.rope_theta)
+        channels = self.rope_channels
+        return rotate(x_BTHN, window.position_BT, theta=self.rope_theta, channels=channels)
 
     def _removal_direction(self, k_BTHN: Tensor) -> Tensor:
         """Unit vector kappa per head: the direction in which the state forgets."""

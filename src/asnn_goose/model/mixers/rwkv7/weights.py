@@ -16,7 +16,7 @@ from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.token_shift import TokenShift
-from asnn_goose.shape.rwkv7 import RWKV7
+from asnn_goose.shape.rwkv7 import RWKV7, normed_channels, rotary_base
 from asnn_goose.trace import ATTENTION
 
 RECURRENCE = ("log_decay", "removal", "rate", "written")
@@ -36,7 +36,8 @@ class RWKV7Weights(Mixer):
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
         self.heads, self.head_size = config.num_attention_heads, config.head_size
-        self.gate_kind, self.rope_theta = config.gate, config.rope_theta if config.rope else None
+        self.gate_kind, self.rope_channels = config.gate, config.rope_channels
+        self.rope_theta = rotary_base(vars(config), layer)
         self.detach_v_first = config.v_first == "detached"
         # In this order: optimisers, and so checkpoints, know parameters by their number.
         self._make_matrices(config, layer=layer)
@@ -53,7 +54,9 @@ class RWKV7Weights(Mixer):
         self.output = matrix("output", inner, width, bias=config.output_bias)
 
         self.query_norm, self.key_norm = (
-            nn.RMSNorm(self.head_size, eps=config.norm_eps) if config.qk_norm else None
+            nn.RMSNorm(normed_channels(vars(config)), eps=config.norm_eps)
+            if config.qk_norm
+            else None
             for _ in range(2)
         )
 
