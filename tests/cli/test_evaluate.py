@@ -232,7 +232,7 @@ def test_an_unfinished_run_says_how_to_go_on(runner: CliRunner, run_dir: Path) -
     shutil.rmtree(run_dir / "model")
     result = runner.invoke(app, ["eval", str(run_dir)])
     assert result.exit_code == 2
-    assert f"asnn-goose distill {run_dir}/recipe.toml --out {run_dir} --resume" in result.stderr
+    assert f"resume its {run_dir}/recipe.toml" in result.stderr
 
 
 @pytest.mark.parametrize(

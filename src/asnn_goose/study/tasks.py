@@ -25,7 +25,6 @@ from asnn_goose.eval.tasks.task_files import TaskError, load_tasks, named
 from asnn_goose.eval.tasks.task_scores import Relative, TaskScore, relative
 from asnn_goose.eval.texts import windows_of
 from asnn_goose.eval.watch import Watch, unwatched
-from asnn_goose.infer.text import Vocabulary
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.places import run_recipe
 from asnn_goose.recipe import Recipe, load_recipe
@@ -43,6 +42,9 @@ from asnn_goose.subject.torch_model import load_tokenizer
 
 LIMIT = 100
 """Items of a task at most, unless told otherwise."""
+
+SHOWN = 4
+"""Continuations that are kept as text."""
 
 GENERATION, INSTRUCTIONS = "generation", "instructions"
 """What is measured here beside lm-eval's tasks, by the names that `--tasks` takes."""
@@ -144,15 +146,16 @@ def ask_models(
     models = models_of(Request(model=request.model, teacher=request.teacher), recipe)
     prompts = prompts_of(request, models, recipe) if GENERATION in names else []
     scores, drawn, obeyed = {}, {}, {}
-    words: dict[str, Vocabulary] = {}
+    texts: dict[str, list[str]] = {"prompt": []}
     for role, name in models.items():
         reader = _reader(request, role, name, tell)
-        words[role] = reader.vocabulary  # not the reader: one model at a time fits in memory
         if scored:
             scores[role] = _ask(reader, scored, request, watch, role)
         if prompts:
             with watch(f"{role}: continuations", len(prompts)) as advance:
                 drawn[role] = drawn_after(reader, prompts, advance=advance)
+            texts[role] = _texts(reader, prompts, drawn[role])
+            texts["prompt"] = _texts(reader, [[]] * SHOWN, prompts)
         if INSTRUCTIONS in names:
             obeyed[role] = _obey(reader, role, watch)
     return TaskEvaluation(
@@ -161,7 +164,7 @@ def ask_models(
         scores=scores,
         continuations=drawn,
         instructions=obeyed,
-        samples=_samples(words, prompts, drawn),
+        samples=[dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=False)],
     )
 
 
@@ -214,18 +217,9 @@ def prompts_of(
     return [tokens_1T[0].tolist() for tokens_1T, _ in windows[:PROMPTS]]
 
 
-def _samples(
-    words: Mapping[str, Vocabulary],
-    prompts: Sequence[Sequence[int]],
-    drawn: Mapping[str, Sequence[Sequence[int]]],
-    *,
-    count: int = 4,
-) -> list[dict[str, str]]:
-    """The first prompts and what each model made of them, as text."""
-    found = []
-    for place, prompt in enumerate(prompts[:count]):
-        sample = {"prompt": "".join(next(iter(words.values())).pieces([], prompt))}
-        for role, vocabulary in words.items():
-            sample[role] = "".join(vocabulary.pieces(prompt, drawn[role][place]))
-        found.append(sample)
-    return found
+def _texts(
+    reader: Reader, before: Sequence[Sequence[int]], drawn: Sequence[Sequence[int]]
+) -> list[str]:
+    """The first SHOWN of some texts that go on from others."""
+    pairs = list(zip(before, drawn, strict=False))[:SHOWN]
+    return ["".join(reader.vocabulary.pieces(prompt, tokens)) for prompt, tokens in pairs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,55 +91,29 @@ def gates(places: Sequence[Place], cka: Mapping[int, float]) -> list[Gate]:
 
     cka  layer -> unbiased CKA of the student's hidden states with the teacher's
     """
-    if not places:
-        return []
+    found = list(_own_gates(places)) if places else []
+    told = [place.information.above for place in places if place.information is not None]
+    if told:
+        share, name = float(np.mean(told)), "places that tell more of the teacher than shuffled"
+        found.append(Gate(name=name, found=share, wanted="all", passed=share == 1.0))
+    if cka and places:
+        mean, name = float(np.mean(list(cka.values()))), "CKA with the teacher, mean over layers"
+        least = LIMITS["cka"]
+        found.append(Gate(name=name, found=mean, wanted=f"> {least:g}", passed=mean > least))
+    return found
+
+
+def _own_gates(places: Sequence[Place]) -> Iterator[Gate]:
+    """What a student shows by itself."""
     weights = [place.possible / max(1, len(place.by_step)) for place in places]
-
-    def over_all(field: str) -> float:
-        return float(np.average([getattr(place, field) for place in places], weights=weights))
-
-    dead, saturated = over_all("dead"), over_all("saturated")
+    for name in ("dead", "saturated"):
+        share = float(np.average([getattr(place, name) for place in places], weights=weights))
+        most = LIMITS[name]
+        yield Gate(
+            name=f"{name} channels", found=share, wanted=f"< {most:.0%}", passed=share < most
+        )
     rate = sum(p.spikes for p in places) / max(1, sum(p.possible for p in places))
     low, high = LIMITS["least rate"], LIMITS["most rate"]
-    found = [
-        Gate(
-            name="dead channels",
-            found=dead,
-            wanted=f"< {LIMITS['dead']:.0%}",
-            passed=dead < LIMITS["dead"],
-        ),
-        Gate(
-            name="saturated channels",
-            found=saturated,
-            wanted=f"< {LIMITS['saturated']:.0%}",
-            passed=saturated < LIMITS["saturated"],
-        ),
-        Gate(
-            name="firing rate",
-            found=rate,
-            wanted=f"{low:g} to {high:g}",
-            passed=low <= rate <= high,
-        ),
-    ]
-    told = [place.information for place in places if place.information is not None]
-    if told:
-        share = float(np.mean([one.above for one in told]))
-        found.append(
-            Gate(
-                name="places that tell more of the teacher than shuffled",
-                found=share,
-                wanted="all",
-                passed=share == 1.0,
-            )
-        )
-    if cka:
-        mean = float(np.mean(list(cka.values())))
-        found.append(
-            Gate(
-                name="CKA with the teacher, mean over layers",
-                found=mean,
-                wanted=f"> {LIMITS['cka']:g}",
-                passed=mean > LIMITS["cka"],
-            )
-        )
-    return found
+    yield Gate(
+        name="firing rate", found=rate, wanted=f"{low:g} to {high:g}", passed=low <= rate <= high
+    )

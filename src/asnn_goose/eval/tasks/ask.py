@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,6 @@ def ask(lm: Any, tasks: Mapping[str, Any], *, limit: int | None) -> list[TaskSco
     """
     from lm_eval.evaluator import evaluate
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     items = {name: spread_items(len(task.eval_docs), limit) for name, task in tasks.items()}
     # No bootstrap: errors come from the items themselves, and it starts processes.
     found = evaluate(lm, {"tasks": dict(tasks)}, samples=items, bootstrap_iters=0)

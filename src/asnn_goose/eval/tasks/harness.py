@@ -64,6 +64,13 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             return vocabulary.ids(string)
         return vocabulary.prompt_ids(string)
 
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = True
+    ) -> list[tuple[float, bool]]:
+        """As in lm-eval, with our own bar and not lm-eval's."""
+        found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return found
+
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:

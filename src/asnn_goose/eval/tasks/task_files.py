@@ -114,6 +114,7 @@ def load_tasks(names: Sequence[str], *, folder: Path | None) -> dict[str, Any]:
 
     Raises TaskError for a task or a file that is not there.
     """
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it tells much, and little of use here
     if folder is None:
         return _hub_tasks(names)
     for name in names:
@@ -124,7 +125,6 @@ def load_tasks(names: Sequence[str], *, folder: Path | None) -> dict[str, Any]:
 def _hub_tasks(names: Sequence[str]) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     try:
         found: dict[str, Any] = TaskManager().load(list(names))["tasks"]
     except (KeyError, ValueError, ConnectionError, OSError) as error:

@@ -1,7 +1,7 @@
 """Our synaptic operations beside those of NeuroBench's own library, on layers that both can run.
 
     pip install --no-deps neurobench==2.3.0
-    python bench/neurobench_check.py
+    python bench/peers/neurobench_check.py
 
 NeuroBench hooks linear layers: every plane of a ternary matrix becomes one, every step of spikes
 one call. It prints both counts, and fails where they differ.
