@@ -35,7 +35,7 @@ def test_verbs() -> None:
     verbs = {path[0] for path in PAGES}
     assert verbs == {
         *("teacher", "data", "distill", "eval", "report", "ablate", "sensitivity"),
-        *("export", "restore", "generate", "chat", "serve", "bench", "doctor"),
+        *("export", "push", "restore", "generate", "chat", "serve", "bench", "doctor"),
     }
 
 

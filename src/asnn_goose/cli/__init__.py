@@ -23,6 +23,7 @@ from asnn_goose.cli import (
     export,
     generate,
     lab,
+    push,
     report,
     restore,
     sensitivity,
@@ -71,6 +72,7 @@ app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("push", epilog=push.EXAMPLES)(push.push)
 app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
