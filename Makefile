@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check native-check mutants format bench clean
+.PHONY: help setup demo test check native-check mutants format bench docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make native-check  the compiled code under sanitizers, and clang-tidy where there is one"
 	@echo "make mutants break one formula at a time and see whether a test notices"
 	@echo "make bench   one script per speed claim"
+	@echo "make docs    the documentation site in build/site"
 	@echo "make format  let ruff rewrite the sources"
 	@echo "make clean   remove the environment and build products (runs/ stays)"
 
@@ -76,6 +77,12 @@ format: $(READY)
 # Breaks one formula at a time; not part of `make test`.
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
+
+# Pages with their links checked, and the reference from the docstrings.
+docs: $(READY)
+	$(BIN)/python docs/site.py build/site-pages
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/zensical build --clean
 
 bench: $(READY)
 	@set -e; for script in $(sort $(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
