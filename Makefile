@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check native-check mutants format bench docs clean
+.PHONY: help setup demo test check native-check arm64-check mutants format bench docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy and the architecture test"
 	@echo "make native-check  the compiled code under sanitizers, and clang-tidy where there is one"
+	@echo "make arm64-check   the compiled code for arm64 under qemu-user"
 	@echo "make mutants break one formula at a time and see whether a test notices"
 	@echo "make bench   one script per speed claim"
 	@echo "make docs    the documentation site in build/site"
@@ -69,6 +70,9 @@ native-check: $(READY)
 	@if command -v clang-tidy >/dev/null; then \
 	  clang-tidy --quiet -p build/check $$(git ls-files 'csrc/engine/*.cpp' 'csrc/kernels/*.cpp'); \
 	else echo "clang-tidy is not installed: skipped"; fi
+
+arm64-check: $(READY)
+	sh tests/arm64.sh
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -44,7 +44,7 @@ def main() -> None:
 
 def _ours(student: str, windows: list[list[int]]) -> list[NDArray[np.float32]]:
     """Logits (T,V) of every window, in fp32."""
-    model = load_student(student).eval()
+    model = load_student(student).train(False)
     with torch.no_grad():
         return [model(torch.tensor([ids])).logits[0].float().numpy() for ids in windows]
 

@@ -57,7 +57,7 @@ def architecture_of(model: GooseForCausalLM) -> Architecture:
 
 
 def _settings(config: GooseConfig, architecture: Architecture) -> Iterator[str]:
-    for name, allowed in (BOTH | NEEDED[architecture]).items():
+    for name, allowed in (*BOTH.items(), *NEEDED[architecture].items()):
         value = getattr(config, name)
         if value not in allowed:
             yield f"{name} = {value!r}, must be {' or '.join(map(repr, allowed))}"

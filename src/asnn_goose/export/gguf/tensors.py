@@ -100,14 +100,14 @@ def _adapters(mixer: RWKV7Weights, *, first: bool) -> Iterator[Named]:
     for letter, part in (("w", mixer.decay), ("a", mixer.rate), ("v", mixer.value_mix)):
         if part is not None:
             assert part.bias is not None  # only a gate has none
-            down, up, bias = part.down, part.up, part.bias
+            yield _named(f"time_mix_{letter}0.weight", part.bias)
+            yield from _factors(letter, part.down, part.up)
         else:
-            down, up = torch.zeros(width, missing), torch.zeros(missing, wide)
-            bias = torch.full((wide,), NEVER)
-        yield _named(f"time_mix_{letter}0.weight", bias)
-        yield from _factors(letter, down, up)
+            yield _named(f"time_mix_{letter}0.weight", torch.full((wide,), NEVER))
+            yield from _factors(letter, torch.zeros(width, missing), torch.zeros(missing, wide))
     if mixer.gate is not None:
-        down, up = mixer.gate.down, mixer.gate.up
+        down: Tensor = mixer.gate.down
+        up: Tensor = mixer.gate.up
         if mixer.gate_kind == "one_plus":  # one more inner channel, sigmoid(0) times 2
             down = torch.cat((down, down.new_zeros(width, 1)), 1)
             up = torch.cat((up, up.new_full((1, wide), 2.0)), 0)

@@ -30,4 +30,4 @@ class RecurrentGeneration(GenerationMixin):
                 f"penalty_alpha = {penalty}: contrastive search tries a token and takes it back,"
                 " which a recurrence cannot; use beams (num_beams) or sampling (do_sample)"
             )
-        return super().generate(inputs, generation_config, *others, **options)  # type: ignore[no-untyped-call]
+        return super().generate(inputs, generation_config, *others, **options)
