@@ -12,6 +12,7 @@
 
 #include "engine/bindings.h"
 #include "isa.h"
+#include "train/bindings.h"
 #include "wkv7/wkv7.h"
 
 namespace nb = nanobind;
@@ -60,6 +61,7 @@ void wkv7_backward(const Shape& sizes, const Addresses<6>& inputs, std::uintptr_
 
 NB_MODULE(_native, m) {
   goose::engine::bind(m);
+  goose::train::bind(m);
   m.def("isas", &isas);
   m.def("isa", &isa);
   m.def("wkv7_forward", &wkv7_forward, nb::kw_only(), "sizes"_a, "inputs"_a, "state"_a,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ EXAMPLES = examples(
     "asnn-goose export runs/rung --to compact --out students/rung.safetensors",
     "asnn-goose export runs/demo --to hub-folder --out share/goose-demo",
     "asnn-goose export runs/dense --to gguf --dense int8",
+    "asnn-goose export runs/lif --to nir",
 )
 
 
@@ -34,6 +36,7 @@ class Target(StrEnum):
     compact = "compact"
     hub_folder = "hub-folder"
     gguf = "gguf"
+    nir = "nir"
 
 
 class Dense(StrEnum):
@@ -59,7 +62,7 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder or, for compact and gguf, file to write.  [default: packed/, hub/,"
+            help="Folder or, for compact and gguf, file to write.  [default: packed/, hub/, nir/,"
             " compact.safetensors or student.gguf in the run or student's folder]"
         ),
     ] = None,
@@ -81,7 +84,8 @@ def export(
     teacher's own; `asnn-goose restore` makes a student of it that trains on. hub-folder: weights,
     tokenizer, modelling code and a card, for Transformers with trust_remote_code, and the packed
     student in it; `asnn-goose push` uploads it. gguf: for llama.cpp, of students without rotary
-    positions and spikes; --dense int8 is its Q8_0.
+    positions and spikes; --dense int8 is its Q8_0. nir: matrices and LIF neurons for simulators and
+    chips, one file each, and a list of what it cannot say (docs/measurement.md).
 
     A folder appears whole or not at all; an older one of its kind in its place is replaced,
     anything else is left alone.
@@ -101,6 +105,8 @@ def export(
         target = out or place / "student.gguf"
         disk.check_file(target)
         typer.echo(f"{target}\n  {gguf(student, target, form=dense.value)}")
+    elif to is Target.nir:
+        typer.echo(nir(student, out or place / "nir"))
     else:
         target = out or place / "hub"
         typer.echo(f"{target}\n  {hub_folder(student, target, settings)}")
@@ -137,6 +143,19 @@ def hub_folder(student: str, target: Path, settings: PackSettings) -> str:
     return "\n  ".join([*lines, f"upload it with: asnn-goose push {target} OWNER/NAME"])
 
 
+def nir(student: str, folder: Path) -> str:
+    """Write what NIR can say of a student; what that is, and why not the rest."""
+    from asnn_goose.export.nir_graph import write_nir
+    from asnn_goose.subject.trained import load_trained
+
+    disk.check_folder(folder.parent)
+    found = write_nir(load_trained(student), folder)
+    reasons = Counter(found.left_out.values())
+    lines = [f"{folder}\n  {len(found.written)} matrices, with what comes before them"]
+    lines += [f"  {count} left out: {reason}" for reason, count in reasons.items()]
+    return "\n".join([*lines, "  recurrences, gates, norms and activations have no node in NIR"])
+
+
 def compact(student: str, file: Path) -> str:
     """Write the compact file of a run's student, whose recipe names the teacher; how large it is.
 
@@ -153,7 +172,7 @@ def compact(student: str, file: Path) -> str:
         raise SubjectError(f"{student}: give a run folder, whose recipe names the teacher")
     teacher = load_recipe(recipe).teacher[0]
     loaded = load_teacher(teacher.model, dtype=DTYPES[teacher.dtype])
-    embedding = loaded.model.get_input_embeddings().weight
+    embedding = loaded.embedding_VD
     total = write_compact(model, file, teacher=teacher.model, embedding_VD=embedding)
     return f"{size(total)}, without the embedding of {teacher.model}"
 

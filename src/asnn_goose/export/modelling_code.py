@@ -2,8 +2,8 @@
 
 Transformers fetches single files that import each other by `from .name import`, from one folder.
 So the modules that a student needs are copied under flat names, `asnn_goose/model/goose/block.py`
-as `model_goose_block.py`, and nothing is written twice. The one thing left behind is the compiled
-kernel, which is used where our package is installed as well.
+as `model_goose_block.py`, and nothing is written twice. What is compiled is left behind: an
+installed package may be of another version than a student's code.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ AUTO_MAP = {
 }
 """What config.json says of it. One file for both, so that both see the same classes."""
 
+COMPILED = {
+    'NATIVE = "asnn_goose._native"': 'NATIVE = "asnn_goose._left_behind"',
+    "from asnn_goose import _native\n": "_native: Any = None\n",
+}
+"""Lines that reach compiled code, and what stands for them: it is never found, so never called."""
+
 _IMPORT = re.compile(r"^([ \t]*)from asnn_goose\.([\w.]+) import", re.MULTILINE)
 
 _HEAD = '''"""The student of this repository, for Transformers (`trust_remote_code=True`).
@@ -43,7 +49,9 @@ def write_modelling_code(folder: Path) -> None:
     folder.mkdir(parents=True)
     modules = list(modelling_modules())
     for module in modules:
-        source = _IMPORT.sub(lambda found: _relative(found), _source(module))
+        source = _IMPORT.sub(_relative, _source(module))
+        for reaching, instead in COMPILED.items():
+            source = source.replace(reaching, instead)
         (folder / f"{flat(module)}.py").write_text(source, encoding="utf-8")
     (folder / f"{ENTRY}.py").write_text(_entry(modules), encoding="utf-8")
 

@@ -13,6 +13,7 @@ from asnn_goose.export.forms import ExportError
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.mixers.rwkv7.weights import RWKV7Weights
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.shape.settings import all_settings
 
 Architecture = Literal["arwkv7", "rwkv7"]
 
@@ -27,6 +28,9 @@ BOTH: Mapping[str, tuple[Any, ...]] = {
     "output_bias": (False,),
     "mlp_bias": (False,),
     "n_positions": (0,),
+    "norm_place": ("before",),
+    "parallel": (False,),
+    "logit_cap": (0.0,),
 }
 NEEDED: Mapping[Architecture, Mapping[str, tuple[Any, ...]]] = {
     "arwkv7": {"hidden_act": ("silu", "swish"), "norm": ("rms",), "embedding_norm": (False,)},
@@ -38,6 +42,16 @@ NEEDED: Mapping[Architecture, Mapping[str, tuple[Any, ...]]] = {
     },
 }
 """Setting -> what it may be."""
+
+HELD = frozenset(
+    {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "head_size"}
+    | {"intermediate_size", "mlp", "hidden_act", "norm_eps", "embedding_norm", "real_vocab_size"}
+    | {"tie_word_embeddings", "precision", "bos_token_id", "eos_token_id", "pad_token_id"}
+    | {"token_shift", "decay_rank", "rate_rank", "value_rank", "gate_rank", "gate", "v_first"}
+    | {"removal_key", "key_replacement", "bonus", "group_norm", "norm"}
+    | {"rope_theta", "rope_thetas", "rope_channels", "qk_norm_over"}  # nothing without their part
+)
+"""Settings that may be anything, but for what is said above; others must have their default."""
 
 GROUP_NORM_HEAD = 64
 """llama.cpp has the epsilon of the group norm for heads of this size written into its graph."""
@@ -57,7 +71,9 @@ def architecture_of(model: GooseForCausalLM) -> Architecture:
 
 
 def _settings(config: GooseConfig, architecture: Architecture) -> Iterator[str]:
-    for name, allowed in (*BOTH.items(), *NEEDED[architecture].items()):
+    said = dict((*BOTH.items(), *NEEDED[architecture].items()))
+    others = {n: (known.default,) for n, known in all_settings().items() if n not in HELD}
+    for name, allowed in (others | said).items():
         value = getattr(config, name)
         if value not in allowed:
             yield f"{name} = {value!r}, must be {' or '.join(map(repr, allowed))}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from asnn_goose.model.goose.block import BlockOutput, GooseBlock
+from asnn_goose.model.goose.block import CAPTURE, BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
 from asnn_goose.model.goose.generation import RecurrentGeneration
@@ -27,7 +27,7 @@ from asnn_goose.model.parts.precision_table import HEAD, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
-from asnn_goose.trace import PLACES, Trace, Window
+from asnn_goose.trace import PLACES, Trace, Window, capped
 
 
 class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
@@ -155,9 +155,11 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         x_BTD = self.embedding(tokens_BT)
         window = placed(window, x_BTD)
         x_BTD = self._embed(x_BTD, window.position_BT)
-        places = {name: _CAPTURE[name] for name in needs & _CAPTURE.keys()}
+        places = {name: CAPTURE[name] for name in needs & CAPTURE.keys()}
         kept: dict[str, list[Tensor]] = {name: [] for name in places}
         signals: dict[str, list[Tensor]] = {name: [] for name in needs & self.signals}
+        # The embedding is layer 0, as with teachers: L + 1 places, one before and one behind every
+        # block.
         if "hidden" in kept:
             kept["hidden"].append(x_BTD)
         for output in self._blocks(x_BTD, (), window):
@@ -170,7 +172,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         if "vocab" in needs:
             final_BTD = self._head_input(self.final_norm(x_BTD), Membranes(window))
             fields |= {"final_BTD": final_BTD, "head_VD": self._head_VD()}
-            fields["final_norm"] = self.final_norm
+            fields |= {"final_norm": self.final_norm, "logit_cap": self.config.logit_cap}
         fields["signals"] = {name: tuple(tensors) for name, tensors in signals.items()}
         return replace(self.outline, window=window, **fields)
 
@@ -185,6 +187,8 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         carry, outputs = None, list[MixerOutput]()
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
             outputs.append(self._call(block.mixed, x_BTD, carry, window))
+            # Mixers hand on to each other (RWKV-7's first values) although their inputs come from
+            # the teacher.
             carry = outputs[-1].carry
         return replace(
             self.outline,
@@ -203,7 +207,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     ) -> Trace:
         """Run every mixer and every MLP alone, with its norm, on another model's residual stream.
 
-        hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers add (L)
+        hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers give (L)
         The Trace holds mixer_out and mlp_out; no head runs.
         """
         if len(mixer_out) != len(self.blocks):
@@ -223,6 +227,8 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
+        # Checked as a whole before the first matrix changes: a table that fits half of the blocks
+        # would leave a student that is neither.
         before = self.config.precision
         try:
             check_words(precision)
@@ -252,7 +258,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
             x_BTD = self._head_input(self.final_norm(x_BTD), membranes)[:, -last:]
         else:
             x_BTD = self._head_input(self.final_norm(x_BTD[:, -last:]), membranes)
-        logits_BTV: Tensor = self.lm_head(x_BTD)
+        logits_BTV = capped(self.lm_head(x_BTD), self.config.logit_cap)
         if self.config.real_vocab_size:
             logits_BTV[..., self.config.real_vocab_size :] = -torch.inf
         return logits_BTV
@@ -291,10 +297,3 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
 
 STREAM = frozenset({"hidden", "mixer_out"})
 """What another model's trace must hold to drive the blocks."""
-
-_CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
-    "hidden": lambda output: output.x_BTD,
-    "mixer_in": lambda output: output.mixer_in_BTD,
-    "mixer_out": lambda output: output.mixer.out_BTD,
-    "mlp_out": lambda output: output.mlp_out_BTD,
-}

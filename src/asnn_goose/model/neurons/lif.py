@@ -66,6 +66,7 @@ class LIF(Neuron):
                   begins with membranes at rest
         """
         spikes_BTK, membranes_BTK, state_BK = self._run(widened(h_BTK), state_BK, window)
+        # After the pass: its own gradient must see the width that it was made with.
         self.gradient.follow(membranes_BTK)
         return spikes_BTK.to(h_BTK.dtype), state_BK
 
@@ -88,13 +89,17 @@ class LIF(Neuron):
         v_BK = torch.zeros_like(h_BTK[..., 0, :]) if state_BK is None else state_BK
         keep, starts = _kept(window), _starts(window)
         h, spikes, membranes = self.gradient.now(), list[Tensor](), list[Tensor]()
+        # A loop, for the reset makes V_t a step function of V_{t-1}: there is no scan over it.
         for t, h_BK in enumerate(h_BTK.unbind(-2)):
             if starts is not None:
+                # Before the token, whose membrane then starts at rest as at the front of a text.
                 v_BK = v_BK.masked_fill(starts[:, t], 0)
             before_BK = v_BK
             v_BK = v_BK + (h_BK - v_BK) / self.tau
             membranes.append(v_BK.detach())
             spikes.append(self._fire(v_BK, h))
+            # With s and the membrane of one sign this is |s|, and unlike |s| it has a slope at 0,
+            # by which the reset's gradient passes.
             size_BK = spikes[-1] * v_BK.detach().sign() if self.ternary else spikes[-1]
             v_BK = v_BK * (1 - size_BK)
             if keep is not None:

@@ -7,6 +7,15 @@ from torch import nn
 NORMS: dict[str, type[nn.RMSNorm] | type[nn.LayerNorm]] = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
 
 
+def norms_around(kind: str, width: int, *, eps: float, place: str) -> tuple[nn.Module, nn.Module]:
+    """What half of a block has before and after it: norms "before", "after" or on "both" sides."""
+    before, after = (
+        make_norm(kind, width, eps=eps) if place in (side, "both") else nn.Identity()
+        for side in ("before", "after")
+    )
+    return before, after
+
+
 def make_norm(kind: str, width: int, *, eps: float) -> nn.RMSNorm | nn.LayerNorm:
     """The norm of that name over `width` channels."""
     return NORMS[kind](width, eps=eps)

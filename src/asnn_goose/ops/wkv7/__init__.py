@@ -24,9 +24,12 @@ __all__ = ["Form", "wkv7"]
 HEAD_SIZES = tuple(range(16, 129, 16))
 """Head sizes N that the compiled kernel is written for."""
 
-# By name, since an operator can be registered once only: code that travels with a published
-# student (export.modelling_code) takes the one of the package where that is installed.
+# By name, as code that travels with a published student (export.modelling_code) leaves behind
+# what is compiled, and may be loaded beside this package, which registers its operators once.
 _native: Any = import_module("asnn_goose.ops.wkv7.native").native if native_available() else None
+
+NAMES = ("r", "log_w", "k", "v", "alpha", "beta")
+"""The sequences that every form takes, in this order."""
 
 Form = Literal["auto", "recurrent", "chunked", "native", "fla"]
 
@@ -110,21 +113,14 @@ def wkv7(
     Raises:
         ValueError: shapes that do not fit, or a form that cannot take these inputs.
     """
-    named = {
-        "r": r_BTHN,
-        "log_w": log_w_BTHN,
-        "k": k_BTHN,
-        "v": v_BTHN,
-        "alpha": alpha_BTHN,
-        "beta": beta_BTHN,
-    }
-    _check(named, state_BHNN, chunk)
+    sequences = (r_BTHN, log_w_BTHN, k_BTHN, v_BTHN, alpha_BTHN, beta_BTHN)
+    _check(dict(zip(NAMES, sequences, strict=True)), state_BHNN, chunk)
     form = _chosen(form, r_BTHN)
     B, _, H, N = r_BTHN.shape
     dtype = torch.float64 if r_BTHN.dtype == torch.float64 else torch.float32
     if state_BHNN is None:
         state_BHNN = r_BTHN.new_zeros((B, H, N, N), dtype=dtype)
-    r, log_w, k, v, alpha, beta, state = (x.to(dtype) for x in (*named.values(), state_BHNN))
+    r, log_w, k, v, alpha, beta, state = (x.to(dtype) for x in (*sequences, state_BHNN))
     with torch.autocast(r.device.type, enabled=False):
         if form == "native":
             y, final = _native(r, log_w, k, v, alpha, beta, state)
