@@ -9,7 +9,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
-folder=${1:-build/arm64}
+mkdir -p "${1:-build/arm64}"
+folder=$(cd "${1:-build/arm64}" && pwd)
 root=$folder/root
 mkdir -p "$folder/debs" "$root" "$folder/site"
 
@@ -27,8 +28,8 @@ fi
 
 cmake -S . -B "$folder/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
-  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CXX_FLAGS="-I$PWD/$root/usr/include" \
-  -DPython_EXECUTABLE="$(command -v "$python")" -DPython_INCLUDE_DIR="$PWD/$root/usr/include/python3.11" \
+  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CXX_FLAGS="-I$root/usr/include" \
+  -DPython_EXECUTABLE="$(command -v "$python")" -DPython_INCLUDE_DIR="$root/usr/include/python3.11" \
   -Dnanobind_DIR="$("$python" -m nanobind --cmake_dir)"
 cmake --build "$folder/build"
 

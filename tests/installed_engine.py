@@ -34,7 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         student = make_student(Path(scratch) / "goose")
         words = command("generate", str(student), "A goose", "--tokens", "20", "--seed", "1")
-        said = subprocess.run(words, check=True, capture_output=True, text=True)
+        said = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stderr
         assert said.stdout.startswith("A goose"), said.stdout
         served(student)
     print("generate and serve work")
@@ -48,6 +49,7 @@ def make_student(folder: Path) -> Path:
     known = settings_of({"mixer": "rwkv7", "mlp": "channel_mix"})
     config = {name: setting.default for name, setting in known.items()} | SHAPE | ranks
     config |= {"mixer": "rwkv7", "mlp": "channel_mix", "model_type": MODEL_TYPE}
+    config["eos_token_id"] = rows - 1
     tensors = {}
     for slot in layout(config):
         if isinstance(slot, Vector):
@@ -57,7 +59,7 @@ def make_student(folder: Path) -> Path:
             tensors[f"{slot.name}.weight"] = weight.astype(np.float16)
     write_packed(folder, config, tensors, {})
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    names = [*letters, *(f"<{n}>" for n in range(rows - len(letters)))]
+    names = [*letters, *(f"<{n}>" for n in range(1, rows - len(letters))), "<|endoftext|>"]
     core = Tokenizer(models.BPE(vocab={n: i for i, n in enumerate(names)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()

@@ -114,7 +114,7 @@ def test_ternary_matrices_are_written_in_the_basis_of_their_input(write: Write) 
     ("changes", "said"),
     [
         (ARWKV | {"rope": True}, "rope = True, must be False"),
-        (ARWKV | {"value_shift": True, "qkv_bias": True}, "value_shift = True.*qkv_bias = True"),
+        (ARWKV | {"value_shift": True, "qkv_bias": True}, "qkv_bias = True.*value_shift = True"),
         (ARWKV | {"logit_cap": 30.0}, "logit_cap = 30.0, must be 0.0"),
         (ARWKV | {"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         (ARWKV | {"norm": "layer"}, "arwkv7.*norm = 'layer', must be 'rms'"),

@@ -14,7 +14,6 @@ from asnn_goose.data.corpora import find_corpus
 from asnn_goose.export.forms import ExportError
 from asnn_goose.export.hub_folder import export_hub_folder
 from asnn_goose.export.packed import PackSettings
-from asnn_goose.infer.chat_template import read_chat_template
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.places import run_recipe
@@ -24,7 +23,7 @@ from asnn_goose.shape.student import FP32, state_numbers
 from asnn_goose.sources.teachers import ON_THE_HUB, TEACHERS
 from asnn_goose.study.scores import training_totals
 from asnn_goose.subject.served import default_name
-from asnn_goose.subject.trained import load_trained, trained_folder
+from asnn_goose.subject.trained import load_trained, template_of, trained_folder
 
 SCORES, BENCH, METRICS = "eval.json", "bench.json", "metrics.jsonl"
 """Files of a run whose numbers go into the card."""
@@ -47,7 +46,7 @@ def share(student: str, folder: Path, *, settings: PackSettings | None = None) -
     source = trained_folder(student)
     disk.check_folder(folder.parent)
     model, cards = load_trained(student), list[ModelCard]()
-    chat = read_chat_template(source) is not None
+    chat = template_of(source) is not None
 
     def card(unpacked: str) -> str:
         cards.append(model_card(student, model, chat=chat, unpacked=unpacked))
