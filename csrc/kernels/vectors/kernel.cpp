@@ -1,4 +1,5 @@
 // Norms, activations and the WKV-7 step, a vector at a time.
+#include "exponential.h"
 #include "kernels/vectors/loops.h"
 #include "kernels/vectors/vectors.h"
 #include "simd.h"
@@ -13,26 +14,10 @@ inline Vec clamp(Vec x, float low, float high) {
   return x > high ? high + Vec{} : x;
 }
 
-// e^x = 2^n e^f with |f| <= ln(2) / 2; relative error below 2e-7.
-inline Vec power_of_e(Vec x) {
-  constexpr float kRound = 12582912.0F;
-  x = clamp(x, -87.0F, 88.0F);
-  const Vec n = (x * 1.44269504F + kRound) - kRound;
-  const Vec f = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  Vec p = f * 1.9875691500e-4F + 1.3981999507e-3F;
-  p = p * f + 8.3334519073e-3F;
-  p = p * f + 4.1665795894e-2F;
-  p = p * f + 1.6666665459e-1F;
-  p = p * f + 5.0000001201e-1F;
-  p = p * f * f + f + 1.0F;
-  const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
-  return p * (Vec)exponent;
-}
-
-inline Vec logistic(Vec x) { return 1.0F / (1.0F + power_of_e(-x)); }
+inline Vec logistic(Vec x) { return 1.0F / (1.0F + exponential(-x)); }
 
 inline Vec tangent(Vec x) {
-  const Vec e = power_of_e(clamp(2.0F * x, -30.0F, 30.0F));
+  const Vec e = exponential(clamp(2.0F * x, -30.0F, 30.0F));
   const Vec large = (e - 1.0F) / (e + 1.0F);
   // Near zero the difference above cancels; an odd polynomial takes over.
   const Vec s = x * x;
@@ -49,7 +34,7 @@ inline Vec error_function(Vec x) {
   p = p * t + 1.421413741F;
   p = p * t - 0.284496736F;
   p = p * t + 0.254829592F;
-  const Vec y = 1.0F - p * t * power_of_e(-size * size);
+  const Vec y = 1.0F - p * t * exponential(-size * size);
   return (Vec)((IntVec)y | ((IntVec)x & (std::int32_t)0x80000000));
 }
 
@@ -131,13 +116,13 @@ void gelu_tanh(float* x, std::int64_t width) {
   });
 }
 void decay(float* x, std::int64_t width) {
-  map(x, width, [](Vec t) { return power_of_e(-kDecayRate * logistic(t)); });
+  map(x, width, [](Vec t) { return exponential(-kDecayRate * logistic(t)); });
 }
 
 void masses(const float* x, std::int64_t width, float most, const float* margins, float* masses) {
   Vec sum[kMargins] = {};
   const auto add = [&](Vec value) {
-    const Vec mass = power_of_e(value - most);
+    const Vec mass = exponential(value - most);
 #pragma GCC unroll 8
     for (int j = 0; j < kMargins; ++j) {
       sum[j] += (Vec)((IntVec)mass & (value >= most - margins[j]));

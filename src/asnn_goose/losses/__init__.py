@@ -17,6 +17,7 @@ from asnn_goose.losses.hidden import Hidden
 from asnn_goose.losses.jsd import JSD
 from asnn_goose.losses.kinds import TraceLoss, VocabLoss
 from asnn_goose.losses.kl import KL
+from asnn_goose.losses.l2_wrap import L2Wrap
 from asnn_goose.losses.matrix_orientation import MatrixOrientation
 from asnn_goose.losses.minilm import MiniLM
 from asnn_goose.losses.mlp_output import MlpOutput
@@ -44,6 +45,7 @@ LOSSES: dict[str, type[TraceLoss]] = {
 VOCAB_LOSSES: dict[str, type[VocabLoss]] = {
     "kl": KL,
     "ce": CrossEntropy,
+    "l2_wrap": L2Wrap,
     "reverse_kl": ReverseKL,
     "jsd": JSD,
     "skew_kl": SkewKL,

@@ -123,7 +123,8 @@ def student_config_of(recipe: Recipe, teacher: Teacher | Assistant) -> GooseConf
     table = recipe.student
     with _about_student():
         if table.start in (None, SCRATCH):
-            return student_config(_transformer(teacher), variant=table.variant, **table.overrides())
+            known = {"variant": table.variant, "preset": table.preset}
+            return student_config(_transformer(teacher), **known, **table.overrides())
         place = student_place(table.start)
         with torch.device("meta"):
             start = GooseForCausalLM(GooseConfig.from_pretrained(place))

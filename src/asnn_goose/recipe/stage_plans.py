@@ -13,7 +13,7 @@ from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
-from asnn_goose.model.parts.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import is_decay, parameter_group, trainable
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.plan import Loader, StagePlan, Starts
@@ -78,11 +78,13 @@ class StagePlanner:
                 resets=self.recipe.data.resets,
             ),
             loader=self._loader(table, seed=seed, subset=subset),
-            trained=partial(_groups, self.student, table.train),
+            trained=partial(
+                _groups, self.student, table.train, decays=table.lr_scale.decay is not None
+            ),
             accumulate=table.accumulate,
             tokens_per_step=table.tokens_per_step(processes),
             lr=table.lr,
-            lr_scale=table.lr_scale.model_dump(),
+            lr_scale=table.lr_scale.model_dump(exclude_none=True),
             schedule=_schedule(table, processes),
             seed=seed,
             precision=table.precision,
@@ -145,8 +147,11 @@ class StagePlanner:
         return EndSettings(**table.end.model_dump(exclude={"tokens"}), validation=validation)
 
 
-def _groups(student: nn.Module, train: str) -> dict[str, str]:
-    return {name: parameter_group(name) for name in trainable(student, train)}
+def _groups(student: nn.Module, train: str, *, decays: bool) -> dict[str, str]:
+    """Optimiser group of everything that trains; decays have one of their own where asked for."""
+    groups = {name: parameter_group(name) for name in trainable(student, train)}
+    own = {name: "decay" for name in groups if decays and is_decay(name)}
+    return groups | own
 
 
 def _schedule(table: StageTable, processes: int) -> Schedule:

@@ -20,6 +20,10 @@ def _does_nothing_more(settings: Settings) -> tuple[int, int]:
     return 0, 0
 
 
+def _no_ranks(width: int) -> Mapping[str, int]:
+    return {}
+
+
 def _no_faults(settings: Settings) -> Iterator[Fault]:
     return iter(())
 
@@ -34,6 +38,8 @@ class Half:
     state       what it carries from token to token
     recurrence  additions and multiplications per token beside the matrices
     faults      settings that fit each by itself, but not together
+    ranks       width -> the published low-rank sizes that a setting of 0 stands for
+    engine      whether the engine, and so a packed file, knows it
     """
 
     slots: Callable[[Settings, int], Iterator[Slot]]
@@ -42,6 +48,8 @@ class Half:
     state: Callable[[Settings], tuple[State, ...]] = _carries_nothing
     recurrence: Callable[[Settings], tuple[int, int]] = _does_nothing_more
     faults: Callable[[Settings], Iterator[Fault]] = _no_faults
+    ranks: Callable[[int], Mapping[str, int]] = _no_ranks
+    engine: bool = False
 
     def columns(self, settings: Settings) -> dict[str, int]:
         """Columns of every large matrix, by the names that `precision` uses, in their order."""

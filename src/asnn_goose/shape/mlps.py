@@ -1,4 +1,4 @@
-"""The kinds of MLP: the Llama family's, GPT-2's, and RWKV-7's channel mix."""
+"""The kinds of MLP: the Llama family's, GPT-2's, and the channel mixes of RWKV."""
 
 from __future__ import annotations
 
@@ -43,6 +43,21 @@ def _channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
         yield Vector(name="shift.mix", shape=(1, settings["hidden_size"]))
 
 
+def _gated_channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
+    width, bias = settings["hidden_size"], settings["mlp_bias"]
+    yield Matrix(
+        name="receptance",
+        rows=width,
+        columns=width,
+        part="mlp",
+        precision="mlp_receptance",
+        bias=bias,
+    )
+    yield from _matrices(settings, ("key",), "value", prefix="mlp_")
+    if settings["token_shift"]:
+        yield Vector(name="shift.mix", shape=(2, width))
+
+
 def _last_input(settings: Settings) -> tuple[State, ...]:
     last = State(name="shift", shape=(settings["hidden_size"],))
     return (last,) if settings["token_shift"] else ()
@@ -55,7 +70,8 @@ def _kept(settings: Settings) -> int:
 ACTIVATION = {"hidden_act": setting("silu", Name(), packed=Words(ACTIVATIONS))}
 
 MLPS: dict[str, Half] = {
-    "gated": Half(slots=_gated, kept=_kept, settings=ACTIVATION),
+    "gated": Half(slots=_gated, kept=_kept, settings=ACTIVATION, engine=True),
     "plain": Half(slots=_plain, kept=_kept, settings=ACTIVATION),
-    "channel_mix": Half(slots=_channel_mix, kept=_kept, state=_last_input),
+    "channel_mix": Half(slots=_channel_mix, kept=_kept, state=_last_input, engine=True),
+    "gated_channel_mix": Half(slots=_gated_channel_mix, kept=_kept, state=_last_input),
 }

@@ -25,6 +25,10 @@ RANKS = {"decay_rank": 2.5, "rate_rank": 2.5, "value_rank": 1.7, "gate_rank": 5.
 """Low-rank sizes and their factors in the published rule."""
 
 
+NO_SHIFT_RANK = Setting(default=0, student=Only(0), packed=None)
+"""Of a mixer whose token shifts do not follow the data."""
+
+
 def _rank() -> Setting:
     return setting(0, Size(least=0), packed=Size(most=1 << 14))
 
@@ -95,6 +99,10 @@ def _faults(settings: Settings) -> Iterator[Fault]:
         yield Fault("head_size", settings["head_size"], "even, for rope = true")
 
 
+def _ranks(width: int) -> dict[str, int]:
+    return {name: published_rank(factor, width) for name, factor in RANKS.items()}
+
+
 RWKV7 = Half(
     slots=_slots,
     kept=_kept,
@@ -102,6 +110,7 @@ RWKV7 = Half(
         # The engine's kernels take a head's rows by 16, and hold its vectors on the stack.
         "head_size": setting(64, Size(), packed=Size(least=16, most=128, multiple=16)),
         **{name: _rank() for name in RANKS},
+        "shift_rank": NO_SHIFT_RANK,
         "gate": setting("sigmoid", Words(("sigmoid", "one_plus", "none"))),
         "v_first": setting("mix", Words(("mix", "detached", "none"))),
         "value_shift": setting(False, Switch(), later=True),
@@ -115,4 +124,16 @@ RWKV7 = Half(
     state=_state,
     recurrence=_recurrence,
     faults=_faults,
+    ranks=_ranks,
+    engine=True,
 )
+
+PARTS = {"removal_key": True, "key_replacement": True, "v_first": "mix", "value_shift": False}
+"""Parts that RWKV-7 has and no mixer before it, with their defaults."""
+
+
+def no_parts_of_rwkv7() -> dict[str, Setting]:
+    """Settings of a mixer to which these parts, and its rotations, mean nothing."""
+    return {name: setting(default, Only(default)) for name, default in PARTS.items()} | {
+        "rope": setting(False, Only(False))
+    }

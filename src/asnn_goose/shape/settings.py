@@ -30,10 +30,15 @@ MODEL_TYPE = "asnn_goose"
 
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
+
+def _packed(table: Mapping[str, Half]) -> Words:
+    return Words(tuple(name for name, half in table.items() if half.engine))
+
+
 _SHARED: dict[str, Setting] = {
     # One without a description here is a student of PyTorch alone, whose own table names it.
-    "mixer": setting("rwkv7", Name(), packed=Words(tuple(MIXERS))),
-    "mlp": setting("channel_mix", Name(), packed=Words(("gated", "channel_mix"))),
+    "mixer": setting("rwkv7", Name(), packed=_packed(MIXERS)),
+    "mlp": setting("channel_mix", Name(), packed=_packed(MLPS)),
     # Upper limits keep every product of sizes within what the engine can address.
     "vocab_size": setting(49152, Size(), packed=Size(most=1 << 24)),
     "hidden_size": setting(576, Size(), packed=Size(most=COLUMNS)),
@@ -68,6 +73,12 @@ def halves(config: Mapping[str, Any]) -> tuple[Half, Half]:
             raise ValueError(f"{name} = {config[name]!r}: choose one of {', '.join(table)}")
         found.append(table[config[name]])
     return found[0], found[1]
+
+
+def published_ranks(mixer: str, *, width: int) -> dict[str, int]:
+    """The low-rank sizes that settings of 0 stand for; those of RWKV-7 where a mixer has none."""
+    own = MIXERS[mixer].ranks(width) if mixer in MIXERS else {}
+    return {**MIXERS["rwkv7"].ranks(width), **own}
 
 
 def all_settings() -> dict[str, Setting]:

@@ -59,7 +59,9 @@ class DotSettings(RuleSettings):
         for group in found:
             if group["name"] == LOSS_GROUP:
                 group["delta"] = 0.0
-        optimiser = Dot(found, form=self.optimiser, delta=self.delta, betas=adam.betas)
+        optimiser = Dot(
+            found, form=self.optimiser, delta=self.delta, betas=adam.betas, eps=adam.eps
+        )
         return TwoMomenta(trained, optimiser, task=self.task)
 
 
@@ -126,9 +128,12 @@ class Dot(torch.optim.Optimizer):
         form: str,
         delta: float,
         betas: tuple[float, float],
+        eps: float = EPS,
     ) -> None:
         check(delta=delta, momentum=betas[0], form=form)
-        super().__init__(groups, {"lr": 0.0, "delta": delta, "betas": betas, "weight_decay": 0.0})
+        super().__init__(
+            groups, {"lr": 0.0, "delta": delta, "betas": betas, "weight_decay": 0.0, "eps": eps}
+        )
         self._rule = FORMS[form]
         self._sides: dict[Tensor, list[Tensor | None]] = {}
 
@@ -225,7 +230,7 @@ def _adamw(
     steps = float(state["step"])
     second = _buffer(state, "second", parameter)
     second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    size = second.sqrt().div_(math.sqrt(1 - beta2**steps)).add_(EPS)
+    size = second.sqrt().div_(math.sqrt(1 - beta2**steps)).add_(group["eps"])
     parameter.mul_(1 - group["lr"] * group["weight_decay"])
     for part in parts:
         key = f"first_{part.name}"

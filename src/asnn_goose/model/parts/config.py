@@ -9,12 +9,11 @@ from transformers.activations import ACT2FN
 
 from asnn_goose.names import check_name
 from asnn_goose.shape.limits import Words
-from asnn_goose.shape.rwkv7 import RANKS, published_rank
-from asnn_goose.shape.settings import all_settings, fault, settings_of
+from asnn_goose.shape.settings import all_settings, fault, published_ranks, settings_of
 
 
 class StudentSettings(PreTrainedConfig):
-    """Shape and parts of a student; every part of the RWKV-7 mixer can be switched on its own.
+    """Shape and parts of a student; every part of an RWKV mixer can be switched on its own.
 
     Shape: vocab_size, hidden_size (D), num_hidden_layers (L), num_attention_heads (H),
     head_size (N), intermediate_size of the MLP.
@@ -25,25 +24,28 @@ class StudentSettings(PreTrainedConfig):
       value_shift      mix every channel of v with the token before it (ours): with `bonus` a head
                        can look one token back without its state
       decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
-      gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
+      shift_rank       of RWKV-6, whose token shifts follow the data, likewise
+      gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none";
+                       RWKV-5 and 6 have "silu" (published) and "one_plus" as 1 + silu
       v_first          mix the first block's values into later ones: "mix", "detached" (no
                        gradient into the first block, ARWKV) or "none"
       removal_key      separate direction k * k_k for what the state forgets
       key_replacement  scale the written key with the learning rate through k_a
-      bonus            the current token's own term through r_k
+      bonus            the current token's own term through r_k (u in RWKV-4 to 6)
       group_norm       normalise every head's output
       rope             rotate r and k by position (RADLADS), with `rope_theta`
       qk_norm          RMS-normalise r and k per head before that, as Qwen3 does with q and k
 
-    Rest: mlp ("gated" as in Llama, "plain" as in GPT-2, "channel_mix" as in RWKV-7), hidden_act,
+    Rest: mlp ("gated" as in Llama, "plain" as in GPT-2, "channel_mix" as in RWKV-7,
+    "gated_channel_mix" as in RWKV-4 to 6), hidden_act,
     norm, norm_eps, embedding_norm (an extra norm on the embedding, as in RWKV), biases,
     tie_word_embeddings; n_positions, the learned positions that are added to the embedding (as in
     GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows of the
     vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
 
     Precision: a table from matrices to the fields of `asnn_goose.model.parts.precision.Precision`.
-    Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"
-    for every one of them, each with a layer in front where only that one is meant: "12.down",
+    Keys are a matrix (receptance, key, value, mixer_gate, output; gate, up, down; mlp_key,
+    mlp_receptance, mlp_value) or "*" for every one of them, each with a layer in front where only that one is meant: "12.down",
     "12.*". The most specific wins, field by field.
 
     Raises ValueError that names the setting, the value found and what would be right.
@@ -63,6 +65,7 @@ class StudentSettings(PreTrainedConfig):
     rate_rank: int = 0
     value_rank: int = 0
     gate_rank: int = 0
+    shift_rank: int = 0
     gate: str = "sigmoid"
     v_first: str = "mix"
     removal_key: bool = True
@@ -92,8 +95,8 @@ class StudentSettings(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name, factor in RANKS.items():
-            setattr(self, name, getattr(self, name) or published_rank(factor, self.hidden_size))
+        for name, rank in published_ranks(self.mixer, width=self.hidden_size).items():
+            setattr(self, name, getattr(self, name) or rank)
         self.precision = {} if self.precision is None else self.precision
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self._check()
