@@ -93,10 +93,11 @@ void lif_forward(const Extents& sizes, const std::array<float, 2>& neuron, bool 
 }
 
 void lif_backward(const Extents& sizes, const std::array<float, 2>& neuron, bool is_signed,
-                  std::uintptr_t marks, const Addresses<4>& in, const Addresses<2>& out,
+                  bool is_detached, std::uintptr_t marks, const Addresses<4>& in, const Addresses<2>& out,
                   int threads) {
   const nb::gil_scoped_release released;
-  goose::lif::backward({sizes[0], sizes[1], sizes[2]}, {neuron[0], neuron[1], is_signed},
+  goose::lif::backward({sizes[0], sizes[1], sizes[2]},
+                       {neuron[0], neuron[1], is_signed, is_detached},
                        {nullptr, nullptr, bytes(marks)},
                        {floats(in[0]), floats(in[1]), floats(in[2]), floats(in[3]), floats(out[0]),
                         floats(out[1])},
@@ -120,5 +121,5 @@ NB_MODULE(_native, m) {
   m.def("lif_forward", &lif_forward, nb::kw_only(), "sizes"_a, "neuron"_a, "is_signed"_a,
         "inputs"_a, "marks"_a, "outputs"_a, "threads"_a);
   m.def("lif_backward", &lif_backward, nb::kw_only(), "sizes"_a, "neuron"_a, "is_signed"_a,
-        "marks"_a, "gradients_in"_a, "gradients_out"_a, "threads"_a);
+        "is_detached"_a, "marks"_a, "gradients_in"_a, "gradients_out"_a, "threads"_a);
 }

@@ -59,10 +59,11 @@ void forward(const Sizes& z, const Neuron& neuron, const Inputs& in, const Outpu
 inline void step_back(const Neuron& neuron, const float* m, const float* slope, const float* ds,
                       std::int64_t n, float* __restrict g, float* __restrict dh) {
   const float tau = neuron.tau, high = neuron.theta, below = low(neuron);
+  const float reset = neuron.is_detached ? 0.0F : 1.0F;
   for (std::int64_t i = 0; i < n; ++i) {
     const float size = neuron.is_signed && m[i] < 0.0F ? -m[i] : m[i];
     const float kept = m[i] > high || m[i] < below ? 0.0F : 1.0F;
-    const float dm = ds[i] * slope[i] + g[i] * (kept - size * slope[i]);
+    const float dm = ds[i] * slope[i] + g[i] * (kept - reset * size * slope[i]);
     dh[i] = dm / tau;
     g[i] = dm - dm / tau;
   }

@@ -18,6 +18,7 @@ constexpr std::uint8_t kPadding = 2;  // it charges no membrane and does not fir
 struct Neuron {
   float tau, theta;
   bool is_signed;
+  bool is_detached = false;  // no gradient through the reset
 };
 
 struct Inputs {

@@ -42,7 +42,7 @@ void backward(const Sizes& z, const Neuron& neuron, const Inputs& in, const Grad
     const float m = out.membranes[at], slope = out.slope[at];
     const float size = neuron.is_signed && m < 0 ? -m : m;
     const float kept = fired(neuron, m) == 0 ? 1.0F : 0.0F;
-    const float dm = out.dspikes[at] * slope + g * (kept - size * slope);
+    const float dm = out.dspikes[at] * slope + g * (neuron.is_detached ? kept : kept - size * slope);
     out.dh[at] = dm / neuron.tau;
     g = what == kStart ? 0.0F : dm - dm / neuron.tau;
   }

@@ -75,6 +75,7 @@ def lif_backward(
     sizes: tuple[int, int, int],
     neuron: tuple[float, float],
     is_signed: bool,
+    is_detached: bool,
     marks: int,
     gradients_in: tuple[int, int, int, int],
     gradients_out: tuple[int, int],

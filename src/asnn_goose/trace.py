@@ -24,11 +24,13 @@ class Window:
     position_BT   place of every token in its text; counted from 0 in each document where not given
     documents_BT  number of every token's document: each begins with an empty state, and no token
                   sees another document; None where a window is one text
+    copies        so many neighbouring rows are inner steps of one sequence
     """
 
     mask_BT: Tensor | None = None
     position_BT: Tensor | None = None
     documents_BT: Tensor | None = None
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +48,10 @@ class Trace:
     signals    what a mixer computes on its way, by name, per block. Attention gives "queries",
                "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
                Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
+    embedding_VD the table of word vectors
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
     window     how the tokens lay
-    width, head_size   D and N of the model, with which an empty Trace stands for it too
+    width, head_size, blocks   D, N and L of the model, with which an empty Trace stands for it too
     rope_theta the rotary base by which queries and keys must be turned to be compared as attention
                compares them; 0 where they are so already
     """
@@ -60,10 +63,12 @@ class Trace:
     mixer_out: tuple[Tensor, ...] = ()
     mlp_out: tuple[Tensor, ...] = ()
     signals: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    embedding_VD: Tensor | None = None
     final_norm: Callable[[Tensor], Tensor] | None = None
     window: Window = Window()
     width: int = 0
     head_size: int = 0
+    blocks: int = 0
     rope_theta: float = 0.0
 
     def vocab(self, tokens: slice) -> Tensor:
@@ -84,7 +89,7 @@ class Trace:
         return self.signals[name]
 
 
-PLACES = frozenset({"vocab", "hidden", "mixer_in", "mixer_out", "mlp_out"})
+PLACES = frozenset({"vocab", "embedding", "hidden", "mixer_in", "mixer_out", "mlp_out"})
 """What every model can be asked for; 'vocab' fills final_BTD, head_VD and final_norm."""
 
 ATTENTION = frozenset({"queries", "keys", "values"})

@@ -11,6 +11,7 @@ from asnn_goose.losses.cka import CKA
 from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.ctkd import CTKD
 from asnn_goose.losses.dual_head import DualHead
+from asnn_goose.losses.embedding_table import EmbeddingTable
 from asnn_goose.losses.fdd import FDD
 from asnn_goose.losses.feature_dynamics import FeatureDynamics
 from asnn_goose.losses.hidden import Hidden
@@ -40,6 +41,7 @@ LOSSES: dict[str, type[TraceLoss]] = {
     "fdd": FDD,
     "feature_dynamics": FeatureDynamics,
     "cka": CKA,
+    "embedding_table": EmbeddingTable,
     "matrix_orientation": MatrixOrientation,
 }
 VOCAB_LOSSES: dict[str, type[VocabLoss]] = {

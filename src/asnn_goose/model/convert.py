@@ -27,6 +27,7 @@ VARIANTS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
         "rwkv4": {"mixer": "rwkv4"},
         "rwkv5": {"mixer": "rwkv5", "gate": "one_plus"},
         "rwkv6": {"mixer": "rwkv6", "gate": "one_plus"},
+        "spikebert": {"mixer": "spiking_attention", "inner_steps": 4},
     }
 )
 """Mixer settings of published conversions (RADLADS arXiv 2505.03005, ARWKV arXiv 2501.15570) and

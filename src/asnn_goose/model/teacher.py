@@ -121,7 +121,7 @@ class Teacher:
         window = window or Window()
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
         theta = rope_base(self.config, name=self.name) if turned else 0.0
-        kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
+        kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab", "embedding"}}
         with self._capturing(kept):
             final_BTD = self.base(
                 input_ids=tokens_BT, use_cache=False, **self._apart(window.documents_BT)
@@ -129,6 +129,8 @@ class Teacher:
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
         fields["signals"] = {name: found[name] for name in found.keys() & ATTENTION}
+        if "embedding" in needs:
+            fields["embedding_VD"] = self.model.get_input_embeddings().weight
         if "vocab" in needs:
             fields |= {"head_VD": self._head_VD(), "final_norm": self.final_norm}
             fields["final_BTD"] = final_BTD
@@ -137,7 +139,11 @@ class Teacher:
     @property
     def outline(self) -> Trace:
         """A Trace of no tokens: the sizes that losses must know before the first one."""
-        return Trace(width=self.config.hidden_size, head_size=head_size(self.config))
+        return Trace(
+            width=self.config.hidden_size,
+            head_size=head_size(self.config),
+            blocks=len(self.layers),
+        )
 
     @property
     def signals(self) -> frozenset[str]:

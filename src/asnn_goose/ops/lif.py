@@ -30,11 +30,13 @@ class Cell:
     tau        time constant in tokens
     threshold  theta
     signed     s = 1[m > theta] - 1[m < -theta], reset by m (1 - |s|)
+    detach     no gradient goes through the s of the reset
     """
 
     tau: float
     threshold: float
     signed: bool
+    detach: bool = False
 
 
 def lif(
@@ -89,7 +91,7 @@ def _loop(
         membranes.append(v_BK.detach())
         spikes.append(fire(v_BK, cell.threshold, surrogate))
         size_BK = spikes[-1] * v_BK.detach().sign() if cell.signed else spikes[-1]
-        v_BK = v_BK * (1 - size_BK)
+        v_BK = v_BK * (1 - (size_BK.detach() if cell.detach else size_BK))
         if mark_B1 is not None:
             v_BK = before_BK.where(mark_B1 == PADDING, v_BK)
             spikes[-1] = spikes[-1].masked_fill(mark_B1 == PADDING, 0)
@@ -110,7 +112,7 @@ class _Lif(torch.autograd.Function):
         settings = (cell.tau, cell.threshold, cell.signed)
         spikes, membranes, last = _forward(h_BTK, state_BK, marks, *settings)
         ctx.save_for_backward(membranes, marks)
-        ctx.settings, ctx.surrogate = settings, surrogate
+        ctx.cell, ctx.surrogate = cell, surrogate
         ctx.mark_non_differentiable(membranes)
         return spikes, membranes, last
 
@@ -118,11 +120,12 @@ class _Lif(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         membranes, marks = ctx.saved_tensors
         dspikes, _, dlast = gradients
-        tau, threshold, signed = ctx.settings
-        slope = ctx.surrogate(membranes - threshold)
-        if signed:
-            slope = slope + ctx.surrogate(membranes + threshold)
-        dh, dstate = _backward(membranes, slope, dspikes, dlast, marks, *ctx.settings)
+        cell: Cell = ctx.cell
+        slope = ctx.surrogate(membranes - cell.threshold)
+        if cell.signed:
+            slope = slope + ctx.surrogate(membranes + cell.threshold)
+        settings = (cell.tau, cell.threshold, cell.signed, cell.detach)
+        dh, dstate = _backward(membranes, slope, dspikes, dlast, marks, *settings)
         return dh, dstate, None, None, None
 
 
@@ -180,6 +183,7 @@ def _backward(
     tau: float,
     threshold: float,
     signed: bool,
+    detach: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of h and of the first membranes."""
     from asnn_goose import _native
@@ -192,6 +196,7 @@ def _backward(
         sizes=(B, T, K),
         neuron=(tau, threshold),
         is_signed=signed,
+        is_detached=detach,
         marks=marks.data_ptr() if marks.numel() else 0,
         gradients_in=_addresses(*given),
         gradients_out=_addresses(dh, dstate),
@@ -210,5 +215,6 @@ def _(
     tau: float,
     threshold: float,
     signed: bool,
+    detach: bool,
 ) -> tuple[Tensor, Tensor]:
     return membranes_BTK.new_empty(membranes_BTK.shape), dlast_BK.new_empty(dlast_BK.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Name, Words, setting
+from asnn_goose.shape.limits import Fault, Name, Words, setting
 from asnn_goose.shape.slots import Matrix, Slot, State, Vector
 
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -58,6 +58,19 @@ def _gated_channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
         yield Vector(name="shift.mix", shape=(2, width))
 
 
+def _spiking(settings: Settings, layer: int) -> Iterator[Slot]:
+    for slot in _plain(settings, layer):
+        yield slot
+        if isinstance(slot, Matrix):
+            for part in ("weight", "bias"):
+                yield Vector(name=f"{slot.name}_norm.{part}", shape=(slot.rows,))
+
+
+def _one_step(settings: Settings) -> Iterator[Fault]:
+    if not settings["inner_steps"]:
+        yield Fault("mlp", "spiking", "of a mixer with inner steps, such as spiking_attention")
+
+
 def _last_input(settings: Settings) -> tuple[State, ...]:
     last = State(name="shift", shape=(settings["hidden_size"],))
     return (last,) if settings["token_shift"] else ()
@@ -73,5 +86,6 @@ MLPS: dict[str, Half] = {
     "gated": Half(slots=_gated, kept=_kept, settings=ACTIVATION, engine=True),
     "plain": Half(slots=_plain, kept=_kept, settings=ACTIVATION),
     "channel_mix": Half(slots=_channel_mix, kept=_kept, state=_last_input, engine=True),
+    "spiking": Half(slots=_spiking, kept=_kept, faults=_one_step),
     "gated_channel_mix": Half(slots=_gated_channel_mix, kept=_kept, state=_last_input),
 }

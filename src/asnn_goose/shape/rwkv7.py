@@ -29,6 +29,10 @@ NO_SHIFT_RANK = Setting(default=0, student=Only(0), packed=None)
 """Of a mixer whose token shifts do not follow the data."""
 
 
+NO_INNER_STEPS = NO_SHIFT_RANK
+"""Of a mixer that sees every token once."""
+
+
 def _rank() -> Setting:
     return setting(0, Size(least=0), packed=Size(most=1 << 14))
 
@@ -111,6 +115,7 @@ RWKV7 = Half(
         "head_size": setting(64, Size(), packed=Size(least=16, most=128, multiple=16)),
         **{name: _rank() for name in RANKS},
         "shift_rank": NO_SHIFT_RANK,
+        "inner_steps": NO_INNER_STEPS,
         "gate": setting("sigmoid", Words(("sigmoid", "one_plus", "none"))),
         "v_first": setting("mix", Words(("mix", "detached", "none"))),
         "value_shift": setting(False, Switch(), later=True),
@@ -135,5 +140,6 @@ PARTS = {"removal_key": True, "key_replacement": True, "v_first": "mix", "value_
 def no_parts_of_rwkv7() -> dict[str, Setting]:
     """Settings of a mixer to which these parts, and its rotations, mean nothing."""
     return {name: setting(default, Only(default)) for name, default in PARTS.items()} | {
-        "rope": setting(False, Only(False))
+        "rope": setting(False, Only(False)),
+        "inner_steps": NO_INNER_STEPS,
     }

@@ -14,6 +14,7 @@ from asnn_goose.shape.limits import (
     Name,
     Number,
     Only,
+    Rate,
     Setting,
     Size,
     Switch,
@@ -52,10 +53,12 @@ _SHARED: dict[str, Setting] = {
     "output_bias": setting(False, Switch()),
     "mlp_bias": setting(False, Switch()),
     "hidden_act": setting("silu", Name()),
-    "norm": setting("layer", Words(("rms", "layer"))),
+    "norm": setting("layer", Words(("rms", "layer", "none")), packed=Words(("rms", "layer"))),
     "norm_eps": setting(1e-5, Number(most=1.0)),
     "embedding_norm": setting(True, Switch()),
     "tie_word_embeddings": setting(False, Switch()),
+    # What only training does, a packed file does not say.
+    "dropout": Setting(default=0.0, student=Rate(), packed=None),
     "n_positions": setting(0, Size(least=0), packed=Only(0)),
     "real_vocab_size": setting(0, Size(least=0), packed=Only(0)),
     # A packed file says in its own table of matrices what became of `precision`.

@@ -49,6 +49,8 @@ def block(settings: Settings, layer: int) -> Iterator[Slot]:
 
 
 def _norm(name: str, settings: Settings) -> Iterator[Slot]:
+    if settings["norm"] == "none":
+        return
     yield Vector(name=f"{name}.weight", shape=(settings["hidden_size"],))
     if settings["norm"] == "layer":
         yield Vector(name=f"{name}.bias", shape=(settings["hidden_size"],))

@@ -8,10 +8,12 @@ from asnn_goose.model.mlps.channel_mix import ChannelMix, GatedChannelMix
 from asnn_goose.model.mlps.gated import GatedMLP
 from asnn_goose.model.mlps.mlp import MLP
 from asnn_goose.model.mlps.plain import PlainMLP
+from asnn_goose.model.mlps.spiking import SpikingMLP
 
 MLPS: dict[str, type[MLP]] = {
     "gated": GatedMLP,
     "plain": PlainMLP,
     "channel_mix": ChannelMix,
+    "spiking": SpikingMLP,
     "gated_channel_mix": GatedChannelMix,
 }

@@ -24,6 +24,7 @@ class StudentSettings(PreTrainedConfig):
       value_shift      mix every channel of v with the token before it (ours): with `bonus` a head
                        can look one token back without its state
       decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
+      inner_steps      copies of every token whose spikes spell a number (spiking attention)
       shift_rank       of RWKV-6, whose token shifts follow the data, likewise
       gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none";
                        RWKV-5 and 6 have "silu" (published) and "one_plus" as 1 + silu
@@ -39,14 +40,16 @@ class StudentSettings(PreTrainedConfig):
     Rest: mlp ("gated" as in Llama, "plain" as in GPT-2, "channel_mix" as in RWKV-7,
     "gated_channel_mix" as in RWKV-4 to 6), hidden_act,
     norm, norm_eps, embedding_norm (an extra norm on the embedding, as in RWKV), biases,
-    tie_word_embeddings; n_positions, the learned positions that are added to the embedding (as in
+    tie_word_embeddings; dropout, of the whole stream behind every block, in training; n_positions, the learned positions that are added to the embedding (as in
     GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows of the
     vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
 
     Precision: a table from matrices to the fields of `asnn_goose.model.parts.precision.Precision`.
     Keys are a matrix (receptance, key, value, mixer_gate, output; gate, up, down; mlp_key,
     mlp_receptance, mlp_value) or "*" for every one of them, each with a layer in front where only that one is meant: "12.down",
-    "12.*". The most specific wins, field by field.
+    "12.*". The most specific wins, field by field. What
+    the halves of a block add to the stream may spike as mixer_out and mlp_out, and words as
+    `embedding`.
 
     Raises ValueError that names the setting, the value found and what would be right.
     """
@@ -66,6 +69,7 @@ class StudentSettings(PreTrainedConfig):
     value_rank: int = 0
     gate_rank: int = 0
     shift_rank: int = 0
+    inner_steps: int = 0
     gate: str = "sigmoid"
     v_first: str = "mix"
     removal_key: bool = True
@@ -85,6 +89,7 @@ class StudentSettings(PreTrainedConfig):
     norm_eps: float = 1e-5
     embedding_norm: bool = True
     tie_word_embeddings: bool = False
+    dropout: float = 0.0
     n_positions: int = 0
     real_vocab_size: int = 0
     precision: dict[str, Any] | None = None
