@@ -92,12 +92,12 @@ void lif_forward(const Extents& sizes, const std::array<float, 2>& neuron, bool 
                       {floats(out[0]), floats(out[1]), floats(out[2])}, threads);
 }
 
-void lif_backward(const Extents& sizes, const std::array<float, 2>& neuron, bool is_signed,
+void lif_backward(const Extents& sizes, const std::array<float, 3>& neuron, bool is_signed,
                   bool is_detached, std::uintptr_t marks, const Addresses<4>& in, const Addresses<2>& out,
                   int threads) {
   const nb::gil_scoped_release released;
   goose::lif::backward({sizes[0], sizes[1], sizes[2]},
-                       {neuron[0], neuron[1], is_signed, is_detached},
+                       {neuron[0], neuron[1], is_signed, is_detached, neuron[2]},
                        {nullptr, nullptr, bytes(marks)},
                        {floats(in[0]), floats(in[1]), floats(in[2]), floats(in[3]), floats(out[0]),
                         floats(out[1])},

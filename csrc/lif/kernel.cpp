@@ -56,14 +56,36 @@ void forward(const Sizes& z, const Neuron& neuron, const Inputs& in, const Outpu
   __builtin_memcpy(out.state + b * z.K + k, v, sizeof(float) * static_cast<std::size_t>(n));
 }
 
-inline void step_back(const Neuron& neuron, const float* m, const float* slope, const float* ds,
+// The surrogate's slope at one membrane.
+struct Given {
+  const float* slope;
+  float operator()(std::int64_t i, float) const { return slope[i]; }
+};
+struct Atan {
+  explicit Atan(const Neuron& neuron)
+      : theta(neuron.theta), peak(neuron.alpha / 2), width(0.5F * 3.14159265F * neuron.alpha) {}
+  float at(float u) const {
+    const float x = width * u;
+    return peak / (1 + x * x);
+  }
+  float operator()(std::int64_t, float m) const { return at(m - theta); }
+  float theta, peak, width;
+};
+struct SignedAtan : Atan {
+  using Atan::Atan;
+  float operator()(std::int64_t, float m) const { return at(m - theta) + at(m + theta); }
+};
+
+template <class Slope>
+inline void step_back(const Neuron& neuron, const float* m, const Slope& slope_at, const float* ds,
                       std::int64_t n, float* __restrict g, float* __restrict dh) {
   const float tau = neuron.tau, high = neuron.theta, below = low(neuron);
   const float reset = neuron.is_detached ? 0.0F : 1.0F;
   for (std::int64_t i = 0; i < n; ++i) {
+    const float slope = slope_at(i, m[i]);
     const float size = neuron.is_signed && m[i] < 0.0F ? -m[i] : m[i];
     const float kept = m[i] > high || m[i] < below ? 0.0F : 1.0F;
-    const float dm = ds[i] * slope[i] + g[i] * (kept - reset * size * slope[i]);
+    const float dm = ds[i] * slope + g[i] * (kept - reset * size * slope);
     dh[i] = dm / tau;
     g[i] = dm - dm / tau;
   }
@@ -81,7 +103,14 @@ void backward(const Sizes& z, const Neuron& neuron, const Inputs& in, const Grad
       for (std::int64_t i = 0; i < n; ++i) out.dh[at + i] = 0.0F;
       continue;
     }
-    step_back(neuron, out.membranes + at, out.slope + at, out.dspikes + at, n, g, out.dh + at);
+    const float *m = out.membranes + at, *ds = out.dspikes + at;
+    if (neuron.alpha <= 0) {
+      step_back(neuron, m, Given{out.slope + at}, ds, n, g, out.dh + at);
+    } else if (neuron.is_signed) {
+      step_back(neuron, m, SignedAtan(neuron), ds, n, g, out.dh + at);
+    } else {
+      step_back(neuron, m, Atan(neuron), ds, n, g, out.dh + at);
+    }
     if (what == kStart) {
       for (std::int64_t i = 0; i < n; ++i) g[i] = 0.0F;
     }

@@ -19,6 +19,7 @@ struct Neuron {
   float tau, theta;
   bool is_signed;
   bool is_detached = false;  // no gradient through the reset
+  float alpha = 0;  // of an ATan surrogate (alpha/2) / (1 + (pi alpha u / 2)^2); 0: slopes are given
 };
 
 struct Inputs {
@@ -33,7 +34,7 @@ struct Outputs {
 };
 
 struct Gradients {
-  const float *membranes, *slope;    // B,T,K; slope is ds/dm, the surrogate at the membranes
+  const float *membranes, *slope;    // B,T,K; slope is ds/dm, null where alpha says it
   const float *dspikes, *dfinal;     // B,T,K; B,K
   float *dh, *dstate;                // B,T,K; B,K
 };

@@ -29,6 +29,14 @@ void forward(const Sizes& z, const Neuron& neuron, const Inputs& in, const Outpu
   out.state[b * z.K + k] = v;
 }
 
+float atan_slope(const Neuron& neuron, float m) {
+  const auto at = [&](float u) {
+    const float x = 0.5F * 3.14159265F * neuron.alpha * u;
+    return neuron.alpha / 2 / (1 + x * x);
+  };
+  return at(m - neuron.theta) + (neuron.is_signed ? at(m + neuron.theta) : 0.0F);
+}
+
 void backward(const Sizes& z, const Neuron& neuron, const Inputs& in, const Gradients& out,
               std::int64_t b, std::int64_t k) {
   float g = out.dfinal[b * z.K + k];
@@ -39,7 +47,8 @@ void backward(const Sizes& z, const Neuron& neuron, const Inputs& in, const Grad
       out.dh[at] = 0;
       continue;
     }
-    const float m = out.membranes[at], slope = out.slope[at];
+    const float m = out.membranes[at];
+    const float slope = neuron.alpha > 0 ? atan_slope(neuron, m) : out.slope[at];
     const float size = neuron.is_signed && m < 0 ? -m : m;
     const float kept = fired(neuron, m) == 0 ? 1.0F : 0.0F;
     const float dm = out.dspikes[at] * slope + g * (neuron.is_detached ? kept : kept - size * slope);

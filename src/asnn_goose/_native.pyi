@@ -73,7 +73,7 @@ def lif_forward(
 def lif_backward(
     *,
     sizes: tuple[int, int, int],
-    neuron: tuple[float, float],
+    neuron: tuple[float, float, float],
     is_signed: bool,
     is_detached: bool,
     marks: int,
@@ -81,7 +81,10 @@ def lif_backward(
     gradients_out: tuple[int, int],
     threads: int,
 ) -> None:
-    """Membranes, slopes, gradients of spikes and last membranes come in; of h and state go out."""
+    """Membranes, slopes, gradients of spikes and last membranes come in; of h and state go out.
+
+    neuron  tau, theta, and the alpha of an ATan surrogate, or 0 where slopes are given
+    """
 
 class Limits(TypedDict):
     """What the engine takes; a test holds it to asnn_goose.shape."""

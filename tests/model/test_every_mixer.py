@@ -140,7 +140,7 @@ def test_every_parameter_of_a_preset_learns_from_text(
 def test_the_engine_refuses_what_it_does_not_know(
     published: Callable[[str], GooseForCausalLM], name: str
 ) -> None:
-    with pytest.raises(ExportError, match="mixer = .*must be rwkv7.*PyTorch runs this student"):
+    with pytest.raises(ExportError, match=r"mixer = .*must be rwkv7.*PyTorch runs this student"):
         pack(published(name), PackSettings())
 
 

@@ -50,9 +50,7 @@ def test_running_counts_are_masked_attention(tokens_BT: Tensor) -> None:
     age = torch.arange(21).unsqueeze(1) - torch.arange(21)
     fade_HTT = (w_H[:, None, None] ** age.clamp_min(0)).tril()
     score = torch.einsum("bthn,bshn->bhts", q, k) * fade_HTT
-    torch.testing.assert_close(
-        y, torch.einsum("bhts,bshn->bthn", score, v), rtol=1e-4, atol=1e-3
-    )
+    torch.testing.assert_close(y, torch.einsum("bhts,bshn->bthn", score, v), rtol=1e-4, atol=1e-3)
 
 
 def test_heads_start_with_short_and_long_memories() -> None:

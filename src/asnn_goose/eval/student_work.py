@@ -66,8 +66,8 @@ class Meter:
 def student_work(student: GooseForCausalLM, tokens_BT: Tensor) -> list[Work]:
     """Operations per token by part of the model, as measured on tokens (B,T) in eval mode.
 
-    A matrix whose inputs are all whole numbers costs an addition of a weight per event, and a number
-    of n as many as n; another one a multiplication and an addition per weight.
+    A matrix whose inputs are all whole numbers costs an addition of a weight per event, and a
+    number of n as many as n; another one a multiplication and an addition per weight.
     """
     was, meter = student.training, Meter()
     student.eval()

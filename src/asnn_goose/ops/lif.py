@@ -16,7 +16,7 @@ from torch import Tensor
 from asnn_goose.names import check_name
 from asnn_goose.ops.documents import PADDING, START
 from asnn_goose.ops.native_build import native_available, native_status
-from asnn_goose.ops.surrogate import Surrogate, binary_spikes, ternary_spikes
+from asnn_goose.ops.surrogate import Surrogate, alpha_of, binary_spikes, ternary_spikes
 
 Form = Literal["auto", "loop", "native"]
 Run = tuple[Tensor, Tensor, Tensor]
@@ -121,10 +121,13 @@ class _Lif(torch.autograd.Function):
         membranes, marks = ctx.saved_tensors
         dspikes, _, dlast = gradients
         cell: Cell = ctx.cell
-        slope = ctx.surrogate(membranes - cell.threshold)
-        if cell.signed:
-            slope = slope + ctx.surrogate(membranes + cell.threshold)
-        settings = (cell.tau, cell.threshold, cell.signed, cell.detach)
+        alpha = alpha_of(ctx.surrogate) or 0.0
+        slope = membranes.new_empty(0)  # an ATan is computed on the way
+        if not alpha:
+            slope = ctx.surrogate(membranes - cell.threshold)
+            if cell.signed:
+                slope = slope + ctx.surrogate(membranes + cell.threshold)
+        settings = (cell.tau, cell.threshold, cell.signed, cell.detach, alpha)
         dh, dstate = _backward(membranes, slope, dspikes, dlast, marks, *settings)
         return dh, dstate, None, None, None
 
@@ -184,6 +187,7 @@ def _backward(
     threshold: float,
     signed: bool,
     detach: bool,
+    alpha: float,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of h and of the first membranes."""
     from asnn_goose import _native
@@ -194,7 +198,7 @@ def _backward(
     B, T, K = membranes_BTK.shape
     _native.lif_backward(
         sizes=(B, T, K),
-        neuron=(tau, threshold),
+        neuron=(tau, threshold, alpha),
         is_signed=signed,
         is_detached=detach,
         marks=marks.data_ptr() if marks.numel() else 0,
@@ -216,5 +220,6 @@ def _(
     threshold: float,
     signed: bool,
     detach: bool,
+    alpha: float,
 ) -> tuple[Tensor, Tensor]:
     return membranes_BTK.new_empty(membranes_BTK.shape), dlast_BK.new_empty(dlast_BK.shape)

@@ -1,8 +1,9 @@
 """WKV-6 (and WKV-5, whose decay stands still) by way of WKV-7.
 
-y_t = S_{t-1} r_t + (sum_n r_n u_n k_n) v_t,   S_t = S_{t-1} diag(w_t) + v_t k_t^T, axes [value, key]
-(Eagle and Finch, arXiv 2404.05892, equations 19 and 20). With alpha = beta = 0 WKV-7 is the same
-recurrence, but read after its update: fed with everything but r one token late it gives S_{t-1} r_t.
+y_t = S_{t-1} r_t + (sum_n r_n u_n k_n) v_t and S_t = S_{t-1} diag(w_t) + v_t k_t^T, with axes
+[value, key] (Eagle and Finch, arXiv 2404.05892, equations 19 and 20). With alpha = beta = 0 WKV-7
+is the same recurrence, but read after its update: fed with everything but r one token late it
+gives S_{t-1} r_t.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Only, Setting, Size, Switch, Words, setting
+from asnn_goose.shape.limits import Setting, Size, Switch, Words, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
 from asnn_goose.shape.slots import Matrix, Slot, State, Vector, low_rank
 

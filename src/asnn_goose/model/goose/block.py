@@ -47,9 +47,7 @@ class GooseBlock(nn.Module):
         self.mlp = MLPS[config.mlp](config, layer=layer)
         self.dropout, self.width = config.dropout, config.hidden_size
         table, width = PrecisionTable(config.precision), config.hidden_size
-        self.site_precision = {
-            name: table.of(name, layer=layer, site=True) for name in BLOCK_SITES
-        }
+        self.site_precision = {name: table.of(name, layer=layer, site=True) for name in BLOCK_SITES}
         self.mixer_out_neuron = self.site_precision["mixer_out"].spikes(width)
         self.mlp_out_neuron = self.site_precision["mlp_out"].spikes(width)
 

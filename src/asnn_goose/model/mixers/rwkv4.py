@@ -113,9 +113,9 @@ class RWKV4Mixer(Mixer):
 
     @torch.no_grad()
     def inherit(self, attention: Attention) -> None:
-        """v and o; what compares tokens has no place here, so k and r start at 0 as published.
+        """Values and output; what compares tokens has no place here: k and r start at 0.
 
-        The gate is then a half, which the output matrix makes up for.
+        That is as published. The gate is then a half, which the output matrix makes up for.
         """
         for matrix in (self.receptance, self.key):
             nn.init.zeros_(matrix.weight)

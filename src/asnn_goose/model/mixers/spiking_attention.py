@@ -32,9 +32,9 @@ SLOW, FAST = 2.0**-7, 2.0**-2
 
 
 class SpikingAttention(Mixer):
-    """q, k, v = LIF(LN(W x)) in {0,1}; z_t = LIF(sum_{i<=t} w^{t-i} v_i (k_i q_t) / 8);
-    out = LIF(LN(W_o z)).
+    """Binary q, k and v that meet without a softmax, along the inner steps of every token.
 
+    q, k, v = LIF(LN(W x)); z_t = LIF(sum_{i<=t} w^{t-i} v_i (k_i q_t) / 8); out = LIF(LN(W_o z)).
     Published it is bidirectional and knows no positions. Here a token sees those before it, faded
     by a decay w of its head, which learns: plain counts grow with t, until everything passes the
     threshold, and a decay tells near from far, which rotations of binary vectors cannot. Without
@@ -51,9 +51,9 @@ class SpikingAttention(Mixer):
             self.add_module(f"{name}_norm", nn.LayerNorm(inner))
         self.output = matrix("output", inner, width, bias=config.output_bias)
         self.output_norm = nn.LayerNorm(width)
-        self.spikes = inner_lif(inner)
-        self.sums_spikes = inner_lif(inner, threshold=0.5)
-        self.output_spikes = inner_lif(width)
+        lif = partial(inner_lif, steps=config.inner_steps)
+        self.spikes, self.sums_spikes = lif(inner), lif(inner, threshold=0.5)
+        self.output_spikes = lif(width)
         self.decay = nn.Parameter(torch.zeros(self.heads))
 
     def forward(

@@ -119,9 +119,12 @@ class LIF(Neuron):
         )
 
 
-def inner_lif(columns: int, *, threshold: float = 1.0) -> LIF:
-    """SpikeBERT's neuron (arXiv 2308.15122), by its scripts.
+def inner_lif(columns: int, *, steps: int, threshold: float = 1.0) -> LIF:
+    """SpikeBERT's neuron (arXiv 2308.15122): along inner steps, no gradient through its reset.
 
-    Along the inner steps of a token, with tau = 10 and no gradient through the reset.
+    Its scripts have tau = 10 for 16 steps, of which four would leave all but the largest currents
+    silent. Here a membrane comes as near to its current in whatever number of steps:
+    (1 - 1/tau)^steps = 0.9^16.
     """
-    return LIF(columns, threshold=threshold, tau=10.0, along="steps", detach=True)
+    tau = 1 / (1 - 0.9 ** (16 / steps))
+    return LIF(columns, threshold=threshold, tau=tau, along="steps", detach=True)

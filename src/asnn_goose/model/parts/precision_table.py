@@ -96,7 +96,8 @@ class PrecisionTable(Mapping[str, Mapping[str, Any]]):
         """Precision of the matrix `name` in block `layer`.
 
         `*` < `name` < `layer.*` < `layer.name`; places OUTSIDE the blocks take only what stands
-        under their own names, and so does a `site`, a signal with no matrix behind it. Raises ValueError for values that do not fit together.
+        under their own names, and so does a `site`, a signal with no matrix behind it. Raises
+        ValueError for values that do not fit together.
         """
         places = [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
         if name in OUTSIDE:

@@ -47,8 +47,8 @@ def shift_curve(width: int, exponent: float) -> Tensor:
 class FollowingShift(nn.Module):
     """x + (x_{t-1} - x_t)(mu + m), where m follows the data (arXiv 2404.05892, ddlerp).
 
-    (m of every consumer) = tanh((x + (x_{t-1} - x_t) mu_x) A) B. `mix` (1 + consumers, D) holds mu_x
-    and the consumers' mu; A is `down` (D, consumers rank), B is `up` (consumers, rank, D).
+    (m of every consumer) = tanh((x + (x_{t-1} - x_t) mu_x) A) B. `mix` (1 + consumers, D) holds
+    mu_x and the consumers' mu; A is `down` (D, consumers rank), B is `up` (consumers, rank, D).
     """
 
     def __init__(self, *, width: int, consumers: int, rank: int) -> None:
