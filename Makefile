@@ -8,7 +8,9 @@ DEMO_RUN ?= runs/demo
 DEMO_PROMPT ?= The history of the country begins
 
 BIN := .venv/bin
-READY := .venv/.ready
+# An editable install notes where each module lies: it must be made anew when packages move.
+PACKAGES := $(shell find src -name __init__.py | LC_ALL=C sort | cksum | cut -d ' ' -f 1)
+READY := .venv/.ready-$(PACKAGES)
 GOOSE := $(BIN)/asnn-goose
 
 .PHONY: help setup demo test check native-check mutants format bench clean
@@ -26,7 +28,7 @@ help:
 
 setup: $(READY)
 
-# Rebuilt when the packaging or the native sources change. Debian's python3 may come without
+# Rebuilt when the packaging, the native sources or the list of packages change. Debian's python3 may come without
 # ensurepip; its pip can still install into an environment from outside.
 $(READY): pyproject.toml CMakeLists.txt $(wildcard csrc/* csrc/*/* csrc/*/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -37,7 +39,7 @@ $(READY): pyproject.toml CMakeLists.txt $(wildcard csrc/* csrc/*/* csrc/*/*/*)
 	@echo "Installing torch, then everything else: a few minutes, once"
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
-	@touch $@
+	@rm -f .venv/.ready* && touch $@
 
 # A second call continues an interrupted run; a finished one is only measured again.
 demo: $(READY)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.peers.peer import NotRunError
 from bench.peers.tq2_0 import Ggml
 
-from asnn_goose.eval.firing import gaussian_threshold
+from asnn_goose.eval.firing_rate import gaussian_threshold
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.infer.backend import native_module
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.planes import pack_planes
-from asnn_goose.shape.coding import GROUP
+from asnn_goose.shape.code_limits import GROUP
 from asnn_goose.shape.limits import Switch
 from asnn_goose.shape.rwkv7 import RANKS
 from asnn_goose.shape.settings import MODEL_TYPE, settings_of
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site
+from asnn_goose.shape.slots import EMBEDDING, POSITIONS, MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout
 
 SWITCHES = [
@@ -37,6 +37,11 @@ TINY: dict[str, Any] = {
     "intermediate_size": 128,
     **dict.fromkeys(SWITCHES, True),
     "rope": False,
+    "parallel": False,
+    "qk_norm": False,
+    "norm_place": "before",
+    "qk_norm_over": "head",
+    "logit_cap": 0.0,
     "norm_eps": 1e-5,
     "rope_theta": 10000.0,
     "eos_token_id": 69,
@@ -45,6 +50,19 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {},
     {"mlp": "channel_mix", "norm": "layer", "tie_word_embeddings": False, "qkv_bias": False},
     {"gate": "none", "v_first": "none", "rope": True, "token_shift": False, "group_norm": False},
+    {
+        "mlp": "plain",
+        "norm_place": "both",
+        "parallel": True,
+        "logit_cap": 3.0,
+        "qk_norm": True,
+        "qk_norm_over": "all",
+        "n_positions": 24,
+        "rope": True,
+        "rope_thetas": [0.0, 100.0],
+        "rope_channels": 8,
+    },
+    {"norm_place": "after", "qk_norm": True},
 )
 """Changes to TINY that give the sound models."""
 
@@ -54,10 +72,10 @@ def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], d
     draw = np.random.default_rng(seed)
     arrays: dict[str, NDArray[Any]] = {}
     matrices: dict[str, Any] = {}
-    sites = [slot for slot in layout(config) if isinstance(slot, Site)]
-    others = [slot for slot in layout(config) if not isinstance(slot, Site)]
+    sites = [slot for slot in layout(config) if isinstance(slot, SiteSlot)]
+    others = [slot for slot in layout(config) if not isinstance(slot, SiteSlot)]
     for number, slot in enumerate(others):
-        if not isinstance(slot, Matrix):
+        if not isinstance(slot, MatrixSlot):
             arrays[slot.name] = draw.normal(size=slot.shape).astype(np.float32)
             continue
         arrays |= _matrix(slot, number, draw)
@@ -80,7 +98,7 @@ def _spikes(name: str, steps: int, *, fixed: bool) -> dict[str, NDArray[Any]]:
     return found | ({f"{name}.fires": np.array([0], np.float32)} if steps == 1 else {})
 
 
-def _matrix(slot: Matrix, number: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
+def _matrix(slot: MatrixSlot, number: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
     name, rows, columns = slot.name, slot.rows, slot.columns
     weight = 0.2 * draw.normal(size=(rows, columns))
     found: dict[str, NDArray[Any]]
@@ -93,7 +111,8 @@ def _matrix(slot: Matrix, number: int, draw: np.random.Generator) -> dict[str, N
         found = {f"{name}.weight": (600 * weight).clip(-127, 127).astype(np.int8)}
         found[f"{name}.scale"] = np.full(rows, 1e-3, np.float32)
     else:
-        kind = np.float32 if number % 3 == 1 and name != EMBEDDING else np.float16
+        rows_only = name in (EMBEDDING, POSITIONS)
+        kind = np.float32 if number % 3 == 1 and not rows_only else np.float16
         found = {f"{name}.weight": weight.astype(kind)}
     if slot.bias or (number % 2 and f"{name}.planes" in found):
         found[f"{name}.bias"] = draw.normal(size=rows).astype(np.float32)

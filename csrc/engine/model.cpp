@@ -20,8 +20,10 @@ class Builder {
 
   Block block(std::size_t layer) const {
     const std::string name = "blocks." + std::to_string(layer) + ".";
-    return {read_norm(source_, c_, name + "mixer_norm"), read_norm(source_, c_, name + "mlp_norm"),
-            mixer(name + "mixer.", layer), mlp(name + "mlp.")};
+    const bool before = c_.norm_place != NormPlace::after, after = c_.norm_place != NormPlace::before;
+    return {norm_if(before, name + "mixer_norm"), norm_if(after, name + "mixer_after"),
+            norm_if(before, name + "mlp_norm"),   norm_if(after, name + "mlp_after"),
+            mixer(name + "mixer.", layer),        mlp(name + "mlp.")};
   }
 
   // `bias` says whether one must be there; a ternary method may have added one where none must.
@@ -31,6 +33,11 @@ class Builder {
   }
 
  private:
+  std::optional<Norm> norm_if(bool wanted, const std::string& name) const {
+    if (!wanted) return std::nullopt;
+    return read_norm(source_, c_, name);
+  }
+
   LowRank low_rank(const std::string& name, std::int64_t rank, bool bias) const {
     const std::int64_t C = c_.inner();
     return {matrix(name + ".down", rank, c_.width), matrix(name + ".up", C, rank),
@@ -50,6 +57,7 @@ class Builder {
   Mixer mixer(const std::string& name, std::size_t layer) const {
     const std::int64_t D = c_.width, C = c_.inner();
     const bool gated = c_.gate != Gate::none;
+    const std::int64_t normed = c_.normed_heads == NormedHeads::all ? C : c_.head_size;
     const bool mixes = layer > 0 && c_.value_mix == ValueMix::mix;
     return {matrix(name + "receptance", C, D, c_.qkv_bias),
             matrix(name + "key", C, D, c_.qkv_bias),
@@ -67,14 +75,18 @@ class Builder {
             optional(c_.key_replacement, name + "replacement", {C}),
             optional(c_.bonus, name + "bonus", {c_.heads, c_.head_size}),
             {optional(c_.group_norm, name + "norm.weight", {C}),
-             optional(c_.group_norm, name + "norm.bias", {C})}};
+             optional(c_.group_norm, name + "norm.bias", {C})},
+            optional(c_.qk_norm, name + "query_norm.weight", {normed}),
+            optional(c_.qk_norm, name + "key_norm.weight", {normed})};
   }
 
   MlpLayer mlp(const std::string& name) const {
     MlpLayer result{{}, nullptr};
     const std::int64_t D = c_.width, I = c_.middle;
-    if (c_.mlp == Mlp::gated) {
-      result.matrices.push_back(matrix(name + "gate", I, D, c_.mlp_bias));
+    if (c_.mlp != Mlp::channel_mix) {
+      if (c_.mlp == Mlp::gated) {
+        result.matrices.push_back(matrix(name + "gate", I, D, c_.mlp_bias));
+      }
       result.matrices.push_back(matrix(name + "up", I, D, c_.mlp_bias));
       result.matrices.push_back(matrix(name + "down", D, I, c_.mlp_bias));
     } else {
@@ -97,9 +109,8 @@ Model::Model(const Settings& settings, const Source& source)
     : config(read_config(settings)), table(kernels::selected_table()) {
   const Config& c = config;
   const Builder build(source, c, table, weights_);
-  const bool i8 = source.get("embedding.weight").dtype == "I8";
-  embedding_ = source.take<void>("embedding.weight", i8 ? "I8" : "F16", {c.vocab, c.width});
-  if (i8) embedding_scale_ = source.floats("embedding.scale", {c.vocab});
+  embedding_ = Lookup(source, "embedding", c.vocab, c.width);
+  if (c.positions > 0) positions_ = Lookup(source, "positions", c.positions, c.width);
   if (c.embedding_norm) embedding_norm = read_norm(source, c, "embedding_norm");
   final_norm = read_norm(source, c, "final_norm");
   for (std::size_t layer = 0; layer < static_cast<std::size_t>(c.layers); ++layer) {
@@ -117,14 +128,28 @@ State Model::new_state() const {
                config.value_shift ? size(config.inner()) : 0);
 }
 
-void Model::embed(std::int32_t token, float* x) const {
-  const std::int64_t D = config.width, first = token * D;
-  if (embedding_scale_ == nullptr) {
-    const auto* from = static_cast<const std::uint16_t*>(embedding_) + first;
-    for (std::int64_t d = 0; d < D; ++d) x[d] = single_of_half(from[d]);
+void Model::embed(std::int32_t token, std::int64_t position, float* x, float* room) const {
+  embedding_.row(token, config.width, x);
+  if (positions_.rows == nullptr) return;
+  positions_.row(position, config.width, room);
+  table.add(x, room, config.width);
+}
+
+Lookup::Lookup(const Source& source, const std::string& name, std::int64_t count,
+               std::int64_t width) {
+  const bool i8 = source.get(name + ".weight").dtype == "I8";
+  rows = source.take<void>(name + ".weight", i8 ? "I8" : "F16", {count, width});
+  if (i8) scale = source.floats(name + ".scale", {count});
+}
+
+void Lookup::row(std::int64_t number, std::int64_t width, float* x) const {
+  const std::int64_t first = number * width;
+  if (scale == nullptr) {
+    const auto* from = static_cast<const std::uint16_t*>(rows) + first;
+    for (std::int64_t d = 0; d < width; ++d) x[d] = single_of_half(from[d]);
   } else {
-    const auto* from = static_cast<const std::int8_t*>(embedding_) + first;
-    for (std::int64_t d = 0; d < D; ++d) x[d] = embedding_scale_[token] * from[d];
+    const auto* from = static_cast<const std::int8_t*>(rows) + first;
+    for (std::int64_t d = 0; d < width; ++d) x[d] = scale[number] * from[d];
   }
 }
 

@@ -34,17 +34,28 @@ struct Mixer {
   Matrix output;
   const float *shift, *value_shift, *removal, *replacement, *bonus;  // null where switched off
   Norm norm;
+  const float *query_norm, *key_norm;  // of a head or of all; null where switched off
 };
 
 struct MlpLayer {
-  std::vector<Matrix> matrices;  // gate, up, down or key, value
+  std::vector<Matrix> matrices;  // gate, up, down or up, down or key, value
   const float* shift;
 };
 
 struct Block {
-  Norm mixer_norm, mlp_norm;
+  std::optional<Norm> mixer_norm, mixer_after, mlp_norm, mlp_after;
   Mixer mixer;
   MlpLayer mlp;
+};
+
+// A table of vectors that are looked up: fp16, or int8 with a scale for each.
+struct Lookup {
+  const void* rows = nullptr;
+  const float* scale = nullptr;  // null with fp16
+
+  Lookup() = default;
+  Lookup(const Source& source, const std::string& name, std::int64_t count, std::int64_t width);
+  void row(std::int64_t number, std::int64_t width, float* x) const;
 };
 
 class Model {
@@ -54,7 +65,8 @@ class Model {
   Model(const Settings& settings, const Source& source);
 
   State new_state() const;
-  void embed(std::int32_t token, float* x) const;
+  // The embedding of a token at a place of its text, `room` being as long as it.
+  void embed(std::int32_t token, std::int64_t position, float* x, float* room) const;
 
   // Calls visit(matrix) for every matrix, in the order of their use.
   template <class Visit>
@@ -93,8 +105,7 @@ class Model {
 
  private:
   Arena weights_;
-  const void* embedding_ = nullptr;
-  const float* embedding_scale_ = nullptr;  // null with fp16
+  Lookup embedding_, positions_;
 };
 
 }  // namespace goose::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/buffer.h"
@@ -39,6 +40,12 @@ class Pass {
   void reserve(std::int64_t rows);
   void embed(const std::vector<Piece>& pieces, std::int64_t rows);
   void norm(const Norm& norm, const float* x, std::int64_t rows, float* y);
+  // As `norm`; without one the rows as they are.
+  void norm_if(const std::optional<Norm>& norm, const float* x, std::int64_t rows, float* y);
+  void add_half(const std::optional<Norm>& after, float* y, std::int64_t rows);
+  void cap(float* logits, std::int64_t rows);
+  void norm_all_heads(const float* gain, std::int64_t rows, float* x);
+  void norm_and_turn(const float* gain, std::size_t layer, std::int64_t position, float* x) const;
   void mix(const Block& block, std::size_t layer, const std::vector<Piece>& pieces,
            std::int64_t rows);
   void values(const Mixer& mixer, std::size_t layer, const float* x,
@@ -64,7 +71,8 @@ class Pass {
   std::vector<Piece> tallied_;  // pieces that ask for their spikes
   Inputs inputs_, coded_;  // of matrices, and of sites without one
   const float* inputs_of_ = nullptr;  // null where their contents have changed
-  Buffer<float> x_, normed_, shifted_, mixed_, r_, w_, k_, v_, a_, g_, y_, first_, low_, middle_, up_;
+  Buffer<float> x_, normed_, shifted_, mixed_, r_, w_, k_, v_, a_, g_, y_, first_, low_, middle_, up_,
+      branch_;
 };
 
 }  // namespace goose::engine

@@ -1,8 +1,8 @@
 // WKV-4 with a channel per lane; reference.cpp says the same in plain loops.
 //
 // Of the two exponents at a maximum one is 0, so that every pair of factors takes one e^x.
-#include "exponential.h"
 #include "simd.h"
+#include "simd_math.h"
 #include "wkv4/wkv4.h"
 
 namespace goose::wkv4::GOOSE_ISA {
@@ -27,7 +27,7 @@ struct Lanes {
 // e^(x - m) and e^(y - m), m the larger of both.
 struct Pair {
   Pair(Vec x, Vec y) {
-    const Vec gap = x - y, size = gap < 0.0F ? gap : -gap, less = exponential(size);
+    const Vec gap = x - y, size = gap < 0.0F ? gap : -gap, less = power_of_e(size);
     const Vec one = 1.0F + Vec{};
     m = gap < 0.0F ? y : x;
     first = gap < 0.0F ? less : one;
@@ -121,8 +121,8 @@ void backward(const Sizes& z, const Inputs& in, const Gradients& out, std::int64
     const Vec k = lanes.load(in.k + at), v = lanes.load(in.v + at), y = lanes.load(out.y + at);
     const Vec q = lanes.load(out.q + at), d = lanes.load(out.d + at);
     // Lanes beyond the last channel hold d = 0: what they make of it is never written.
-    const Vec share = lanes.load(out.dy + at) / d, write = exponential(k + later.o);
-    const Vec own = exponential(u + k - q) * share;
+    const Vec share = lanes.load(out.dy + at) / d, write = power_of_e(k + later.o);
+    const Vec own = power_of_e(u + k - q) * share;
     lanes.store(out.dv + at, write * later.m + own);
     lanes.store(out.dk + at, write * (v * later.m - later.r) + own * (v - y));
     dw -= write * (v * later.m1 - later.r1);
@@ -131,7 +131,7 @@ void backward(const Sizes& z, const Inputs& in, const Gradients& out, std::int64
     if (m == kStart) later = Later{};
   }
   const State state(lanes, in.state + b * 3 * z.C + c, z.C);
-  const Vec write = exponential(state.p + later.o);
+  const Vec write = power_of_e(state.p + later.o);
   const Vec da = write * later.m, db = -write * later.r;
   dw -= write * (state.a * later.m1 - state.n * later.r1);
   float* dstate = out.dstate + b * 3 * z.C + c;

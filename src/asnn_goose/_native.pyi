@@ -86,11 +86,81 @@ def lif_backward(
     neuron  tau, theta, and the alpha of an ATan surrogate, or 0 where slopes are given
     """
 
+def quantise(
+    *,
+    sizes: tuple[int, int, int],
+    planes: int,
+    factor: float,
+    weight: int,
+    outputs: tuple[int, int],
+    threads: int,
+) -> None:
+    """Rows, columns, columns of a group; codes and scales go out."""
+
+def dense_of_planes(
+    *,
+    sizes: tuple[int, int, int],
+    planes: int,
+    inputs: tuple[int, int],
+    out: int,
+    threads: int,
+) -> None:
+    """The same sizes; codes and scales come in."""
+
+def rotate(*, sizes: tuple[int, int], x: int, out: int, threads: int) -> None:
+    """Tokens, columns."""
+
+def code(
+    *,
+    sizes: tuple[int, int],
+    rotate: bool,
+    steps: int,
+    top: int,
+    threshold: float,
+    x: int,
+    outputs: tuple[int, int, int, int],
+    threads: int,
+) -> None:
+    """Tokens, columns; levels, where gradients pass, amplitudes and values go out."""
+
+def code_back(
+    *, sizes: tuple[int, int], rotate: bool, inputs: tuple[int, int], dx: int, threads: int
+) -> None:
+    """Tokens, columns; where gradients pass and those of the values come in."""
+
+def ternary_product(
+    *,
+    sizes: tuple[int, int, int],
+    planes: int,
+    top: int,
+    inputs: tuple[int, int, int, int],
+    y: int,
+    threads: int,
+) -> None:
+    """Tokens, columns, rows; levels, amplitudes, codes and scales come in."""
+
+def divergence(
+    *,
+    sizes: tuple[int, int, int],
+    tau: float,
+    least: float,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, int],
+    threads: int,
+) -> None:
+    """Tokens, words, top words.
+
+    Student's logits, then the teacher's or (with 0 for them) ids, log-probabilities and those of
+    the rest come in; values and slopes go out.
+    """
+
 class Limits(TypedDict):
     """What the engine takes; a test holds it to asnn_goose.shape."""
 
     sizes: dict[str, list[int]]  # least, most, multiple
     numbers: dict[str, float]  # above 0, up to this
+    none: list[str]  # numbers that may be 0
+    by_layer: dict[str, float]  # for every layer from 0 to this
     words: dict[str, list[str]]
     switches: list[str]
     absent: list[str]  # settings that must be false, 0, or not there
@@ -118,7 +188,7 @@ class Engine:
 
     def __init__(
         self,
-        config: Mapping[str, bool | int | float | str],
+        config: Mapping[str, bool | int | float | str | list[float]],
         tensors: Mapping[str, tuple[int, str, Sequence[int]]],
         matrices: Mapping[str, tuple[int, str, bool]],
     ) -> None: ...

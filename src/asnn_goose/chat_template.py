@@ -28,6 +28,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, *, tokens: Mapping[str, str] | None = None) -> None:
         self._tokens = dict(tokens or {})
+        # A template comes from a stranger's file, and must reach nothing but the messages.
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )

@@ -11,6 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_BLOCK = 4096
+"""Bytes that a check writes: a full disk still takes an empty file."""
+
+
+class NotTextError(ValueError):
+    """A file that is to be text is none; the message names it."""
+
+
+def read_text(path: Path) -> str:
+    """The text in a file. Raises NotTextError where it is not UTF-8, OSError without a file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise NotTextError(
+            f"{path} is not UTF-8 at byte {error.start} (0x{error.object[error.start]:02x}); "
+            "save it as UTF-8"
+        ) from error
+
 
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's entries, are on the disk."""
@@ -27,11 +45,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file atomically: after a crash it holds the old bytes or the new."""
+    """Replace a file atomically: after a crash it holds the old bytes or the new.
+
+    A link stays one, and a device or pipe is written to.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    sync(temporary)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        sync(temporary)
+        # Bytes first, then the name: a name that reached the disk earlier could point at nothing
+        # after a crash.
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 
@@ -47,10 +78,12 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         with system_errors():
             yield temporary
+        # Every file before its folder, and the folder before the new name.
         for entry in sorted(temporary.rglob("*")):
             sync(entry)
         sync(temporary)
         temporary.rename(path)
+    # Ctrl-C too: what is half written must not stay.
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -91,19 +124,26 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, and a file is to be written", str(path))
     if path.exists():
+        # Opened and not asked for its rights: root may open everything, and a read-only disk says
+        # nothing of itself before.
         with path.open("ab"):
-            return
-    check_folder(path.parent)
+            pass
+    if path.is_file() or not path.exists():
+        check_folder(path.resolve().parent)
 
 
 def check_folder(path: Path) -> None:
-    """Raise OSError where no file could be written into a folder, or the folder not be made."""
+    """Raise OSError where no file could be written into a folder, or the folder not be made.
+
+    A disk without room for a block is found here too.
+    """
     existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not existing.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(existing))
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        # Tried instead of asked: quotas and network disks refuse what `os.access` allows.
+        with tempfile.TemporaryFile(dir=existing) as trial:
+            trial.write(bytes(_BLOCK))
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 

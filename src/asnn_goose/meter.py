@@ -39,6 +39,7 @@ def measured() -> Iterator[Reading]:
 def reset_peak() -> None:
     """Let Linux forget the process's peak so far."""
     with suppress(OSError):
+        # 5 is the kernel's word for the peak of resident memory.
         Path("/proc/self/clear_refs").write_text("5")
 
 

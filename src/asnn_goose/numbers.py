@@ -49,6 +49,7 @@ def duration(seconds: float) -> str:
     """Seconds for a reader: 42 s, 3 min 20 s, 2 h 05 min; ? where they are not known yet."""
     if not math.isfinite(seconds):
         return "?"
+    # Rounded before it is cut into minutes, or 59.7 s would be written as 60 s.
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -23,7 +23,7 @@ def run_recipe(name_or_path: str) -> Path | None:
     recipe = Path(name_or_path).expanduser() / "recipe.toml"
     if not recipe.is_file():
         return None
-    if recipe.read_text(encoding="utf-8").startswith(TEACHERS_RUN):
+    if recipe.read_bytes().startswith(tuple(word.encode() for word in TEACHERS_RUN)):
         raise SubjectError(
             f"the run {name_or_path} trained a teacher: give {recipe.with_name('model')}"
         )
@@ -44,8 +44,7 @@ def student_folder(name_or_path: str) -> Path | None:
     folder = student_place(name_or_path)
     if run_recipe(name_or_path) is not None and not folder.is_dir():
         raise SubjectError(
-            f"the run {name_or_path} has no model/ yet: finish it with"
-            f" asnn-goose distill {name_or_path}/recipe.toml --out {name_or_path} --resume"
+            f"the run {name_or_path} has no model/ yet: resume its {name_or_path}/recipe.toml"
         )
     return folder if _model_type(folder / "config.json") == MODEL_TYPE else None
 

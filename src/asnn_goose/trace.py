@@ -7,13 +7,25 @@ in a test are interchangeable.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED_LABEL = -100
+
+
+class Rotation(NamedTuple):
+    """How queries and keys are turned by position.
+
+    theta     the rotary base, 0 for not at all
+    channels  how many of a head are turned, the first ones; 0 for all
+    """
+
+    theta: float = 0.0
+    channels: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +46,67 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a teacher of another tokenizer has read the student's text.
+
+    n are the student's positions, B*T; m the teacher's, B*M; -1 stands for none.
+
+    places_n   the teacher's position that has read the same bytes
+    spans_n    the span of the text that the next token lies in; spans begin and end where a token
+               ends in both streams
+    next_m     the teacher's next token
+    spans_m    the span that it lies in
+    spans      how many spans there are
+    """
+
+    places_n: Tensor
+    spans_n: Tensor
+    next_m: Tensor
+    spans_m: Tensor
+    spans: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopWords:
+    """The most likely words of n tokens, and what all the others have together.
+
+    ids_nK        their numbers (int64)
+    log_p_nK      their log-probabilities at temperature 1
+    rest_nG       log of the sum of p^(1/tau) over the other words; -inf where there are none
+    temperatures  the G values of tau
+    """
+
+    ids_nK: Tensor
+    log_p_nK: Tensor
+    rest_nG: Tensor
+    temperatures: tuple[float, ...]
+
+    def __getitem__(self, tokens: slice) -> TopWords:
+        """Those of some of the tokens."""
+        return replace(
+            self,
+            ids_nK=self.ids_nK[tokens],
+            log_p_nK=self.log_p_nK[tokens],
+            rest_nG=self.rest_nG[tokens],
+        )
+
+    def at(self, tau: float) -> tuple[Tensor, Tensor]:
+        """Log-probabilities at a temperature: of every word (n,K), and of the rest (n,1).
+
+        Raises ValueError where the rest is not known at that temperature.
+        """
+        if tau not in self.temperatures:
+            known = ", ".join(f"{value:g}" for value in self.temperatures)
+            raise ValueError(
+                f"temperature = {tau:g}: a cached teacher knows what words beyond its "
+                f"{self.ids_nK.shape[1]} have at {known}"
+            )
+        rest_n1 = self.rest_nG[:, [self.temperatures.index(tau)]]
+        log_nK1 = torch.log_softmax(torch.cat((self.log_p_nK / tau, rest_n1), -1), -1)
+        return log_nK1[:, :-1], log_nK1[:, -1:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One forward pass of a teacher or a student; only what was asked for is filled.
 
@@ -43,17 +116,20 @@ class Trace:
     head_VD    weight of the head
     hidden     residual stream: the embedding, then the output of every block (L + 1 of B,T,D)
     mixer_in   input of every token mixer or attention, after its norm (L of B,T,D)
-    mixer_out  output of every token mixer or attention (L of B,T,D)
-    mlp_out    output of every MLP (L of B,T,D)
+    mixer_out  output of every token mixer or attention (L of B,T,D), before a norm of its own
+    mlp_out    output of every MLP (L of B,T,D), likewise
     signals    what a mixer computes on its way, by name, per block. Attention gives "queries",
                "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
                Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
     embedding_VD the table of word vectors
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
+    top        instead of logits, of a teacher that was cached: over the flattened (B*T) axis
     window     how the tokens lay
     width, head_size, blocks   D, N and L of the model, with which an empty Trace stands for it too
-    rope_theta the rotary base by which queries and keys must be turned to be compared as attention
-               compares them; 0 where they are so already
+    rotations  how each block's queries and keys must be turned to be compared as attention compares
+               them; empty where they are so already
+    reading    how a teacher of another tokenizer has read the text; None for one of the same
+    logit_cap  c in logits = c tanh(z / c), 0 for z itself
     """
 
     final_BTD: Tensor | None = None
@@ -65,20 +141,38 @@ class Trace:
     signals: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
     embedding_VD: Tensor | None = None
     final_norm: Callable[[Tensor], Tensor] | None = None
+    top: TopWords | None = None
     window: Window = Window()
     width: int = 0
     head_size: int = 0
     blocks: int = 0
-    rope_theta: float = 0.0
+    rotations: tuple[Rotation, ...] = ()
+    logit_cap: float = 0.0
+    reading: Reading | None = None
 
     def vocab(self, tokens: slice) -> Tensor:
         """Logits (n, V) in fp32 of the given tokens, counted over the flattened (B*T) axis.
 
-        Raises ValueError where the pass kept no final hidden states.
+        With a `reading` they are the student's tokens, and the logits those of the place that has
+        read the same bytes, of any place where there is none. Raises ValueError where the pass kept
+        no final hidden states.
         """
+        if self.reading is None:
+            return self.own_vocab(tokens)
+        return self.own_vocab(self.reading.places_n[tokens].clamp_min(0))
+
+    def own_vocab(self, tokens: slice | Tensor) -> Tensor:
+        """Logits (n, V) in fp32 of tokens that the model itself has read, a slice or numbers."""
         if self.final_BTD is None or self.head_VD is None:
             raise ValueError("this Trace has no logits: capture it with 'vocab' among the needs")
-        return F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
+        # Widened after the product: under autocast it runs in bf16, and losses take their softmax
+        # in fp32.
+        z_nV = F.linear(self.final_BTD.flatten(0, 1)[tokens], self.head_VD).float()
+        return capped(z_nV, self.logit_cap)
+
+    def rotation(self, block: int) -> Rotation:
+        """How queries and keys of a block must still be turned."""
+        return self.rotations[block] if self.rotations else Rotation()
 
     def signal(self, name: str) -> tuple[Tensor, ...]:
         """A signal of every block. Raises ValueError where the pass has none of that name."""
@@ -87,6 +181,11 @@ class Trace:
                 f"this Trace has no signal {name!r}: it holds {', '.join(self.signals) or 'none'}"
             )
         return self.signals[name]
+
+
+def capped(z: Tensor, cap: float) -> Tensor:
+    """Logits held between -cap and cap, cap tanh(z / cap); as they are for cap = 0."""
+    return cap * torch.tanh(z / cap) if cap else z
 
 
 PLACES = frozenset({"vocab", "embedding", "hidden", "mixer_in", "mixer_out", "mlp_out"})

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from asnn_goose.cli import app
 from asnn_goose.cli.ablate import progress_line
 from asnn_goose.eval.comparison import Measurement, Protocol
-from asnn_goose.eval.copying import CopyTally
+from asnn_goose.eval.copy_probe import CopyTally
 from asnn_goose.eval.perplexity import Score
 from asnn_goose.eval.texts import Text
 from asnn_goose.recipe import load_recipe

@@ -14,7 +14,7 @@ from asnn_goose.cli import app
 from asnn_goose.cli.expected_errors import expected_errors, message
 from asnn_goose.data.document import DataError
 from asnn_goose.sources import SourceError
-from asnn_goose.train.errors import RunInterrupted, TrainingDiverged
+from asnn_goose.train.run_errors import RunInterrupted, TrainingDiverged
 
 
 def exit_of(error: BaseException) -> int:

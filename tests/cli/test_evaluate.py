@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
@@ -42,7 +42,15 @@ def evaluated(runner: CliRunner, *words: object) -> tuple[list[str], dict[str, A
 
 def plain_nll(folder: Path, ids: list[int], window: int) -> float:
     """Summed in the most obvious way."""
-    model = GooseForCausalLM.from_pretrained(folder)
+    return summed(GooseForCausalLM.from_pretrained(folder), ids, window)
+
+
+def plain_teacher_nll(folder: Path, ids: list[int], window: int) -> float:
+    """The teacher's."""
+    return pytest.approx(summed(LlamaForCausalLM.from_pretrained(folder), ids, window), rel=1e-5)
+
+
+def summed(model: Any, ids: list[int], window: int) -> float:
     total = 0.0
     with torch.no_grad():
         for start in range(0, len(ids) - 1, window):
@@ -165,6 +173,45 @@ def test_a_model_beside_a_teacher(
     assert lines[-1] == f"ratio {content['ratios'][str(text_file)]:.2f}"
 
 
+def test_several_models_are_compared_in_pairs(
+    runner: CliRunner, student_dir: Path, teacher_dir: Path, text_file: Path, tmp_path: Path
+) -> None:
+    words = ("--on", text_file, "--teacher", teacher_dir, "--tokens", "1k", "--window", "100")
+    lines, content = evaluated(runner, student_dir, *words, "--beside", teacher_dir, "--detokenise")
+    texts = [str(text_file), f"{text_file}, detokenised"]
+    assert list(dict.fromkeys(row["text"] for row in content["measurements"])) == texts
+    found = {(row["text"], row["model"], row["less"]): row for row in content["differences"]}
+    other = str(teacher_dir)
+    for text in texts:
+        rows = {r["model"]: r["score"] for r in content["measurements"] if r["text"] == text}
+        nats = {name: score["nll_sum"] / score["tokens"] for name, score in rows.items()}
+        mean = found[text, "student", "teacher"]["mean"]
+        assert mean == pytest.approx(nats["student"] - nats["teacher"])
+        assert found[text, other, "teacher"] == found[text, other, "teacher"] | {
+            "mean": 0.0,
+            "error": 0.0,
+        }
+        assert found[text, other, "student"]["mean"] == pytest.approx(-mean)
+        assert found[text, "student", "teacher"]["error"] > 0
+    assert any(f"{text_file}: student" in line and "against teacher" in line for line in lines)
+
+
+def test_a_text_of_one_stream(
+    runner: CliRunner, student_dir: Path, teacher_dir: Path, text_file: Path, tokenizer: Any
+) -> None:
+    words = ("--on", text_file, "--teacher", teacher_dir, "--stream", "--engine", "torch")
+    lines, content = evaluated(runner, student_dir, *words, "--tokens", "all")
+    ids = [*tokenizer(text_file.read_text())["input_ids"], tokenizer.eos_token_id]
+    rows = {row["model"]: row for row in content["streams"]}
+    assert rows["student"]["tokens"] == rows["teacher"]["tokens"] == len(ids) - 1
+    nll = plain_nll(student_dir, ids, len(ids))
+    assert rows["student"]["nll_sum"] == pytest.approx(nll, rel=1e-5)
+    assert rows["teacher"]["nll_sum"] == plain_teacher_nll(teacher_dir, ids, 256)
+    assert (rows["student"]["reach"], rows["teacher"]["reach"]) == (None, 256)
+    assert content["differences"][0]["model"] == "student"
+    assert any(line.startswith("nats at place") for line in lines)
+
+
 def test_other_vocabularies_are_not_compared(
     runner: CliRunner, student_dir: Path, teacher_dir: Path, text_file: Path, tmp_path: Path
 ) -> None:
@@ -185,7 +232,7 @@ def test_an_unfinished_run_says_how_to_go_on(runner: CliRunner, run_dir: Path) -
     shutil.rmtree(run_dir / "model")
     result = runner.invoke(app, ["eval", str(run_dir)])
     assert result.exit_code == 2
-    assert f"asnn-goose distill {run_dir}/recipe.toml --out {run_dir} --resume" in result.stderr
+    assert f"resume its {run_dir}/recipe.toml" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -195,6 +242,9 @@ def test_an_unfinished_run_says_how_to_go_on(runner: CliRunner, run_dir: Path) -
         (["--on", "missing.txt"], "missing.txt"),
         (["--tokens", "many"], "200k or 1.5M"),
         (["--window", "0"], "at least 1"),
+        (["--on", "austen", "--detokenise"], "only a .txt file"),
+        (["--engine", "torch"], "for --tasks and --stream only"),
+        (["--limit", "5"], "for --tasks only"),
     ],
 )
 def test_wrong_options_are_one_message(

@@ -35,6 +35,7 @@ def test_verbs() -> None:
     verbs = {path[0] for path in PAGES}
     assert verbs == {
         *("teacher", "data", "distill", "eval", "report", "ablate", "sensitivity"),
+        *("recall", "spikes"),
         *("export", "restore", "generate", "chat", "serve", "bench", "doctor"),
     }
 

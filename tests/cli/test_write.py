@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.progress import Pace, TokenLines, drawing
+from asnn_goose.cli.progress import TimeLeft, TokenLines, drawing
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ class Clock:
 
 def test_rate_and_time_left_are_those_of_this_sitting() -> None:
     clock = Clock()
-    pace = Pace(1000, clock=clock)
+    pace = TimeLeft(1000, clock=clock)
     assert pace.details(400) == "400 of 1,000 tokens"
     clock.now += 4
     assert pace.details(500) == "500 of 1,000 tokens  25 tokens/s  20 s left"
@@ -121,7 +121,7 @@ def test_rate_and_time_left_are_those_of_this_sitting() -> None:
 
 def test_lines_come_at_first_at_the_end_and_now_and_then() -> None:
     clock, written = Clock(), StringIO()
-    lines = TokenLines(Console(file=written, width=100), Pace(100, clock=clock))
+    lines = TokenLines(Console(file=written, width=100), TimeLeft(100, clock=clock))
     for seconds, tokens in ((0, 0), (1, 10), (25, 20), (1, 30), (1, 100)):
         clock.now += seconds
         lines.advance(tokens)

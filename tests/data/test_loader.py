@@ -177,3 +177,16 @@ def test_impossible_settings_are_named(
     settings: dict[str, Any] = {"window": 10, "batch": 3, "seed": 5}
     with pytest.raises(ValueError, match=fault):
         WindowLoader(pair, **settings | changed)
+
+
+def test_fixed_windows_come_again_in_every_epoch(pair: list[Shard]) -> None:
+    fixed = [
+        rows(take(WindowLoader(pair, window=10, batch=1, seed=s, fixed=True), 60)) for s in (0, 1)
+    ]
+    # 20 and 10 whole windows fit, from the first token on.
+    starts = sorted([*range(0, 200, 10), *range(1_000, 1_100, 10)])
+    for found in fixed:
+        assert sorted(row[0] for row in found[:30]) == starts
+        assert sorted(found[30:]) == sorted(found[:30])
+        assert found[30:] != found[:30]
+    assert fixed[0] != fixed[1]

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,12 @@ def test_null_is_a_row_without_text(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"text": null}\n{"text": "good"}\n', encoding="utf-8")
     assert [document.text for document in read_own(file, "all")] == ["good"]
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(DataError, match="is no file"):
+        content_hash(tmp_path / "pipe.txt")
+    with pytest.raises(DataError, match="no such file"):
+        next(read_own(tmp_path / "pipe.txt", "all"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asnn_goose.data.loader import WindowLoader
-from asnn_goose.data.repeat_kinds import KINDS, SHORTEST, Source, made
+from asnn_goose.data.repeat_kinds import KINDS, SHORTEST, RepeatSource, made
 from asnn_goose.data.repeats import RepeatLoader, Repeats, vocabulary
 from asnn_goose.data.shards import Shard
 from asnn_goose.trace import Batch
@@ -21,8 +21,10 @@ TEXT = np.arange(10_000, 10_512)
 WORDS = np.arange(500)
 
 
-def source(seed: int = 0, *, distance: int = 64) -> Source:
-    return Source(random=np.random.default_rng(seed), text_N=TEXT, words_W=WORDS, distance=distance)
+def source(seed: int = 0, *, distance: int = 64) -> RepeatSource:
+    return RepeatSource(
+        random=np.random.default_rng(seed), text_N=TEXT, words_W=WORDS, distance=distance
+    )
 
 
 def pairs_seen(ids: np.ndarray[Any, Any]) -> float:
@@ -58,7 +60,7 @@ def test_every_kind_fills_the_window_and_repeats(kind: str) -> None:
 @pytest.mark.parametrize("distance", [16, 200])
 def test_a_block_comes_again_within_the_distance(kind: str, distance: int) -> None:
     # Words that cannot come twice by chance, so that every repeat is meant.
-    wide = Source(
+    wide = RepeatSource(
         random=np.random.default_rng(1),
         text_N=np.arange(4_000_000, 4_100_000),
         words_W=np.arange(4_000_000),
@@ -80,7 +82,7 @@ def test_running_text_stays_in_order_around_names() -> None:
 
 
 def test_pairs_are_asked_in_another_order_with_their_own_values() -> None:
-    few = Source(
+    few = RepeatSource(
         random=np.random.default_rng(3), text_N=TEXT, words_W=np.arange(10**6), distance=60
     )
     ids = made("pairs", few, length=100).tolist()

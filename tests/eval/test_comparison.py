@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.eval.comparison import Measurement, Protocol, measure, ratio
-from asnn_goose.eval.perplexity import TraceFn, Window
+from asnn_goose.eval.perplexity import LabelledWindow, TraceFn
 from asnn_goose.meter import measured
 from asnn_goose.trace import Trace
 
@@ -30,18 +30,18 @@ def sharpened(amount: float) -> TraceFn:
 
 
 @pytest.fixture
-def texts() -> dict[str, list[Window]]:
+def texts() -> dict[str, list[LabelledWindow]]:
     ids = torch.arange(41).div(2, rounding_mode="floor").remainder(V)[None]
     return {"a": [(ids[:, :-1], ids[:, 1:])], "b": [(ids[:, :10], ids[:, 1:11])]}
 
 
-def both(texts: dict[str, list[Window]]) -> tuple[list[Measurement], list[Measurement]]:
+def both(texts: dict[str, list[LabelledWindow]]) -> tuple[list[Measurement], list[Measurement]]:
     teacher = measure(sharpened(1.0), texts, model="teacher", protocol=Protocol())
     student = measure(sharpened(0.0), texts, model="student", protocol=Protocol())
     return teacher, student
 
 
-def test_one_measurement_per_text(texts: dict[str, list[Window]]) -> None:
+def test_one_measurement_per_text(texts: dict[str, list[LabelledWindow]]) -> None:
     teacher, student = both(texts)
     assert [(m.text, m.model, m.score.tokens) for m in teacher] == [
         ("a", "teacher", 40),
@@ -52,14 +52,14 @@ def test_one_measurement_per_text(texts: dict[str, list[Window]]) -> None:
     assert student[0].peak_bytes > 50e6
 
 
-def test_ratio_is_student_over_teacher(texts: dict[str, list[Window]]) -> None:
+def test_ratio_is_student_over_teacher(texts: dict[str, list[LabelledWindow]]) -> None:
     teacher, student = both(texts)
     expected = student[0].score.perplexity / teacher[0].score.perplexity
     assert ratio(student[0], teacher[0]) == pytest.approx(expected)
     assert expected > 1
 
 
-def test_no_ratio_between_different_windows(texts: dict[str, list[Window]]) -> None:
+def test_no_ratio_between_different_windows(texts: dict[str, list[LabelledWindow]]) -> None:
     teacher, student = both(texts)
     with pytest.raises(ValueError, match="identical windows"):
         ratio(student[0], teacher[1])
@@ -67,7 +67,7 @@ def test_no_ratio_between_different_windows(texts: dict[str, list[Window]]) -> N
         ratio(student[0], replace(teacher[0], text="b"))
 
 
-def test_everything_goes_into_json(texts: dict[str, list[Window]]) -> None:
+def test_everything_goes_into_json(texts: dict[str, list[LabelledWindow]]) -> None:
     protocol = Protocol(window=128, limit=1000, seed=7).as_dict()
     assert (protocol["window"], protocol["limit"], protocol["seed"]) == (128, 1000, 7)
     assert protocol["threads"] == torch.get_num_threads()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.eval.perplexity import Score, Window, batches, mixed, perplexity
+from asnn_goose.eval.perplexity import LabelledWindow, Score, batches, mixed, perplexity
 from asnn_goose.trace import IGNORED_LABEL, Trace
 
 V, D = 29, 8
@@ -30,7 +30,7 @@ class Toy(torch.nn.Module):
         self.shapes.append(tuple(tokens_BT.shape))
         return Trace(final_BTD=self.embedding_VD[tokens_BT].cumsum(1).tanh(), head_VD=self.head_VD)
 
-    def plain_nll(self, windows: list[Window]) -> float:
+    def plain_nll(self, windows: list[LabelledWindow]) -> float:
         total = 0.0
         for tokens, labels in windows:
             logits = self.embedding_VD[tokens].cumsum(1).tanh() @ self.head_VD.T
@@ -41,7 +41,7 @@ class Toy(torch.nn.Module):
         return total
 
 
-def make_windows(count: int, length: int, ragged: int = 0) -> list[Window]:
+def make_windows(count: int, length: int, ragged: int = 0) -> list[LabelledWindow]:
     ids = torch.randint(0, V, (count * length + ragged + 1,), generator=torch.manual_seed(0))
     starts = range(0, count * length, length)
     windows = [(ids[None, s : s + length], ids[None, s + 1 : s + length + 1]) for s in starts]

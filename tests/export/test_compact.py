@@ -24,7 +24,7 @@ from asnn_goose.export.forms import ExportError
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.shape.settings import fault
-from asnn_goose.shape.slots import Matrix, Site
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout
 
 KEPT = Path(__file__).parents[2] / "students" / "smollm2-spiking.safetensors"
@@ -178,7 +178,7 @@ def test_the_kept_student_is_still_described_and_may_be_packed() -> None:
         names, config = set(stored.keys()), json.loads(stored.metadata()["config"])
     assert fault(config, packed=True) is None
     found = {slot.name for slot in layout(config) if any(n.startswith(slot.name) for n in names)}
-    slots = {slot.name for slot in layout(config) if not isinstance(slot, Site)}
+    slots = {slot.name for slot in layout(config) if not isinstance(slot, SiteSlot)}
     assert slots - found == {"embedding", "lm_head"}
-    large = [s for s in layout(config) if isinstance(s, Matrix) and s.part in ("mixer", "mlp")]
+    large = [s for s in layout(config) if isinstance(s, MatrixSlot) and s.part in ("mixer", "mlp")]
     assert all(f"{slot.name}.weight.trits" in names for slot in large)

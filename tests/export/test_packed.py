@@ -22,7 +22,7 @@ from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops import spike_codes
 from asnn_goose.ops.hadamard import hadamard
 from asnn_goose.ops.ternary import absmean
-from asnn_goose.shape import coding
+from asnn_goose.shape import code_limits
 
 Student = Callable[..., GooseForCausalLM]
 STEPS = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127}
@@ -94,7 +94,7 @@ def test_embedding_and_head(head: str, tied: bool, student: Student, tmp_path: P
 
 
 def test_both_sides_know_the_same_codes() -> None:
-    assert spike_codes.MAX_STEPS == coding.MAX_STEPS
+    assert spike_codes.MAX_STEPS == code_limits.MAX_STEPS
 
 
 def test_sizes_add_up(student: Student, tmp_path: Path) -> None:

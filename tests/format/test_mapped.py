@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from asnn_goose.format.mapped import open_mapped, write_mapped
-from asnn_goose.shape.errors import PackedError
+from asnn_goose.shape.packed_error import PackedError
 
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {
     "codes": np.arange(-5, 6, dtype=np.int8).reshape(1, 11),

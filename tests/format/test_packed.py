@@ -177,6 +177,25 @@ def test_a_code_without_counterpart_and_a_threshold_of_zero_are_refused(
         read_packed(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "version"),
+    [
+        ({}, "2"),
+        ({"rope_theta": 5.0}, "2"),
+        ({"parallel": True}, "3"),
+        ({"logit_cap": 30.0}, "3"),
+        ({"rope_thetas": [0.0, 1.0]}, "3"),
+        ({"norm_place": "after"}, "3"),
+    ],
+)
+def test_only_what_older_readers_would_misread_is_of_the_newest_version(
+    changes: dict[str, Any], version: str, packed: Packed, fuzz: ModuleType
+) -> None:
+    folder = packed(**changes)
+    assert fuzz.Case.read(folder).header["__metadata__"]["version"] == version
+    assert read_packed(folder).config["parallel"] == changes.get("parallel", False)
+
+
 def test_files_of_the_first_version_still_load(packed: Packed, fuzz: ModuleType) -> None:
     folder = packed()
     case = fuzz.Case.read(folder)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from asnn_goose.format.packed import CONFIG, PackedError, read_packed
+from asnn_goose.shape.settings import settings_of
 
 Packed = Callable[..., Path]
 DOWN, SITE = "blocks.0.mlp.down", "blocks.0.mixer.k"
@@ -40,8 +41,16 @@ SPIKING = '{"steps": 1, "code": "rate", "rotate": false}'
         ({"hidden_act": 3}, r"hidden_act is 3"),
         ({"hidden_act": "mish"}, r"hidden_act is 'mish', must be silu or swish or gelu or"),
         ({"intermediate_size": 1 << 17}, r"intermediate_size is 131072, must be .* to 65536"),
-        ({"qk_norm": True}, r"qk_norm is True, must be false"),
-        ({"n_positions": 8}, r"n_positions is 8, must be 0"),
+        ({"qk_norm": 1}, r"qk_norm is 1, must be true or false"),
+        ({"real_vocab_size": 8}, r"real_vocab_size is 8, must be 0"),
+        ({"n_positions": -8}, r"n_positions is -8, must be a whole number from 0"),
+        ({"n_positions": 8}, r"tensor 'positions.weight' is None"),
+        ({"norm_place": "after"}, r"tensor 'blocks.0.mixer_after.weight' is None"),
+        ({"logit_cap": -1.0}, r"logit_cap is -1.0, must be 0, or above 0, up to"),
+        ({"rope_thetas": [1.0]}, r"rope_thetas is \[1.0\], must be null, or 2 numbers"),
+        ({"rope_thetas": [1.0, -1.0]}, r"rope_thetas is .*null, or for every layer a number"),
+        ({"rope_channels": 33}, r"rope_channels is 33, must be a multiple of 2 from 0"),
+        ({"rope_channels": 64}, r"rope_channels is 64, must be at most the head size 32"),
         (
             {"hidden_size": 128},
             r"shape of tensor 'embedding.weight' is \[70, 64\], must be \[70, 1",
@@ -70,8 +79,9 @@ def test_a_wrong_configuration_is_explained(
 def test_every_setting_must_be_there(packed: Packed, fuzz: ModuleType) -> None:
     folder = packed()
     config = json.loads((folder / CONFIG).read_text())
-    # Files written before values could be shifted do not say so: none of theirs are.
-    for setting in config.keys() - {"eos_token_id", "value_shift"}:
+    # Files from before a setting do not say it, and have its default.
+    later = {name for name, known in settings_of(config).items() if known.later}
+    for setting in config.keys() - later - {"eos_token_id"}:
         (folder / CONFIG).write_text(json.dumps({k: v for k, v in config.items() if k != setting}))
         with pytest.raises(PackedError, match=f"{setting} is None"):
             read_packed(folder)
@@ -89,7 +99,7 @@ def test_a_broken_configuration_is_explained(text: str, packed: Packed) -> None:
     ("key", "value", "words"),
     [
         ("format", "gguf", r"metadata 'format' is 'gguf', must be 'asnn_goose_packed'"),
-        ("version", "3", r"metadata 'version' is '3', must be '1' or '2'"),
+        ("version", "4", r"metadata 'version' is '4', must be '1' or '2' or '3'"),
         ("crc32", "00000000", r"metadata 'crc32' is '00000000', must be '[0-9a-f]{8}': damaged"),
         ("matrices", "[", r"metadata 'matrices' is not sound JSON"),
         ("matrices", '{"x": {}}', r"matrices: 'x' is 'there', must be a projection"),

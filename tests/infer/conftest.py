@@ -36,7 +36,10 @@ def student() -> Callable[..., GooseForCausalLM]:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-            for rows in (model.embedding.weight, model.lm_head.weight):
+            looked_up = [model.embedding.weight, model.lm_head.weight]
+            if model.positions is not None:
+                looked_up.append(model.positions.weight)
+            for rows in looked_up:
                 rows.copy_(rows.half())
         return model.eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,14 @@ from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.reference import block, layers
 from asnn_goose.infer.reference.model import Reference
 from asnn_goose.model import GooseConfig, GooseForCausalLM
-from asnn_goose.shape.coding import GROUP, MAX_STEPS
-from asnn_goose.shape.limits import Fault, Number, Only, Size, Switch, Words
+from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
+from asnn_goose.shape.limits import ByLayer, Fault, Number, Only, Size, Switch, Words
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import ACTIVATIONS, MLPS
 from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
 from asnn_goose.shape.settings import checked_settings, fault, settings_of
 from asnn_goose.shape.slots import COLUMNS
-from asnn_goose.shape.student import layout, state_numbers
+from asnn_goose.shape.student import layout, state
 
 native: Any = pytest.importorskip("asnn_goose._native")
 
@@ -43,6 +44,8 @@ def test_the_engine_has_the_limits_of_the_description() -> None:
     found = native.limits()
     assert found["sizes"] == {n: [s.least, s.most, s.multiple] for n, s in of(Size).items()}
     assert found["numbers"] == {n: limit.most for n, limit in of(Number).items()}
+    assert set(found["none"]) == {n for n, limit in of(Number).items() if limit.or_none}
+    assert found["by_layer"] == {n: limit.most for n, limit in of(ByLayer).items()}
     assert found["words"] == {n: list(limit.words) for n, limit in of(Words).items()}
     assert set(found["switches"]) == of(Switch).keys()
     assert set(found["absent"]) == of(Only).keys()
@@ -55,12 +58,12 @@ def test_the_oracle_has_every_part_that_may_be_packed() -> None:
     assert set(block.MIXERS) == set(SETTINGS["mixer"].packed.words)  # type: ignore[union-attr]
     assert set(block.MIXERS) < set(MIXERS)
     assert set(block.MLPS) == set(SETTINGS["mlp"].packed.words)  # type: ignore[union-attr]
-    assert set(block.MLPS) < set(MLPS)
+    assert set(block.MLPS) == set(MLPS)
 
 
 VALUES: dict[str, list[Any]] = {
     "mixer": ["rwkv7", "rwkv7", "mamba"],
-    "mlp": ["gated", "channel_mix", "plain"],
+    "mlp": ["gated", "channel_mix", "plain", "mixture"],
     "gate": ["sigmoid", "one_plus", "none", "tanh"],
     "v_first": ["mix", "detached", "none", "add"],
     "norm": ["rms", "layer", "batch"],
@@ -73,8 +76,13 @@ VALUES: dict[str, list[Any]] = {
     "gate_rank": [8, 3, 0],
     "norm_eps": [1e-5, 1e-3, 1, 0, 2.5, "small"],
     "rope_theta": [10000.0, 500, -1.0],
-    "qk_norm": [False, True],
-    "n_positions": [0, 16],
+    "qk_norm": [False, True, "head"],
+    "qk_norm_over": ["head", "all", "none"],
+    "norm_place": ["before", "after", "both", "around"],
+    "parallel": [False, True, 0],
+    "logit_cap": [0.0, 3, 30.0, -1.0],
+    "rope_channels": [0, 2, 16, 7],
+    "n_positions": [0, 16, -1],
     "real_vocab_size": [0, 60],
     "qkv_bias": [True, False, 1],
     "mlp_bias": [True, False, "yes"],
@@ -227,7 +235,8 @@ def test_a_bias_that_the_configuration_asks_for_must_be_there() -> None:
 def test_a_state_is_as_large_as_the_description_says(mlp: str) -> None:
     config = TINY | {"mlp": mlp}
     model = model_of(config, 0)
-    numbers = state_numbers(config)
+    each = sum(math.prod(part.shape) for part in state(config))
+    numbers = config["num_hidden_layers"] * each
     assert Engine(model, backend="reference").start().nbytes == 8 + 4 * numbers
     filled_up = Engine(model, threads=1).start().nbytes // 4  # every block to a multiple of 16
     assert numbers <= filled_up < numbers + 16 * config["num_hidden_layers"]

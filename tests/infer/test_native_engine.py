@@ -44,6 +44,13 @@ SWITCHES: list[dict[str, Any]] = [
     {"mlp": "gated", "hidden_act": "gelu", "mlp_bias": True, "qkv_bias": True, "output_bias": True},
     {"mlp": "gated", "hidden_act": "gelu_new"},
     {"mlp": "gated", "hidden_act": "relu", "head_size": 32, "num_attention_heads": 2},
+    {"mlp": "plain", "hidden_act": "gelu_new", "mlp_bias": True, "n_positions": 64},
+    {"qk_norm": True, "rope": True, "rope_channels": 8, "norm_eps": 1e-3},
+    {"qk_norm": True, "qk_norm_over": "all", "rope": True, "rope_thetas": [0.0, 300.0]},
+    {"norm_place": "after", "norm": "rms", "mlp": "gated"},
+    {"norm_place": "both", "logit_cap": 0.5},
+    {"parallel": True, "mlp": "plain", "norm_place": "both"},
+    {"parallel": True, "token_shift": True, "norm": "rms"},
 ]
 
 
@@ -63,6 +70,24 @@ def test_every_switch_agrees_with_the_oracle(
     packed = model(**switches)
     wanted = scores(Engine(packed, backend="reference"), ids)
     np.testing.assert_allclose(scores(Engine(packed, threads=1), ids), wanted, atol=2e-4)
+
+
+def test_a_context_longer_than_its_learned_positions_is_refused(
+    model: Make, ids: np.ndarray
+) -> None:
+    packed = model(mlp="plain", n_positions=16)
+    for backend in ("native", "reference"):
+        engine = Engine(packed, backend=backend, threads=1)
+        state = engine.start()
+        engine.prefill(state, ids[:16])
+        with pytest.raises(ValueError, match=r"context of 17 tokens.*n_positions = 16, and can"):
+            engine.step([state], [3])
+
+
+def test_logits_that_are_bounded_are_all_exact(model: Make, ids: np.ndarray) -> None:
+    engine = Engine(model(mlp="gated", logit_cap=2.0, embedding_norm=False), threads=1)
+    exact = engine.prefill(engine.start(), ids)
+    np.testing.assert_array_equal(engine.prefill(engine.start(), ids, missed=0.5), exact)
 
 
 @pytest.mark.parametrize("isa", native.isas())

@@ -40,6 +40,13 @@ SWITCHES: list[dict[str, Any]] = [
     {"mlp": "gated", "hidden_act": "gelu_new"},
     {"mlp": "gated", "hidden_act": "gelu_pytorch_tanh"},
     {"mlp": "gated", "hidden_act": "relu"},
+    {"mlp": "plain", "hidden_act": "gelu_new", "mlp_bias": True, "n_positions": 64},
+    {"qk_norm": True, "rope": True, "rope_channels": 16, "norm_eps": 1e-3},
+    {"qk_norm": True, "qk_norm_over": "all", "rope": True, "rope_thetas": [0.0, 300.0, 50.0]},
+    {"norm_place": "after", "norm": "rms", "mlp": "gated"},
+    {"norm_place": "both", "logit_cap": 0.5},
+    {"parallel": True, "mlp": "plain"},
+    {"parallel": True, "norm_place": "both", "norm": "rms"},
     {"decay_rank": 8, "rate_rank": 4, "value_rank": 2, "gate_rank": 16},
     {
         "mlp": "gated",
@@ -67,6 +74,20 @@ def test_logits_are_those_of_pytorch(
     found = reference.forward([reference.new_state()], [ids], every=True)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, logits_of(model, ids), atol=1e-4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_padded_rows_of_a_vocabulary_are_not_packed(
+    tied: bool, student: Make, packed: Make, ids: np.ndarray
+) -> None:
+    model, ids = student(real_vocab_size=90, tie_word_embeddings=tied), ids % 90
+    small = packed(model)
+    assert small.config["vocab_size"] == 90
+    reference = Reference(small)
+    found = reference.forward([reference.new_state()], [ids], every=True)
+    wanted = logits_of(model, ids)
+    assert (wanted[:, 90:] == -np.inf).all()
+    np.testing.assert_allclose(found, wanted[:, :90], atol=1e-4)
 
 
 SITE = {"steps": 2, "code": "radix3", "threshold": 3.0}

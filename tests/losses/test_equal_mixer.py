@@ -85,7 +85,7 @@ def test_inherited_features_cost_nothing(
     with torch.no_grad():
         driven = student.drive(wanted.mixer_in, window=window)
         equal = replace(wanted, signals=driven.signals, window=driven.window,
-                        rope_theta=driven.rope_theta)  # fmt: skip
+                        rotations=driven.rotations)  # fmt: skip
         assert abs(cost(name, equal, wanted, inputs)) < 1e-5
         for block in student.blocks:
             block.mixer.key.weight.mul_(3)

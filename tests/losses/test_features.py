@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asnn_goose.losses.features import (
-    Projection,
+    Projector,
     at_positions,
     choose_layer,
     counted,
@@ -25,8 +25,8 @@ def test_rows_that_count_in_fp32(passing: Callable[[int], Trace], batch: Batch) 
     assert counted(h_BTD, torch.ones_like(batch.mask_BT)).shape == (22, 8)
 
 
-def projection(student: int, teacher: int, *, project: bool = False) -> Projection:
-    found = Projection(project=project)
+def projection(student: int, teacher: int, *, project: bool = False) -> Projector:
+    found = Projector(project=project)
     found.meet(Trace(width=student), Trace(width=teacher))
     return found
 
@@ -41,7 +41,7 @@ def test_a_projection_starts_as_the_identity() -> None:
 
 def test_equal_widths_need_no_projection() -> None:
     x = torch.randn(5, 4)
-    for found in (Projection(), projection(4, 4)):
+    for found in (Projector(), projection(4, 4)):
         assert not list(found.parameters())
         assert found(x, x) is x
 
@@ -60,9 +60,9 @@ def test_a_projection_is_linear_in_fp32_under_autocast() -> None:
 def test_widths_that_do_not_fit_are_named() -> None:
     x, y = torch.randn(5, 4), torch.randn(5, 6)
     with pytest.raises(ValueError, match=r"4 and 6 channels: .* has not met both models"):
-        Projection()(x, y)
+        Projector()(x, y)
     with pytest.raises(ValueError, match="has not met both models"):
-        Projection(project=True)(x, x)
+        Projector(project=True)(x, x)
     with pytest.raises(ValueError, match="4 and 6 channels: the projection was made for 8 and 6"):
         projection(8, 6)(x, y)
 

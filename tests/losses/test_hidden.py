@@ -117,3 +117,12 @@ def test_wrong_settings_are_named() -> None:
         Hidden(distance="l3")
     with pytest.raises(ValueError, match=r"until = 1\.1"):
         Hidden(until=1.1)
+
+
+def test_gates_stand_still_after_a_tenth_unless_set() -> None:
+    for given, after in (({}, 0.1), ({"frozen_after": 0.4}, 0.4)):
+        learned = Hidden(layer_map="learned", **given).learned
+        assert learned is not None
+        assert learned.frozen_after == after
+    with pytest.raises(ValueError, match=r"frozen_after = 0\.4: only with layer_map = 'learned'"):
+        Hidden(frozen_after=0.4)

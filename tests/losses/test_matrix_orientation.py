@@ -11,7 +11,7 @@ from torch import Tensor
 from asnn_goose.losses.matrix_orientation import MatrixOrientation
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7 import wkv7
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, Rotation, Trace
 
 Passing = Callable[[int], Trace]
 Saying = Callable[..., Trace]
@@ -90,7 +90,7 @@ def test_it_is_the_distance_of_the_two_matrices(
         for block in range(3):
             found, wanted = matrices(alone[0], alone[1], block, theta)
             norms.append((found - wanted).square().sum((-1, -2)).sqrt().mean())
-    turned = dataclasses.replace(teacher, rope_theta=theta)
+    turned = dataclasses.replace(teacher, rotations=(Rotation(theta),) * 3)
     loss = MatrixOrientation()(student, turned, whole)
     assert loss.item() == pytest.approx(torch.stack(norms).mean().item(), rel=1e-5)
 

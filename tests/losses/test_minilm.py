@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.minilm import MiniLM
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, Rotation, Trace
 
 Passing = Callable[[int], Trace]
 Saying = Callable[..., Trace]
@@ -106,10 +106,10 @@ def test_layers_can_be_chosen(passing: Passing, batch: Batch) -> None:
 def test_positions_do_not_touch_values(passing: Passing, batch: Batch, saying: Saying) -> None:
     student, teacher = passing(1), passing(2)
     plain = MiniLM()(student, teacher, batch).item()
-    rotary = dataclasses.replace(teacher, rope_theta=10.0)
+    rotary = dataclasses.replace(teacher, rotations=(Rotation(10.0),) * 3)
     assert MiniLM()(student, rotary, batch).item() != pytest.approx(plain, rel=1e-3)
     silent = saying(teacher, queries=tuple(0 * q for q in teacher.signals["queries"]))
-    turned = dataclasses.replace(silent, rope_theta=10.0)
+    turned = dataclasses.replace(silent, rotations=(Rotation(10.0),) * 3)
     assert MiniLM()(student, turned, batch).item() == pytest.approx(
         MiniLM()(student, silent, batch).item(), rel=1e-6
     )

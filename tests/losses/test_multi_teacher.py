@@ -61,6 +61,13 @@ def test_the_weights_learn_from_the_text_and_not_from_the_student() -> None:
     assert loss.readings() == {"weight_0": 0.5, "weight_1": 0.5}
 
 
+def test_a_token_without_a_label_teaches_the_weights_nothing() -> None:
+    loss, here = MultiTeacher(), chunk()
+    value = loss(torch.randn(3, 5), None, here)[LABELS_n == IGNORED_LABEL].sum()
+    (gradient,) = torch.autograd.grad(value, loss.theta)
+    assert not gradient.any()
+
+
 def test_wrong_numbers_of_teachers_are_named(passing: Callable[[int], Trace], batch: Batch) -> None:
     with pytest.raises(ValueError, match="teachers = 1"):
         MultiTeacher(teachers=1)

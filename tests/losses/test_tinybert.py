@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from asnn_goose.losses.tinybert import TinyBERT, TinyBERTAttention
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, Rotation, Trace
 
 Passing = Callable[[int], Trace]
 Saying = Callable[..., Trace]
@@ -62,7 +62,7 @@ def test_positions_turn_the_teachers_scores_alone(
     loss = TinyBERTAttention()
     silent = saying(teacher, queries=tuple(0 * q for q in teacher.signals["queries"]))
     for trace, same in ((silent, True), (teacher, False)):
-        turned = dataclasses.replace(trace, rope_theta=100.0)
+        turned = dataclasses.replace(trace, rotations=(Rotation(100.0),) * 3)
         found = loss(student, turned, batch).item(), loss(student, trace, batch).item()
         assert (found[0] == found[1]) == same
 

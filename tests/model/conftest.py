@@ -8,14 +8,23 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import (
     AutoModelForCausalLM,
+    FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
+    GPTNeoXConfig,
+    GraniteConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
+    Olmo2Config,
+    Olmo3Config,
+    Phi3Config,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 from asnn_goose.model import GooseConfig, GooseForCausalLM, Teacher
@@ -61,6 +70,39 @@ LEARNED: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+NO_SPECIAL: dict[str, Any] = {"pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
+MULTIPLIERS: dict[str, Any] = {
+    "embedding_multiplier": 5.0,
+    "residual_multiplier": 0.3,
+    "attention_multiplier": 0.11,
+    "logits_scaling": 4.0,
+}
+WINDOWS: dict[str, Any] = {
+    "sliding_window": 8,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
+GEMMA: dict[str, Any] = WINDOWS | {
+    "head_dim": 16,
+    "query_pre_attn_scalar": 20,
+    "final_logit_softcapping": 3.0,
+    "attn_logit_softcapping": None,
+}
+NEOX: dict[str, Any] = {
+    "vocab_size": 97,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+}
+FALCON: dict[str, Any] = {
+    "vocab_size": 97,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "bias": True,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 FAMILY_CONFIGS: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
     "llama": (LlamaConfig, ROTARY | {"head_dim": 16, "tie_word_embeddings": False}),
     "llama-80": (LlamaConfig, ROTARY | {"hidden_size": 160, "num_attention_heads": 2}),
@@ -68,6 +110,22 @@ FAMILY_CONFIGS: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
     "qwen2": (Qwen2Config, ROTARY),
     "qwen3": (Qwen3Config, ROTARY | {"head_dim": 32}),
     "gpt2": (GPT2Config, LEARNED),
+    "smollm3": (SmolLM3Config, ROTARY | NO_SPECIAL | {"no_rope_layers": [1, 0]}),
+    "phi3": (Phi3Config, ROTARY | NO_SPECIAL | {"partial_rotary_factor": 0.5}),
+    "granite": (GraniteConfig, ROTARY | NO_SPECIAL | MULTIPLIERS),
+    "granite-untied": (
+        GraniteConfig,
+        ROTARY | NO_SPECIAL | MULTIPLIERS | {"tie_word_embeddings": False},
+    ),
+    "olmo2": (Olmo2Config, ROTARY | NO_SPECIAL),
+    "olmo3": (Olmo3Config, ROTARY | NO_SPECIAL | WINDOWS),
+    "gemma2": (Gemma2Config, ROTARY | NO_SPECIAL | GEMMA),
+    "gemma3_text": (Gemma3TextConfig, ROTARY | NO_SPECIAL | GEMMA),
+    "gpt_neox": (GPTNeoXConfig, NEOX | {"rotary_pct": 0.25}),
+    "gpt_neox-serial": (GPTNeoXConfig, NEOX | {"use_parallel_residual": False}),
+    "falcon": (FalconConfig, FALCON),
+    "falcon-new": (FalconConfig, FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon-serial": (FalconConfig, FALCON | {"parallel_attn": False, "multi_query": False}),
 }
 """Tiny configurations of every family; qwen3 is wider inside its attention than outside."""
 

@@ -9,14 +9,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asnn_goose.model import GooseCache, GooseForCausalLM, Teacher, TeacherError, convert
-from asnn_goose.model.families import linear
 from asnn_goose.model.parts.groups import parameter_group
 from asnn_goose.model.parts.membranes import Membranes
+from asnn_goose.model.rows import linear
 from asnn_goose.model.teacher import FAMILIES, real_words
 from asnn_goose.ops.rotary import rotate
-from asnn_goose.trace import NEEDS, Window
+from asnn_goose.trace import NEEDS, Rotation, Window, capped
 
-KINDS = ["llama", "llama-80", "mistral", "qwen2", "qwen3", "gpt2"]
+KINDS = [
+    "llama",
+    "llama-80",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gpt2",
+    "smollm3",
+    "phi3",
+    "granite",
+    "granite-untied",
+    "olmo2",
+    "olmo3",
+    "gemma2",
+    "gemma3_text",
+    "gpt_neox",
+    "gpt_neox-serial",
+    "falcon",
+    "falcon-new",
+    "falcon-serial",
+]
 
 Make = Callable[..., Teacher]
 
@@ -40,12 +60,13 @@ def test_with_the_teachers_mixers_a_student_gives_its_logits(
     for index, block in enumerate(student.blocks):
         assert close(x_BTD, trace.hidden[index])
         assert close(block.mixer_norm(x_BTD), trace.mixer_in[index])
-        x_BTD = x_BTD + trace.mixer_out[index]
-        mlp_in_BTD, window = block.mlp_norm(x_BTD), Window()
+        mixed_BTD, window = x_BTD + block.mixer_after(trace.mixer_out[index]), Window()
+        mlp_in_BTD = block.mlp_norm(x_BTD if block.parallel else mixed_BTD)
         added_BTD = block.mlp(mlp_in_BTD, None, window, Membranes(window)).out_BTD
         assert close(added_BTD, trace.mlp_out[index])
-        x_BTD = x_BTD + added_BTD
-    logits_nV = student.lm_head(student.final_norm(x_BTD)).flatten(0, 1)
+        x_BTD = mixed_BTD + block.mlp_after(added_BTD)
+    z_BTV = student.lm_head(student.final_norm(x_BTD))
+    logits_nV = capped(z_BTV, student.config.logit_cap).flatten(0, 1)
     assert close(logits_nV, teacher.model(tokens_BT).logits.flatten(0, 1))
     assert close(logits_nV, trace.vocab(slice(0, 82)))
     assert trace.final_norm is not None
@@ -65,7 +86,8 @@ def test_queries_keys_and_values_are_inherited(
         assert close(driven.signals["queries"][index], trace.signals["queries"][index])
         assert close(driven.signals["keys"][index], trace.signals["keys"][index])
         assert close(driven.signals["values"][index], trace.signals["values"][index])
-        output = linear(teacher.attention(index), teacher.family.output)
+        found = linear(teacher.attention(index), teacher.family.output, teacher.heads)
+        output = found.times(teacher.scales.residual)
         assert torch.equal(mixer.output.weight, output.weight_OK)
         assert (mixer.output.bias is None) == (output.bias_O is None)
         assert output.bias_O is None or torch.equal(mixer.output.bias, output.bias_O)
@@ -85,16 +107,26 @@ def test_a_trace_holds_what_attention_is_made_of(
             trace.signals["values"][index],
         )
         assert q.shape == k.shape == v.shape
-        if teacher.positions is None:
+        theta, channels = trace.rotation(index)
+        if theta:
             position_BT = torch.arange(41).expand(2, 41)
-            q, k = (rotate(x, position_BT, theta=10000.0) for x in (q, k))
-        y = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), is_causal=True)
-        output = linear(teacher.attention(index), teacher.family.output)
-        mixed_BTD = F.linear(y.transpose(1, 2).flatten(2), *output)
+            q, k = (rotate(x, position_BT, theta=theta, channels=channels) for x in (q, k))
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=reach(teacher, index))
+        output = linear(teacher.attention(index), teacher.family.output, teacher.heads)
+        mixed_BTD = F.linear(y.transpose(1, 2).flatten(2), *output.times(teacher.scales.residual))
         assert close(mixed_BTD, trace.mixer_out[index])
 
 
-@pytest.mark.parametrize("kind", ["llama-80", "qwen2", "qwen3", "gpt2"])
+def reach(teacher: Teacher, layer: int) -> Tensor:
+    """Which of 41 tokens see which: the ones before, within a sliding window where there is one."""
+    back = torch.arange(41)[:, None] - torch.arange(41)
+    kinds = getattr(teacher.config, "layer_types", None)
+    sliding = kinds is not None and kinds[layer] == "sliding_attention"
+    return (back >= 0) & (back < (teacher.config.sliding_window if sliding else 41))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "-" not in kind])
 def test_a_student_of_every_family_learns(kind: str, of_family: Make, tokens_BT: Tensor) -> None:
     student = convert(of_family(kind), variant="radlads").train()
     student(tokens_BT, labels=tokens_BT).loss.backward()
@@ -104,7 +136,7 @@ def test_a_student_of_every_family_learns(kind: str, of_family: Make, tokens_BT:
         assert parameter_group(name) in {"embedding", "norm", "matrix", "vector"}
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "-" not in kind])
 @torch.no_grad()
 def test_decoding_and_padding_change_nothing(kind: str, of_family: Make, tokens_BT: Tensor) -> None:
     student = convert(of_family(kind))
@@ -149,7 +181,8 @@ def test_longer_contexts_than_learned_positions_are_refused(of_family: Make) -> 
 def test_a_key_with_a_norm_is_scaled_in_its_norm(of_family: Make) -> None:
     teacher = of_family("qwen3")
     mixer, theirs = convert(teacher).blocks[1].mixer, teacher.attention(1)
-    assert torch.equal(mixer.key.weight[:32], linear(theirs, teacher.family.keys).weight_OK[:32])
+    keys = linear(theirs, teacher.family.keys, teacher.heads)
+    assert torch.equal(mixer.key.weight[:32], keys.weight_OK[:32])
     assert torch.allclose(mixer.key_norm.weight * 32**0.5, theirs.k_norm.weight)
 
 
@@ -225,20 +258,20 @@ def test_rotations_that_are_more_than_a_base_are_refused_by_name(
     with pytest.raises(ValueError, match=r"rope = true: .* rope_type = 'llama3'.*rope = false"):
         convert(teacher)
     assert not convert(teacher, variant="goose").config.rope
-    assert teacher.trace(tokens_BT, frozenset({"hidden", "values"})).rope_theta == 0
+    assert not teacher.trace(tokens_BT, frozenset({"hidden", "values"})).rotations
     with pytest.raises(TeacherError, match="rope_type = 'llama3'"):
         teacher.trace(tokens_BT, frozenset({"keys"}))
 
 
-def test_a_trace_knows_its_rotary_base_and_its_sizes(
+def test_a_trace_knows_its_rotations_and_its_sizes(
     of_family: Callable[..., Teacher], tokens_BT: Tensor
 ) -> None:
     rotary = of_family("qwen3", rope_parameters={"rope_type": "default", "rope_theta": 300.0})
     trace = rotary.trace(tokens_BT, frozenset({"queries"}))
-    assert (trace.rope_theta, trace.width, trace.head_size) == (300.0, 64, 32)
-    assert of_family("gpt2").trace(tokens_BT, frozenset({"queries"})).rope_theta == 0
+    assert (trace.rotations, trace.width, trace.head_size) == ((Rotation(300.0),) * 2, 64, 32)
+    assert not of_family("gpt2").trace(tokens_BT, frozenset({"queries"})).rotations
     student = convert(rotary)
     assert student.config.rope_theta == 300.0
     ours = student.trace(tokens_BT, frozenset({"queries"}))
-    assert (ours.rope_theta, ours.width, ours.head_size) == (0, 64, 32)
+    assert (ours.rotations, ours.width, ours.head_size) == ((), 64, 32)
     assert (student.outline.width, rotary.outline.head_size) == (64, 32)

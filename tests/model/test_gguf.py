@@ -12,10 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import Gemma3TextConfig, LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.model.families import head_size
+from asnn_goose.model.gguf_file import by_kind
 
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
@@ -227,3 +229,12 @@ def close(writer: gguf.GGUFWriter) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def test_sliding_layers_keep_their_own_base() -> None:
+    config = Gemma3TextConfig(num_hidden_layers=2)
+    stated = {"rope_type": "default", "rope_theta": 5e5}
+    found = by_kind(config, stated)
+    assert found["full_attention"] == stated
+    assert found["sliding_attention"]["rope_theta"] == 1e4
+    assert by_kind(LlamaConfig(), stated) == stated

@@ -12,8 +12,9 @@ from asnn_goose.eval.student_work import student_work
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term
 from asnn_goose.losses.embedding_table import EmbeddingTable
 from asnn_goose.losses.hidden import Hidden
-from asnn_goose.model import GooseConfig, GooseForCausalLM, Teacher, student_config
+from asnn_goose.model import GooseConfig, GooseForCausalLM, Teacher, convert, student_config
 from asnn_goose.model.neurons import LIF
+from asnn_goose.model.neurons.lif import inner_lif
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.presets import preset_settings
 from asnn_goose.trace import Batch, Trace, Window
@@ -35,7 +36,7 @@ def made(**changes: object) -> GooseForCausalLM:
     student = GooseForCausalLM(GooseConfig(**settings))
     for name, parameter in student.named_parameters():
         if name.endswith("_norm.bias"):
-            parameter.add_(3.0)  # tau = 10 would keep untrained neurons silent for ten steps
+            parameter.add_(1.0)  # so that many neurons fire
     return student.eval()
 
 
@@ -125,6 +126,19 @@ def test_one_inner_step_is_none_at_all(tokens_BT: Tensor) -> None:
     driven = student.drive((x_BTD, x_BTD)).mixer_out[0]
     assert torch.equal(mixed.out_BTD, driven)
     assert Membranes(Window()).window.copies == 1
+
+
+def test_a_teacher_has_nothing_that_it_could_inherit(teacher: Teacher) -> None:
+    own = {"rope": False, "inner_steps": 4, "bonus": True}
+    with pytest.raises(ValueError, match="spiking_attention': it inherits nothing; set start"):
+        convert(teacher, mixer="spiking_attention", **own)
+
+
+def test_a_membrane_comes_as_near_in_few_steps_as_in_the_published_sixteen() -> None:
+    assert inner_lif(3, steps=16).cell.tau == pytest.approx(10.0)
+    for steps in (1, 4, 16):
+        assert (1 - 1 / inner_lif(3, steps=steps).cell.tau) ** steps == pytest.approx(0.9**16)
+    assert inner_lif(3, steps=4, threshold=0.5).cell.threshold == 0.5
 
 
 def test_the_spiking_mlp_wants_inner_steps() -> None:

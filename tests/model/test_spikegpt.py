@@ -81,9 +81,10 @@ def test_the_whole_stream_drops_out_in_training_alone(tokens_BT: Tensor) -> None
     assert torch.equal(student.trace(tokens_BT, needs).hidden[-1], still)
     torch.manual_seed(3)
     hidden = student.train().trace(tokens_BT, needs).hidden
-    for x_BTD in hidden[1:]:
-        assert 0.4 < float((x_BTD == 0).float().mean()) < 0.6
-    assert float((hidden[0] == 0).float().mean()) < 0.1
+    zeros = [float((x_BTD == 0).float().mean()) for x_BTD in hidden]
+    assert zeros[0] < 0.05
+    assert 0.45 < zeros[1] < 0.6
+    assert all(share > 0.45 for share in zeros[1:])
 
 
 def test_words_and_branches_take_their_places_in_precision(tokens_BT: Tensor) -> None:

@@ -14,7 +14,7 @@ from asnn_goose.model import Teacher
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher, optimiser_groups
 from asnn_goose.trace import NEEDS, Window
 
-KINDS = ["llama", "mistral", "qwen2", "qwen3", "gpt2"]
+KINDS = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "granite", "gemma2", "gpt_neox", "falcon"]
 VOCAB = frozenset({"vocab"})
 TOKENS_BT = torch.randint(97, (2, 9), generator=torch.Generator().manual_seed(3))
 

@@ -32,3 +32,21 @@ def test_pairs_are_causal_and_look_at_kept_tokens_only() -> None:
     assert not pairs[:, 2].any()
     assert pairs[5].tolist() == [True, True, False, True, True, True, False]
     assert not pairs.triu(1).any()
+
+
+def test_pairs_are_of_one_document() -> None:
+    # A number that returns is another document.
+    documents = torch.tensor([[3, 3, 4, 4, 4, 3, 3]])
+    pairs = causal_pairs(torch.ones(1, 7, dtype=torch.bool), documents)[0, 0]
+    wanted = torch.block_diag(*(torch.ones(n, n).tril() for n in (2, 3, 2))).bool()
+    assert torch.equal(pairs, wanted)
+
+
+def test_attention_with_documents_is_that_of_each_alone() -> None:
+    q, k = torch.randn(2, 1, 7, 3, 4).unbind()
+    keep, documents = torch.ones(1, 7, dtype=torch.bool), torch.tensor([[3, 3, 4, 4, 4, 3, 3]])
+    found = causal_log_attention(q, k, keep, documents).exp()
+    for one in (slice(0, 2), slice(2, 5), slice(5, 7)):
+        alone = causal_log_attention(q[:, one], k[:, one], keep[:, one]).exp()
+        assert torch.allclose(found[:, :, one, one], alone, atol=1e-6)
+        assert torch.allclose(found[:, :, one].sum(-1), alone.sum(-1), atol=1e-6)

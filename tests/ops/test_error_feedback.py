@@ -115,6 +115,24 @@ def test_codes_with_a_negative_scale_are_turned_round(
     assert torch.equal(right.codes_POK[:, :4], wrong.codes_POK[:, :4])
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_no_row_is_farther_than_absmean_leaves_it(refit: bool) -> None:
+    # Rounding in turn looks ahead by no column: of 64 rows of 8 it leaves some farther off.
+    generator = torch.Generator().manual_seed(0)
+    weight_OK = torch.randn(64, 8, generator=generator)
+    x_NK = torch.randn(24, 8, generator=generator) @ torch.randn(8, 8, generator=generator)
+    covariance_KK = x_NK.T @ x_NK / 24
+    found = error_feedback(weight_OK, covariance_KK, planes=1, group=0, refit=refit)[1]
+    damped_KK = covariance_KK.double()
+    damped_KK += 0.01 * damped_KK.diag().mean() * torch.eye(8)
+    errors = [
+        (((weight_OK - q).double() @ damped_KK) * (weight_OK - q).double()).sum(-1)
+        for q in (found, absmean(weight_OK).dense())
+    ]
+    assert (errors[0] <= errors[1] * (1 + 1e-6)).all()
+    assert errors[0].sum() < 0.8 * errors[1].sum()
+
+
 def test_columns_one_by_one_as_the_paper_does(weight_OK: Tensor, covariance_KK: Tensor) -> None:
     # By the book: round column 0, let the rest answer optimally, drop it, go on.
     damped_KK = covariance_KK.double() + 0.1 * covariance_KK.double().diag().mean() * torch.eye(K)

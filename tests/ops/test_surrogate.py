@@ -52,6 +52,7 @@ def test_values_at_hand() -> None:
     )
     assert surrogate("rectangle", 2.0)(u).tolist() == [0.5, 0.5, 0.5, 0]
     assert surrogate("rectangle")(u).tolist() == [1, 0, 0, 0]
+    assert surrogate("superspike")(u).tolist() == pytest.approx([1, 1 / 4, 1 / 4, 1 / 25])
     assert surrogate("straight_through")(u).tolist() == [0.5] * 4
     assert surrogate("learnable")(u).tolist() == pytest.approx([1, 0, 0, 0])
     wide = surrogate("learnable", torch.tensor(math.log(math.expm1(4.0))))(u)

@@ -17,7 +17,7 @@ from asnn_goose.model import GooseForCausalLM, TeacherError
 from asnn_goose.recipe import RecipeError, build_run, estimate, load_recipe
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.sources import SourceError
-from asnn_goose.train.errors import CheckpointError
+from asnn_goose.train.run_errors import CheckpointError
 
 WORDS = ["goose", "lake", "teacher", "letter", "home"]
 

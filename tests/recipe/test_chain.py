@@ -10,7 +10,7 @@ import pytest
 
 from asnn_goose.recipe import RecipeError, load_recipe
 from asnn_goose.recipe.chain import begun, load_chain, missing
-from asnn_goose.train.errors import RunFolderError
+from asnn_goose.train.run_errors import RunFolderError
 
 Write = Callable[..., Path]
 

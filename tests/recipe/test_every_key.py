@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -14,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from asnn_goose.model import TeacherError
-from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.table import Table
@@ -29,7 +30,22 @@ BOTH = "stage.1.losses=[{{ name = 'kl' }}, {{ name = 'ce' }}]"
 POOL = "stage.1.curriculum={{ pool = 64 }}"
 REPEATS = "stage.1.repeats={{ share = 0.5, distance = 8 }}"
 ENDS = "stage.1.end={{ by = 'plateau' }}"
+AVERAGE = "stage.1.average={{}}"
+CACHED = ("teacher.0.cache={{ top = 8 }}", "data.windows='fixed'")
 TERNARY = "stage.1.precision={{ '*' = {{ planes = 1 }} }}"
+TUNED = ("stage.1.kind='sft'", "stage.1.losses=[{{ name = 'ce' }}]")
+DRAWN = (
+    "stage.1.kind='gkd'", "stage.1.losses=[{{ name = 'jsd' }}]", "stage.1.examples=['{examples}']",
+    "stage.1.samples={{ share = 1.0, tokens = 9 }}",
+)  # fmt: skip
+SETTLED = (
+    "stage.1.kind='equilibrium'", "stage.1.time_steps=2",
+    "stage.1.precision={{ '*' = {{ neuron = 'spikingbert', steps = 2, code = 'rate' }} }}",
+)  # fmt: skip
+SLIDING = (
+    "stage.1.kind='slide'", "stage.1.span=1", "stage.1.train='blocks'",
+    "stage.1.losses=[{{ name = 'block_output' }}]",
+)  # fmt: skip
 START = "student.start='{student}'"
 
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -46,10 +62,20 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "data.train": ("data.train=['{text}', '{more}']",),
     "data.weights": ("data.train=['{text}', '{more}']", "data.weights=[3, 1]"),
     "data.resets": ("data.resets=true",),
+    "data.windows": ("data.windows='fixed'",),
+    "teacher.cache.top": (*CACHED, "teacher.0.cache.top=5"),
+    "teacher.cache.temperatures": (*CACHED, "teacher.0.cache.temperatures=[2]"),
+    "teacher.cache.features": (*CACHED, "teacher.0.cache.features='int8'"),
     "data.decontaminate": ("data.train=['{more}']", "data.decontaminate=['{text}']"),
     "stage.repeats.share": (REPEATS, "stage.1.repeats.share=0.9"),
     "stage.repeats.distance": (REPEATS, "stage.1.repeats.distance=4"),
     "stage.repeats.kinds": (REPEATS, "stage.1.repeats.kinds=['other']"),
+    "stage.examples": (*TUNED, "stage.1.examples=['{examples}']"),
+    "stage.samples.share": (*DRAWN, "stage.1.samples.share=0.01"),
+    "stage.samples.tokens": (*DRAWN, "stage.1.samples.tokens=2"),
+    "stage.samples.temperature": (*DRAWN, "stage.1.samples.temperature=0.01"),
+    "stage.span": (*SLIDING, "stage.1.span=2"),
+    "stage.time_steps": (*SETTLED, "stage.1.time_steps=9"),
     "train.threads": ("train.threads=2",),
     "train.precision": ("train.precision='bf16'",),
     "train.checkpointing": ("train.checkpointing=true",),
@@ -91,6 +117,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "stage.end.patience": (ENDS, "stage.1.end.patience=9"),
     "stage.end.min_delta": (ENDS, "stage.1.end.min_delta=0.5"),
     "stage.end.smoothing": (ENDS, "stage.1.end.smoothing=0.5"),
+    "stage.average.since": (AVERAGE, "stage.1.average.since=0.25"),
+    "stage.average.decay": (AVERAGE, "stage.1.average.decay=0.5"),
     "stage.end.tokens": ("data.train=['{more}']", "stage.1.end={{ by = 'validation' }}",
                          "stage.1.end.tokens=64"),
     "stage.curriculum.kind": (POOL, "stage.1.curriculum.kind='other'"),
@@ -117,6 +145,11 @@ STUDENT: dict[str, tuple[str, ...]] = {
     "intermediate_size": ("student.intermediate_size=40",),
     "mixer": ("student.mixer='rwkv6000'",),
     "rope_theta": ("student.rope=true", "student.rope_theta=500.0"),
+    "rope_thetas": ("student.rope=true", "student.rope_thetas=[500.0, 0.0]"),
+    "rope_channels": ("student.rope=true", "student.rope_channels=2"),
+    "qk_norm_over": ("student.qk_norm_over='all'",),
+    "norm_place": ("student.norm_place='both'",),
+    "logit_cap": ("student.logit_cap=1.0",),
     "norm_eps": ("student.norm_eps=1e-2",),
     "gate": ("student.gate='one_plus'",),
     "v_first": ("student.v_first='detached'",),
@@ -125,7 +158,11 @@ STUDENT: dict[str, tuple[str, ...]] = {
     "norm": ("student.norm='layer'",),
     "dropout": ("student.dropout=0.1",),
     "shift_rank": ("student.variant='rwkv6'", "student.shift_rank=7"),
-    "inner_steps": ("student.variant='spikebert'", "student.inner_steps=3"),
+    "inner_steps": (
+        "student.start='scratch'",
+        "student.preset='spikebert'",
+        "student.inner_steps=3",
+    ),
     "real_vocab_size": ("student.real_vocab_size=15",),
     "precision": ("student.precision={{ '*' = {{ planes = 1 }} }}",),
     **{f"{name}_rank": (f"student.{name}_rank=7",) for name in ("decay", "rate", "value", "gate")},
@@ -173,9 +210,9 @@ SWITCHES = {
 
 
 def test_no_key_is_left_out() -> None:
-    mine = {f"student.{name}" for name in StudentSettings.__annotations__}
+    mine = {f"student.{name}" for name in FIELDS}
     assert set(keys(Recipe)) == {*CHANGES, *mine, *FOR_EVAL, *NAMES_ALONE}
-    assert {*STUDENT, *SWITCHES} == set(StudentSettings.__annotations__)
+    assert {*STUDENT, *SWITCHES} == set(FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +247,12 @@ def places(file: Path, teacher_folder: Path) -> dict[str, Path]:
     for part in teacher_folder.glob("tokenizer*"):
         for copy in (other, folder / "student"):
             (copy / part.name).write_bytes(part.read_bytes())
+    with (folder / "examples.jsonl").open("w") as stream:
+        for n in range(60):
+            record = {"prompt": " ".join(words[n : n + 3]) + " ", "completion": words[n % 7]}
+            stream.write(json.dumps(record) + "\n")
     found = {"text": text, "more": folder / "more.txt", "teacher": teacher_folder}
+    found["examples"] = folder / "examples.jsonl"
     return found | {"other": other, "student": folder / "student"}
 
 
@@ -249,7 +291,7 @@ def seen_of(plan: StagePlan) -> Any:
     plain = (
         plan.name, type(plan.stage), plan.accumulate, plan.tokens_per_step, plan.lr, plan.seed,
         plan.lr_scale, plan.schedule, plan.precision, plan.starts, plan.rule, plan.watch, end,
-        held_out, plan.trained(), plan.stage.resets, plan.stage.objective.chunk,
+        plan.average, held_out, plan.trained(), plan.stage.resets, plan.stage.objective.chunk,
         plan.pool and plan.pool.places,
     )  # fmt: skip
     return plain, first_step(plan)
@@ -279,7 +321,7 @@ def test_it_changes_what_is_trained(key: str, file: Path, places: dict[str, Path
     check(file, places, CHANGES[key])
 
 
-@pytest.mark.parametrize("key", sorted(StudentSettings.__annotations__))
+@pytest.mark.parametrize("key", sorted(FIELDS))
 def test_it_changes_the_student(key: str, file: Path, places: dict[str, Path]) -> None:
     check(file, places, student_settings(key))
 

@@ -78,6 +78,22 @@ def test_every_count_can_be_written_in_thousands(number: int) -> None:
         (["data.train=['sotuu']"], ["data.train.0 = 'sotuu'", "'sotu'"]),
         (["train.keep=1"], ["train.keep = 1", "2"]),
         (["eval.tokens=0"], ["eval.tokens = 0"]),
+        (["stage.0.tokens=true"], ["stage.0", "tokens = true: must be a number"]),
+        (["train.threads=true"], ["train", "threads = true"]),
+        (["stage.1.lr=inf"], ["stage.1", "lr = inf: must be a finite number"]),
+        (["stage.1.lr_scale.vector=inf"], ["stage.1.lr_scale", "vector = inf"]),
+        (["data.weights=[inf]"], ["data", "weights = inf"]),
+        (["stage.1.losses.0.weight=inf"], ["stage.1.losses.0", "weight = inf"]),
+        (["stage.1.losses.0.temperature=true"], ["stage.1.losses.0", "temperature = true"]),
+        (["stage.1.losses.0.temperature=inf"], ["stage.1.losses.0", "temperature = inf"]),
+        (["student.norm_eps=inf"], ["student", "norm_eps = inf"]),
+        (
+            ["stage.1.losses=[{name='dual_head',top_k=1.5}, {name='ce'}]"],
+            ["stage.1.losses.0", "top_k = 1.5: must be a whole number"],
+        ),
+        (["student.hidden_size=-4"], ["student", "hidden_size = -4: must be a whole number"]),
+        (["name='..'"], ["name = '..'"]),
+        (["stage.0.losses=[]"], ["stage.0.losses: give 1 or more"]),
         (["stage.0.name=a", "stage.1.name=a"], ["a, a"]),
         (["name=../x"], ["name = '../x'"]),
     ],
@@ -89,6 +105,16 @@ def test_errors_name_place_value_and_what_is_right(
     assert message.startswith("a.toml:")
     for part in parts:
         assert part in message
+
+
+def test_only_clip_may_be_infinite(changed: Callable[..., dict[str, Any]]) -> None:
+    assert check_recipe(changed("train.clip=inf"), source="").train.clip == float("inf")
+
+
+def test_a_wrong_loss_is_one_error(error_of: Callable[..., str]) -> None:
+    message = error_of("stage.1.losses.0.temperature=-1")
+    assert len(message.splitlines()) == 2
+    assert "give 1 or more" not in message
 
 
 def test_all_errors_come_at_once(error_of: Callable[..., str]) -> None:

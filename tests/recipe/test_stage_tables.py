@@ -116,6 +116,12 @@ def test_a_curriculum_and_an_early_end_arrive_in_the_plan(recipe_file: Path) -> 
     assert len({phase.seed for phase in phases}) == 4
 
 
+def test_only_the_first_phase_fits_anything(recipe_file: Path) -> None:
+    settings = ("stage.1.tokens=320", "stage.1.curriculum.pool=160", "stage.1.balance=64")
+    phases = build_run(load_recipe(recipe_file, settings), tell=lambda text: None).stages[1:]
+    assert [phase.starts.balance for phase in phases] == [64, 0, 0, 0]
+
+
 def test_settings_that_came_later_do_not_stop_a_resumed_run(recipe_file: Path) -> None:
     plan = build_run(load_recipe(recipe_file), tell=lambda text: None)
     assert "train.clip_by" not in plan.identity

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from asnn_goose.report.curves import MOST_POINTS, thin
-from asnn_goose.report.page import ReportError, read_steps, summaries, write_report
+from asnn_goose.report.charts import MOST_POINTS, thin
+from asnn_goose.report.page import ReportError, write_report
+from asnn_goose.report.run_files import read_steps, summaries
 
 
 def step(number: int, stage: int, terms: dict[str, float]) -> dict[str, Any]:
@@ -71,7 +72,8 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
-        self.cells: list[str] = []
+        self.tables: dict[str, list[str]] = {}
+        self._table = ""
         self.feed(text)
         self.close()
 
@@ -79,6 +81,10 @@ class Page(HTMLParser):
         self.attributes += attrs
         if tag != "meta":
             self.open.append(tag)
+        if tag == "table":
+            self._table = dict(attrs)["class"] or ""
+        if tag == "td":
+            self.tables.setdefault(self._table, []).append("")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes += attrs
@@ -88,7 +94,14 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open[-1:] == ["td"]:
-            self.cells.append(data)
+            self.tables[self._table][-1] += data
+
+
+def drawn(text: str) -> dict[str, Any]:
+    """The charts of a page, by their titles."""
+    begin = text.index('type="application/json">') + len('type="application/json">')
+    found = json.loads(text[begin : text.index("</script>", begin)])
+    return {chart["title"]: chart for chart in found.values()}
 
 
 def test_the_page_has_stages_scores_curves_and_recipe(run: Path) -> None:
@@ -98,25 +111,54 @@ def test_the_page_has_stages_scores_curves_and_recipe(run: Path) -> None:
     text = file.read_text()
     page = Page(text)
     assert page.open == []
-    first = page.cells[:8]
-    assert first[:5] == ["stage <0>", "3", "300", "3.0", "2"]
-    assert first[7] == "attention_output 0.3333"
+    stages = page.tables["stages"]
+    assert stages[:5] == ["stage <0>", "3", "300", "3.0", "2"]
+    assert stages[7] == "attention_output 0.3333"
     # The second stage's own tokens and minutes, not those of the run.
-    assert page.cells[8:13] == ["stage <1>", "3", "300", "4.0", "1"]
-    # Bits per byte are not known, so their cell is empty.
-    assert page.cells[-5:] == ["austen", "student", "1,234", "30.00", "1.500"]
+    assert stages[8:13] == ["stage <1>", "3", "300", "4.0", "1"]
+    # Bits per byte are not known, so their cell is empty, and so is the error.
+    row = ["austen", "student", "1,234", "30.00", "", "", "", "1.500"]
+    assert page.tables["scores"][-8:] == row
+    assert page.tables["beside"][:4] == ["my & run", "600", "austen 30.00", "austen 1.500"]
     assert "600 of 600 tokens (100%)" in text
     assert "my &amp; run" in text
     assert "name = &#34;&lt;b&gt;&#34;" in text
-    for label in ("attention_output", "kl", "ce", "learning rate", "tokens/s", "gradient norm"):
-        assert label in text[text.index("<svg") :]
+    charts = drawn(text)
+    losses = {one["name"]: one["points"] for one in charts["losses, weighted"]["series"]}
+    assert losses["kl"] == [[400.0, 0.5], [500.0, 0.4], [600.0, 0.33333]]
+    assert [mark["label"] for mark in charts["losses, weighted"]["marks"]] == [
+        "stage <0>",
+        "stage <1>",
+    ]
+    perplexity = {one["name"]: one for one in charts["perplexity"]["series"]}
+    assert perplexity["austen, teacher"]["points"] == [[0.0, 20.0], [600.0, 20.0]]
+    assert perplexity["austen, teacher"]["dashed"]
+    assert perplexity["austen, student"]["points"] == [[600.0, 30.0]]
+    assert {"learning rate", "tokens a second", "gradient norm"} <= set(charts)
+    assert text.count("<figure data-chart=") == len(charts)
+
+
+def test_validation_is_a_curve_of_perplexity(run: Path) -> None:
+    steps = [one | {"readings": {"validation.ce": float(n)}} for n, one in enumerate(STEPS)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in steps))
+    (series,) = drawn(write_report(run).read_text())["perplexity"]["series"]
+    assert (series["name"], series["points"][0]) == ("validation", [100.0, 1.0])
+    assert series["points"][2][1] == pytest.approx(7.3891)
 
 
 def test_the_page_loads_nothing(run: Path) -> None:
     page = Page(write_report(run).read_text())
     links = [value or "" for name, value in page.attributes if name in ("src", "href")]
-    assert all(link.startswith("#") for link in links if "xlink" not in link)
-    assert "script" not in page.open
+    assert all(link.startswith("#") for link in links)
+
+
+def test_words_of_a_user_end_no_script(run: Path) -> None:
+    name = "</script><script>alert(1)</script>"
+    lines = [one | {"stage": name, "terms": {name: 1.0}} for one in STEPS]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    text = write_report(run).read_text()
+    assert "alert(1)</script>" not in text
+    assert drawn(text)["losses, weighted"]["series"][0]["name"] == name
 
 
 def test_the_same_run_gives_the_same_bytes(run: Path) -> None:
@@ -146,6 +188,20 @@ def test_damage_in_the_middle_is_an_error(run: Path) -> None:
 def test_nothing_to_report_on_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="holds no step"):
         write_report(tmp_path)
+    (tmp_path / "eval.json").write_text("[1]")
+    with pytest.raises(ReportError, match="holds no measurements"):
+        write_report(tmp_path)
+
+
+def test_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "eval.json").write_text(json.dumps(SCORES))
+    target = write_report(run, other, out=tmp_path / "new" / "ladder.html")
+    page = Page(target.read_text())
+    assert page.tables["beside"][::7] == ["my & run", "other"]
+    assert ("href", "#run-1") in page.attributes
+    assert page.tables["stages"]
 
 
 def test_stages_count_their_own(run: Path) -> None:
@@ -168,4 +224,4 @@ def test_thinning_keeps_the_mean_and_the_order(count: int) -> None:
 def test_losses_that_are_not_positive_are_drawn(run: Path) -> None:
     one = json.dumps(step(1, 0, {"kl": -0.1}))
     (run / "metrics.jsonl").write_text(one)
-    assert "<svg" in write_report(run).read_text()
+    assert drawn(write_report(run).read_text())["losses, weighted"]["log"] is False

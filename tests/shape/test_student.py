@@ -11,14 +11,14 @@ import torch
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.goose import config
 from asnn_goose.model.parts import groups
-from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.model.parts.norm import NORMS
 from asnn_goose.model.parts.precision_table import BLOCK_SITES, PrecisionTable
 from asnn_goose.shape.limits import Only, Size
 from asnn_goose.shape.mlps import MLPS
 from asnn_goose.shape.rwkv7 import published_rank
 from asnn_goose.shape.settings import all_settings, fault, halves, settings_of
-from asnn_goose.shape.slots import Matrix, Site, Vector
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot, VectorSlot
 from asnn_goose.shape.student import (
     kept,
     layout,
@@ -29,8 +29,6 @@ from asnn_goose.shape.student import (
     products,
     recurrence,
     state,
-    state_numbers,
-    weight_bytes,
 )
 
 SHAPE: dict[str, Any] = {
@@ -66,9 +64,9 @@ def test_every_parameter_has_its_slot_and_every_slot_its_parameter(changes: dict
     student = built(changes)
     described: dict[str, tuple[int, ...]] = {}
     for slot in layout(student.config.to_dict()):
-        if isinstance(slot, Vector):
+        if isinstance(slot, VectorSlot):
             described[slot.name] = slot.shape
-        elif isinstance(slot, Matrix) and not slot.optional:
+        elif isinstance(slot, MatrixSlot) and not slot.optional:
             low_rank = slot.part == "low-rank"  # PyTorch keeps these as [in, out]
             shape = (slot.columns, slot.rows) if low_rank else (slot.rows, slot.columns)
             described[slot.name if low_rank else f"{slot.name}.weight"] = shape
@@ -77,7 +75,6 @@ def test_every_parameter_has_its_slot_and_every_slot_its_parameter(changes: dict
     assert described == found
     total = sum(math.prod(shape) for shape in found.values())
     assert sum(parameters(student.config.to_dict()).values()) == total
-    assert weight_bytes(student.config.to_dict()) == 4 * total
 
 
 @pytest.mark.parametrize("changes", KINDS, ids=str)
@@ -113,14 +110,12 @@ def test_the_state_is_that_of_a_block(changes: dict[str, Any]) -> None:
     described = list(state(student.config.to_dict()))
     assert {part.name: part.shape for part in described} == carried
     assert described[0].name == "mixer.memory"
-    numbers = sum(math.prod(shape) for shape in carried.values())
-    assert state_numbers(student.config.to_dict()) == 2 * numbers
 
 
 def test_what_precision_names_is_derived() -> None:
     places = config._places(GooseConfig())
-    assert places.matrices == names(Matrix)
-    assert places.sites == (*names(Site), *BLOCK_SITES)
+    assert places.matrices == names(MatrixSlot)
+    assert places.sites == (*names(SiteSlot), *BLOCK_SITES)
     assert set(NORMS) == set(all_settings()["norm"].student.words)  # type: ignore[attr-defined]
 
 
@@ -129,13 +124,13 @@ def test_every_setting_of_the_configuration_is_described_with_its_default() -> N
     fields = {
         name: field.default
         for name, field in GooseConfig.__dataclass_fields__.items()
-        if name in StudentSettings.__annotations__ and name not in ("model_type", "use_cache")
+        if name in FIELDS and name not in ("model_type", "use_cache")
     }
     assert {name: setting.default for name, setting in known.items()} == fields
 
 
 def test_defaults_fit_and_the_engine_takes_only_what_a_student_may_have() -> None:
-    for word in MLPS:
+    for word in set(MLPS) - {"spiking"}:  # which wants inner steps
         defaults = {n: s.default for n, s in settings_of({"mixer": "rwkv7", "mlp": word}).items()}
         assert fault(defaults | {"mlp": word}) is None
     for setting in settings_of({"mixer": "rwkv7", "mlp": "gated"}).values():

@@ -12,9 +12,9 @@ from transformers import LlamaConfig
 from asnn_goose.model import load_teacher
 from asnn_goose.teachers.lab import LAB, lab_plan
 from asnn_goose.teachers.lab_teacher import lab_config
-from asnn_goose.teachers.text_training import TextTraining
-from asnn_goose.train.errors import CheckpointError
+from asnn_goose.teachers.text_recipe import TextTraining
 from asnn_goose.train.loop import run
+from asnn_goose.train.run_errors import CheckpointError
 
 
 class Quiet:

@@ -16,6 +16,10 @@ SETTINGS = {"seed": 3, "texts": ("a", "b"), "top_p": 1.0}
 TEXTS = ["naïve\r\n goose \u2028", '"quoted" \x0c', "\u0000 and 雪", "four"]
 
 
+def records(texts: list[str]) -> list[dict[str, str]]:
+    return [{"text": text} for text in texts]
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> TextFile:
     return TextFile(tmp_path / "new" / "own.jsonl", SETTINGS)
@@ -24,15 +28,15 @@ def file(tmp_path: Path) -> TextFile:
 def fill(file: TextFile, *batches: list[str]) -> list[str]:
     with file.growing(batch=2) as kept:
         for texts in batches:
-            file.append(texts)
-    return kept
+            file.append(records(texts))
+    return [record["text"] for record in kept]
 
 
 def cut(file: TextFile, *batches: list[str]) -> None:
     """Write some batches, then fall over."""
     with suppress(KeyboardInterrupt), file.growing(batch=2):
         for texts in batches:
-            file.append(texts)
+            file.append(records(texts))
         raise KeyboardInterrupt
 
 
@@ -101,13 +105,13 @@ def test_only_its_own_settings_go_on(file: TextFile) -> None:
 
 def test_two_cannot_write_at_once(file: TextFile) -> None:
     with file.growing(batch=2):
-        file.append(TEXTS[:2])
+        file.append(records(TEXTS[:2]))
         with (
             pytest.raises(TextFileError, match="another process is writing"),
             TextFile(file.path, SETTINGS).growing(batch=2),
         ):
             pass
-        file.append(TEXTS[2:])
+        file.append(records(TEXTS[2:]))
     assert [document.text for document in documents(file.path, "all")] == TEXTS
 
 
@@ -124,4 +128,4 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
 
 def test_texts_are_added_only_while_it_is_open(file: TextFile) -> None:
     with pytest.raises(ValueError, match="only inside"):
-        file.append(TEXTS)
+        file.append(records(TEXTS))

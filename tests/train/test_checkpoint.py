@@ -8,7 +8,7 @@ import torch
 
 from asnn_goose.train import checkpoint
 from asnn_goose.train.checkpoint import Snapshot
-from asnn_goose.train.errors import CheckpointError
+from asnn_goose.train.run_errors import CheckpointError
 
 
 def snapshot(value: float = 1.0) -> Snapshot:

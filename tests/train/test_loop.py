@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from asnn_goose.train import checkpoint
-from asnn_goose.train.errors import (
+from asnn_goose.train.folder import locked
+from asnn_goose.train.loop import run
+from asnn_goose.train.run_errors import (
     CheckpointError,
     RunFolderError,
     RunInterrupted,
 )
-from asnn_goose.train.folder import locked
-from asnn_goose.train.loop import run
 
 
 def interrupt(tiny: ModuleType, out: Path, *, after: int, resume: bool = False) -> Any:

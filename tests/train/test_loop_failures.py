@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from asnn_goose import disk
 from asnn_goose.train import checkpoint
-from asnn_goose.train.errors import CheckpointError, RunFolderError, TrainingDiverged
 from asnn_goose.train.loop import run
+from asnn_goose.train.run_errors import CheckpointError, RunFolderError, TrainingDiverged
 
 
 class Poison(torch.nn.Module):

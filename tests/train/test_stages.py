@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
+from asnn_goose.losses import LOSSES, PAIR_LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import PLACES, Batch, Trace, Window
@@ -27,7 +27,9 @@ class Recorder:
 
 
 def objective(*names: str) -> Objective:
-    return Objective([Term(n, 1.0, {**LOSSES, **VOCAB_LOSSES}[n]()) for n in names], chunk=8)
+    return Objective(
+        [Term(n, 1.0, {**LOSSES, **VOCAB_LOSSES, **PAIR_LOSSES}[n]()) for n in names], chunk=8
+    )
 
 
 @pytest.fixture
@@ -79,8 +81,16 @@ def test_distill_without_a_loss_on_the_teacher_does_not_run_it(parts: Any) -> No
 @pytest.mark.parametrize("kind", sorted(STAGES))
 def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     student, teacher, _ = parts
-    loss = {"distill": "kl", "pretrain": "ce"}.get(kind, "attention_output")
-    stage = STAGES[kind](student=student, teacher=teacher.teacher.model, objective=objective(loss))
+    loss = {"distill": "kl", "pretrain": "ce", "sft": "ce", "dpo": "dpo", "gkd": "jsd"}
+    loss |= {"equilibrium": "kl", "slide": "block_output"}
+    own: dict[str, Any] = {"gkd": {"samples": None}, "equilibrium": {"steps": 2}}
+    own |= {"slide": {"span": 2}}
+    stage = STAGES[kind](
+        student=student,
+        teacher=teacher.teacher.model,
+        objective=objective(loss.get(kind, "attention_output")),
+        **own.get(kind, {}),
+    )
     assert {name.split(".")[0] for name, _ in stage.named_parameters()} == {"student"}
 
 
@@ -96,8 +106,9 @@ def test_a_stage_names_itself_as_the_recipe_does(kind: str) -> None:
         def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
             raise AssertionError("the check comes first")
 
+    pairs = [Term("dpo", 1.0, PAIR_LOSSES["dpo"]())] if STAGES[kind].reads == "pairs" else []
     with pytest.raises(ValueError, match=f"^{kind} cannot give {place}"):
-        STAGES[kind].check(Objective([Term("greedy", 1.0, Greedy())]))
+        STAGES[kind].check(Objective([Term("greedy", 1.0, Greedy()), *pairs]))
 
 
 def test_blocks_are_aligned_one_by_one(parts: Any) -> None:
@@ -141,3 +152,17 @@ def test_precision_that_falls_within_a_stage_hears_how_far_it_is(
     heard += [m.progress for m in student.modules() if isinstance(m, Neuron)]
     assert len(heard) == 2 * 14 + 2
     assert set(heard) == {0.25}
+
+
+def test_an_equilibrium_says_how_far_its_spikes_are_from_the_formula(parts: Any) -> None:
+    student, teacher, batch = parts
+    student.set_precision({"*": {"neuron": "spikingbert", "steps": 4, "code": "rate"}})
+    stage = STAGES["equilibrium"](
+        student=student, teacher=teacher, objective=objective("kl", "hidden"), steps=20
+    )
+    terms = stage(batch)
+    assert teacher.asked == [frozenset({"vocab", "hidden"})]
+    sum(terms.values()).backward()
+    assert student.get_parameter("blocks.0.mlp.gate.weight").grad is not None
+    assert 0 < stage.readings()["equilibrium.gap"] < 1
+    assert stage.readings() == {}

@@ -16,11 +16,11 @@ from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.train import trackers
 from asnn_goose.train.dot import DotSettings
 from asnn_goose.train.early_stopping import EndSettings
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_projection import ProjectSettings
 from asnn_goose.train.gradient_rule import SumSettings
 from asnn_goose.train.loop import run
+from asnn_goose.train.run_errors import TrainError
 from asnn_goose.train.trackers import TrackerError, check_installed
 from asnn_goose.train.trainer import check_alone
 from asnn_goose.train.validation import Validation

@@ -21,10 +21,10 @@ from asnn_goose.model.convert import convert
 from asnn_goose.model.parts.groups import parameter_group, trainable
 from asnn_goose.model.teacher import Teacher
 from asnn_goose.trace import Batch, Trace
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import RunPlan, RunSettings, StagePlan
 from asnn_goose.train.progress import StepInfo
+from asnn_goose.train.run_errors import TrainError
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.stages import STAGES, Stage
 

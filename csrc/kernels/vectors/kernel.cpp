@@ -1,23 +1,17 @@
 // Norms, activations and the WKV-7 step, a vector at a time.
-#include "exponential.h"
 #include "kernels/vectors/loops.h"
 #include "kernels/vectors/vectors.h"
-#include "simd.h"
+#include "simd_math.h"
 
 namespace goose::kernels::GOOSE_ISA {
 namespace {
 
 constexpr float kDecayRate = 0.60653066F;  // exp(-1/2)
 
-inline Vec clamp(Vec x, float low, float high) {
-  x = x < low ? low + Vec{} : x;
-  return x > high ? high + Vec{} : x;
-}
-
-inline Vec logistic(Vec x) { return 1.0F / (1.0F + exponential(-x)); }
+inline Vec logistic(Vec x) { return 1.0F / (1.0F + power_of_e(-x)); }
 
 inline Vec tangent(Vec x) {
-  const Vec e = exponential(clamp(2.0F * x, -30.0F, 30.0F));
+  const Vec e = power_of_e(clamp(2.0F * x, -30.0F, 30.0F));
   const Vec large = (e - 1.0F) / (e + 1.0F);
   // Near zero the difference above cancels; an odd polynomial takes over.
   const Vec s = x * x;
@@ -34,7 +28,7 @@ inline Vec error_function(Vec x) {
   p = p * t + 1.421413741F;
   p = p * t - 0.284496736F;
   p = p * t + 0.254829592F;
-  const Vec y = 1.0F - p * t * exponential(-size * size);
+  const Vec y = 1.0F - p * t * power_of_e(-size * size);
   return (Vec)((IntVec)y | ((IntVec)x & (std::int32_t)0x80000000));
 }
 
@@ -116,13 +110,13 @@ void gelu_tanh(float* x, std::int64_t width) {
   });
 }
 void decay(float* x, std::int64_t width) {
-  map(x, width, [](Vec t) { return exponential(-kDecayRate * logistic(t)); });
+  map(x, width, [](Vec t) { return power_of_e(-kDecayRate * logistic(t)); });
 }
 
 void masses(const float* x, std::int64_t width, float most, const float* margins, float* masses) {
   Vec sum[kMargins] = {};
   const auto add = [&](Vec value) {
-    const Vec mass = exponential(value - most);
+    const Vec mass = power_of_e(value - most);
 #pragma GCC unroll 8
     for (int j = 0; j < kMargins; ++j) {
       sum[j] += (Vec)((IntVec)mass & (value >= most - margins[j]));

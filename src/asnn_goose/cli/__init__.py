@@ -11,10 +11,12 @@ import sys
 
 import typer
 
-from asnn_goose import __version__, threads
+from asnn_goose import __version__, mkl, threads
 from asnn_goose.cli import (
     ablate,
+    answer,
     bench,
+    cache,
     chat,
     data,
     distill,
@@ -23,10 +25,12 @@ from asnn_goose.cli import (
     export,
     generate,
     lab,
+    recall,
     report,
     restore,
     sensitivity,
     serve,
+    spikes,
     teacher,
     tune,
     write,
@@ -58,11 +62,14 @@ def _main(
         # Other packages' bars fill a log; they read this when they are first imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
     threads.wait_briefly()  # no verb has imported torch yet
+    mkl.use_fast_kernels()
 
 
+teacher.app.command("cache", epilog=cache.EXAMPLES)(cache.cache)
 teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
 teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 teacher.app.command("write", epilog=write.EXAMPLES)(write.write)
+teacher.app.command("answer", epilog=answer.EXAMPLES)(answer.answer)
 app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
@@ -70,6 +77,8 @@ app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
+app.command("recall", epilog=recall.EXAMPLES)(recall.recall)
+app.command("spikes", epilog=spikes.EXAMPLES)(spikes.spikes)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)

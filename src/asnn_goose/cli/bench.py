@@ -132,6 +132,7 @@ def folder_of(model: str | None, random: Random | None, *, backend: BackendName)
     from asnn_goose.eval.random_student import write_random
 
     assert random is not None
+    # On the disk and not in memory: starting means opening a file, and that is measured too.
     with tempfile.TemporaryDirectory(prefix="asnn-goose-") as scratch:
         write_random(Path(scratch), random, backend=backend)
         yield Path(scratch)
@@ -150,6 +151,7 @@ def report(result: Result, *, heading: str) -> None:
     if result.sites:
         show(f"\nspike density {result.density:.3f}", densities(result.sites))
     show("\none token, energy of the arithmetic in 45 nm silicon", operations(result))
+    show(*energy_lines(result))
 
 
 def speeds(result: Result) -> Table:
@@ -191,17 +193,30 @@ def operations(result: Result) -> Table:
     """Additions, multiplications and energy by part, and dense matrices beside them."""
     from asnn_goose.cli.tables import plain_table
 
-    made = plain_table("part", "M additions", "M multiplications", "µJ", "dense / ours")
-    rows = [(w.part, w.additions, w.multiplications, w.picojoules) for w in result.work]
+    made = plain_table("part", "M additions", "M multiplications", "µJ", "MB read", "dense / ours")
+    rows = [(w.part, w.additions, w.multiplications, w.picojoules, w.bytes) for w in result.work]
     whole = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
     for name, *values in rows:
         made.add_row(name, *millions(values))
     made.add_row("together", *millions(whole))
     for form, picojoules in result.dense.items():
         made.add_row(
-            f"dense {form}", "", "", *millions([picojoules]), f"{picojoules / whole[-1]:.1f}"
+            f"dense {form}", "", "", *millions([picojoules]), "", f"{picojoules / whole[2]:.1f}"
         )
     return made
+
+
+def energy_lines(result: Result) -> list[str]:
+    """What reading the bytes would take beside the arithmetic, and what the processor took."""
+    from asnn_goose.eval.energy import traffic_picojoules
+
+    stores = traffic_picojoules(result.work).items()
+    read = ", ".join(f"{found / 1e6:,.1f} µJ out of {store}" for store, found in stores)
+    own = result.joules_per_token
+    measured = "this machine shows no counter of energy (RAPL)"
+    if own is not None:
+        measured = f"measured (RAPL, the whole package): {own * 1e3:,.2f} mJ a token"
+    return [f"reading these bytes besides: {read}", measured]
 
 
 def millions(values: Iterable[float]) -> list[str]:

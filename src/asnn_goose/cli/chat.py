@@ -182,6 +182,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
+        # The second one means it: whatever hangs must be left.
         if asked:
             raise KeyboardInterrupt
         asked = True

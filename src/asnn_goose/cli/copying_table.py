@@ -8,7 +8,7 @@ from rich.table import Table
 
 from asnn_goose.cli.tables import plain_table
 from asnn_goose.eval.comparison import Measurement
-from asnn_goose.eval.copying import DISTANCES, KINDS, Losses, Probes
+from asnn_goose.eval.copy_probe import DISTANCES, KINDS, Losses, Probes
 
 
 def copying_table(found: Sequence[Measurement]) -> Table:

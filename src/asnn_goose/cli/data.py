@@ -31,21 +31,40 @@ Names = Annotated[
 def show(names: Names = None) -> None:
     """Kind, size, tokens, share in the mixture `broad` and licence of each corpus.
 
-    For corpora that are named also source, version and splits. Nothing is fetched.
+    Below stand the sets of instructions made of them. For corpora that are named also source,
+    version and splits. Nothing is fetched.
     """
     from rich.console import Console
 
     from asnn_goose.data.corpora import BROAD
+    from asnn_goose.data.instructions import INSTRUCTIONS
     from asnn_goose.data.prepare import tokenised
 
-    corpora = chosen(names)
+    sets = [name for name in INSTRUCTIONS if names is None or name in names]
+    rest = None if names is None else [name for name in names if name not in INSTRUCTIONS]
+    corpora = [] if rest == [] else chosen(rest)
     metas = {corpus.name: tokenised(corpus) for corpus in corpora}
-    Console().print(overview(corpora, metas))
+    if corpora:
+        Console().print(overview(corpora, metas))
     for corpus in corpora:
         if names and corpus.name in names:
             typer.echo("\n".join(["", *details(corpus, metas[corpus.name])]))
     if names is None:
-        typer.echo(f'\nA recipe trains on all that have a share with data.train = ["{BROAD}"].')
+        typer.echo(f'\nA recipe trains on all that have a share with data.train = ["{BROAD}"].\n')
+    if sets:
+        Console().print(instruction_table(sets))
+
+
+def instruction_table(names: list[str]) -> Table:
+    """One row a built-in set of instructions, for a stage's `examples`."""
+    from rich.table import Table
+
+    from asnn_goose.data.instructions import INSTRUCTIONS
+
+    table = Table("examples", "corpus", "what they are", "licence", box=None, pad_edge=False)
+    for one in (INSTRUCTIONS[name] for name in names):
+        table.add_row(one.name, one.corpus, one.about, one.licence)
+    return table
 
 
 @app.command(
@@ -103,6 +122,8 @@ def overview(corpora: list[Corpus], metas: dict[str, list[ShardMeta]]) -> Table:
     """One row a corpus; tokens are of the tokenizer that cut most of them."""
     from rich.table import Table
 
+    from asnn_goose.data.corpora.kept_text import megabytes
+
     used = Counter(meta.tokenizer for found in metas.values() for meta in found)
     tokenizer = used.most_common(1)[0][0] if used else ""
     table = Table("corpus", "kind", box=None, pad_edge=False)
@@ -113,16 +134,8 @@ def overview(corpora: list[Corpus], metas: dict[str, list[ShardMeta]]) -> Table:
         counts = [meta.tokens for meta in metas[corpus.name] if meta.tokenizer == tokenizer]
         tokens = f"{sum(counts):,}" if counts else "not tokenised"
         share = f"{corpus.broad:g}" if corpus.broad else ""
-        table.add_row(corpus.name, corpus.kind, size(corpus), tokens, share, corpus.licence)
+        table.add_row(corpus.name, corpus.kind, megabytes(corpus), tokens, share, corpus.licence)
     return table
-
-
-def size(corpus: Corpus) -> str:
-    """Megabytes of the text that is in the cache, or about how many there will be."""
-    from asnn_goose.data.corpora.kept_text import known_text_meta
-
-    known = known_text_meta(corpus)
-    return f"~{corpus.megabytes:.2f}" if known is None else f"{sum(known.bytes.values()) / 1e6:.2f}"
 
 
 def details(corpus: Corpus, metas: list[ShardMeta]) -> list[str]:

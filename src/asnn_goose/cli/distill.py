@@ -115,10 +115,12 @@ def echo_estimate(recipe: Recipe) -> None:
 
 
 def text_lines(recipe: Recipe, tokens: int) -> list[str]:
-    """Share of every text in the tokens of a run, as TOML comments; none without weights."""
+    """Share of every text in the tokens of a run, and built-in examples, as TOML comments."""
     from asnn_goose.data.corpora import find_corpus
+    from asnn_goose.data.instructions import INSTRUCTIONS
 
-    lines = []
+    sets = {name for stage in recipe.stage for name in stage.examples if name in INSTRUCTIONS}
+    lines = [f"# {name}: {INSTRUCTIONS[name].licence}" for name in sorted(sets)]
     for name, weight in zip(recipe.data.train, recipe.data.weights, strict=False):
         share, corpus = weight / sum(recipe.data.weights), find_corpus(name)
         licence = f", {corpus.licence}" if corpus else ""
@@ -134,9 +136,18 @@ def estimate_lines(found: Estimate) -> list[str]:
         f" {size(stage.memory_bytes)}"
         for stage in found.stages
     ]
+    caches = [
+        f"# cache of {cache.teacher}: {cache.token_bytes:,} bytes a token, at most"
+        f" {size(cache.most_bytes)} for this run's {cache.tokens:,} tokens,"
+        f" {size(cache.there_bytes)} there now; reading it instead of running the teacher saves up"
+        f" to {duration(cache.saved_s)}"
+        for cache in found.caches
+    ]
     return [
         f"# parameters: teacher {found.teacher:,}, student {found.student:,}",
+        *(f"# {line}" for line in found.examples),
         *stages,
+        *caches,
         f"# in all: {found.tokens:,} tokens, about {duration(found.seconds)} on this machine"
         f" ({found.matrix_flops / 1e9:,.0f} Gflop/s), peak memory about {size(found.memory_bytes)},"
         f" disk about {size(found.disk_bytes)}",
@@ -190,6 +201,7 @@ def carry_out_chain(files: Sequence[Path], *, resume: bool, quiet: bool) -> None
     from asnn_goose.recipe.chain import begun, load_chain
 
     links = load_chain(files)
+    # All folders are looked at before the first link trains for hours.
     started = begun(links, resume=resume)
     for number, link in enumerate(links):
         typer.echo(heading(links, number))

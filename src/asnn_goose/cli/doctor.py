@@ -15,11 +15,11 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose import disk
+from asnn_goose import disk, mkl
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
-from asnn_goose.threads import SPINS, waiting
+from asnn_goose.threads import SPINS, usable_cores, waiting
 
 EXAMPLES = examples(
     "asnn-goose doctor",
@@ -62,17 +62,20 @@ def doctor(deep: Deep = False) -> None:
     `torchrun --nproc-per-node 2 --no-python asnn-goose doctor --deep`.
     """
     findings = [finding for check in CHECKS for finding in check()]
-    for finding in findings:
+    speaks = os.environ.get("RANK", "0") == "0"  # one of several processes is enough
+    for finding in findings if speaks else ():
         typer.echo(f"{finding.mark:8}{finding.name:18}{finding.found}")
         if finding.advice:
             typer.echo(f"{'':26}-> {finding.advice}")
+    # A code for scripts: notes are advice, only what is missing is a failure.
     if any(finding.essential and finding.advice for finding in findings):
         raise typer.Exit(1)
     if deep:
         from asnn_goose.study.smoke import smoke
 
         steps = smoke(lambda text: typer.echo(f"{'ok':8}{'training':18}{text}"))
-        typer.echo(f"{'ok':8}{'training':18}{steps} steps, interrupted once and resumed")
+        if speaks:
+            typer.echo(f"{'ok':8}{'training':18}{steps} steps, interrupted once and resumed")
 
 
 def python() -> Iterator[Finding]:
@@ -124,14 +127,20 @@ def kernels() -> Iterator[Finding]:
 
 def threads(used: int) -> Iterator[Finding]:
     """Threads that torch will use, against cores that this process may use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = usable_cores()
     advice = ""
     if used > cores:
         advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"
     yield Finding(name="threads", found=f"{used} threads on {cores} cores", advice=advice)
     yield waiting_threads(used)
+    yield Finding(name="matrix products", found=matrix_products())
+
+
+def matrix_products() -> str:
+    """Whose choice of kernels torch's products run with."""
+    if mkl.in_use():
+        return f"MKL's fast kernels on an AMD processor ({mkl.SETTING}=as_is leaves them alone)"
+    return "as torch chooses"
 
 
 def waiting_threads(used: int) -> Finding:
@@ -167,6 +176,7 @@ def cache() -> Iterator[Finding]:
     from asnn_goose.sources import cache_dir
 
     folder = cache_dir()
+    # Free space is asked of the nearest folder that is there: the cache may not have been made yet.
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     taken = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
     advice = ""

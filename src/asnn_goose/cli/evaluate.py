@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from asnn_goose.eval.comparison import Measurement
+    from asnn_goose.eval.window_errors import Difference
+    from asnn_goose.study.evaluate import Request
 
 EXAMPLES = examples(
     "asnn-goose eval runs/demo",
     "asnn-goose eval runs/demo --on validation --on my.txt --tokens 100k --json scores.json",
     "asnn-goose eval smollm2-135m --on austen --tokens all",
+    "asnn-goose eval runs/demo --on wikitext.txt --detokenise --beside runs/control",
+    "asnn-goose eval runs/demo --on long.txt --stream --window 32k --tokens all",
+    "asnn-goose eval runs/demo --tasks default --task-data tasks/ --json runs/demo/tasks.json",
 )
 
 
-def limit(text: str) -> int:
-    """Tokens to score, "all" as in recipes. Raises ValueError."""
+def limited(text: str) -> int:
+    """A number of tokens or items, "all" as in recipes. Raises ValueError."""
     return ALL if text == "all" else count(text)
 
 
@@ -52,7 +58,7 @@ def evaluate(
     tokens: Annotated[
         int | None,
         typer.Option(
-            parser=limit,
+            parser=limited,
             metavar="N|all",
             help="Tokens scored per text at most.  [default: the run's, or 32k]",
         ),
@@ -63,39 +69,116 @@ def evaluate(
             help="Score this model too, on the same windows.  [default: the run's teacher]"
         ),
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(help="Score this model too, such as a control; may be repeated."),
+    ] = None,
+    detokenise: Annotated[
+        bool,
+        typer.Option("--detokenise", help="Files of WikiText also as people write, not as cut."),
+    ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Carry the state through the whole text, or through --window tokens of it.",
+        ),
+    ] = False,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask these tasks instead: default, generation, instructions, or lm-eval's names;"
+            " may be repeated."
+        ),
+    ] = None,
+    task_data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Files of the tasks' items.  [default: fetch them from the Hub]"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            parser=limited, metavar="N|all", help="Items of a task at most.  [default: 100]"
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs a student on tasks: native or torch.  [default: native]"),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write scores and protocol there.")
     ] = None,
 ) -> None:
-    """Perplexity and bits per byte, student beside teacher.
+    """Perplexity and bits per byte, or scores on tasks, student beside teacher.
 
     "in-domain" is the test split of the training texts, "validation" their validation split,
     "out-of-domain" text of another kind. A file is scored whole, unless the run trained on it:
     then its test split. Every token is scored once, with at most --window tokens before it.
+    With --stream a student's state goes through the whole text; a transformer begins anew when it
+    is full. ± is a standard error, over windows. docs/measurement.md says how all of it is done.
     """
+    from asnn_goose.cli.stream_run import read_streams
+    from asnn_goose.cli.task_run import ask_tasks
+
+    scoring = {"--window": window, "--tokens": tokens, "--beside": beside}
+    scoring |= {"--detokenise": detokenise or None, "--stream": stream or None}
+    refuse(bool(tasks), scoring, "no use with --tasks")
+    refuse(not tasks, {"--task-data": task_data, "--limit": limit}, "for --tasks only")
+    refuse(not (tasks or stream), {"--engine": engine}, "for --tasks and --stream only")
+    if json:
+        disk.check_file(json)
+    texts = tuple(on or ())
+    if tasks:
+        ask_tasks(model, tasks, task_data, limit, teacher, engine, on=texts, json=json)
+        return
+    from asnn_goose.study.evaluate import Request
+
+    request = Request(
+        model=model,
+        on=texts,
+        window=window,
+        tokens=tokens,
+        teacher=teacher,
+        beside=tuple(beside or ()),
+        detokenise=detokenise,
+    )
+    if stream:
+        read_streams(request, engine, json=json)
+    else:
+        score(request, json=json)
+
+
+def refuse(wrong: bool, given: Mapping[str, object], why: str) -> None:
+    """Raise ValueError for an option that was given where it would do nothing."""
+    for option, value in given.items():
+        if wrong and value is not None:
+            raise ValueError(f"{option} {value}: {why}; leave it out")
+
+
+def score(request: Request, *, json: Path | None) -> None:
+    """Perplexities."""
     from asnn_goose.cli.copying_table import copying_table, probe_lines
     from asnn_goose.cli.progress import advancing
     from asnn_goose.cli.tables import show
-    from asnn_goose.study.evaluate import Request
     from asnn_goose.study.evaluate import evaluate as evaluated
 
-    request = Request(
-        model=model, on=tuple(on or ()), window=window, tokens=tokens, teacher=teacher
-    )
-    if json:
-        disk.check_file(json)
     found = evaluated(request, watch=advancing)
     for line in (found.protocol.describe(), *(text.describe() for text in found.texts)):
         typer.echo(line)
     show(table(found.measurements), "", copying_table(found.measurements))
     for line in probe_lines(found.probes):
         typer.echo(line)
-    if recipe := run_recipe(model):
+    if recipe := run_recipe(request.model):
         echo_training(recipe.with_name("metrics.jsonl"))
+    for line in difference_lines(found.differences()):
+        typer.echo(line)
     for line in ratio_lines(found.ratios()):
         typer.echo(line)
     if json:
         found.write(json)
+    # Last: a model without a number is an error, but what was measured is shown and written.
     found.check()
 
 
@@ -103,7 +186,7 @@ def table(found: Sequence[Measurement]) -> Table:
     """One row per text and model, texts together."""
     from asnn_goose.cli.tables import plain_table
 
-    numbers = ("tokens", "perplexity", "bits/byte", "tokens/s", "peak MB")
+    numbers = ("tokens", "perplexity", "±", "a word", "bits/byte", "tokens/s", "peak MB")
     made = plain_table("text", "model", *numbers, words=2)
     for text in dict.fromkeys(row.text for row in found):
         for row in found:
@@ -117,10 +200,25 @@ def cells(row: Measurement) -> tuple[str, ...]:
     return (
         f"{row.score.tokens:,}",
         f"{row.score.perplexity:,.2f}",
+        number(row.score.perplexity * row.error, ",.2f"),
+        number(row.score.word_perplexity, ",.1f"),
         f"{row.score.bits_per_byte:.3f}",
         f"{row.tokens_per_s:,.0f}",
         f"{row.peak_bytes / 1e6:,.0f}",
     )
+
+
+def number(value: float, form: str) -> str:
+    """A number in a form of `format`; a dash where it is not known."""
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def difference_lines(found: Mapping[tuple[str, str, str], Difference]) -> list[str]:
+    """What a model loses more than another on the same windows, a line for each pair and text."""
+    return [
+        f"{text}: {one} {of.mean:+.4f} nats ± {number(of.error, '.4f')} against {other}"
+        for (text, one, other), of in found.items()
+    ]
 
 
 def ratio_lines(ratios: dict[str, float]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,7 @@ EXAMPLES = examples(
     "asnn-goose export runs/demo --to packed --out goose.packed --dense int8",
     "asnn-goose export runs/demo --to packed --head ternary --low-rank f16",
     "asnn-goose export runs/rung --to compact --out students/rung.safetensors",
+    "asnn-goose export runs/lif --to nir",
 )
 
 
@@ -30,6 +32,7 @@ class Target(StrEnum):
 
     packed = "packed"
     compact = "compact"
+    nir = "nir"
 
 
 class Dense(StrEnum):
@@ -55,7 +58,7 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder or, for compact, file to write.  [default: packed/ or"
+            help="Folder or, for compact, file to write.  [default: packed/, nir/ or"
             " compact.safetensors in the run or student's folder]"
         ),
     ] = None,
@@ -75,8 +78,12 @@ def export(
     Which matrices are ternary, and which inputs spike, is the student's own setting (`precision`
     in its recipe). The folder appears whole or not at all; an older packed model in its place
     is replaced, anything else is left alone. A compact file leaves out what is the teacher's own;
-    `asnn-goose restore` makes a student of it that trains on.
+    `asnn-goose restore` makes a student of it that trains on. NIR says matrices and LIF neurons
+    for simulators and chips, one file each, and lists what it cannot say (docs/measurement.md).
     """
+    if to is Target.nir:
+        typer.echo(nir(student, out or Path(student).expanduser() / "nir"))
+        return
     if to is Target.compact:
         file = out or Path(student).expanduser() / "compact.safetensors"
         disk.check_file(file)
@@ -87,9 +94,22 @@ def export(
 
     settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
     target, source = out or Path(student).expanduser() / "packed", trained_folder(student)
-    disk.check_folder(target.parent)
+    disk.check_folder(target)
     packed = export_packed(load_trained(student), target, settings=settings, tokenizer=source)
     typer.echo(f"{target}\n{table(packed)}")
+
+
+def nir(student: str, folder: Path) -> str:
+    """Write what NIR can say of a student; what that is, and why not the rest."""
+    from asnn_goose.export.nir_graph import write_nir
+    from asnn_goose.subject.trained import load_trained
+
+    disk.check_folder(folder.parent)
+    found = write_nir(load_trained(student), folder)
+    reasons = Counter(found.left_out.values())
+    lines = [f"{folder}\n  {len(found.written)} matrices, with what comes before them"]
+    lines += [f"  {count} left out: {reason}" for reason, count in reasons.items()]
+    return "\n".join([*lines, "  recurrences, gates, norms and activations have no node in NIR"])
 
 
 def compact(student: str, file: Path) -> str:
@@ -108,7 +128,7 @@ def compact(student: str, file: Path) -> str:
         raise SubjectError(f"{student}: give a run folder, whose recipe names the teacher")
     teacher = load_recipe(recipe).teacher[0]
     loaded = load_teacher(teacher.model, dtype=DTYPES[teacher.dtype])
-    embedding = loaded.model.get_input_embeddings().weight
+    embedding = loaded.embedding_VD
     total = write_compact(model, file, teacher=teacher.model, embedding_VD=embedding)
     return f"{size(total)}, without the embedding of {teacher.model}"
 

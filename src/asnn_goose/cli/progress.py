@@ -31,6 +31,7 @@ def watcher(console: Console, *, quiet: bool) -> Iterator[Watcher]:
         with LiveSteps(console) as live:
             yield live
     else:
+        # A redrawn bar in a log file is a line for every step.
         yield StepLines(console)
 
 
@@ -57,6 +58,7 @@ class StepLines:
 
     def on_step(self, info: StepInfo) -> None:
         """Print where a line is due."""
+        # A line at every edge: a log must show where a stage began and how it ended.
         edge = info.stage_index != self._stage or info.step == info.steps
         if edge or self._clock() - self._printed_at >= LINE_SECONDS:
             self._stage, self._printed_at = info.stage_index, self._clock()
@@ -121,6 +123,7 @@ def train(
 
 def say(console: Console, text: str) -> None:
     """Print words as they are: no markup, no colours, no line breaks of our own."""
+    # As they are, because names of files and losses may look like markup.
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -140,18 +143,20 @@ def details(info: StepInfo) -> str:
 
 
 @contextmanager
-def drawing(console: Console, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Who is told the tokens that are drawn: a bar on a terminal, lines in a log, or nothing."""
+def drawing(
+    console: Console, total: int, *, quiet: bool, doing: str = "writing"
+) -> Iterator[Callable[[int], None]]:
+    """Who is told the tokens that are done: a bar on a terminal, lines in a log, or nothing."""
     if quiet:
         yield lambda tokens: None
     elif console.is_terminal and not console.is_dumb_terminal:
         with _bar(console) as progress:
-            task, pace = progress.add_task("writing", total=total, details=""), Pace(total)
+            task, pace = progress.add_task(doing, total=total, details=""), TimeLeft(total)
             yield lambda tokens: progress.update(
                 task, completed=tokens, details=pace.details(tokens)
             )
     else:
-        yield TokenLines(console, Pace(total)).advance
+        yield TokenLines(console, TimeLeft(total), doing=doing).advance
 
 
 def _bar(console: Console) -> Progress:
@@ -163,7 +168,7 @@ def _bar(console: Console) -> Progress:
     )
 
 
-class Pace:
+class TimeLeft:
     """Tokens a second since the first call, and the time that the rest will take."""
 
     def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -173,6 +178,7 @@ class Pace:
     def details(self, tokens: int) -> str:
         """Tokens, rate and time left; rate and time once there is something to tell them from."""
         done = f"{tokens:,} of {self.total:,} tokens"
+        # The first call only sets the clock: what a resumed file held already was not drawn now.
         if self._first is None:
             self._first = (self.clock(), tokens)
         began, before = self._first
@@ -186,8 +192,8 @@ class Pace:
 class TokenLines:
     """A line at first, at the end, and about every twenty seconds between."""
 
-    def __init__(self, console: Console, pace: Pace) -> None:
-        self._console, self._pace = console, pace
+    def __init__(self, console: Console, pace: TimeLeft, *, doing: str = "writing") -> None:
+        self._console, self._pace, self._doing = console, pace, doing
         self._printed_at: float | None = None
 
     def advance(self, tokens: int) -> None:
@@ -196,7 +202,7 @@ class TokenLines:
         last = self._printed_at
         if last is None or now - last >= LINE_SECONDS or tokens >= self._pace.total:
             self._printed_at = now
-            say(self._console, f"writing  {details}")
+            say(self._console, f"{self._doing}  {details}")
 
 
 @contextmanager

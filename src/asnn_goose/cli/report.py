@@ -1,4 +1,4 @@
-"""`asnn-goose report`: a run on one page."""
+"""`asnn-goose report`: runs on one page."""
 
 from __future__ import annotations
 
@@ -10,17 +10,30 @@ import typer
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 
-EXAMPLES = examples("asnn-goose report runs/demo")
+EXAMPLES = examples(
+    "asnn-goose report runs/demo",
+    "asnn-goose report runs/dense runs/spiking ablations/neurons --out ladder.html",
+)
 
 
 @expected_errors()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder; the run may still be going on.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders, or those of ablations; may still be going on."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page.  [default: report.html in the first run]"),
+    ] = None,
 ) -> None:
-    """Write report.html into a run folder: curves, stages, scores, recipe.
+    """Write one HTML page that needs nothing else: curves, scores, tasks, spikes, energy, recipe.
 
-    Scores are those of eval.json in the run folder, where there is one.
+    Of a run it shows what other verbs wrote there with --json: eval.json, stream.json, tasks.json,
+    recall.json, spikes.json and bench.json, and the map of sensitivity.
     """
     from asnn_goose.report import write_report
 
-    typer.echo(f"wrote {write_report(run)}")
+    typer.echo(f"wrote {write_report(*runs, out=out)}")

@@ -40,7 +40,7 @@ def restore(
     hush()
     name, dtype = compact_teacher(file)
     teacher = load_teacher(name, dtype=dtype)
-    embedding = teacher.model.get_input_embeddings().weight
+    embedding = teacher.embedding_VD
     restored(file, embedding_VD=embedding).save_pretrained(folder)
     if teacher.tokenizer is not None:
         teacher.tokenizer.save_pretrained(folder)

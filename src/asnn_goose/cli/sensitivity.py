@@ -40,7 +40,10 @@ def sensitivity(
         typer.Option(help="Only this matrix or site; may be repeated.  [default: all matrices]"),
     ] = None,
     together: Annotated[int, typer.Option(help="Neighbouring layers lowered at once.")] = 1,
-    on: Annotated[str, typer.Option(help="Text, as in eval.")] = "validation",
+    on: Annotated[
+        str,
+        typer.Option(help="Text, as in eval: a corpus, or a .txt, .jsonl or .parquet file."),
+    ] = "validation",
     tokens: Annotated[int, typer.Option(parser=count, metavar="N", help="Tokens scored.")] = 1024,
     window: Annotated[int, typer.Option(parser=count, metavar="N", help="Their context.")] = 256,
     out: Annotated[

@@ -137,7 +137,10 @@ def serve(
     tell = partial(typer.echo, err=True)
     students = load_students(student, options, limits, tell=tell)
     app = make_app(students, limits=limits, access=access)
+    # Our own socket, so that a port that is taken is told before anything else, and port 0 can be
+    # shown.
     with listening(host, port) as sock:
+        # An address of IPv6 has colons of its own.
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(s.name for s in students)
         tell(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
@@ -171,6 +174,8 @@ def access_for(host: str, *, keys: Sequence[str], origins: Sequence[str]) -> Acc
             " reaches it may use this machine",
             err=True,
         )
+    # Only on the loopback can all right names be known; elsewhere a name of the network may lead
+    # here.
     hosts = ("localhost", "127.0.0.1", "::1", host.lower()) if loopback else ()
     return Access(keys=tuple(keys), hosts=hosts, origins=tuple(origins))
 

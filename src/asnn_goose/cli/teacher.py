@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,17 +11,18 @@ from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
 EXAMPLES = examples(
     "asnn-goose teacher show",
     "asnn-goose teacher fetch smollm2-135m",
+    "asnn-goose teacher cache my.toml",
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
 )
 
-app = typer.Typer(no_args_is_help=True, help="Show, fetch, train or tune teachers; let them write.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Show, fetch, train or tune teachers; let them write, keep what they say.",
+)
 
 
 @app.command(
@@ -64,42 +65,17 @@ def describe(name: str) -> None:
     """Print family, shape, parameters, context and place of a teacher."""
     from transformers import AutoConfig
 
-    from asnn_goose.model.loading import readable
     from asnn_goose.model.teacher import gguf_option
+    from asnn_goose.model.teacher_facts import facts
+    from asnn_goose.model.weight_files import readable
     from asnn_goose.sources import teacher_folder
 
     folder = teacher_folder(name)
     with readable(name, folder):
         config = AutoConfig.from_pretrained(folder, **gguf_option(folder))
-    for label, value in rows(config).items():
+    for label, value in facts(config).items():
         typer.echo(f"{label:12}{value}")
     typer.echo(f"{'place':12}{folder}")
     if isinstance(folder, Path):
         weights = [f for f in folder.iterdir() if f.suffix in {".gguf", ".safetensors"}]
         typer.echo(f"{'on disk':12}{size(sum(f.stat().st_size for f in weights))}")
-
-
-def rows(config: PreTrainedConfig) -> dict[str, str]:
-    """What a reader wants to know of a model's configuration."""
-    kv_heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
-    return {
-        "family": config.model_type,
-        "layers": f"{config.num_hidden_layers}",
-        "width": f"{config.hidden_size}, MLP {inner or 4 * config.hidden_size}",
-        "heads": f"{config.num_attention_heads}, key-value {kv_heads}",
-        "vocabulary": f"{config.vocab_size:,}",
-        "context": f"{config.max_position_embeddings:,}",
-        "parameters": f"{parameters(config):,}",
-    }
-
-
-def parameters(config: PreTrainedConfig) -> int:
-    """Parameters of the model a configuration describes, tied ones counted once."""
-    import torch
-    from torch import nn
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config)
-    return sum(parameter.numel() for parameter in model.parameters())

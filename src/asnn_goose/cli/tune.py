@@ -16,11 +16,12 @@ from asnn_goose.numbers import MOST_THREADS, SEEDS, count
 EXAMPLES = examples(
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
     "asnn-goose teacher tune smollm2-135m --seed 1 --text sotu --text my.txt --out runs/tuned-1",
+    "asnn-goose teacher tune smollm2-135m --examples ask_wiki --tokens 100k --out runs/answers",
     "asnn-goose teacher tune smollm2-135m --out runs/tuned --resume",
 )
 
 
-class Precision(StrEnum):
+class NumberFormat(StrEnum):
     """Number format of the forward pass."""
 
     fp32 = "fp32"
@@ -62,9 +63,17 @@ def tune(
             "  [default: the built-in training texts]"
         ),
     ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--examples",
+            help="Examples to learn the answers of, as a stage sft does, instead of texts: a"
+            " built-in set, a .jsonl or .parquet file, or hf:...; may be repeated.",
+        ),
+    ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="bf16: autocast around the forward pass.")
-    ] = Precision.fp32,
+        NumberFormat, typer.Option(help="bf16: autocast around the forward pass.")
+    ] = NumberFormat.fp32,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -81,13 +90,15 @@ def tune(
 
     The control of a student that learned from text too (loss ce): with the stage's seed, texts,
     window and batch the teacher reads the same windows in the same order, unless the recipe has
-    data.weights of its own. The tuned teacher ends up in the run folder under model/, in fp32.
+    data.weights of its own. With --examples it learns what a stage sft learns from them, and
+    metrics.jsonl holds the loss on held-out answers, before and on the way. The tuned teacher ends
+    up in the run folder under model/, in fp32.
     Ctrl-C saves and stops; --resume goes on, bit for bit.
     """
     from asnn_goose.cli.progress import train
     from asnn_goose.data.corpora import DEFAULT_TRAIN, mixture
-    from asnn_goose.teachers.text_training import TextTraining
-    from asnn_goose.teachers.tuning import Tuning, tuning_plan
+    from asnn_goose.teachers.text_recipe import TextTraining
+    from asnn_goose.teachers.tuned_teacher import Tuning, tuning_plan
 
     texts, weights = mixture(text or DEFAULT_TRAIN)
     training = TextTraining(
@@ -98,6 +109,7 @@ def tune(
         lr=lr,
         texts=texts,
         weights=weights,
+        examples=tuple(sets or ()),
     )
     tuning = Tuning(model=model, training=training, precision=precision.value, threads=threads)
     plan_of = partial(tuning_plan, tuning)

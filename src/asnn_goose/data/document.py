@@ -36,6 +36,7 @@ def split_of(group: str) -> Split:
     It depends on nothing but the name, so it is the same on every machine and stays when a corpus
     grows; and a subject that is a group of two corpora falls into one split.
     """
+    # A prefix of its own, lest another use of the group's hash go along with the split.
     digest = hashlib.sha256(f"split/{group}".encode()).digest()
     share = int.from_bytes(digest[:8], "big") / 2**64
     if share < TRAIN_SHARE:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from asnn_goose.data.chat_tokens import Rendered, Renderer
 from asnn_goose.data.document import DataError, Split, split_of
 from asnn_goose.data.records import Record
-from asnn_goose.data.rendering import Rendered, Renderer
 from asnn_goose.names import hint
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def _dealt(
 def _group(record: Record) -> str:
     """What decides the split: the prompt, or the first turn of a conversation."""
     known = record["prompt"] if "prompt" in record else record["messages"][:1]
+    # Sorted, because the order of keys in a record says nothing.
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 

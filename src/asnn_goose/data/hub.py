@@ -105,6 +105,7 @@ def commit_of(text: HubText) -> str:
     if not folder.is_dir():
         with _hub_errors(text):
             client = import_module("huggingface_hub").HfApi()
+            # Asked once and kept: a branch that moves would give another text under the same name.
             commit = client.dataset_info(text.repository, revision=text.revision).sha
         with new_folder(folder) as fresh:
             (fresh / "commit").write_text(str(commit), "utf-8")

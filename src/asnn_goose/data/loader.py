@@ -59,7 +59,8 @@ class WindowLoader:
     all; both come from (seed, epoch) alone. The order of windows is one stream over the epochs
     from which every step takes `batch` windows for each of `world` processes, so processes that
     share seed and shards get disjoint windows of an epoch. What is left of a shard before the
-    offset and after the last whole window is not read in that epoch. With a `subset`, an epoch is a
+    offset and after the last whole window is not read in that epoch. `fixed` windows begin at the
+    first token instead, so that every epoch has the same ones. With a `subset`, an epoch is a
     permutation of its windows, and those are known from the first batch on.
 
     Windows are packed without padding and take no heed of documents: a recurrent model carries
@@ -80,6 +81,7 @@ class WindowLoader:
         rank: int = 0,
         world: int = 1,
         subset: Subset | None = None,
+        fixed: bool = False,
     ) -> None:
         for setting, value in (("window", window), ("batch", batch), ("world", world)):
             if value < 1:
@@ -89,15 +91,17 @@ class WindowLoader:
         if seed < 0:
             raise ValueError(f"seed is {seed}, wanted 0 or more")
         _check_lengths(shards, window)
-        self._shards, self._subset = list(shards), subset
+        self._shards, self._subset, self._fixed = list(shards), subset, fixed
         self.window, self._batch, self._seed = window, batch, seed
         self._rank, self._world = rank, world
+        # Numbers over all shards: two documents of a batch never share one.
         self._first_documents = np.cumsum([0, *(len(s.starts) for s in shards)])
         self._start_epoch(0)
 
     def next(self, progress: float = 0.0) -> Batch:
         """The next batch of this process; `progress` is passed on in it."""
         windows = [self._take() for _ in range(self._world * self._batch)]
+        # All processes walk the same stream and take their part: none can take another's window.
         mine = windows[self._rank * self._batch : (self._rank + 1) * self._batch]
         return self.batch_of(mine, progress)
 
@@ -146,13 +150,17 @@ class WindowLoader:
 
     def _layout(self, epoch: int) -> NDArray[np.int64]:
         """The windows of an epoch: one row (shard, first token) each, permuted."""
+        # Of seed and epoch alone: a restored stream needs no generator's state, and processes agree
+        # unasked.
         random = np.random.default_rng([self._seed, epoch])
         if self._subset is not None:
             return random.permutation(self._subset.pool.easiest(self._subset.share))
         rows = []
         for number, shard in enumerate(self._shards):
             spare = len(shard.tokens_N) - self.window
-            offset = int(random.integers(min(self.window, spare)))
+            # Another cut in every epoch, so that no token is always the first of its window, where
+            # nothing is before it.
+            offset = 0 if self._fixed else int(random.integers(min(self.window, spare)))
             starts = np.arange(offset, spare, self.window)
             rows.append(np.stack([np.full_like(starts, number), starts], axis=1))
         return random.permutation(np.concatenate(rows))

@@ -24,8 +24,8 @@ class MixtureLoader:
     the fraction of start + n (sqrt(5) - 1) / 2. These points cover the interval evenly, so at any
     time every corpus is a few windows from its share; `start` comes from the seed.
     Within a corpus the windows are those of a WindowLoader: none comes twice before its epoch is
-    over, and the epochs of the corpora are not tied to each other. Every step takes `batch`
-    windows of the stream for each of `world` processes, so no two processes share one.
+    over, and the epochs of the corpora are not tied to each other; `fixed` is that loader's. Every
+    step takes `batch` windows of the stream for each of `world` processes, so no two share one.
 
     Raises ValueError for settings below what is possible, DataError where weights and shards do
     not fit or a shard is shorter than one window and its last label.
@@ -41,6 +41,7 @@ class MixtureLoader:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        fixed: bool = False,
     ) -> None:
         for setting, value in (("batch", batch), ("world", world)):
             if value < 1:
@@ -51,7 +52,7 @@ class MixtureLoader:
             raise ValueError(f"seed is {seed}, wanted 0 or more")
         self._shares = _shares(weights, shards)
         self._loaders = [
-            WindowLoader([shard], window=window, batch=1, seed=_own_seed(seed, number))
+            WindowLoader([shard], window=window, batch=1, seed=_own_seed(seed, number), fixed=fixed)
             for number, shard in enumerate(shards)
         ]
         self._first_documents = np.cumsum([0, *(len(shard.starts) for shard in shards)])
@@ -97,6 +98,7 @@ class MixtureLoader:
 
     def _origin(self) -> dict[str, int]:
         shares = {
+            # As whole numbers: a state is JSON, and must be equal or not.
             f"{number}.weight_in_millionths": round(share * _MILLION)
             for number, share in enumerate(self._shares)
         }
@@ -104,6 +106,7 @@ class MixtureLoader:
 
     def _draw(self) -> Batch:
         """The next window of the stream, with documents numbered over all corpora."""
+        # Drawn at random, a corpus of one percent could stay away for hundreds of windows.
         point = (self._start + self._drawn * _STEP) % 1
         number = int(np.searchsorted(np.cumsum(self._shares)[:-1], point, side="right"))
         self._drawn += 1

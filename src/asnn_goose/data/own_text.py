@@ -79,6 +79,7 @@ def _read_text(file: Path, split: Split) -> Iterator[Document]:
     if split == "all":
         yield Document(id=file.name, group=file.name, text=text)
         return
+    # Neighbours of one split are joined again, so that a document is as long as it can be.
     runs = itertools.groupby(_blocks(text), key=lambda block: split_of(_digest(block)))
     for number, (where, blocks) in enumerate(runs):
         run = "".join(blocks)
@@ -100,6 +101,7 @@ def _block_end(text: str, start: int) -> int:
     first, last = start + BLOCK_CHARACTERS, start + 2 * BLOCK_CHARACTERS
     if first >= len(text):
         return len(text)
+    # Better a block twice as long than one that ends within a word.
     for cut in _GOOD_CUTS:
         if found := cut.search(text, first, last):
             return found.end()
@@ -159,6 +161,9 @@ def _decode(content: bytes, *, place: str, start: int) -> str:
 
 
 def _opened(file: Path) -> BufferedReader:
+    # A pipe would wait for a writer for ever, and could be read once where we read twice.
+    if file.exists() and not file.is_file():
+        raise DataError(f"{file} is no file: write the text into one")
     try:
         return file.open("rb")
     except OSError as error:

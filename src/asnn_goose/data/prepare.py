@@ -17,6 +17,7 @@ from asnn_goose.data.corpora.kept_text import known_text_meta
 from asnn_goose.data.document import DataError, Split
 from asnn_goose.data.shards import ShardMeta, shard, tokenised_meta
 from asnn_goose.sources import SourceError, cache_dir
+from asnn_goose.threads import usable_cores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 def splits_of(corpus: Corpus) -> tuple[Split, ...]:
     """The splits that a corpus has."""
     return ("test",) if corpus.only_evaluated else ("train", "validation", "test")
-
-
-def usable_processes() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepare(
@@ -53,7 +49,7 @@ def prepare(
     if not missing:
         return
     pace, failed = _Pace(sum(corpus.megabytes for corpus in missing)), []
-    count = min(len(missing), processes or usable_processes())
+    count = min(len(missing), processes or usable_cores())
     with _pool(count) as pool:
         jobs = {pool.submit(_tokenise, corpus.name, tokenizer): corpus for corpus in missing}
         for job in as_completed(jobs):

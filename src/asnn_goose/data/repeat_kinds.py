@@ -23,7 +23,7 @@ SHORTEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class RepeatSource:
     """What a window is made of.
 
     random    the window's own generator
@@ -59,28 +59,30 @@ class Source:
         return read
 
 
-def random_words(source: Source) -> Iterator[Ids]:
+def random_words(source: RepeatSource) -> Iterator[Ids]:
     """Blocks of words without sense, each of them twice, with words between."""
     return _blocks(source, source.words, source.words)
 
 
-def paragraphs(source: Source) -> Iterator[Ids]:
+def paragraphs(source: RepeatSource) -> Iterator[Ids]:
     """Passages of the text, each of them twice, with text between."""
     read = source.reader()
     return _blocks(source, read, read)
 
 
 def _blocks(
-    source: Source, block: Callable[[int], Ids], between: Callable[[int], Ids]
+    source: RepeatSource, block: Callable[[int], Ids], between: Callable[[int], Ids]
 ) -> Iterator[Ids]:
     while True:
         distance = source.between(SHORTEST, source.distance)
+        # At least a third of the distance is repeated: shorter ones would leave most of the window
+        # unscored as repeats.
         size = source.between(max(SHORTEST // 2, distance // 3), distance)
         first = block(size)
         yield from (first, between(distance - size), first)
 
 
-def lists(source: Source) -> Iterator[Ids]:
+def lists(source: RepeatSource) -> Iterator[Ids]:
     """A few phrases of a few words, over and over in any order."""
     while True:
         phrases, size = [], 0
@@ -91,7 +93,7 @@ def lists(source: Source) -> Iterator[Ids]:
             yield from (phrases[i] for i in source.random.permutation(len(phrases)))
 
 
-def names(source: Source) -> Iterator[Ids]:
+def names(source: RepeatSource) -> Iterator[Ids]:
     """Running text in which a small cast of names comes again and again."""
     read = source.reader()
     cast = [source.words(source.between(2, 4)) for _ in range(source.between(2, 6))]
@@ -100,8 +102,9 @@ def names(source: Source) -> Iterator[Ids]:
         yield cast[source.between(0, len(cast) - 1)]
 
 
-def pairs(source: Source) -> Iterator[Ids]:
+def pairs(source: RepeatSource) -> Iterator[Ids]:
     """Keys with their values, told in one order and asked in another."""
+    # The same two marks in the whole window, for a key must be told from a value by something.
     joint, end = source.words(1), source.words(1)
     while True:
         count = source.between(2, source.distance // 6)
@@ -113,7 +116,7 @@ def pairs(source: Source) -> Iterator[Ids]:
         yield from (rows[i] for i in source.random.permutation(count))
 
 
-KINDS: MappingProxyType[str, Callable[[Source], Iterator[Ids]]] = MappingProxyType(
+KINDS: MappingProxyType[str, Callable[[RepeatSource], Iterator[Ids]]] = MappingProxyType(
     {
         "words": random_words,
         "paragraphs": paragraphs,
@@ -124,7 +127,7 @@ KINDS: MappingProxyType[str, Callable[[Source], Iterator[Ids]]] = MappingProxyTy
 )
 
 
-def made(kind: str, source: Source, *, length: int) -> Ids:
+def made(kind: str, source: RepeatSource, *, length: int) -> Ids:
     """`length` ids of a row of KINDS."""
     parts, size = [], 0
     for part in KINDS[kind](source):

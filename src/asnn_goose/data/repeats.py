@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from asnn_goose.data.repeat_kinds import KINDS, Source, made
+from asnn_goose.data.repeat_kinds import KINDS, RepeatSource, made
 from asnn_goose.data.shards import Shard
 from asnn_goose.trace import Batch
 
@@ -20,7 +20,7 @@ VOCABULARY_TOKENS = 1_000_000
 """Tokens at the front of every text that its words are taken from."""
 
 
-class Windows(Protocol):
+class WindowStream(Protocol):
     """Endless batches of running text whose position can be saved."""
 
     def next(self, progress: float = 0.0) -> Batch:
@@ -57,7 +57,7 @@ class RepeatLoader:
 
     def __init__(
         self,
-        inner: Windows,
+        inner: WindowStream,
         repeats: Repeats,
         *,
         words_W: NDArray[np.int64],
@@ -105,7 +105,7 @@ class RepeatLoader:
         random = np.random.default_rng([self._seed, number])
         if random.random() >= _between(self._repeats.share, batch.progress):
             return text_N, documents_T
-        source = Source(
+        source = RepeatSource(
             random=random,
             text_N=text_N.numpy(),
             words_W=self._words_W,

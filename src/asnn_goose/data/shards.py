@@ -205,17 +205,20 @@ def _write(
     identity: dict[str, str],
     progress: Progress,
 ) -> None:
+    # Two bytes a token where they suffice: half of the cache, and of what a window reads.
     dtype = np.dtype(np.uint16 if highest_id(tokenizer) < 65536 else np.uint32)
     separator = separator_id(tokenizer)
     starts, tokens, bytes_ = [], 0, 0
     with (folder / "tokens.bin").open("wb") as stream:
         for ids, size in encoded:
             starts.append(tokens)
+            # Written as it comes: a corpus may be larger than memory.
             stream.write(np.array([*ids, separator], dtype).tobytes())
             tokens += len(ids) + 1
             bytes_ += size
             progress(len(starts), tokens)
         stream.flush()
+        # Before the name: a shard that is there is taken to be whole.
         os.fsync(stream.fileno())
     if not starts:
         raise DataError(
@@ -240,6 +243,7 @@ def _within(
     """Documents until they and their separators have reached `limit` tokens."""
     tokens = 0
     for ids, size in encoded:
+        # The document that crosses the limit stays whole, as one that is cut would end nowhere.
         yield ids, size
         tokens += len(ids) + 1
         if limit is not None and tokens >= limit:

@@ -33,7 +33,7 @@ def training_shards(
     Raises what `prepare`, `held`, `shard` and `decontaminated` raise.
     """
     prepare(names, tokenizer, tell=tell)
-    evaluated = _held(against, required=required, tell=tell)
+    evaluated = held_texts(against, required=required, tell=tell)
     shards = []
     for name in names:
         tell(f"reading {name}")
@@ -46,7 +46,8 @@ def evaluated_split(name: str) -> Split:
     return "all" if find_corpus(name) is None else "test"
 
 
-def _held(names: Sequence[str], *, required: bool, tell: Callable[[str], None]) -> Held:
+def held_texts(names: Sequence[str], *, required: bool, tell: Callable[[str], None]) -> Held:
+    """What evaluation texts hold out; nothing, and said, where one that is not `required` fails."""
     try:
         return held([(name, evaluated_split(name)) for name in names])
     except SourceError as error:

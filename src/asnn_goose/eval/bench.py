@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from asnn_goose import __version__
 from asnn_goose.eval import speed
-from asnn_goose.eval.energy import Work, dense_picojoules, work_per_token
+from asnn_goose.eval.energy import (
+    Work,
+    dense_picojoules,
+    traffic_picojoules,
+    work_per_token,
+)
+from asnn_goose.eval.joules import measured_joules
 from asnn_goose.eval.spike_stats import by_site, densities, overall
 from asnn_goose.format.packed import read_packed
 from asnn_goose.infer.backend import native_module
@@ -66,6 +72,7 @@ class Result:
     sites: dict[str, dict[int, float]]
     work: list[Work]
     dense: dict[str, float]
+    joules_per_token: float | None = None
 
     def as_dict(self, settings: BenchSettings) -> dict[str, Any]:
         """BenchSettings and results in SI units, for a JSON file."""
@@ -83,9 +90,16 @@ class Result:
             "density": self.density,
             "density_by_site": self.sites,
             "work": [
-                {"part": work.part, "operations": work.operations, "picojoules": work.picojoules}
+                {
+                    "part": work.part,
+                    "operations": work.operations,
+                    "picojoules": work.picojoules,
+                    "bytes": work.bytes,
+                }
                 for work in self.work
             ],
+            "traffic_picojoules": traffic_picojoules(self.work),
+            "joules_per_token": self.joules_per_token,
             "dense_picojoules": self.dense,
         }
 
@@ -97,7 +111,8 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
     for threads in settings.threads:
         engine = Engine(model, threads=threads, backend=settings.backend)
         rates += _rates(engine, settings, threads=threads)
-    counts = engine.counts()
+    # Of the last number of threads: spikes do not depend on it.
+    counts = dict(engine.counts())
     return Result(
         isa=native_module().isa() if settings.backend == "native" else "numpy",
         rates=rates,
@@ -106,11 +121,21 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
         sites=by_site(counts),
         work=work_per_token(model, densities(counts)),
         dense={form: dense_picojoules(model.config, form=form) for form in ("fp32", "fp16")},
+        joules_per_token=_joules(engine, settings),
     )
+
+
+def _joules(engine: Engine, settings: BenchSettings) -> float | None:
+    """Of one sequence decoding, by the processor's counters; None where they are not shown."""
+    with measured_joules() as found:
+        speed.decode_rate(engine, tokens=settings.tokens)
+    drawn = settings.tokens + min(settings.tokens, speed.WARM_UP)
+    return None if found.total is None else found.total / drawn
 
 
 def _rates(engine: Engine, settings: BenchSettings, *, threads: int) -> Iterator[Rate]:
     """Decode rates for every number of sequences, beside the prefill rate."""
+    # Once for nothing: pages of the weights are read from disk, threads are started.
     speed.prefill_rate(engine, tokens=min(settings.prompt, speed.WARM_UP))
     prefill = speed.median(
         lambda: speed.prefill_rate(engine, tokens=settings.prompt), repeats=settings.repeats
@@ -139,5 +164,6 @@ def _median_start(folder: Path, settings: BenchSettings) -> speed.Start:
     return speed.Start(
         loaded=statistics.median(start.loaded for start in starts),
         first_token=statistics.median(start.first_token for start in starts),
+        # The highest and not the median: memory must be there in the worst of them.
         peak_bytes=max(start.peak_bytes for start in starts),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from asnn_goose import __version__
-from asnn_goose.eval.copying import Copying, CopyTally
-from asnn_goose.eval.perplexity import Score, TraceFn, Window, perplexity
+from asnn_goose.eval.copy_probe import Copying, CopyTally
+from asnn_goose.eval.perplexity import EachBatch, LabelledWindow, Score, TraceFn, perplexity
+from asnn_goose.eval.window_errors import Sums, WindowTally, mean_error
+from asnn_goose.eval.word_counts import WordTable
 from asnn_goose.meter import measured
 
 PACKAGES = ("torch", "transformers", "numpy")
@@ -51,6 +53,7 @@ class Protocol:
             "tokens_scored": "each once",
             "identical_windows": True,
             "threads": torch.get_num_threads(),
+            # The last digits hang on all of these: sums in another order, other kernels.
             "machine": platform.machine(),
             "python": platform.python_version(),
             "versions": {"asnn-goose": __version__} | {name: version(name) for name in PACKAGES},
@@ -59,7 +62,11 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One model on one text; `copying` is its score by what of a word stood in the window."""
+    """One model on one text.
+
+    copying  its score by what of a word stood in the window
+    windows  sums of single windows, by part of a mixture: what errors come from
+    """
 
     text: str
     model: str
@@ -67,6 +74,12 @@ class Measurement:
     copying: Copying
     seconds: float
     peak_bytes: int
+    windows: tuple[Sums, ...] = ()
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean nats per token; nan where that is not known."""
+        return mean_error(self.windows) if self.windows else math.nan
 
     @property
     def tokens_per_s(self) -> float:
@@ -77,11 +90,15 @@ class Measurement:
         """Raw sums and what follows from them; None for what is not a finite number."""
         derived = {
             "perplexity": self.score.perplexity,
+            "word_perplexity": self.score.word_perplexity,
+            "nats_error": self.error,
             "bits_per_byte": self.score.bits_per_byte,
             "tokens_per_s": self.tokens_per_s,
         }
         copying = {"copying": self.copying.as_dict()}
-        found: dict[str, Any] = finite(asdict(self) | derived | copying)
+        plain = asdict(replace(self, windows=()))
+        del plain["windows"]
+        found: dict[str, Any] = finite(plain | derived | copying)
         return found
 
     def check(self) -> None:
@@ -99,30 +116,34 @@ def finite(value: Any) -> Any:
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]
+    # Python writes NaN and Infinity without asking, which no other reader of JSON takes.
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def measure(
     trace: TraceFn,
-    texts: Mapping[str, Sequence[Window]],
+    texts: Mapping[str, Sequence[LabelledWindow]],
     *,
     model: str,
     protocol: Protocol,
     bytes_V: Tensor | None = None,
+    words: WordTable | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Measurement]:
     """Score one model on every text; peak memory is the process's, model included."""
     found = []
     for text, windows in texts.items():
-        tally = CopyTally()
+        tally, sums = CopyTally(), WindowTally()
+        # By text: a long one must not hide in the speed of a short one.
         with measured() as reading:
             score = perplexity(
                 trace,
                 windows,
                 bytes_V=bytes_V,
+                words=words,
                 batch=protocol.batch,
                 progress=progress,
-                each=tally.add,
+                each=_all(tally.add, sums.add),
             )
         found.append(
             Measurement(
@@ -132,9 +153,20 @@ def measure(
                 copying=tally.found(),
                 seconds=reading.seconds,
                 peak_bytes=reading.peak_bytes,
+                windows=(sums.found(),),
             )
         )
     return found
+
+
+def _all(*each: EachBatch) -> EachBatch:
+    """Who looks at a batch, one after the other."""
+
+    def look(tokens_BT: Tensor, labels_BT: Tensor, losses_BT: Tensor) -> None:
+        for one in each:
+            one(tokens_BT, labels_BT, losses_BT)
+
+    return look
 
 
 def ratio(student: Measurement, teacher: Measurement) -> float:

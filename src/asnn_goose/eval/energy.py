@@ -3,20 +3,22 @@
 Energies per operation are those of 45 nm silicon at 0.9 V: M. Horowitz, "Computing's energy problem
 (and what we can do about it)", ISSCC 2014. They leave out memory, control and everything else that
 a processor spends: a bound for special hardware and a common measure, not what a CPU's plug sees.
+What reading the weights would take is told apart, from the same table: the store decides about it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site
-from asnn_goose.shape.student import layout, products, recurrence
+from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot
+from asnn_goose.shape.student import layout, products, recurrence, state
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
@@ -33,6 +35,9 @@ PICOJOULES: dict[str, float] = {
     "int8x16_mult": 0.4,
 }
 
+TRAFFIC: dict[str, float] = {"32 kB cache": 20 / 8, "1 MB cache": 100 / 8, "DRAM": 1300 / 8}
+"""Picojoules for a byte out of each, of 64-bit accesses; DRAM at its least."""
+
 PRODUCTS: dict[str, tuple[str, str]] = {
     "float32": ("fp32_add", "fp32_mult"),
     "float16": ("fp32_add", "fp32_mult"),
@@ -40,16 +45,22 @@ PRODUCTS: dict[str, tuple[str, str]] = {
 }
 """What a dense product does, by the type of its weights: fp16 is widened, int8 meets int16."""
 
+FP32_BYTES = 4
+
 BUTTERFLIES = 6
 """Stages of a rotation of 64 numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Operations per token of one part of a model, by kind (keys of PICOJOULES)."""
+    """Operations per token of one part of a model, by kind (keys of PICOJOULES).
+
+    bytes  of weights, scales and state that it reads, and of state that it writes
+    """
 
     part: str
     operations: Mapping[str, float]
+    bytes: float = 0.0
 
     @property
     def additions(self) -> float:
@@ -76,9 +87,20 @@ def work_per_token(model: PackedModel, densities: Mapping[str, float]) -> list[W
     a few operations per channel, are left out, and so is the drawing of the token.
     """
     parts: dict[str, Counter[str]] = {}
-    for part, operations in _operations(model, densities):
+    traffic: dict[str, float] = defaultdict(float)
+    for part, operations, read in _operations(model, densities):
         parts.setdefault(part, Counter()).update(operations)
-    return [Work(part=part, operations=dict(found)) for part, found in parts.items()]
+        traffic[part] += read
+    return [
+        Work(part=part, operations=dict(found), bytes=traffic[part])
+        for part, found in parts.items()
+    ]
+
+
+def traffic_picojoules(works: Iterable[Work]) -> dict[str, float]:
+    """Energy per token of all bytes, were they all in one kind of store."""
+    read = sum(work.bytes for work in works)
+    return {store: read * each for store, each in TRAFFIC.items()}
 
 
 def dense_picojoules(config: Mapping[str, Any], *, form: str) -> float:
@@ -88,26 +110,47 @@ def dense_picojoules(config: Mapping[str, Any], *, form: str) -> float:
     attention grows with the context, and a dense student has low-rank factors besides.
     """
     by_part = products(config)
+    # Low-rank factors are the student's own: a transformer of these shapes has none.
     large = sum(by_part[part] for part in ("mixer", "mlp", "head"))
     return large * (PICOJOULES[f"{form}_add"] + PICOJOULES[f"{form}_mult"])
 
 
 def _operations(
     model: PackedModel, densities: Mapping[str, float]
-) -> Iterator[tuple[str, dict[str, float]]]:
+) -> Iterator[tuple[str, dict[str, float], float]]:
+    """(part, operations, bytes) of everything that is done for a token."""
     for slot in layout(model.config):
-        if isinstance(slot, Site) and slot.name in model.matrices:
-            yield "encoder", _encoder(slot.columns, model.matrices[slot.name])
-        if isinstance(slot, Matrix) and slot.name != EMBEDDING:
+        # A site that stays analogue costs nothing here.
+        if isinstance(slot, SiteSlot) and slot.name in model.matrices:
+            yield "encoder", _encoder(slot.columns, model.matrices[slot.name]), 0.0
+        if isinstance(slot, MatrixSlot) and slot.name != EMBEDDING:
             coding = model.matrices.get(slot.name, {})
-            yield "encoder", _encoder(slot.columns, coding)
-            spikes = coding.get("steps", 0) * densities.get(slot.name, 0.0)
-            yield slot.part, _product(model, slot, spikes if coding else None)
+            yield "encoder", _encoder(slot.columns, coding), 0.0
+            spikes = coding.get("steps", 0) * densities.get(slot.name, 0.0) if coding else None
+            yield slot.part, _product(model, slot, spikes), weight_bytes(model, slot, spikes)
     additions, multiplications = recurrence(model.config)
-    yield "recurrence", {"fp32_add": float(additions), "fp32_mult": float(multiplications)}
+    done = {"fp32_add": float(additions), "fp32_mult": float(multiplications)}
+    numbers = sum(math.prod(part.shape) for part in state(model.config))
+    layers = int(model.config["num_hidden_layers"])
+    yield "recurrence", done, 2.0 * FP32_BYTES * layers * numbers
 
 
-def _product(model: PackedModel, slot: Matrix, spikes: float | None) -> dict[str, float]:
+def weight_bytes(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> float:
+    """Bytes of a matrix that a token reads; of planes under spikes the columns that fire.
+
+    spikes  per input over all steps, so that a column that fires twice is read twice
+    """
+    tensors, name = model.tensors, slot.name
+    words = tensors.get(f"{name}.planes")
+    held = words if words is not None else tensors.get(f"{name}.weight")
+    if held is None:
+        held, name = tensors[f"{EMBEDDING}.weight"], EMBEDDING  # the head where they are tied
+    scales = tensors[f"{name}.scale"].nbytes if f"{name}.scale" in tensors else 0
+    fired = spikes if spikes and words is not None else 1.0
+    return float(held.nbytes * fired + scales)
+
+
+def _product(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> dict[str, float]:
     """A matrix; `spikes` per input over all steps, None or 0 where the input is analogue."""
     tensors = model.tensors
     words = tensors.get(f"{slot.name}.planes")
@@ -118,12 +161,14 @@ def _product(model: PackedModel, slot: Matrix, spikes: float | None) -> dict[str
     weights, scales = nonzero(words), tensors[f"{slot.name}.scale"].size
     scaling = {"fp32_mult": float(scales + slot.rows)}
     if spikes:
+        # Integer additions of weights -1 and +1; scales come once a row, after them.
         return {"int32_add": weights * spikes, "fp32_add": float(scales)} | scaling
     return {"fp32_add": float(weights + scales)} | scaling
 
 
 def nonzero(words: NDArray[np.uint64]) -> int:
     """Weights that are not zero, over all planes (P,U,K,2)."""
+    # The second word of a pair says which weights are not zero, the first only their sign.
     as_bytes = np.ascontiguousarray(words[..., 1]).view(np.uint8)
     return int(np.unpackbits(as_bytes).sum(dtype=np.int64))
 
@@ -134,6 +179,7 @@ def _encoder(columns: int, coding: Mapping[str, Any]) -> dict[str, float]:
     if coding.get("rotate"):
         found.update({"fp32_add": BUTTERFLIES * columns, "fp32_mult": columns})
     if steps := coding.get("steps", 0):  # the mean magnitude, then a comparison a step
+        # One step compares alone; more steps divide by the amplitude first.
         scaled = columns if steps > 1 else 0
         found.update({"fp32_add": (1 + steps) * columns, "fp32_mult": scaled})
     return {kind: float(n) for kind, n in found.items()}

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.eval.firing import gaussian_threshold, with_density, with_spread
+from asnn_goose.eval.firing_rate import gaussian_threshold, with_density, with_spread
 from asnn_goose.eval.speed import random_tokens
 from asnn_goose.format.packed import PackedModel, write_packed
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.parts.precision import Precision
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Vector
+from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot, VectorSlot
 from asnn_goose.shape.student import layout
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def random_model(
     model = PackedModel(folder=Path(), config=config, tensors=tensors, matrices=matrices, crc32="")
     ids = random_tokens(CALIBRATION, vocabulary=config["vocab_size"])
     if wanted.steps:
+        # Density before spread: thresholds decide how large the final hidden states come out.
         model = with_density(model, wanted.density, tokens=ids, backend=backend)
     return with_spread(model, SPREAD, tokens=ids, backend=backend)
 
@@ -143,11 +144,12 @@ def random_student(
     random, arrays = np.random.default_rng(seed), Arrays()
     matrices: dict[str, dict[str, Any]] = {}
     for slot in layout(settings):
-        if isinstance(slot, Site) or (isinstance(slot, Matrix) and slot.optional):
+        # No spikes at sites, and a tied head, as most students have it.
+        if isinstance(slot, SiteSlot) or (isinstance(slot, MatrixSlot) and slot.optional):
             continue
         found = _fill(slot, precision, random)
         arrays |= {f"{slot.name}{end}": array for end, array in found.items()}
-        if isinstance(slot, Matrix) and slot.projection and not precision.plain:
+        if isinstance(slot, MatrixSlot) and slot.projection and not precision.plain:
             matrices[slot.name] = {
                 "steps": precision.steps,
                 "code": precision.code,
@@ -156,9 +158,11 @@ def random_student(
     return RandomStudent(settings, arrays, matrices)
 
 
-def _fill(slot: Matrix | Vector, precision: Precision, random: np.random.Generator) -> Arrays:
+def _fill(
+    slot: MatrixSlot | VectorSlot, precision: Precision, random: np.random.Generator
+) -> Arrays:
     """The tensors of one slot, by what follows its name."""
-    if isinstance(slot, Vector):
+    if isinstance(slot, VectorSlot):
         value = next(number for end, number in NEUTRAL.items() if slot.name.endswith(end))
         return {"": np.full(slot.shape, value, np.float32)}
     gain = LOGITS if slot.name == EMBEDDING else 1.0
@@ -172,6 +176,8 @@ def _fill(slot: Matrix | Vector, precision: Precision, random: np.random.Generat
 
 def fp16(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
     """A Gaussian matrix (rows, columns) that keeps the size of its input."""
+    # Outputs keep the size of inputs, or thirty layers would end in zeros or infinities, which run
+    # at another speed.
     weight = random.standard_normal((rows, columns), np.float32) * columns**-0.5
     return {".weight": weight.astype(np.float16)}
 
@@ -190,5 +196,6 @@ def ternary(rows: int, columns: int, precision: Precision, random: np.random.Gen
     sign = np.where(drawn < SURVIVORS / 2, -1, 1).astype(np.int8)
     codes = sign * (drawn < SURVIVORS)
     scale = np.empty((planes, groups, rows), np.float32)
+    # A second plane at half the scale, about where absmean finds it.
     scale[:] = (SURVIVORS * columns) ** -0.5 * 0.5 ** np.arange(planes)[:, None, None]
     return {".planes": pack_planes(codes), ".scale": scale}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asnn_goose.eval.energy import PICOJOULES, dense_picojoules, nonzero, work_per_token
 from asnn_goose.infer.server.costs import Costs
-from asnn_goose.shape.slots import Matrix
+from asnn_goose.shape.slots import MatrixSlot
 from asnn_goose.shape.student import layout
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def serving_costs(model: PackedModel, *, kv_heads: int | None = None) -> Costs:
     most = sum(
         per_spike[slot.name] * slot.columns * model.matrices[slot.name].get("steps", 0)
         for slot in layout(dict(model.config))
-        if isinstance(slot, Matrix) and slot.name in per_spike
+        if isinstance(slot, MatrixSlot) and slot.name in per_spike
     )
     return Costs(
         additions=sum(work.additions for work in works) - most,
@@ -49,7 +49,7 @@ def additions_per_spike(model: PackedModel) -> dict[str, float]:
     return {
         slot.name: nonzero(model.tensors[f"{slot.name}.planes"]) / slot.columns
         for slot in layout(dict(model.config))
-        if isinstance(slot, Matrix)
+        if isinstance(slot, MatrixSlot)
         and model.matrices.get(slot.name, {}).get("steps", 0)
         and f"{slot.name}.planes" in model.tensors
     }

@@ -86,6 +86,7 @@ def cold_start(folder: Path, *, threads: int, backend: str, tokens: int) -> Star
     Counted from before the process is made: interpreter, imports, opening and checking the file.
     """
     command = [sys.executable, "-m", __name__, str(folder), str(threads), backend, str(tokens)]
+    # The clock of the machine and not of the process: the child reads the same one.
     started = time.time()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

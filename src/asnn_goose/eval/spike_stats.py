@@ -14,7 +14,7 @@ _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class SiteDensity:
     """Density of the spikes into one matrix; `layer` is None outside the blocks (the head)."""
 
     layer: int | None
@@ -28,7 +28,7 @@ class Site:
         return self.came / self.possible if self.possible else 0.0
 
 
-def sites(counts: Counts) -> list[Site]:
+def sites(counts: Counts) -> list[SiteDensity]:
     """Every spiking matrix, in the order of `counts`.
 
     >>> sites({"blocks.3.mlp.down": (30, 100)})[0].density
@@ -38,7 +38,7 @@ def sites(counts: Counts) -> list[Site]:
     for name, (came, possible) in counts.items():
         match = _BLOCK.fullmatch(name)
         layer, short = (int(match[1]), match[2]) if match else (None, name)
-        found.append(Site(layer=layer, name=short, came=came, possible=possible))
+        found.append(SiteDensity(layer=layer, name=short, came=came, possible=possible))
     return found
 
 

@@ -21,7 +21,7 @@ from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.neurons.lif import LIF
 from asnn_goose.model.parts.projection import Projection
-from asnn_goose.shape.slots import EMBEDDING, Matrix
+from asnn_goose.shape.slots import EMBEDDING, MatrixSlot
 from asnn_goose.shape.student import layout, recurrence
 
 MEMBRANE = {"fp32_add": 3.0, "fp32_mult": 1.0}
@@ -145,7 +145,7 @@ def _operations(
 ) -> Iterator[tuple[str, dict[str, float]]]:
     settings = student.config.to_dict()
     for slot in layout(settings):
-        if isinstance(slot, Matrix) and slot.name not in (EMBEDDING, "positions"):
+        if isinstance(slot, MatrixSlot) and slot.name not in (EMBEDDING, "positions"):
             found = meter.inputs.get(slot.name)
             yield slot.part, _product(slot, found, tokens=tokens)
     additions, multiplications = recurrence(settings)
@@ -154,7 +154,7 @@ def _operations(
     yield "neurons", {kind: count * each for kind, count in MEMBRANE.items()}
 
 
-def _product(slot: Matrix, found: Events | None, *, tokens: int) -> dict[str, float]:
+def _product(slot: MatrixSlot, found: Events | None, *, tokens: int) -> dict[str, float]:
     """Of one matrix per token of the text, over all its inner steps."""
     weights = float(slot.rows * slot.columns)
     if found is None:

@@ -26,6 +26,7 @@ def text_bytes(tokenizer: PreTrainedTokenizerBase, vocabulary: int = 0) -> Tenso
     added = set(tokenizer.get_added_vocab().values())
     decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
     byte_level = "ByteLevel" in str(decoder)
+    # Special tokens stay 0: they stand for no character of the text.
     counts = [0] * size
     for number, piece in pieces.items():
         if number not in special:

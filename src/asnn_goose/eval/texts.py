@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asnn_goose.data.corpora import DEFAULT_OUT_OF_DOMAIN, DEFAULT_TRAIN, find_corpus, mixture
-from asnn_goose.data.document import Split
+from asnn_goose.data.document import DataError, Split
 from asnn_goose.data.own_text import content_hash
 from asnn_goose.data.shards import shard
 from asnn_goose.data.windows import eval_windows
+from asnn_goose.eval.detokenise import detokenised_file
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
     from asnn_goose.eval.comparison import Protocol
-    from asnn_goose.eval.perplexity import Window
+    from asnn_goose.eval.perplexity import LabelledWindow
 
 IN_DOMAIN, VALIDATION, OUT_OF_DOMAIN = "in-domain", "validation", "out-of-domain"
 
@@ -31,11 +33,13 @@ class Text:
     parts   (corpus or file, split)
     shares  of the parts in a mixture, which are scored one by one; without them the parts are one
             text, one after the other
+    words   words of the original for each word of it; 1 where it is the original
     """
 
     name: str
     parts: tuple[tuple[str, Split], ...]
     shares: tuple[float, ...] = ()
+    words: float = 1.0
 
     def describe(self) -> str:
         """One line: what exactly is scored."""
@@ -86,6 +90,24 @@ def text_named(
     )
 
 
+def detokenised_text(name: str) -> Text:
+    """A file of WikiText, put together again as people write.
+
+    Raises DataError for a name that is no text file.
+    """
+    file = Path(name).expanduser()
+    if not (file.is_file() and file.suffix == ".txt"):
+        raise DataError(f"{name}: only a .txt file of WikiText can be detokenised")
+    found = detokenised_file(file)
+    return Text(name=f"{name}, detokenised", parts=((str(found.file), "all"),), words=found.words)
+
+
+def tokens_of(text: Text, tokenizer: PreTrainedTokenizerBase) -> NDArray[Any]:
+    """Its parts, one after the other; the shares of a mixture have no say."""
+    shards = [shard(source, split, tokenizer).tokens_N for source, split in text.parts]
+    return np.concatenate(shards)
+
+
 def _content(source: str) -> str | None:
     """SHA-256 of a file; None for a corpus, and for a file that is not there."""
     file = Path(source).expanduser()
@@ -93,12 +115,13 @@ def _content(source: str) -> str | None:
 
 
 def _has_splits(source: str, trained: set[str]) -> bool:
+    # A file that nobody trained on has no split that must be kept from it.
     return find_corpus(source) is not None or _content(source) in trained
 
 
 def windows_of(
     text: Text, tokenizer: PreTrainedTokenizerBase, *, protocol: Protocol
-) -> dict[str, list[Window]]:
+) -> dict[str, list[LabelledWindow]]:
     """Windows of everything in a text that is scored by itself, tokenised on first use.
 
     Of a mixture every part gets its share of the limit, and one window at least.
@@ -117,4 +140,5 @@ def windows_of(
 def _limit(protocol: Protocol, share: float) -> int | None:
     if protocol.limit is None:
         return None
+    # A window at least: of a share of one percent hardly anything would be scored.
     return max(min(protocol.window, protocol.limit), round(share * protocol.limit))

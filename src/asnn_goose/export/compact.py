@@ -40,6 +40,7 @@ def write_compact(
     Raises ExportError where the student's embedding is not the teacher's, or where the latent
     weights of a matrix say more than its planes: two planes, or a method that learns.
     """
+    # To the bit: it is not written, and comes back from the teacher.
     if not torch.equal(model.embedding.weight, embedding_VD.to(model.embedding.weight.dtype)):
         raise ExportError(
             f"the embedding is not that of {teacher}: train with student.embedding = 'teacher' "
@@ -77,6 +78,8 @@ def _parts(model: GooseForCausalLM) -> dict[str, Arrays]:
 
 def _ternary(module: Projection, *, name: str) -> Arrays:
     assert module.ternary is not None  # the caller has checked
+    # With two planes, or scales that are learned, the latent weights hold more than codes and
+    # scales say: training could not go on from them.
     if module.ternary.planes != 1 or list(module.ternary.parameters()):
         raise ExportError(
             f"{name}: only one plane without learned scales can be kept in a compact file"
@@ -118,6 +121,7 @@ def _finished(method: TernaryMethod, weight_OK: Tensor) -> tuple[Tensor, Tensor]
 def pack_trits(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Codes -1, 0, 1 of any shape, five to a byte, the first one in the lowest digit."""
     flat = codes.reshape(-1).astype(np.uint8) + np.uint8(1)
+    # Filled up to whole bytes with code -1, which the shape cuts off again.
     digits = np.zeros((-(-flat.size // TRITS), TRITS), np.uint8)
     digits.reshape(-1)[: flat.size] = flat
     packed: NDArray[np.uint8] = (digits * 3 ** np.arange(TRITS, dtype=np.uint8)).sum(
@@ -129,6 +133,7 @@ def pack_trits(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
 def unpack_trits(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
     """What `pack_trits` was given. Raises ValueError where the length does not fit the shape."""
     count = int(np.prod(shape))
+    # 243 is the first byte that five digits cannot make.
     if packed.shape != (-(-count // TRITS),) or (packed >= 3**TRITS).any():
         raise ValueError(f"{packed.size} bytes are not {count} ternary codes")
     digits = packed[:, None] // 3 ** np.arange(TRITS, dtype=np.uint8) % 3
@@ -166,6 +171,7 @@ def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
     config = GooseConfig(**{key: value for key, value in settings.items() if key in known})
     with torch.device("meta"):
         model = GooseForCausalLM(config)
+    # Tied after the move: `to_empty` gives embedding and head memory of their own.
     model.to_empty(device="cpu").tie_weights()
     with safe_open(file, "np") as stored:
         arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118

@@ -41,6 +41,7 @@ def dense(weight_MK: Tensor, form: str, *, name: str) -> Arrays:
         return {"weight": codes, "scale": scale}
     if form == "f32":
         return {"weight": weight}
+    # Checked before the cast, which would give infinities and say nothing.
     largest = np.abs(weight).max()
     if largest > np.finfo(np.float16).max:
         raise ExportError(f"{name} reaches {largest:g}, beyond fp16: take int8 or f32")
@@ -100,12 +101,15 @@ def projection(module: Projection, form: str, *, name: str) -> Arrays:
             "student in PyTorch"
         )
     numbers = {} if module.neuron is None else spikes(module.neuron, name=name)
+    # A learned value of the spikes multiplies the product, and so fits into the scales: the engine
+    # needs to know nothing of it.
     factor = numbers.pop("factor", 1.0)
     if module.ternary is None:
         arrays = dense(module.weight * factor, form, name=name)
     else:
         floats(module.weight, name=name)  # refuses what is not finite
         rounded = module.ternary.planes_of(module.weight)
+        # Codes of the method itself, not rounded anew: what was trained is what runs.
         arrays = planes(rounded._replace(scale_PGO=rounded.scale_PGO * factor), name=name)
     if (bias_M := module.whole_bias()) is not None:
         arrays["bias"] = floats(bias_M, name=f"{name}.bias")

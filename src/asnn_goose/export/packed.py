@@ -27,12 +27,23 @@ from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import BLOCK_SITES, OUTSIDE, PrecisionTable
-from asnn_goose.model.parts.projection import Projection, rotated
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.ops.hadamard import rotated
 from asnn_goose.ops.ternary import absmean
 from asnn_goose.shape.settings import fault
-from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Part, Site, Slot, Vector
+from asnn_goose.shape.slots import (
+    EMBEDDING,
+    HEAD,
+    POSITIONS,
+    MatrixSlot,
+    Part,
+    SiteSlot,
+    Slot,
+    VectorSlot,
+)
 from asnn_goose.shape.student import layout, parts
 
+# Threshold 4: clipping at 2 mean magnitudes cost .019 nats (docs/results.md).
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
 """What `head = "ternary"` means; the embedding's rows stay int8."""
 
@@ -92,24 +103,30 @@ def export_packed(
     """
     with packed_folder(folder) as fresh:
         arrays, matrices = pack(model, settings or PackSettings())
+        # Whole, with defaults: a default that changes some day must not change old files.
         config = json.loads(model.config.to_json_string(use_diff=False))
+        config = _without_padding(config)
         write_packed(fresh, config, arrays, matrices)
         if tokenizer is not None:
             for name in TOKENIZER_FILES:
                 if (tokenizer / name).is_file():
                     shutil.copyfile(tokenizer / name, fresh / name)
+            # So that a packed student that no longer belongs to its weights is found out by
+            # content.
             write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Packed(bytes_by_part=_by_part(model.config, arrays), fp32_bytes=4 * parameters)
+    return Packed(bytes_by_part=_by_part(config, arrays), fp32_bytes=4 * parameters)
 
 
 @torch.no_grad()
 def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[str, Entry]]:
     """Tensors and table of matrices, as `format.packed.write_packed` takes them."""
-    _check_known(model.config)
+    config = _without_padding(model.config.to_dict())
+    # Before anything is packed, since packing takes a minute and the answer is known.
+    _check_known(model.config, config)
     arrays: Arrays = {}
     matrices: dict[str, Entry] = {}
-    for slot in layout(model.config.to_dict()):
+    for slot in layout(config):
         found, entry = _slot(model, slot, settings)
         arrays |= {f"{slot.name}{end}": array for end, array in found.items()}
         if entry is not None:
@@ -117,9 +134,15 @@ def pack(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, dict[
     return arrays, matrices
 
 
-def _check_known(config: GooseConfig) -> None:
+def _without_padding(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the same student without the rows that no tokenizer produces."""
+    words = config["real_vocab_size"] or config["vocab_size"]
+    return config | {"vocab_size": words, "real_vocab_size": 0}
+
+
+def _check_known(config: GooseConfig, settings: dict[str, Any]) -> None:
     """Raise ExportError for a setting that the engine does not take, before anything is packed."""
-    if (found := fault(config.to_dict(), packed=True)) is not None:
+    if (found := fault(settings, packed=True)) is not None:
         raise ExportError(f"{found}: the engine knows nothing else; PyTorch runs this student")
     table = PrecisionTable(config.precision)
     places = [(name, table.of(name)) for name in OUTSIDE] + [
@@ -138,13 +161,15 @@ def _slot(
     model: GooseForCausalLM, slot: Slot, settings: PackSettings
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
-    if isinstance(slot, Vector):
+    if isinstance(slot, VectorSlot):
         return {"": floats(model.get_parameter(slot.name), name=slot.name)}, None
-    found, entry = _site(model, slot) if isinstance(slot, Site) else _matrix(model, slot, settings)
+    found, entry = (
+        _site(model, slot) if isinstance(slot, SiteSlot) else _matrix(model, slot, settings)
+    )
     return {f".{end}": array for end, array in found.items()}, entry
 
 
-def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
+def _site(model: GooseForCausalLM, slot: SiteSlot) -> tuple[Arrays, Entry | None]:
     """Arrays and entry of a signal of a mixer, such as `blocks.3.mixer.k`."""
     mixer, _, letter = slot.name.rpartition(".")
     neuron: Neuron | None = getattr(model.get_submodule(mixer), f"{letter}_neuron")
@@ -155,14 +180,16 @@ def _site(model: GooseForCausalLM, slot: Site) -> tuple[Arrays, Entry | None]:
 
 
 def _matrix(
-    model: GooseForCausalLM, slot: Matrix, settings: PackSettings
+    model: GooseForCausalLM, slot: MatrixSlot, settings: PackSettings
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:
         form = "f16" if settings.head == "f16" else "int8"
-        return dense(model.embedding.weight, form, name=slot.name), None
+        return dense(model.embedding.weight[: slot.rows], form, name=slot.name), None
+    if slot.name == POSITIONS:
+        return dense(model.get_parameter(f"{POSITIONS}.weight"), "f16", name=slot.name), None
     if slot.name == HEAD:
-        return _head(model, settings)
+        return _head(model, settings, words=slot.rows)
     if not slot.projection:  # a low-rank factor, which PyTorch keeps as [in, out]
         return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name), None
     module = model.get_submodule(slot.name)
@@ -178,9 +205,11 @@ def _entry(neuron: Neuron | Precision | None, *, rotate: bool) -> Entry | None:
     return {"steps": 0, "code": "radix3", "rotate": True} if rotate else None
 
 
-def _head(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, Entry | None]:
+def _head(
+    model: GooseForCausalLM, settings: PackSettings, *, words: int
+) -> tuple[Arrays, Entry | None]:
     """Arrays and entry of the head; no arrays where the embedding serves."""
-    weight, as_set = model.lm_head.weight, TERNARY_HEAD
+    weight, as_set = model.lm_head.weight[:words], TERNARY_HEAD
     if settings.head != "ternary":
         tied = model.config.tie_word_embeddings
         return {} if tied else dense(weight, settings.head, name=HEAD), None
@@ -188,15 +217,16 @@ def _head(model: GooseForCausalLM, settings: PackSettings) -> tuple[Arrays, Entr
         as_set.check_columns(weight.shape[1])
     except ValueError as error:
         raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
+    # In fp32, for the rotation's order of sums is the engine's only there.
     wide = torch.from_numpy(floats(weight, name=HEAD))
     matrix = absmean(rotated(wide), planes=as_set.planes, group=as_set.group)
     arrays = planes(matrix, name=HEAD) | one({"threshold": as_set.threshold})
     return arrays, _entry(as_set, rotate=as_set.rotate)
 
 
-def _by_part(config: GooseConfig, arrays: Arrays) -> dict[str, int]:
+def _by_part(config: dict[str, Any], arrays: Arrays) -> dict[str, int]:
     """Bytes of what matrices bring, by their part of the model; all else is the rest."""
-    owners = parts(config.to_dict())
+    owners = parts(config)
     found: dict[str, int] = dict.fromkeys((*get_args(Part), "rest"), 0)
     for name, array in arrays.items():
         found[owners.get(name.rpartition(".")[0], "rest")] += array.nbytes

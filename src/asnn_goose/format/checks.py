@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from asnn_goose.format.mapped import code
 from asnn_goose.format.planes import ROWS
-from asnn_goose.shape.coding import GROUP, MAX_STEPS
-from asnn_goose.shape.errors import wrong
+from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
 from asnn_goose.shape.limits import is_size
-from asnn_goose.shape.slots import EMBEDDING, Matrix, Site, Slot, Vector
+from asnn_goose.shape.packed_error import wrong
+from asnn_goose.shape.slots import EMBEDDING, POSITIONS, MatrixSlot, SiteSlot, Slot, VectorSlot
 
 PIECE = 1 << 16
 """Elements that are looked at together: few enough to stay in the cache."""
@@ -30,11 +30,12 @@ def check_tensors(
     file: Path, tensors: Tensors, matrices: Mapping[str, dict[str, Any]], slots: Iterable[Slot]
 ) -> None:
     """Names, types, shapes and values of all tensors. Raises PackedError."""
+    # Crossed off one by one: what is left over at the end is not known and is refused, not ignored.
     left, unknown = dict(tensors), dict(matrices)
     for slot in slots:
-        if isinstance(slot, Vector):
+        if isinstance(slot, VectorSlot):
             expected: Expected = iter([(slot.name, "F32", slot.shape)])
-        elif isinstance(slot, Site):
+        elif isinstance(slot, SiteSlot):
             if slot.name not in unknown:
                 continue
             expected = _site(file, slot, unknown.pop(slot.name), tensors)
@@ -54,11 +55,11 @@ def check_tensors(
         raise wrong(file, f"tensor {min(left)!r}", "there", "left out for this configuration")
 
 
-def _given(slot: Matrix, tensors: Tensors) -> bool:
+def _given(slot: MatrixSlot, tensors: Tensors) -> bool:
     return f"{slot.name}.weight" in tensors or f"{slot.name}.planes" in tensors
 
 
-def _site(file: Path, slot: Site, entry: dict[str, Any], tensors: Tensors) -> Expected:
+def _site(file: Path, slot: SiteSlot, entry: dict[str, Any], tensors: Tensors) -> Expected:
     """What a vector brings that spikes with no matrix behind it."""
     _check_entry(file, slot, entry)
     if not entry["steps"]:
@@ -78,7 +79,7 @@ def _spikes(name: str, steps: int, tensors: Tensors) -> Expected:
             yield f"{name}.fires", "F32", (1,)
 
 
-def _check_entry(file: Path, slot: Matrix | Site, entry: object) -> None:
+def _check_entry(file: Path, slot: MatrixSlot | SiteSlot, entry: object) -> None:
     """How the input of a matrix, or a site, is coded."""
     what = f"matrices: {slot.name!r}"
     if not isinstance(entry, dict) or set(entry) != {"steps", "code", "rotate"}:
@@ -96,7 +97,7 @@ def _check_entry(file: Path, slot: Matrix | Site, entry: object) -> None:
         )
 
 
-def _matrix(file: Path, slot: Matrix, tensors: Tensors, *, steps: int) -> Expected:
+def _matrix(file: Path, slot: MatrixSlot, tensors: Tensors, *, steps: int) -> Expected:
     """Name, type and shape of every tensor of a matrix in the form in which it came."""
     weight, planes = f"{slot.name}.weight", f"{slot.name}.planes"
     bias = slot.bias
@@ -104,7 +105,8 @@ def _matrix(file: Path, slot: Matrix, tensors: Tensors, *, steps: int) -> Expect
         yield from _planes(file, slot, tensors)
         bias = bias or f"{slot.name}.bias" in tensors  # what the ternary method adds
     elif weight in tensors:
-        allowed = ("F16", "I8") if slot.name == EMBEDDING else ("F16", "F32", "I8")
+        rows_only = slot.name in (EMBEDDING, POSITIONS)  # looked up, not multiplied
+        allowed = ("F16", "I8") if rows_only else ("F16", "F32", "I8")
         found = code(tensors[weight])
         if found not in allowed:
             raise wrong(file, f"dtype of tensor {weight!r}", found, " or ".join(allowed))
@@ -118,8 +120,9 @@ def _matrix(file: Path, slot: Matrix, tensors: Tensors, *, steps: int) -> Expect
     yield from _spikes(slot.name, steps, tensors)
 
 
-def _planes(file: Path, slot: Matrix, tensors: Tensors) -> Expected:
+def _planes(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:
     words, scale = tensors[f"{slot.name}.planes"], tensors.get(f"{slot.name}.scale")
+    # Whatever else stands there is refused by its shape, as one plane.
     planes = 2 if words.shape[:1] == (2,) else 1
     yield f"{slot.name}.planes", "U64", (planes, -(-slot.rows // ROWS), slot.columns, 2)
     _check_bits(file, f"{slot.name}.planes", words, rows=slot.rows)
@@ -167,6 +170,8 @@ def _check_numbers(file: Path, name: str, array: NDArray[Any], dtype: str) -> No
     scratch = np.empty(min(PIECE, bits.size), bits.dtype)
     for start in range(0, bits.size, PIECE):
         piece = bits[start : start + PIECE]
+        # Bits are compared, not numbers: `isfinite` would make a mask as long as the tensor, and
+        # this reads every weight at each start.
         np.bitwise_and(piece, bits.dtype.type(magnitude), out=scratch[: piece.size])
         if int(scratch[: piece.size].max()) > largest:
             raise wrong(file, f"a number in tensor {name!r}", "not finite", "finite")
@@ -179,7 +184,9 @@ def _check_bits(file: Path, name: str, words: NDArray[Any], *, rows: int) -> Non
     pairs = words.reshape(-1, 2)
     for start in range(0, len(pairs), PIECE):
         piece = pairs[start : start + PIECE]
+        # The kernels count with both bits: +1 without "not zero" would count once too often.
         if (piece[:, 0] & ~piece[:, 1]).any():
             raise wrong(file, f"a code in tensor {name!r}", "+1 and zero", "one or the other")
+    # The last tile of rows is padded; kernels work on whole tiles.
     if rows % ROWS and (words[:, -1] >> np.uint64(rows % ROWS)).any():
         raise wrong(file, f"a code past row {rows} of tensor {name!r}", "set", "zero")

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.json_file import parse_object
-from asnn_goose.shape.errors import PackedError, wrong
 from asnn_goose.shape.limits import is_size
+from asnn_goose.shape.packed_error import PackedError, wrong
 
 DTYPES = {"U64": "<u8", "F32": "<f4", "F16": "<f2", "I8": "i1"}
 """Element types that may stand in a file, from the widest to the narrowest."""
@@ -52,6 +52,7 @@ def open_mapped(file: Path) -> Mapped:
     header = parse_object(content[8:start].tobytes(), file=file, what="the header")
     metadata = header.pop("__metadata__", {})
     _check_metadata(file, metadata)
+    # A view of the mapping: no byte of a weight is copied or even read here.
     data = content[start:]
     spans = {name: _span(file, name, entry, data.size) for name, entry in header.items()}
     _check_cover(file, {name: span.ends for name, span in spans.items()}, data.size)
@@ -65,6 +66,7 @@ def open_mapped(file: Path) -> Mapped:
 def _map(file: Path) -> NDArray[np.uint8]:
     try:
         with file.open("rb") as stream:
+            # Read-only: a stray write would change the file for every process that maps it.
             mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: an empty file
         raise PackedError(f"{file}: cannot be opened ({error}); export the model again") from error
@@ -118,6 +120,7 @@ def _span(file: Path, name: str, entry: object, size: int) -> _Span:
 
 
 def _are_sizes(value: object) -> bool:
+    # Sizes below 2^48 multiply without leaving 64 bits when there are few of them.
     return isinstance(value, list) and all(map(is_size, value)) and all(v < 2**48 for v in value)
 
 
@@ -125,6 +128,7 @@ def _check_cover(file: Path, ends: Mapping[str, tuple[int, int]], size: int) -> 
     """Tensors must follow each other without overlap or gap, to the very end of the file."""
     reached = 0
     for name, (begin, end) in sorted(ends.items(), key=lambda item: item[1]):
+        # Without gap or overlap: no byte of a file goes unchecked, and no two names share weights.
         if begin != reached:
             raise wrong(file, f"begin of tensor {name!r}", begin, f"{reached}, where the last ends")
         reached = end

@@ -19,8 +19,8 @@ from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import unpack_planes
-from asnn_goose.shape.errors import PackedError, wrong
-from asnn_goose.shape.settings import checked_settings
+from asnn_goose.shape.packed_error import PackedError, wrong
+from asnn_goose.shape.settings import checked_settings, needs_3
 from asnn_goose.shape.student import layout
 
 WEIGHTS, CONFIG = "packed.safetensors", "config.json"
@@ -33,9 +33,10 @@ TOKENIZER_FILES = (
 )
 """Files that may lie beside the two."""
 
-FORMAT, VERSION = "asnn_goose_packed", "2"
-READABLE = ("1", VERSION)
-"""Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting."""
+FORMAT, VERSION, NEWER = "asnn_goose_packed", "2", "3"
+READABLE = ("1", VERSION, NEWER)
+"""Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting. A file
+is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`)."""
 
 __all__ = [
     "CONFIG",
@@ -93,6 +94,7 @@ def read_packed(folder: Path) -> PackedModel:
     Raises PackedError, which names file, tensor, what was found and what would be right, for
     whatever is missing, damaged, foreign or of another version.
     """
+    # The settings first: they say which tensors there must be.
     config = checked_settings(read_object(folder / CONFIG), file=folder / CONFIG)
     mapped = open_mapped(folder / WEIGHTS)
     matrices = _check_metadata(mapped)
@@ -112,6 +114,7 @@ def _check_metadata(mapped: Mapped) -> dict[str, dict[str, Any]]:
     for key, right in (("format", (FORMAT,)), ("version", READABLE)):
         if said.get(key) not in right:
             raise wrong(file, f"metadata {key!r}", said.get(key), " or ".join(map(repr, right)))
+    # Before any tensor is believed: damage is then told as damage, not as an odd shape.
     found = checksum(mapped.data)
     if said.get("crc32") != found:
         raise wrong(file, "metadata 'crc32'", said.get("crc32"), f"{found!r}: damaged data")
@@ -143,7 +146,7 @@ def write_packed(
         crc = zlib.crc32(np.ascontiguousarray(tensors[name]).data, crc)
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": NEWER if needs_3(settings) else VERSION,
         "crc32": f"{crc:08x}",
         "matrices": json.dumps(coded, separators=(",", ":")),
     }

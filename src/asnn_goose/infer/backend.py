@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.infer.reference.model import Reference
+from asnn_goose.threads import usable_cores
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
@@ -32,7 +32,7 @@ class EngineError(ValueError):
     """The engine cannot do what it was asked; the message says what would be right."""
 
 
-class State(Protocol):
+class SequenceState(Protocol):
     """What a sequence carries from token to token, in one piece."""
 
     @property
@@ -45,7 +45,7 @@ class State(Protocol):
         """Tokens read so far."""
         ...
 
-    def copy(self) -> State:
+    def copy(self) -> SequenceState:
         """An independent state with the same contents."""
         ...
 
@@ -63,7 +63,7 @@ class Backend(Protocol):
 
     name: BackendName
 
-    def new_state(self) -> State:
+    def new_state(self) -> SequenceState:
         """The state before the first token."""
         ...
 
@@ -105,6 +105,7 @@ class _NativeBackend:
         self._threads, self._vocab = threads, int(model.config["vocab_size"])
         self._large = sum(array.nbytes for array in model.tensors.values()) >= LARGE
         self._last = np.empty((0, self._vocab), np.float32)
+        # Held here: the engine has addresses only, and would read freed memory.
         self._arrays = {name: np.ascontiguousarray(a) for name, a in model.tensors.items()}
         self._engine = native_module().Engine(
             flat(model.config),
@@ -115,8 +116,8 @@ class _NativeBackend:
             },
         )
 
-    def new_state(self) -> State:
-        state: State = self._engine.new_state()
+    def new_state(self) -> SequenceState:
+        state: SequenceState = self._engine.new_state()
         return state
 
     def forward(
@@ -154,6 +155,7 @@ class _NativeBackend:
         """Threads that advance these states."""
         if self._threads is not None:
             return self._threads
+        # One sequence of a small model is done before a second thread is awake.
         return usable_cores() if len(states) > 1 or self._large else 1
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
@@ -188,22 +190,21 @@ def _missing(what: str) -> str:
     return (
         f"the compiled module asnn_goose._native {what}: install a C++20 compiler (g++ or clang++)"
         " and then this package again (pip install -v shows why a build fails), or use"
-        ' PyTorch: engine = torch (from Python also backend="reference", which is slow)'
+        ' PyTorch: asnn-goose generate --engine torch (from Python also backend="reference", slow)'
     )
 
 
-def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
-    """The settings that are single numbers, words or switches."""
-    return {key: value for key, value in config.items() if isinstance(value, int | float | str)}
+def flat(config: Mapping[str, Any]) -> dict[str, int | float | str | bool | list[float]]:
+    """The settings that are numbers, lists of them, words or switches."""
+    found: dict[str, int | float | str | bool | list[float]] = {}
+    for key, value in config.items():
+        if isinstance(value, int | float | str):
+            found[key] = value
+        elif isinstance(value, list | tuple) and all(isinstance(x, int | float) for x in value):
+            found[key] = [float(x) for x in value]
+    return found
 
 
 def described(array: NDArray[Any]) -> tuple[int, str, tuple[int, ...]]:
     """Address, element type and shape."""
     return array.ctypes.data, DTYPES[array.dtype.name], array.shape
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

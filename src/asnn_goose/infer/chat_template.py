@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asnn_goose import disk
 from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.infer.text import special_tokens, tokenizer_config
 
@@ -15,7 +16,7 @@ def read_chat_template(folder: Path) -> ChatTemplate | None:
     """
     tokens, file = special_tokens(folder), folder / "chat_template.jinja"
     if file.is_file():
-        return ChatTemplate(file.read_text(encoding="utf-8"), tokens=tokens)
+        return ChatTemplate(disk.read_text(file), tokens=tokens)
     found = tokenizer_config(folder).get("chat_template")
     if isinstance(found, list):
         found = {entry.get("name"): entry.get("template") for entry in found}.get("default")

@@ -70,6 +70,8 @@ class Conversation:
         whole = self._template.render(messages)
         self.messages = messages
         new = None
+        # The text is compared and not the tokens: an answer's tokens may cut it in another way than
+        # the tokenizer would.
         if whole.startswith(self._text):
             new = self._vocabulary.ids_from(whole, len(self._text))
         if new is None:
@@ -83,6 +85,7 @@ class Conversation:
                 kept += unmarked(piece)
                 yield unmarked(piece)
         finally:
+            # Also when it was broken off: the state has read these words.
             self.messages.append({"role": "assistant", "content": kept})
 
     def save(self, path: str | Path) -> None:
@@ -95,6 +98,8 @@ class Conversation:
         """Go on with a saved conversation. Raises EngineError; then nothing has changed."""
         state, notes = self._engine.load_state(path)
         messages, text, unread = (notes.get(key) for key in ("messages", "text", "unread"))
+        # Looked at before anything is taken over: a file that does not fit leaves the talk as it
+        # is.
         if not (
             isinstance(messages, list)
             and all(map(_is_message, messages))

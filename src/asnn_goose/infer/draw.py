@@ -46,6 +46,7 @@ def draw_each(
     unread = [list(prompt) for prompt in prompts]
     while True:
         for drawer, ids in zip(drawers, unread, strict=True):
+            # Before the draw: penalties count the prompt's words too.
             drawer.see(ids)
         tokens = [drawer.draw(row) for drawer, row in zip(drawers, read(unread), strict=True)]
         yield tokens

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asnn_goose.infer.backend import BackendName, EngineError, State, make_backend
+from asnn_goose.infer.backend import BackendName, EngineError, SequenceState, make_backend
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.state_file import fingerprint, read_state, write_state
@@ -75,11 +75,13 @@ class Engine:
         """What it runs on."""
         return self._backend.name
 
-    def start(self) -> State:
+    def start(self) -> SequenceState:
         """The state before the first token."""
         return self._backend.new_state()
 
-    def step(self, states: Sequence[State], tokens: Sequence[int], *, missed: float = 0.0) -> F32:
+    def step(
+        self, states: Sequence[SequenceState], tokens: Sequence[int], *, missed: float = 0.0
+    ) -> F32:
         """Advance every state by its token; logits (number of states, V) of what comes next.
 
         missed  probability that unlikely words may hold whose logits are some tenths off, which
@@ -94,7 +96,7 @@ class Engine:
 
     def advance(
         self,
-        states: Sequence[State],
+        states: Sequence[SequenceState],
         tokens: Sequence[ArrayLike],
         *,
         spikes: NDArray[np.uint32] | None = None,
@@ -119,22 +121,36 @@ class Engine:
         """Names of the places that spike, as in `counts`."""
         return tuple(self.counts())
 
-    def prefill(self, state: State, tokens: ArrayLike, *, missed: float = 0.0) -> F32:
+    def prefill(self, state: SequenceState, tokens: ArrayLike, *, missed: float = 0.0) -> F32:
         """Read tokens (T,), at least one; logits (V,) after the last. `missed` as in `step`."""
         logits = None
+        # In parts, because the compiled engine hears no Ctrl-C while it reads.
         for ids in self._parts(tokens, PREFILL):
             logits = self._backend.forward([state], [ids], every=False, missed=missed)
         assert logits is not None
         return np.asarray(logits[0])
 
-    def score(self, state: State, tokens: ArrayLike, *, chunk: int = SCORED) -> Iterator[F32]:
+    def score(
+        self, state: SequenceState, tokens: ArrayLike, *, chunk: int = SCORED
+    ) -> Iterator[F32]:
         """Read tokens (T,); logits (t,V) after each of them, at most `chunk` rows at a time."""
         for ids in self._parts(tokens, chunk):
             yield self._backend.forward([state], [ids], every=True)
 
+    def score_each(self, states: Sequence[SequenceState], tokens: Sequence[ArrayLike]) -> list[F32]:
+        """Advance every state over its own tokens; logits (t,V) after each of them, state by state.
+
+        All logits are there at once: give short texts.
+        """
+        if len(states) != len(tokens) or not states:
+            raise EngineError(f"{len(tokens)} texts for {len(states)} states: give one each")
+        ids = [self._ids(text) for text in tokens]
+        logits = self._backend.forward(states, ids, every=True)
+        return np.split(logits, np.cumsum([len(text) for text in ids])[:-1])
+
     def generate(
         self,
-        state: State,
+        state: SequenceState,
         tokens: ArrayLike,
         *,
         sampling: Sampling | None = None,
@@ -152,16 +168,16 @@ class Engine:
         prompt = np.asarray(tokens, np.int64).reshape(-1).tolist()
         return draw(read, prompt, drawer=drawer, limit=limit, ends=ends)
 
-    def fork(self, state: State) -> State:
+    def fork(self, state: SequenceState) -> SequenceState:
         """A copy that goes its own way."""
         return state.copy()
 
-    def save(self, state: State, path: str | Path, **notes: Any) -> None:
+    def save(self, state: SequenceState, path: str | Path, **notes: Any) -> None:
         """Write a state to a file, with notes (JSON) that `load_state` gives back."""
         header = {"position": state.position, "notes": notes, **self._fits}
         write_state(Path(path), state.to_bytes(), header)
 
-    def load_state(self, path: str | Path) -> tuple[State, dict[str, Any]]:
+    def load_state(self, path: str | Path) -> tuple[SequenceState, dict[str, Any]]:
         """A saved state and its notes. Raises EngineError for another model's, or a damaged one."""
         data, header = read_state(Path(path), fits=self._fits)
         state = self.start()
@@ -178,6 +194,7 @@ class Engine:
 
     @cached_property
     def _fits(self) -> dict[str, str]:
+        # A state means something to the model that made it alone; the oracle's has another layout.
         return {"backend": self.backend, "model": fingerprint(self.model)}
 
     def _parts(self, tokens: ArrayLike, size: int) -> Iterator[NDArray[np.int32]]:
@@ -188,6 +205,7 @@ class Engine:
 
     def _ids(self, tokens: ArrayLike) -> NDArray[np.int32]:
         ids = np.asarray(tokens).reshape(-1)
+        # An id out of range would be read from memory behind the embedding.
         if len(ids) and not (ids.min() >= 0 and ids.max() < self.vocab_size):
             raise EngineError(
                 f"token {ids.min() if ids.min() < 0 else ids.max()}: must be at least 0 and below"

@@ -46,6 +46,7 @@ class TextWindow:
         """The text that the token completes."""
         self._ids.append(token)
         found = self._unread()
+        # Half a character decodes to a replacement sign; it may be whole with the next byte.
         if token in self._bytes or not found or found.endswith(BROKEN):
             return ""
         self._read = len(self._ids)
@@ -63,6 +64,7 @@ class TextWindow:
             text = self._text(before[-length:])
             if text and not text.startswith(BROKEN):
                 break
+            # Doubled: a text of bytes alone would otherwise be decoded once for every token of it.
             length *= 2
         return list(before[-length:])
 

@@ -70,6 +70,8 @@ class Sampling:
         """
         if self.greedy and self.repetition_penalty == 1:
             return 1.0
+        # Above 1 unlikely words come nearer, and with a penalty their order changes: then all must
+        # be exact.
         plain = self.temperature <= 1 and self.repetition_penalty == 1 and not self.greedy
         return 0.4 * (1 - self.top_p) if plain else 0.0
 
@@ -87,6 +89,7 @@ def choose(
         return int(logits_V.argmax())
     ids, p = distribution(logits_V, sampling)
     reached = np.cumsum(p)
+    # Scaled by the sum that was really reached, which rounding leaves a little off 1.
     place = np.searchsorted(reached, uniform * reached[-1], side="right")
     return int(ids[min(int(place), len(ids) - 1)])
 
@@ -96,13 +99,17 @@ def distribution(logits_V: F32, sampling: Sampling) -> tuple[I64, F64]:
 
     Does everything that comes after the repetition penalty.
     """
+    # Stable, so that ties go by id: the compiled sampler ranks alike, and seeds mean the same in
+    # both.
     ids = np.argsort(-logits_V, kind="stable")
+    # In fp64: a running sum over 49 152 words in fp32 can end below the uniform number.
     ranked = logits_V[ids].astype(np.float64)
     with np.errstate(over="ignore"):  # a tiny temperature leaves the likeliest alone
         p = np.exp((ranked - ranked[0]) / sampling.temperature)
     if sampling.top_k:
         ids, p = ids[: sampling.top_k], p[: sampling.top_k]
     p /= p.sum()
+    # What stands before a token counts, not the token itself: the first always stays.
     kept = (np.cumsum(p) - p < sampling.top_p) & (p >= sampling.min_p * p[0])
     ids, p = ids[kept], p[kept]
     return ids, p / p.sum()
@@ -113,6 +120,7 @@ def penalised(logits_V: F32, recent_ids: Iterable[int], *, penalty: float) -> F3
 
     Raises EngineError for NaN.
     """
+    # Looked for here, as a comparison with NaN is false and the draw would take any word.
     if np.isnan(logits_V).any():
         raise EngineError("the model's logits are NaN: its weights, or its state, are damaged")
     if penalty == 1:
@@ -120,6 +128,7 @@ def penalised(logits_V: F32, recent_ids: Iterable[int], *, penalty: float) -> F3
     seen = np.fromiter(recent_ids, np.int64)
     changed_V = logits_V.copy()
     values = changed_V[seen]
+    # Multiplied where negative: to divide there would make a seen word likelier.
     changed_V[seen] = np.where(values > 0, values / penalty, values * penalty)
     return changed_V
 
@@ -135,6 +144,7 @@ class Drawer:
         self, sampling: Sampling, *, seed: int | None = None, native: bool = False
     ) -> None:
         self.sampling, self.seen = sampling, set[int]()
+        # Named, because numpy's default generator may become another one.
         self._random = np.random.Generator(np.random.PCG64(seed))
         self._native: Any = native_module() if native else None
 
@@ -145,6 +155,7 @@ class Drawer:
 
     def draw(self, logits_V: F32) -> int:
         """One token id from logits (V,)."""
+        # No number is drawn: greedy text must not hang on how many draws came before.
         if self.sampling.greedy:
             return choose(logits_V, self.sampling, self.seen)
         uniform = float(self._random.random())

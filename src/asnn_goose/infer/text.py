@@ -58,6 +58,8 @@ class Vocabulary:
             return []
         first = min(later)
         fits = all(begin >= start for begin, _ in encoded.offsets[first:])
+        # A token that straddles the start would be read twice, in part: then the whole is read
+        # anew.
         ids: list[int] = encoded.ids[first:]
         return ids if fits else None
 
@@ -131,11 +133,14 @@ def vocabulary_of(
     where     names the tokenizer in errors
 
     A text is over after the separator, the tokenizer's own end, and every end in `settings`.
-    Raises TextError where no token ends a document.
+    Raises TextError where no token ends a document, or an end is no number of a token.
     """
     core = Tokenizer.from_str(core.to_str())  # the caller's own may be in use elsewhere
+    # A tokenizer's file may cut long texts, which for a recurrent model have no end.
     core.no_truncation()
     core.no_padding()
+    # In this order: a chat model's eos_token ends a turn, and documents were packed with the
+    # separator.
     candidates = (DOCUMENT_SEPARATOR, named.get("eos_token"), named.get("bos_token"))
     ids = [core.token_to_id(token) for token in candidates if token]
     known = [number for number in ids if number is not None]
@@ -145,8 +150,7 @@ def vocabulary_of(
         )
     ends = {known[0], core.token_to_id(named.get("eos_token") or "")}
     for table in settings:
-        eos = table.get("eos_token_id")
-        ends |= set(eos) if isinstance(eos, list) else {eos}
+        ends |= _ends(table.get("eos_token_id"), where=where)
     starts = [core.token_to_id(named.get("bos_token") or "")]
     starts += [table.get("bos_token_id") for table in settings]
     return Vocabulary(
@@ -155,6 +159,15 @@ def vocabulary_of(
         ends=frozenset(end for end in ends if end is not None),
         start=next((start for start in starts if start is not None), None),
     )
+
+
+def _ends(found: Any, *, where: str) -> set[int]:
+    """What eos_token_id names: one token, several, or none."""
+    ends = found if isinstance(found, list) else [] if found is None else [found]
+    for end in ends:
+        if not isinstance(end, int) or isinstance(end, bool):
+            raise TextError(f"{where}: eos_token_id = {found!r}: must be the number of a token")
+    return set(ends)
 
 
 def read_vocabulary(folder: Path, config: dict[str, Any]) -> Vocabulary:
@@ -222,6 +235,7 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
             if min(places):
                 yield held[: min(places)]
             return
+        # Held back only as far as a stop string may still come: all else is shown at once.
         safe = len(held) - unfinished(held, stops)
         yield held[:safe]
         held = held[safe:]

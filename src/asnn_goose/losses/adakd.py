@@ -76,21 +76,28 @@ class AdaKD(VocabLoss):
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """(n,) in nats; tokens left out give 0, the others weigh more for it."""
         z_teacher_nV = teacher_logits(z_teacher_nV, "AdaKD")
+        # The chunk keeps these: other losses of the stage ask for the same log-probabilities.
         log_q_nV = chunk.log_probs(z_student_nV).detach()
         s_n = hellinger_distance(log_q_nV, chunk.log_probs(z_teacher_nV))
         hardest_n = self._hardest(s_n, chunk.mask_n)
         tau_n = self._temperatures(s_n, hardest_n)
         value_n = self.divergence(z_student_nV.float(), z_teacher_nV.float(), tau_n)
+        # The objective divides by all tokens that count; this makes it a mean over those that were
+        # kept.
         share = chunk.mask_n.sum() / hardest_n.sum().clamp_min(1)
         return tau_n**2 * value_n * hardest_n * share
 
     @torch.no_grad()
     def finish(self, mean: Tensor, *, progress: float) -> None:
         """Move the running mean, and r where the mean has gone far from its mark."""
+        # Not mixed with the 0 that stood there, or the mean would need a hundred batches to come
+        # up.
         first = float(self.average) == 0
         self.average.copy_(mean if first else self.decay * self.average + (1 - self.decay) * mean)
         if not self.focus or progress < self.warmup:
             return
+        # The first mark is set after the warm-up: while the rate rises, losses fall whatever is
+        # hard.
         if float(self.mark) == 0:
             self.mark.copy_(self.average)
         change = float(self.average / self.mark) - 1 if float(self.mark) else 0.0
@@ -109,6 +116,7 @@ class AdaKD(VocabLoss):
         if counted == 0:
             return mask_n
         hardest_n = torch.zeros_like(mask_n)
+        # Stable, so that ties, as among tokens of padding, fall alike on every machine.
         order_n = s_n.masked_fill(~mask_n, -1.0).argsort(descending=True, stable=True)
         hardest_n[order_n[: max(1, int(counted * float(self.kept)))]] = True
         return hardest_n
@@ -117,4 +125,6 @@ class AdaKD(VocabLoss):
         """Temperature of every token (n,)."""
         s_n = s_n.clamp_min(TINY)
         median = s_n[hardest_n].median() if bool(hardest_n.any()) else s_n.new_ones(())
+        # Bounded by tanh: a token that is a thousand times as hard still gets a temperature of the
+        # same order.
         return self.temperature * torch.exp(-self.c * torch.tanh(torch.log(s_n / median)))

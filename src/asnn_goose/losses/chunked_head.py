@@ -42,6 +42,7 @@ def head_terms(
     Where gradients are off, or no input wants one, the values are all that is computed.
     """
     inputs = (hidden_nD, *heads, *parameters)
+    # Validation comes this way, and must not pay for gradients that nobody takes.
     if not (torch.is_grad_enabled() and any(x.requires_grad for x in inputs)):
         return _values(compute, hidden_nD, heads, chunk=chunk)
     settings = (compute, chunk, groups or (None,), len(heads))
@@ -111,6 +112,8 @@ def _weighed(parts: Sequence[Tensor | None], scales: Sequence[Tensor]) -> Tensor
     """Sum of the groups' gradients for one input; they stay as they are for another pass."""
     total: Tensor | None = None
     for part, scale in zip(parts, scales, strict=True):
+        # A gradient of 0 is not added: it may be as large as a head, and 0 times infinity is not
+        # nothing.
         if part is not None and bool(scale != 0):
             total = part * scale if total is None else total.add_(part * scale)
     return total
@@ -134,6 +137,7 @@ class _Sums:
         """Where the gradient of an input is summed up, made at the first call."""
         found = self.found[number]
         if found is None:
+            # At the first call only: a head that no loss of the group looks at costs no memory.
             found = self.found[number] = torch.zeros_like(self._inputs[number])
         return found
 
@@ -174,6 +178,7 @@ def _collect(
     for number, d_nV in enumerate(d_logits, start=1):
         if d_nV is None:
             continue
+        # A frozen body or a frozen head saves its product, which is a third of this pass.
         if sums.wants(0):
             sums.of(0)[tokens] += d_nV @ inputs[number]
         if sums.wants(number):
@@ -183,6 +188,8 @@ def _collect(
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add left @ right to `total`, in place where the types allow it (autocast mixes them)."""
     if left.dtype == right.dtype == total.dtype:
+        # In place: the product by itself would be one more array of the head's size for every
+        # chunk.
         total.addmm_(left, right)
     else:
         total.add_(left @ right)

@@ -28,6 +28,8 @@ class CKA(TraceLoss):
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32; 0 where fewer than 4 tokens count."""
         pairs = layer_pairs(student, teacher, self.layers)
+        # Batches of the last few tokens of a text happen; they must neither stop a run nor break
+        # its graph.
         if int(batch.mask_BT.sum()) < SMALLEST:
             return no_cost(student)
         chosen_BT = evenly(batch.mask_BT, self.tokens)
@@ -49,5 +51,6 @@ def evenly(mask_BT: Tensor, limit: int) -> Tensor:
     if n <= limit:
         return mask_BT
     chosen = torch.zeros_like(mask_BT).flatten()
+    # Spread, not drawn at random: the same batch gives the same value, and neighbours are alike.
     chosen[places_n[torch.arange(limit, device=places_n.device) * n // limit]] = True
     return chosen.view_as(mask_BT)

@@ -21,4 +21,5 @@ class CrossEntropy(VocabLoss):
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """(n,) in nats; 0 where there is no label."""
         log_q_nV = chunk.log_probs(z_student_nV)
+        # From the chunk's log-probabilities, which a KL beside it has made already.
         return F.nll_loss(log_q_nV, chunk.labels_n, ignore_index=IGNORED_LABEL, reduction="none")

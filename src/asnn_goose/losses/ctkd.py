@@ -87,6 +87,11 @@ class CTKD(VocabLoss):
         self.low, self.high = _checked_range(base.range if range is None else range)
         self.hold = _checked_share("hold", base.hold if hold is None else hold)
         self.warmup = _checked_share("warmup", base.warmup if warmup is None else warmup)
+        if self.hold + self.warmup > 1 + 1e-9:
+            raise ValueError(
+                f"hold = {self.hold} and warmup = {self.warmup}: lambda would not have risen by "
+                "the end of the stage; give at most 1 together"
+            )
         theta = self._theta_of(base.start if start is None else start)
         if not lambda_max >= 0:
             raise ValueError(f"lambda_max = {lambda_max}: must be at least 0")
@@ -113,12 +118,15 @@ class CTKD(VocabLoss):
         z_teacher_nV = teacher_logits(z_teacher_nV, "CTKD")
         theta_n = self._thetas(z_student_nV, z_teacher_nV, chunk)
         reversed_n = reverse_gradient(theta_n, self.sign * self.strength(chunk.progress))
+        # One theta stands for all tokens as a view; the loss below reads them row by row.
         tau_n = self._bounded(reversed_n).contiguous()
+        # Validation must not move what the metrics say of training.
         if self.training and bool(chunk.mask_n.any()):
             self.mean_temperature.copy_(tau_n.detach()[chunk.mask_n].mean())
         value_n = tau_n**2 * tempered_kl(z_student_nV.float(), z_teacher_nV.float(), tau_n)
         if self.anchor is None:
             return value_n
+        # The pull takes theta before the reversal: it is descended, whatever the loss does.
         return value_n + self.anchor_weight * (self._bounded(theta_n) - self.anchor).square()
 
     def readings(self) -> dict[str, float]:
@@ -140,12 +148,15 @@ class CTKD(VocabLoss):
     def _theta_of(self, start: float) -> float:
         if not self.low < start < self.high:
             raise ValueError(f"start = {start}: must lie inside range = [{self.low}, {self.high}]")
+        # The inverse of the bounds, so that a recipe can speak of temperatures.
         return math.log((start - self.low) / (self.high - start))
 
 
 def _features(z_nV: Tensor, chunk: Chunk) -> Tensor:
     """Spread of the logits, entropy and largest log-probability of every token (n,3)."""
+    # Detached: the network is to read how hard a token is, not to change the student.
     log_p_nV = chunk.log_probs(z_nV).detach()
+    # In rows, for a product p log p of a whole chunk would be two more arrays of the vocabulary.
     entropy_n = -torch.cat([(rows.exp() * rows).sum(-1) for rows in log_p_nV.split(ROWS)])
     return torch.stack([log_p_nV.std(dim=-1), entropy_n, log_p_nV.amax(dim=-1)], dim=-1)
 
@@ -153,6 +164,7 @@ def _features(z_nV: Tensor, chunk: Chunk) -> Tensor:
 def _network(theta: float) -> nn.Sequential:
     """Two layers whose output starts at theta for every token."""
     first, last = nn.Linear(FEATURES, HIDDEN), nn.Linear(HIDDEN, 1)
+    # All tokens start at the preset's temperature, as the global one does.
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, theta)
     return nn.Sequential(first, nn.ReLU(), last)

@@ -32,6 +32,7 @@ def token_relative(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
 
 def l2(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
     """Mean over rows of the Euclidean distance / sqrt(D) (ARWKV, arXiv 2501.15570)."""
+    # Clamped before the root, whose slope at 0 is infinite: a row that fits exactly would give NaN.
     length_n = (student_nD - teacher_nD).square().sum(-1).clamp_min(TINY**2).sqrt()
     return length_n.sum() / (max(len(student_nD), 1) * math.sqrt(student_nD.shape[-1]))
 
@@ -39,6 +40,16 @@ def l2(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
 def mse(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
     """Mean squared error; 0 where there are no rows."""
     return (student_nD - teacher_nD).square().sum() / max(student_nD.numel(), 1)
+
+
+def huber(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
+    """Mean Huber loss in units of each target row's own rms: squares up to 1, straight beyond.
+
+    Neither a few large channels nor the long first token decides. 0 where there are no rows.
+    """
+    unit_n1 = teacher_nD.square().mean(-1, keepdim=True).sqrt().clamp_min(TINY)
+    found_nD = F.huber_loss(student_nD / unit_n1, teacher_nD / unit_n1, reduction="none")
+    return found_nD.sum() / max(student_nD.numel(), 1)
 
 
 def cosine(student_nD: Tensor, teacher_nD: Tensor) -> Tensor:
@@ -69,6 +80,7 @@ DISTANCES: MappingProxyType[str, Callable[[Tensor, Tensor], Tensor]] = MappingPr
         "token_relative": token_relative,
         "l2": l2,
         "mse": mse,
+        "huber": huber,
         "cosine": cosine,
         "normalised": normalised,
         "layer_norm": layer_norm,

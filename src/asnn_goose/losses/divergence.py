@@ -13,6 +13,8 @@ ROWS = 8
 
 def kl_divergence(log_a_nV: Tensor, log_b_nV: Tensor) -> Tensor:
     """KL(a || b) (n,) in nats."""
+    # From logarithms on both sides: p log(p / q) of probabilities would divide by a q that is 0 in
+    # fp32.
     return (log_a_nV.exp() * (log_a_nV - log_b_nV)).sum(-1)
 
 
@@ -20,6 +22,7 @@ def log_mixture(log_a_nV: Tensor, log_b_nV: Tensor, share: float) -> Tensor:
     """log(share a + (1 - share) b) (n,V), for a share from 0 to 1."""
     if share in (0, 1):
         return log_a_nV if share else log_b_nV
+    # In logarithms, for p of most words is 0 in fp32 while its logarithm is not.
     return torch.logaddexp(log_a_nV + math.log(share), log_b_nV + math.log1p(-share))
 
 

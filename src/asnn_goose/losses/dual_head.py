@@ -22,7 +22,7 @@ class DualHead(VocabLoss):
     The head starts as the student's (`adopt`), trains with the objective and is dropped with it.
     It costs a head product of its own, forward and backward. The student's own head learns from
     the other terms, usually "ce". Projecting conflicting gradients is the training loop's part
-    (train.projection, a recipe's [stage.project]).
+    (train.gradient_projection, a recipe's [stage.project]).
 
     temperature  tau > 0
     top_k        only the teacher's likeliest words of each token; 0: all
@@ -60,6 +60,8 @@ class DualHead(VocabLoss):
             z_teacher_nV, words_nk = z_teacher_nV.topk(self.top_k, dim=-1)
             z_student_nV = z_student_nV.gather(-1, words_nk)
         d_nV = z_student_nV.float() - z_teacher_nV.float()
+        # Centred: a constant added to all logits changes no distribution, but log cosh would count
+        # it.
         half_nV = (d_nV - d_nV.mean(-1, keepdim=True)) / (2 * tau)
         # log cosh x = softplus(2x) - x - log 2
         log_cosh_nV = F.softplus(2 * half_nV) - half_nV

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from asnn_goose.losses.features import Projection
+from asnn_goose.losses.features import Projector
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.trace import Batch, Trace
 
@@ -22,7 +22,7 @@ class EmbeddingTable(TraceLoss):
 
     def __init__(self) -> None:
         super().__init__()
-        self.projection = Projection()
+        self.projection = Projector()
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Bridge the widths."""

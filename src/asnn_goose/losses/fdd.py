@@ -15,7 +15,7 @@ from asnn_goose.losses.chunked_head import head_terms
 from asnn_goose.losses.features import counted, layer_pairs, no_cost
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, Trace, capped
 
 SHORTEST = 1e-3
 """Length below which a change between layers counts as none: a block that does nothing yet would
@@ -28,6 +28,7 @@ class Lens:
 
     norm: Callable[[Tensor], Tensor]
     head_VD: Tensor
+    cap: float
 
 
 class FDD(TraceLoss):
@@ -76,6 +77,7 @@ class FDD(TraceLoss):
         count = int(batch.mask_BT.sum())
         if count == 0:
             return no_cost(student)
+        # The student's norm is outside of the chunks: its gradient goes the ordinary way.
         found = [ours.norm(_of_tokens(s, batch.mask_BT)) for s, _ in pairs]
         wanted = [_of_tokens(t, batch.mask_BT) for _, t in pairs]
         # Token-major rows, so that a chunk of rows holds all layers of its tokens.
@@ -83,10 +85,12 @@ class FDD(TraceLoss):
         K = len(pairs)
 
         def compute(rows: slice, logits: tuple[Tensor, ...]) -> list[Tensor]:
+            # Teacher's logits live for one chunk, as the student's do.
             with torch.no_grad():
                 states_nKD = target_nKD[rows.start // K : rows.stop // K]
-                log_p_nKV = _log_words(theirs.norm(states_nKD) @ theirs.head_VD.T)
-            values_n = self._per_token(_log_words(logits[0].unflatten(0, (-1, K))), log_p_nKV)
+                log_p_nKV = _log_words(theirs.norm(states_nKD) @ theirs.head_VD.T, theirs.cap)
+            log_q_nKV = _log_words(logits[0].unflatten(0, (-1, K)), ours.cap)
+            values_n = self._per_token(log_q_nKV, log_p_nKV)
             return [values_n.sum() / count]
 
         return head_terms(compute, rows_nD, (ours.head_VD,), (), chunk=K * self.chunk).sum()
@@ -100,7 +104,7 @@ class FDD(TraceLoss):
 def _lens(trace: Trace, *, whose: str) -> Lens:
     if trace.final_norm is None or trace.head_VD is None:
         raise ValueError(f"the {whose}'s Trace has no norm and head: capture 'vocab'")
-    return Lens(norm=trace.final_norm, head_VD=trace.head_VD)
+    return Lens(norm=trace.final_norm, head_VD=trace.head_VD, cap=trace.logit_cap)
 
 
 def _of_tokens(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -108,8 +112,8 @@ def _of_tokens(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     return counted(x_BTD, mask_BT).to(x_BTD.dtype)
 
 
-def _log_words(z_nKV: Tensor) -> Tensor:
-    return torch.log_softmax(z_nKV.float(), dim=-1)
+def _log_words(z_nKV: Tensor, cap: float) -> Tensor:
+    return torch.log_softmax(capped(z_nKV.float(), cap), dim=-1)
 
 
 def _turned(x_nKV: Tensor, y_nKV: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from asnn_goose.losses.layer_map import LayerMap
 from asnn_goose.ops.rotary import rotate
-from asnn_goose.trace import Trace
+from asnn_goose.trace import Rotation, Trace
 
 
 def counted(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     """Rows (n,D) of the tokens that count, in fp32."""
+    # A view where nothing is masked: indexing would copy the stream of every layer.
     rows_nD = x_BTD.flatten(0, 1) if bool(mask_BT.all()) else x_BTD[mask_BT]
     return rows_nD.float()
 
@@ -32,6 +33,7 @@ def layer_pairs(student: Trace, teacher: Trace, layers: LayerMap) -> list[tuple[
 
 def no_cost(trace: Trace) -> Tensor:
     """0 that can be differentiated, for a batch in which too few tokens count."""
+    # Part of the graph, because several processes wait for a gradient of every parameter.
     return 0.0 * trace.hidden[-1].float().sum()
 
 
@@ -54,17 +56,17 @@ def documents_of(student: Trace, teacher: Trace) -> Tensor | None:
     return ours
 
 
-def at_positions(x_BTHN: Tensor, theta: float) -> Tensor:
-    """Queries or keys in fp32, rotated by the positions of a window where theta > 0."""
+def at_positions(x_BTHN: Tensor, rotation: Rotation) -> Tensor:
+    """Queries or keys in fp32, turned by the positions of a window where they are to be."""
     # Positions that start anew with every document would change no product inside one.
     x_BTHN = x_BTHN.float()
-    if not theta:
+    if not rotation.theta:
         return x_BTHN
     position_BT = torch.arange(x_BTHN.shape[1], device=x_BTHN.device).expand(x_BTHN.shape[:2])
-    return rotate(x_BTHN, position_BT, theta=theta)
+    return rotate(x_BTHN, position_BT, theta=rotation.theta, channels=rotation.channels)
 
 
-class Projection(nn.Module):
+class Projector(nn.Module):
     """Linear map, without bias, of the student's features to the teacher's width.
 
     It starts as the identity (cut off or filled up with zeros where the widths differ), trains with
@@ -77,11 +79,15 @@ class Projection(nn.Module):
     def __init__(self, *, project: bool = False) -> None:
         super().__init__()
         self.project = project
+        # Known by name before it exists: a checkpoint that holds it can be told from one that does
+        # not.
         self.register_parameter("weight", None)
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Make the map where one is wanted between models of these widths."""
         if self.project or student.width != teacher.width:
+            # An identity asks the student for the teacher's own channels first; a random map would
+            # have it chase a basis that still turns.
             self.weight = nn.Parameter(torch.eye(teacher.width, student.width))
 
     def forward(self, student_nD: Tensor, teacher_nD: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.distances import DISTANCES
-from asnn_goose.losses.features import Projection, counted, depth, layer_pairs
+from asnn_goose.losses.features import Projector, counted, depth, layer_pairs
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.losses.learned_layers import LearnedLayers
@@ -15,6 +15,9 @@ from asnn_goose.names import lookup
 from asnn_goose.trace import Batch, Trace
 
 Rows = tuple[Tensor, Tensor]
+
+
+FROZEN_AFTER = 0.1
 
 
 class Hidden(TraceLoss):
@@ -26,7 +29,7 @@ class Hidden(TraceLoss):
     transform      LN(W h) for every pair before the distance (losses.transform)
     project        learn a projection even where the widths are equal, from the identity
     until          share of the stage after which the term fades, linearly, to 0 at the stage's end
-    frozen_after   share of the stage after which a learned map stands still
+    frozen_after   share of the stage after which a learned map stands still; 0.1 unless set
 
     Raises ValueError where a setting is out of its range or does not fit the Traces.
     """
@@ -43,17 +46,20 @@ class Hidden(TraceLoss):
         project: bool = False,
         transform: bool = False,
         until: float = 1.0,
-        frozen_after: float = 0.1,
+        frozen_after: float | None = None,
     ) -> None:
         super().__init__()
         found = lookup(DISTANCES, distance, setting="distance")
         if not 0 <= until <= 1:
             raise ValueError(f"until = {until}: must be a share of the stage, 0 to 1")
         self.distance, self.until, self.embedding = found, float(until), embedding
-        self.projection = Projection(project=project)
+        self.projection = Projector(project=project)
         learned = layer_map == "learned"
         self.layers = None if learned else LayerMap(layer_map, embedding=embedding)
-        self.learned = LearnedLayers(frozen_after=frozen_after) if learned else None
+        if frozen_after is not None and not learned:
+            raise ValueError(f"frozen_after = {frozen_after}: only with layer_map = 'learned'")
+        after = FROZEN_AFTER if frozen_after is None else frozen_after
+        self.learned = LearnedLayers(frozen_after=after) if learned else None
         if transform and (project or self.layers is None):
             raise ValueError("transform = true: it has maps of its own for pairs that are given")
         self.transforms = Transforms(self.layers) if transform and self.layers else None
@@ -86,6 +92,7 @@ class Hidden(TraceLoss):
         _ = depth(teacher, whose="teacher")
         targets = [counted(h, mask_BT) for h in teacher.hidden]
         blended = self.learned(targets[1:], blocks, batch.progress)
+        # Blocks only: a learned map has no say about the embedding, which is layer 0.
         rows = [(counted(s, mask_BT), z) for s, z in zip(student.hidden[1:], blended, strict=True)]
         start = [(counted(student.hidden[0], mask_BT), targets[0])] if self.embedding else []
         return start + rows

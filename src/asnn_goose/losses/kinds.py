@@ -1,4 +1,4 @@
-"""The two kinds of objective, and the chunk of tokens that the second kind sees."""
+"""The kinds of objective, and the chunk of tokens that the second kind sees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, TopWords, Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +18,14 @@ class Chunk:
 
     labels_n next tokens (IGNORED_LABEL where none), mask_n True where a token counts,
     progress share of the stage that is done, teachers_nV log-probabilities of every teacher where
-    there are several and a loss asks for each.
+    there are several and a loss asks for each, top the words of a teacher that was cached.
     """
 
     labels_n: Tensor
     mask_n: Tensor
     progress: float
     teachers_nV: tuple[Tensor, ...] = ()
+    top: TopWords | None = None
     _known: dict[tuple[int, float, bool], tuple[Tensor, Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -47,12 +48,14 @@ class TraceLoss(nn.Module, ABC):
     student_only   signals among them that no teacher is asked for
     teacher_takes  signals that it takes of a teacher that has them
     wants_sizes    True where `meet` must be called before the optimiser is made
+    across_vocabularies  True where the teacher may have another tokenizer
     """
 
     needs: ClassVar[frozenset[str]]
     student_only: ClassVar[frozenset[str]] = frozenset()
     teacher_takes: ClassVar[frozenset[str]] = frozenset()
     wants_sizes: ClassVar[bool] = False
+    across_vocabularies: ClassVar[bool] = False
 
     @property
     def teacher_needs(self) -> frozenset[str]:
@@ -74,15 +77,21 @@ class VocabLoss(nn.Module, ABC):
     uses_teacher   False where only labels matter
     each_teacher   True where it reads chunk.teachers_nV, and no z_teacher_nV is made for it
     has_own_head   True where z_student_nV must come from a head of its own (own_head)
+    across_vocabularies  True where the teacher may have other words than the student
     """
 
     uses_teacher: ClassVar[bool] = True
     each_teacher: ClassVar[bool] = False
     has_own_head: ClassVar[bool] = False
+    across_vocabularies: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """One value per token (n,), in fp32; masking and averaging are the caller's."""
+
+    def top_temperatures(self) -> frozenset[float] | None:
+        """Temperatures at which chunk.top is all it asks of a teacher; None where it asks more."""
+        return None
 
     @property
     def own_head(self) -> Tensor:
@@ -100,6 +109,29 @@ class VocabLoss(nn.Module, ABC):
     def readings(self) -> dict[str, float]:
         """Numbers worth a line in the metrics, such as a learned temperature."""
         return {}
+
+
+class PairLoss(nn.Module, ABC):
+    """An objective over two answers to one prompt, of which the first is the better one.
+
+    beta               from log-probabilities to rewards
+    length_normalised  log-probabilities are means over an answer's tokens, not sums
+
+    Raises ValueError for a beta that is not above 0.
+    """
+
+    def __init__(self, *, beta: float = 0.1, length_normalised: bool = False) -> None:
+        super().__init__()
+        if not beta > 0:
+            raise ValueError(f"beta = {beta}: must be above 0")
+        self.beta, self.length_normalised = float(beta), length_normalised
+
+    @abstractmethod
+    def forward(self, lead_B: Tensor) -> Tensor:
+        """One value per pair (B,), of what the chosen answer gained over the rejected one.
+
+        lead_B  log p(chosen) - log p_ref(chosen) - log p(rejected) + log p_ref(rejected)
+        """
 
 
 def teacher_logits(z_teacher_nV: Tensor | None, name: str) -> Tensor:

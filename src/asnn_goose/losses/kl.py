@@ -6,7 +6,9 @@ from torch import Tensor
 
 from asnn_goose.losses.divergence import kl_divergence
 from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
+from asnn_goose.losses.top_words import top_kl
 from asnn_goose.names import check_name
+from asnn_goose.ops.divergence import fits_vocabulary, fused_kl
 
 SCHEDULES = ("constant", "rising", "falling")
 
@@ -35,11 +37,21 @@ class KL(VocabLoss):
         return self.temperature + (self.end - self.temperature) * progress
 
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
-        """(n,) in nats."""
-        z_teacher_nV = teacher_logits(z_teacher_nV, "KL")
+        """(n,) in nats; to the rest as one word where the teacher was cached (top_words.py)."""
         tau = self.temperature_at(chunk.progress)
+        if chunk.top is not None:
+            return top_kl(chunk.top, z_student_nV, chunk, tau)
+        z_teacher_nV = teacher_logits(z_teacher_nV, "KL")
+        if fits_vocabulary(z_student_nV, z_teacher_nV):
+            return fused_kl(z_student_nV, z_teacher_nV, tau)
         log_p, log_q = chunk.log_probs(z_teacher_nV, tau), chunk.log_probs(z_student_nV, tau)
+        # Gradients at the logits fall as 1 / tau^2; with the factor a weight means the same at any
+        # tau.
         return tau**2 * kl_divergence(log_p, log_q)
+
+    def top_temperatures(self) -> frozenset[float] | None:
+        """The temperature, where it is one for the whole stage."""
+        return frozenset({self.temperature}) if self.end == self.temperature else None
 
 
 def _checked_end(start: float, end: float | None, schedule: str) -> float:

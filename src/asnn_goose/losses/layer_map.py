@@ -20,6 +20,8 @@ Rule = str | Sequence[Sequence[int]]
 
 def uniform_pairs(student: int, teacher: int) -> Pairs:
     """Layer j of M learns from layer j N / M, rounded; the last from the last."""
+    # Rounded in whole numbers, halves up: round() would send 0.5 and 1.5 to even ones and skip a
+    # layer.
     return tuple((j, (2 * j * teacher + student) // (2 * student)) for j in range(1, student + 1))
 
 
@@ -76,6 +78,8 @@ class LayerMap:
 
 def _by_rule(rule: str, student: int, teacher: int) -> Pairs:
     about = f"layer_map = {rule!r}: the student has {student} blocks, the teacher {teacher}"
+    # Two student layers would learn one teacher layer, the second to do nothing: nobody asked for
+    # that by a rule's name.
     if student > teacher:
         raise ValueError(f"{about}; list pairs where the student is deeper")
     found = RULES[rule](student, teacher)
@@ -104,4 +108,5 @@ def _check_range(pairs: Pairs, student: int, teacher: int) -> None:
 
 def _spread(pairs: Pairs, count: int) -> Pairs:
     count = min(count, len(pairs))
+    # Counted from the end, so that the last pair is always among them.
     return tuple(pairs[i * len(pairs) // count - 1] for i in range(1, count + 1))

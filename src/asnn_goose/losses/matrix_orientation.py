@@ -16,7 +16,7 @@ from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.ops.attention import causal_log_attention
 from asnn_goose.ops.documents import same_document
 from asnn_goose.ops.mixing_matrix import mixing_matrix
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, Rotation, Trace
 
 TINY = 1e-8
 
@@ -48,9 +48,11 @@ class MatrixOrientation(TraceLoss):
         names = OPERANDS if "written" in teacher.signals else ATTENTION
         theirs = zip(*(teacher.signal(name) for name in names), strict=True)
         apart = documents_of(student, teacher)
-        block = partial(_distance, batch.mask_BT, apart, teacher.rope_theta)
+        block = partial(_distance, batch.mask_BT, apart)
         values = [
-            checkpoint(block, s, t, use_reentrant=False) for s, t in zip(ours, theirs, strict=True)
+            # A matrix (T,T) a head and block is far more than the operands it is made of.
+            checkpoint(block, teacher.rotation(number), s, t, use_reentrant=False)
+            for number, (s, t) in enumerate(zip(ours, theirs, strict=True))
         ]
         return torch.stack(values).mean()
 
@@ -58,7 +60,7 @@ class MatrixOrientation(TraceLoss):
 def _distance(
     mask_BT: Tensor,
     documents_BT: Tensor | None,
-    theta: float,
+    rotation: Rotation,
     student: tuple[Tensor, ...],
     teacher: tuple[Tensor, ...],
 ) -> Tensor:
@@ -68,7 +70,7 @@ def _distance(
         if len(teacher) == len(OPERANDS):
             wanted_BHTT = _recurrence(mask_BT, *teacher)
         else:
-            q_BTHN, k_BTHN = (at_positions(x, theta) for x in teacher)
+            q_BTHN, k_BTHN = (at_positions(x, rotation) for x in teacher)
             wanted_BHTT = causal_log_attention(q_BTHN, k_BTHN, mask_BT, documents_BT).exp()
     counts_B1TT = mask_BT[:, None, :, None]
     if documents_BT is not None:
@@ -90,6 +92,7 @@ def _recurrence(
 
 
 def _check(student: Trace, teacher: Trace) -> None:
+    # Asked of the signals, not of a mixer's name: another recurrence that gives them would do.
     if "written" not in student.signals:
         raise ValueError("the student's Trace has no recurrence: matrix_orientation is for RWKV-7")
     ours, theirs = student.signal("written"), teacher.signal("queries")

@@ -73,7 +73,7 @@ class MiniLM(TraceLoss):
             choose_layer(trace.signal(name), layer, setting=setting)
             for name in ("queries", "keys", "values")
         )
-        q, k = at_positions(q, trace.rope_theta), at_positions(k, trace.rope_theta)
+        q, k = (at_positions(x, trace.rotation(layer)) for x in (q, k))
         return {"queries": self._cut(q), "keys": self._cut(k), "values": self._cut(v.float())}
 
     def _cut(self, x_BTHN: Tensor) -> Tensor:
@@ -99,6 +99,8 @@ def _relation_kl(
 ) -> Tensor:
     """KL between the relations of x with y (B,T,H,N), mean over heads and tokens that count."""
     with torch.autocast(student_x.device.type, enabled=False):
+        # In fp32: a relation of T tokens is a softmax over T, whose small entries bf16 would round
+        # to equals.
         log_q_BHTT = causal_log_attention(student_x, student_y, mask_BT, documents_BT)
         log_p_BHTT = causal_log_attention(teacher_x, teacher_y, mask_BT, documents_BT)
     kl_BT = (log_p_BHTT.exp() * (log_p_BHTT - log_q_BHTT)).sum(-1).mean(1)

@@ -40,9 +40,11 @@ class MultiTeacher(VocabLoss):
         log_w_k, tau = torch.log_softmax(self.theta.float(), dim=0), self.temperature
         with torch.no_grad():
             parts = [w + p for w, p in zip(log_w_k, chunk.teachers_nV, strict=True)]
+            # Mixed first and tempered then: a mixture of tempered teachers is another distribution.
             log_m_nV = torch.log_softmax(torch.logsumexp(torch.stack(parts), 0) / tau, dim=-1)
         value_n = tau**2 * kl_divergence(log_m_nV, chunk.log_probs(z_student_nV, tau))
         text_n = self._text_loss(log_w_k, chunk)
+        # Zero in value: what is reported stays comparable to a run with fixed weights.
         return value_n + (text_n - text_n.detach())
 
     def readings(self) -> dict[str, float]:

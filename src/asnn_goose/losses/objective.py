@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses.chunked_head import Groups, head_terms
-from asnn_goose.losses.kinds import Chunk, TraceLoss, VocabLoss
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.losses.kinds import Chunk, PairLoss, TraceLoss, VocabLoss
+from asnn_goose.losses.separate import parts_of
+from asnn_goose.trace import Batch, Trace, capped
 
 
 class Term(NamedTuple):
@@ -19,7 +20,7 @@ class Term(NamedTuple):
 
     name: str
     weight: float
-    loss: TraceLoss | VocabLoss
+    loss: TraceLoss | VocabLoss | PairLoss
 
 
 @runtime_checkable
@@ -63,7 +64,7 @@ class Objective(nn.Module):
     @property
     def needs(self) -> frozenset[str]:
         """What the student's Trace must hold."""
-        vocab = frozenset({"vocab"}) if self._vocab_losses else frozenset()
+        vocab = frozenset({"vocab"}) if self._vocab_losses or self.pair_losses else frozenset()
         return vocab.union(*(loss.needs for loss in self.trace_losses.values()))
 
     @property
@@ -92,6 +93,16 @@ class Objective(nn.Module):
             loss.meet(student, teacher)
 
     @property
+    def words_compared(self) -> tuple[str, ...]:
+        """Losses that compare a teacher's words with the student's one by one."""
+        looks = {**self.trace_losses, **self._vocab_losses}
+        return tuple(
+            name
+            for name, loss in looks.items()
+            if not loss.across_vocabularies and getattr(loss, "uses_teacher", True)
+        )
+
+    @property
     def wants_head(self) -> bool:
         """Whether a loss has a head of its own, which `adopt` must start."""
         return any(loss.has_own_head for loss in self._vocab_losses.values())
@@ -105,13 +116,38 @@ class Objective(nn.Module):
             if loss.has_own_head:
                 loss.adopt(head_VD)
 
+    def check_top(self, temperatures: Collection[float], *, teacher: str) -> None:
+        """Raise ValueError where the most likely words of a cached teacher do not suffice."""
+        for name, loss in self.trace_losses.items():
+            if "vocab" in loss.teacher_needs:
+                raise ValueError(
+                    f"{name} asks for the head of the teacher {teacher!r}, which its cache does "
+                    "not keep: leave the cache out"
+                )
+        for name, over in self._vocab_losses.items():
+            wanted = over.top_temperatures() if over.uses_teacher else frozenset()
+            if wanted is None:
+                raise ValueError(
+                    f"{name} asks for more of the teacher {teacher!r} than its most likely words "
+                    "at fixed temperatures, which is all that its cache keeps: leave the cache out"
+                )
+            if beyond := sorted(wanted - set(temperatures)):
+                raise ValueError(
+                    f"{name} has a temperature of {beyond[0]:g}, and the cache of the teacher "
+                    f"{teacher!r} keeps {', '.join(f'{tau:g}' for tau in sorted(temperatures))}: "
+                    "add it to the cache's temperatures"
+                )
+
     def readings(self) -> dict[str, float]:
         """Numbers of the losses that are worth a line in the metrics, as `<term>.<name>`."""
         found = ((name, loss.readings()) for name, loss in self._vocab_losses.items())
         return {f"{name}.{key}": value for name, all_ in found for key, value in all_.items()}
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
-        """Every term, already weighted: differentiate their plain sum."""
+        """Every term, already weighted: differentiate their plain sum.
+
+        Losses over pairs are not among them: they take two answers, which a stage must give.
+        """
         terms = {
             name: self.weights[name] * loss(student, teacher, batch)
             for name, loss in self.trace_losses.items()
@@ -127,6 +163,11 @@ class Objective(nn.Module):
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, TraceLoss)}
 
     @property
+    def pair_losses(self) -> dict[str, PairLoss]:
+        """The losses that compare two answers, by name."""
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, PairLoss)}
+
+    @property
     def _vocab_losses(self) -> dict[str, VocabLoss]:
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, VocabLoss)}
 
@@ -136,10 +177,11 @@ class Objective(nn.Module):
         if student.final_BTD is None or student.head_VD is None:
             raise ValueError("the student's Trace has no logits: capture 'vocab'")
         heads, place = _heads(losses, student.head_VD)
+        # A loss's own head is among its parameters too; counted twice, its gradient would be.
         owned = {id(head_VD) for head_VD in heads}
         parameters = [p for loss in losses.values() for p in loss.parameters()]
         terms_k = head_terms(
-            partial(self._chunk_terms, losses, place, teacher, batch),
+            partial(self._chunk_terms, losses, place, student.logit_cap, teacher, batch),
             student.final_BTD.flatten(0, 1),
             heads,
             [p for p in parameters if id(p) not in owned],
@@ -147,8 +189,11 @@ class Objective(nn.Module):
             groups=self.groups,
         )
         terms = dict(zip(losses, terms_k.unbind(), strict=True))
+        # Only what training saw may move temperatures and shares; validation looks and leaves no
+        # trace.
         if self.training:
             for name, loss in losses.items():
+                # A weight of 0 leaves nothing of the mean to be divided by it.
                 if self.weights[name]:
                     mean = terms[name].detach() / self.weights[name]
                     loss.finish(mean, progress=batch.progress)
@@ -158,27 +203,33 @@ class Objective(nn.Module):
         self,
         losses: dict[str, VocabLoss],
         place: Mapping[str, int],
+        cap: float,
         teacher: Trace,
         batch: Batch,
         tokens: slice,
         logits: tuple[Tensor, ...],
     ) -> list[Tensor]:
         """The chunk's share of every term."""
-        mask_n = batch.mask_BT.flatten()
-        count = mask_n.sum().clamp_min(1)
-        z_teacher_nV, each_nV = _teacher_side(losses, teacher, tokens)
-        chunk = Chunk(
-            labels_n=batch.labels_BT.flatten()[tokens],
-            mask_n=mask_n[tokens],
-            progress=batch.progress,
-            teachers_nV=each_nV,
-        )
-        students_nV = [z_nV.float() for z_nV in logits]
-        values = [
-            self.weights[name] * loss(students_nV[place[name]], z_teacher_nV, chunk)
-            for name, loss in losses.items()
-        ]
-        return [(value_n * chunk.mask_n).sum() / count for value_n in values]
+        # Widened once for all losses. In bf16 a softmax over 49 152 words has lost its small ones.
+        students_nV = [capped(z_nV.float(), cap) for z_nV in logits]
+        totals = [torch.zeros(()) for _ in losses]
+        for weight, one in parts_of(teacher):
+            z_teacher_nV, each_nV = _teacher_side(losses, one, tokens)
+            chunk = Chunk(
+                top=None if one.top is None else one.top[tokens],
+                labels_n=batch.labels_BT.flatten()[tokens],
+                mask_n=batch.mask_BT.flatten()[tokens],
+                progress=batch.progress,
+                teachers_nV=each_nV,
+            )
+            for number, (name, loss) in enumerate(losses.items()):
+                # Counted over the batch, not the chunk: chunks add up to the mean over tokens,
+                # whatever their size.
+                counts_n = _counts(loss, one, batch)
+                value_n = loss(students_nV[place[name]], z_teacher_nV, chunk)
+                part = (value_n * counts_n[tokens]).sum() / counts_n.sum().clamp_min(1)
+                totals[number] = totals[number] + weight * self.weights[name] * part
+        return totals
 
 
 def _heads(losses: Mapping[str, VocabLoss], head_VD: Tensor) -> tuple[list[Tensor], dict[str, int]]:
@@ -195,13 +246,21 @@ def _heads(losses: Mapping[str, VocabLoss], head_VD: Tensor) -> tuple[list[Tenso
     return heads, place
 
 
+def _counts(loss: VocabLoss, teacher: Trace, batch: Batch) -> Tensor:
+    """Tokens (B*T,) that count: where the teacher reads others, those it can be asked about."""
+    counts_n = batch.mask_BT.flatten()
+    if teacher.reading is None or not loss.uses_teacher:
+        return counts_n
+    return counts_n & (teacher.reading.places_n >= 0)
+
+
 @torch.no_grad()
 def _teacher_side(
     losses: Mapping[str, VocabLoss], teacher: Trace, tokens: slice
 ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
     """The teacher's logits and each teacher's log-probabilities, as far as a loss looks."""
     looking = [loss for loss in losses.values() if loss.uses_teacher]
-    shared = any(not loss.each_teacher for loss in looking)
+    shared = teacher.top is None and any(not loss.each_teacher for loss in looking)
     z_teacher_nV = teacher.vocab(tokens) if shared else None
     if not any(loss.each_teacher for loss in looking):
         return z_teacher_nV, ()

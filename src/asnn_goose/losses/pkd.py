@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.distances import normalised
-from asnn_goose.losses.features import Projection, counted, layer_pairs
+from asnn_goose.losses.features import Projector, counted, layer_pairs
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.trace import Batch, Trace
@@ -37,7 +37,7 @@ class PKD(TraceLoss):
         if not beta > 0:
             raise ValueError(f"beta = {beta}: must be above 0")
         self.layers, self.beta = LayerMap(layer_map), float(beta)
-        self.projection = Projection()
+        self.projection = Projector()
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Bridge the widths."""

@@ -48,6 +48,7 @@ class _Tempered(torch.autograd.Function):
             if d_student_nV is not None:
                 d_student_nV[rows] = slopes[0 if reverse else 1]
             if to_tau:
+                # d u / d tau = -u / tau: the gradient for tau is an inner product that is at hand.
                 pulls = (_dot(d_rV, x_rV) for d_rV, x_rV in zip(slopes, pair, strict=True))
                 d_tau_n[rows] = -sum(pulls) / tau_n[rows]
         ctx.save_for_backward(d_student_nV, d_tau_n, tau_n)
@@ -58,6 +59,7 @@ class _Tempered(torch.autograd.Function):
         (grad_n,) = grad_outputs
         d_student_nV, d_tau_n, tau_n = ctx.saved_tensors
         if d_student_nV is not None:
+            # 1 / tau here and not in the loop: one pass over (n,V) for both factors.
             d_student_nV = d_student_nV * (grad_n / tau_n)[:, None]
         return None, d_student_nV, None, d_tau_n * grad_n
 

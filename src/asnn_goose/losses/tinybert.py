@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asnn_goose.losses.distances import mse
 from asnn_goose.losses.features import (
-    Projection,
+    Projector,
     at_positions,
     counted,
     documents_of,
@@ -43,7 +43,7 @@ class TinyBERT(TraceLoss):
     ) -> None:
         super().__init__()
         self.layers = LayerMap(layer_map, embedding=True)
-        self.projection = Projection(project=project)
+        self.projection = Projector(project=project)
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Bridge the widths."""
@@ -82,6 +82,7 @@ class TinyBERTAttention(TraceLoss):
         if any(0 in pair for pair in pairs):
             raise ValueError("layer_map has the embedding, 0: attention scores begin with block 1")
         mask_BT = batch.mask_BT
+        # The same pairs for both models: what one of them cannot look at is no error of the other.
         pairs_B1TT = causal_pairs(mask_BT, documents_of(student, teacher))
         used_BTT = (pairs_B1TT & mask_BT[:, None, :, None]).squeeze(1)
         values = [
@@ -93,9 +94,9 @@ class TinyBERTAttention(TraceLoss):
 
 def _scores(trace: Trace, block: int) -> Tensor:
     q_BTHN, k_BTHN = trace.signal("queries")[block], trace.signal("keys")[block]
-    theta = trace.rope_theta
+    rotation = trace.rotation(block)
     with torch.autocast(q_BTHN.device.type, enabled=False):
-        return causal_scores(at_positions(q_BTHN, theta), at_positions(k_BTHN, theta))
+        return causal_scores(*(at_positions(x, rotation) for x in (q_BTHN, k_BTHN)))
 
 
 def _score_error(student_BHTT: Tensor, teacher_BHTT: Tensor, used_BTT: Tensor) -> Tensor:

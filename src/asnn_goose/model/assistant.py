@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.loading import load_weights, load_words
 from asnn_goose.model.teacher import TeacherError
+from asnn_goose.model.weight_files import load_weights, load_words
 from asnn_goose.places import is_student, student_place
 from asnn_goose.trace import Trace, Window
 
@@ -25,6 +25,8 @@ class Assistant:
     def __init__(
         self, model: GooseForCausalLM, tokenizer: PreTrainedTokenizerBase | None, *, name: str
     ) -> None:
+        # Out of training, so that its neurons measure nothing and its anneals are over: it must
+        # teach what would be exported.
         self.model = model.train(False).requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
@@ -33,6 +35,18 @@ class Assistant:
     def layers(self) -> torch.nn.ModuleList:
         """The blocks, first to last."""
         return cast(torch.nn.ModuleList, self.model.blocks)
+
+    @property
+    def embedding_VD(self) -> Tensor:
+        """The embedding."""
+        weight_VD: Tensor = self.model.embedding.weight
+        return weight_VD
+
+    @property
+    def student_head_VD(self) -> Tensor:
+        """The head."""
+        weight_VD: Tensor = self.model.lm_head.weight
+        return weight_VD
 
     @property
     def outline(self) -> Trace:

@@ -21,6 +21,8 @@ def keep_output(kept: list[Tensor], keep: Keep) -> Any:
     """A forward hook that appends what `keep` takes of an output."""
 
     def hook(module: nn.Module, args: Any, output: Any) -> None:
+        # Nothing is detached here: the caller runs teachers without gradients, and a student may be
+        # watched with them.
         kept.append(keep(output))
 
     return hook

@@ -14,7 +14,7 @@ from gguf import GGUFReader
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from asnn_goose.model.families import FAMILIES, TeacherError, family_of, head_size
-from asnn_goose.model.loading import load_weights, load_words, readable
+from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import cache_dir, new_folder
 
 FORMAT = 2
@@ -37,6 +37,8 @@ def dequantised(file: Path, *, name: str) -> Path:
     TeacherError for a file that is damaged or states what cannot be followed.
     """
     with readable(name, file.parent), file.open("rb") as stream:
+        # By content: a file of the same name that was fetched again must not be taken for the old
+        # one.
         digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     kept = cache_dir() / "dequantised" / f"{file.stem}-{digest}-{FORMAT}"
     if kept.is_dir():
@@ -78,8 +80,14 @@ def _config(file: Path, *, name: str) -> PreTrainedConfig:
         if key in own:
             setattr(config, setting, int(own[key]))
     if hasattr(config, "rope_parameters"):
-        config.rope_parameters = rotary(own, factors, config, name=name)
+        config.rope_parameters = by_kind(config, rotary(own, factors, config, name=name))
     return cast(PreTrainedConfig, config)
+
+
+def by_kind(config: PreTrainedConfig, stated: dict[str, Any]) -> dict[str, Any]:
+    """What a file states holds for full attention; sliding layers keep the family's own base."""
+    own = dict(config.rope_parameters or {})
+    return own | {"full_attention": stated} if "full_attention" in own else stated
 
 
 def _check_layers(tensors: Iterable[str], layers: int, *, name: str) -> None:
@@ -132,6 +140,8 @@ def rotary(
 
 def _divided(factors: Any, config: PreTrainedConfig) -> dict[str, Any]:
     """Frequencies divided by numbers of their own, alike for short and long texts."""
+    # "longrope" is the only kind of Transformers' that takes a factor per frequency; with both
+    # lists alike it does not depend on the length.
     each = [float(factor) for factor in np.asarray(factors, np.float32).reshape(-1)]
     return {
         "rope_type": "longrope",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,19 +18,22 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from asnn_goose.model.capture import Keep, first, keep_input, keep_output
+from asnn_goose.model.block_sites import block_sites
+from asnn_goose.model.capture import Keep, keep_input, keep_output
 from asnn_goose.model.families import (
     FAMILIES,
     Family,
-    Rows,
     TeacherError,
     family_of,
     head_size,
-    rope_base,
+    heads_of,
 )
 from asnn_goose.model.gguf_file import dequantised
-from asnn_goose.model.loading import load_weights, load_words, readable
-from asnn_goose.model.parts.documents import document_mask, document_positions
+from asnn_goose.model.parts.documents import arguments_apart
+from asnn_goose.model.rotations import check_apart, rotations
+from asnn_goose.model.rows import Heads
+from asnn_goose.model.scales import Scales, scales
+from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
 
@@ -63,6 +64,12 @@ class Teacher:
         self.tokenizer = tokenizer
         self.name = name
         self.words = real_words(self)
+        self.scales: Scales = scales(
+            model.config,
+            self.family,
+            embedding=model.get_input_embeddings(),
+            head=model.get_output_embeddings(),
+        )
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -93,6 +100,23 @@ class Teacher:
         name = self.family.positions
         return getattr(self.base, name) if name else None
 
+    @property
+    def heads(self) -> Heads:
+        """Its heads of queries, of keys and values, and their size."""
+        return heads_of(self.config, self.family)
+
+    @property
+    def embedding_VD(self) -> Tensor:
+        """The embedding as a student keeps it, with the teacher's factor in it."""
+        weight_VD: Tensor = self.model.get_input_embeddings().weight
+        return weight_VD if self.scales.embedding == 1 else weight_VD * self.scales.embedding
+
+    @property
+    def student_head_VD(self) -> Tensor:
+        """The head as a student keeps it: the same as its embedding where the teacher's are one."""
+        weight_VD: Tensor = self.model.get_output_embeddings().weight
+        return weight_VD if self.scales.head == 1 else weight_VD * self.scales.head
+
     def attention(self, layer: int) -> nn.Module:
         """The attention of one block."""
         attention: nn.Module = getattr(self.layers[layer], self.family.attention)
@@ -109,7 +133,8 @@ class Teacher:
         """Run on tokens (B,T) and keep what `needs` names (trace.NEEDS).
 
         keys and values are repeated to the full number of heads; queries and keys are taken
-        after their norms, if any, and before rotary positions, of which the Trace has the base.
+        after their norms, if any, and before rotary positions, which the Trace names. What
+        attention and MLP give is taken before norms of it, with the factor by which it is added.
         The head is multiplied only when the Trace is asked for logits, and has `words` rows. With
         documents in the `window` no token sees another one, and positions start again with every
         one. Raises TeacherError for more tokens than there are learned positions, and for queries
@@ -117,14 +142,18 @@ class Teacher:
         """
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
-        self._check_length(tokens_BT.shape[1])
         window = window or Window()
+        self._check_length(tokens_BT.shape[1], apart=window.documents_BT is not None)
+        # Asked only where someone compares queries or keys: logits of a teacher with scaled
+        # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
-        theta = rope_base(self.config, name=self.name) if turned else 0.0
+        found_turns = rotations(self.config, name=self.name) if turned else ()
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab", "embedding"}}
         with self._capturing(kept):
             final_BTD = self.base(
-                input_ids=tokens_BT, use_cache=False, **self._apart(window.documents_BT)
+                input_ids=tokens_BT,
+                use_cache=False,
+                **arguments_apart(window.documents_BT, self.config, dtype=self.model.dtype),
             ).last_hidden_state
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
@@ -132,9 +161,9 @@ class Teacher:
         if "embedding" in needs:
             fields["embedding_VD"] = self.model.get_input_embeddings().weight
         if "vocab" in needs:
-            fields |= {"head_VD": self._head_VD(), "final_norm": self.final_norm}
-            fields["final_BTD"] = final_BTD
-        return replace(self.outline, window=window, rope_theta=theta, **fields)
+            fields |= {"head_VD": self._head_VD(), "final_norm": self._scaled_norm}
+            fields |= {"final_BTD": final_BTD * self.scales.logits, "logit_cap": self.scales.cap}
+        return replace(self.outline, window=window, rotations=found_turns, **fields)
 
     @property
     def outline(self) -> Trace:
@@ -150,25 +179,13 @@ class Teacher:
         """Names of the signals that it gives to losses."""
         return ATTENTION
 
-    def _apart(self, documents_BT: Tensor | None) -> dict[str, Any]:
-        """Arguments of the model that keep documents apart; none for None."""
-        if documents_BT is None:
-            return {}
-        return {
-            "attention_mask": self._mask(documents_BT),
-            "position_ids": document_positions(documents_BT),
-        }
+    def _scaled_norm(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.final_norm(x)
+        return normed * self.scales.logits
 
-    def _mask(self, documents_BT: Tensor) -> Tensor | dict[str, Tensor]:
-        """A mask for all layers, or by kind of layer where the model mixes them."""
-        mask = partial(document_mask, documents_BT, dtype=self.model.dtype)
-        reach: int | None = getattr(self.config, "sliding_window", None)
-        kinds = getattr(self.config, "layer_types", None)
-        if kinds is None:
-            return mask(reach=reach)
-        return {"full_attention": mask(), "sliding_attention": mask(reach=reach)}
-
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, length: int, *, apart: bool) -> None:
+        if apart:
+            check_apart(self.config, length, name=self.name)
         if self.positions is not None and length > self.positions.num_embeddings:
             raise TeacherError(
                 f"a window of {length} tokens: teacher {self.name!r} has learned positions for "
@@ -179,12 +196,22 @@ class Teacher:
         weight_VD: Tensor = self.model.get_output_embeddings().weight
         return weight_VD if self.words == weight_VD.shape[0] else weight_VD[: self.words]
 
+    def _sites(self, index: int) -> dict[str, tuple[nn.Module, Keep]]:
+        return block_sites(
+            self.layers[index], self.family, self.heads, residual=self.scales.residual
+        )
+
     @contextmanager
     def _capturing(self, kept: dict[str, list[Tensor]]) -> Iterator[None]:
         """Hooks that append to the lists in `kept` while the model runs."""
         handles = []
+        # The embedding comes from the input of the first block: families differ in what they do
+        # between the table and the blocks.
         if "hidden" in kept:
             handles.append(self.layers[0].register_forward_pre_hook(keep_input(kept["hidden"])))
+        if "mixer_in" in kept and not self.family.mixer_norm:
+            hook = keep_input(kept["mixer_in"])
+            handles += [layer.register_forward_pre_hook(hook) for layer in self.layers]
         for index in range(len(self.layers)):
             for name, (module, keep) in self._sites(index).items():
                 if name in kept:
@@ -194,39 +221,6 @@ class Teacher:
         finally:
             for handle in handles:
                 handle.remove()
-
-    def _sites(self, index: int) -> dict[str, tuple[nn.Module, Keep]]:
-        """Modules of one block whose outputs a Trace keeps, and what is kept of them."""
-        layer, attention, family = self.layers[index], self.attention(index), self.family
-        sites: dict[str, tuple[nn.Module, Keep]] = {
-            "hidden": (layer, first),
-            "mixer_in": (getattr(layer, family.mixer_norm), first),
-            "mixer_out": (attention, first),
-            "mlp_out": (self.mlp(index), first),
-        }
-        for name, rows, norm in (
-            ("queries", family.queries, family.query_norm),
-            ("keys", family.keys, family.key_norm),
-            ("values", family.values, ""),
-        ):
-            module = getattr(attention, norm or rows.module)
-            sites[name] = (module, self._by_head(Rows(norm) if norm else rows))
-        own, usual = cast(float, attention.scaling), head_size(self.config) ** -0.5
-        if not math.isclose(own, usual):  # as GPT-2 may have it
-            module, keep = sites["keys"]
-            sites["keys"] = (module, lambda output: keep(output) * (own / usual))
-        return sites
-
-    def _by_head(self, rows: Rows) -> Keep:
-        """From a projection's output to (B,T,H,N), key-value heads repeated."""
-        size, heads = head_size(self.config), self.config.num_attention_heads
-
-        def keep(output: Any) -> Tensor:
-            part = output.chunk(rows.parts, dim=-1)[rows.part]
-            x_BTHN: Tensor = part.reshape(*part.shape[:2], -1, size)
-            return x_BTHN.repeat_interleave(heads // x_BTHN.shape[2], dim=2)
-
-        return keep
 
 
 def real_words(teacher: Teacher) -> int:
@@ -238,6 +232,8 @@ def real_words(teacher: Teacher) -> int:
     rows = int(teacher.model.get_output_embeddings().weight.shape[0])
     if teacher.tokenizer is None:
         return rows
+    # Rows behind the last word were never trained; distilling them would teach noise, and drawing
+    # them would be an error.
     return min(rows, 1 + max(teacher.tokenizer.get_vocab().values()))
 
 

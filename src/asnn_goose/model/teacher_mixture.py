@@ -56,6 +56,8 @@ class MixtureTrace(Trace):
         else:
             log_w_nK = (_log_p_next(log_p, self.next_n[tokens]) / self.tau_w).log_softmax(-1)
         parts = zip(log_w_nK.unbind(-1), log_p, strict=True)
+        # In logarithms: w p of an unlikely word may lie below the smallest fp32 number, and its
+        # logarithm is what the student is asked for.
         return torch.logsumexp(torch.stack([w_n[:, None] + p_nV for w_n, p_nV in parts]), dim=0)
 
     def each(self, tokens: slice) -> tuple[Tensor, ...]:
@@ -116,7 +118,10 @@ class TeacherMixture:
         if not needs:
             return Trace()
         self._check_heads(passes)
+        # The last position has no next token in the window, whoever may know it.
         next_BT = torch.full_like(tokens_BT, -1)
+        # Weights come from the window's own tokens, not from labels: a label may be masked although
+        # the word is known.
         next_BT[:, :-1] = tokens_BT[:, 1:]
         return MixtureTrace(
             passes=passes,
@@ -180,6 +185,8 @@ def _selection(passes: tuple[Trace, ...], next_BT: Tensor) -> Tensor:
     """Log-weights (n,K): 0 for the teacher that reads the sequence best, -inf for the others."""
     next_n = next_BT.flatten()
     found = []
+    # In slices, because logits of a whole window from every teacher at once would not fit beside
+    # the models.
     for start in range(0, len(next_n), ROWS):
         rows = slice(start, start + ROWS)
         log_p = [torch.log_softmax(one.vocab(rows), dim=-1) for one in passes]

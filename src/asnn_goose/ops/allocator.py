@@ -13,6 +13,7 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
 
+# The largest tensors of a training step, a chunk of logits or a gradient, stay below this.
 LARGEST = 1 << 30
 NEVER = (1 << 31) - 1
 
@@ -25,6 +26,9 @@ def keep_freed_memory() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # musl and others have no mallopt, and no threshold that would have to be moved.
     if mallopt is None:
         return False
+    # Both: setting either switches glibc's own adjusting off, and the other would keep its small
+    # default.
     return bool(mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, NEVER))

@@ -16,6 +16,8 @@ HIDDEN_SCORE = -1e9
 def causal_scores(q_BTHN: Tensor, k_BTHN: Tensor) -> Tensor:
     """Scores q k^T / sqrt(N) as (B,H,T,T); entries above the diagonal mean nothing."""
     q, k = q_BTHN.transpose(1, 2), k_BTHN.transpose(1, 2)
+    # k comes as attention has it. A student folds 1/sqrt(N) into its key and undoes that in its
+    # signals, or every relation loss would divide twice.
     return q @ k.transpose(-1, -2) / math.sqrt(q_BTHN.shape[-1])
 
 
@@ -40,6 +42,8 @@ def causal_log_attention(
     With `documents_BT` over those of a token's own document. Every row also looks at itself, so
     that the rows of tokens that are not kept stay finite.
     """
+    # A row of nothing but hidden scores would be a softmax over equals: finite, but with gradients
+    # to tokens that do not exist.
     own = torch.eye(keep_BT.shape[1], dtype=torch.bool, device=keep_BT.device)
     scores = causal_scores(q_BTHN, k_BTHN)
     return scores.masked_fill(

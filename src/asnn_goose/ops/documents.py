@@ -18,6 +18,8 @@ def document_starts(documents_BT: Tensor) -> Tensor:
 
 def same_document(documents_BT: Tensor) -> Tensor:
     """True (B,T,T) where two tokens are of one document; a number that returns is a new one."""
+    # Runs are counted, not numbers compared: a packed window may hold one document in two pieces,
+    # with another between, and those must not meet.
     run_BT = document_starts(documents_BT).cumsum(dim=1)
     return run_BT[:, :, None] == run_BT[:, None, :]
 

@@ -22,6 +22,7 @@ class _ReverseGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
         ctx.strength = strength
+        # A view, for autograd treats an input that is handed back as it is in a way of its own.
         return x.view_as(x)
 
     @staticmethod

@@ -26,6 +26,8 @@ def unbiased_hsic(K_nn: Tensor, L_nn: Tensor) -> Tensor:
         raise ValueError(f"n = {n} rows: the unbiased HSIC needs at least {SMALLEST}")
     K, L = (x - torch.diag_embed(x.diagonal()) for x in (K_nn, L_nn))
     K_n, L_n = K.sum(0), L.sum(0)
+    # Row sums stand for the products with 1, so that K L is never multiplied out: n^2 instead of
+    # n^3.
     both = K_n.sum() * L_n.sum() / ((n - 1) * (n - 2))
     return ((K * L).sum() + both - 2 * (K_n @ L_n) / (n - 2)) / (n * (n - 3))
 
@@ -38,6 +40,8 @@ def unbiased_cka(x_nD: Tensor, y_nE: Tensor) -> Tensor:
     """
     with torch.autocast(x_nD.device.type, enabled=False):
         K, L = _gram(x_nD), _gram(y_nE)
+        # The unbiased form may come out below zero for a handful of rows, where a root would be
+        # NaN.
         own = unbiased_hsic(K, K) * unbiased_hsic(L, L)
         alike: Tensor = unbiased_hsic(K, L) / own.clamp_min(TINY**2).sqrt()
     return alike
@@ -58,6 +62,7 @@ def _gram(x_nD: Tensor) -> Tensor:
     """Gram matrix of the rows, centred and of norm n."""
     # Shift and scale cancel in CKA; without them no digits are lost.
     x_nD = x_nD - x_nD.mean(0)
+    # As n x n and not D x D: the unbiased form needs the Gram matrix's diagonal taken out.
     K_nn = x_nD @ x_nD.T
     scale = x_nD.shape[0] / K_nn.norm().clamp_min(TINY)
     scaled: Tensor = K_nn * scale

@@ -31,8 +31,12 @@ def mixing_matrix(
     to_r, to_alpha, fade = (g - centre).exp(), (g - log_w - centre).exp(), (centre - g).exp()
     with torch.autocast(r.device.type, enabled=False):
         right = (torch.cat([k, beta], dim=-2) * torch.cat([fade, fade], dim=-2)).mT
+        # r meets the state after its own token was written and alpha the one before it, which is
+        # why one product keeps its diagonal below and the other does not.
         r_k, r_beta = (r * to_r @ right).chunk(2, dim=-1)
         alpha_k, alpha_beta = (alpha * to_alpha @ right).chunk(2, dim=-1)
+        # A triangular solve, for I - A_ab has ones on its diagonal: no pivots, and no inverse is
+        # formed.
         solved = torch.linalg.solve_triangular(
             -alpha_beta.tril(-1), alpha_k.tril(-1), upper=False, unitriangular=True
         )

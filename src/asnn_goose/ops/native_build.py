@@ -30,6 +30,8 @@ def _obstacle() -> str | None:
     return None
 
 
+# Once, at import: whether kernels are there must not change between two calls of one run, or its
+# numbers would.
 _OBSTACLE = _obstacle()
 
 

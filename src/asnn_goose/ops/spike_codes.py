@@ -64,6 +64,8 @@ def encode(h_BK: Tensor, *, steps: int, code: str, threshold: float) -> Spikes:
 
 def encode_binary(h_BK: Tensor, *, threshold: float) -> Spikes:
     """`encode` in one step without negative spikes: q = 1[h > threshold m], m still mean |h|."""
+    # Clamped values never fire, yet the mean is that of both signs: the share that fires is then
+    # half of the ternary one, not the same again.
     return _one_step(h_BK.clamp_min(0), mean_magnitude(h_BK), threshold)
 
 
@@ -82,6 +84,8 @@ def encode_at(h_BK: Tensor, amplitude: Tensor, *, top: int, fires: Tensor | None
 
 def mean_magnitude(h_BK: Tensor) -> Tensor:
     """Mean |h| over the last axis, (..., 1), summed in float64."""
+    # Beside a threshold the last bit decides whether a spike comes; sums in float64 are the same in
+    # torch, numpy and the engine whatever their order.
     return h_BK.abs().mean(-1, keepdim=True, dtype=torch.float64).to(h_BK.dtype)
 
 
@@ -98,6 +102,8 @@ def _graded(h_BK: Tensor, range_B1: Tensor, top: int) -> Spikes:
 
 
 def _rounded(h_BK: Tensor, amplitude_B1: Tensor, top: int) -> Spikes:
+    # One division a token and K products, the engine's way too: h / amplitude would round
+    # differently in the last bit and so move a spike now and then.
     inverse_B1 = amplitude_B1.reciprocal()
     # Silence, and amplitudes too small to have an inverse.
     silent_B1 = ~inverse_B1.isfinite()
@@ -114,6 +120,7 @@ def digits(q_BK: Tensor, *, steps: int, code: str) -> Tensor:
     weights = torch.tensor(step_weights(code, steps), device=q_BK.device)
     q_BK1 = q_BK.unsqueeze(-1)
     if code == "rate":
+        # First to last, so that a smaller |q| is the same train cut short.
         return q_BK1.sign() * (q_BK1.abs() > torch.arange(steps, device=q_BK.device))
     if code == "radix2":
         return q_BK1.sign() * torch.floor(q_BK1.abs() / weights).remainder(2).to(q_BK.dtype)

@@ -27,6 +27,8 @@ def straight_through(u: Tensor) -> Tensor:
 
 def rectangle(u: Tensor, width: float | Tensor = 1.0) -> Tensor:
     """1[|u| < width/2] / width, area 1."""
+    # Area 1 at every width: a wider window passes gradient to more neurons and less to each, so
+    # that the learning rate keeps its meaning.
     return (u.abs() < 0.5 * width).to(u.dtype) / width
 
 

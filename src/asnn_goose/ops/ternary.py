@@ -25,6 +25,7 @@ class Ternary(NamedTuple):
         planes, rows, columns = self.codes_POK.shape
         codes_POGC = self.codes_POK.view(planes, rows, self.scale_PGO.shape[1], -1)
         scale_POG1 = self.scale_PGO.transpose(1, 2).unsqueeze(-1)
+        # Plane by plane and in place: an einsum over P would make (P,O,K) floats first.
         total_OGC = codes_POGC[0] * scale_POG1[0]
         for codes_OGC, scale_OG1 in zip(codes_POGC[1:], scale_POG1[1:], strict=True):
             total_OGC.addcmul_(codes_OGC, scale_OG1)
@@ -45,10 +46,14 @@ def absmean(weight_OK: Tensor, *, planes: int = 1, group: int = 0) -> Ternary:
     if planes not in (1, 2):
         raise ValueError(f"planes = {planes}: must be 1 or 2")
     weight_OGC = _groups(weight_OK, group)
+    # Planes are written into one tensor from the start; stacking them afterwards would copy every
+    # weight again.
     codes_POGC = weight_OK.new_empty(planes, *weight_OGC.shape)
     first = _one_plane(weight_OGC, factor=0.5, out=codes_POGC[0])
     scales = [first.scale_OG]
     if planes == 2:
+        # What is left over is ternary at a smaller scale again, so the second plane is one more of
+        # the same.
         rest_OGC = torch.addcmul(weight_OGC, codes_POGC[0], first.scale_OG.unsqueeze(-1), value=-1)
         second = _one_plane(rest_OGC, factor=0.5, out=codes_POGC[1])
         scales = _joint_fit(weight_OGC, first, second)
@@ -180,6 +185,7 @@ def best_step(weight_RN: Tensor, *, candidates: int = 64) -> Tensor:
     """
     size_RN = weight_RN.abs()
     low_R1 = (size_RN.mean(-1, keepdim=True) / 4).clamp_min(SMALLEST_SCALE)
+    # A search: the error has more than one minimum in the step.
     ratio_R1 = size_RN.amax(-1, keepdim=True).clamp_min(SMALLEST_SCALE) / low_R1
     best_R1, least_R1 = low_R1, torch.full_like(low_R1, torch.inf)
     for index in range(candidates):
@@ -212,15 +218,19 @@ def _kept(size_OGC: Tensor, factor: float) -> Tensor:
 
     |W| / gamma rounds to 1 or more where it is above a half; a half itself goes to zero.
     """
-    return size_OGC > factor * size_OGC.mean(-1, keepdim=True)
+    # In float64, so that whoever sums in whatever order finds the same codes.
+    mean_OG1 = size_OGC.mean(-1, keepdim=True, dtype=torch.float64).to(size_OGC.dtype)
+    return size_OGC > factor * mean_OG1
 
 
 def _one_plane(weight_OGC: Tensor, *, factor: float, out: Tensor) -> _Plane:
     size_OGC = weight_OGC.abs()
     kept_OGC = _kept(size_OGC, factor).to(size_OGC.dtype)
-    count_OG, product_OG = kept_OGC.sum(-1), (size_OGC * kept_OGC).sum(-1)
+    product_OG = (size_OGC * kept_OGC).sum(-1, dtype=torch.float64)
+    count_OG = kept_OGC.sum(-1, dtype=torch.float64)
     torch.copysign(kept_OGC, weight_OGC, out=out)
-    return _Plane(out, product_OG / count_OG.clamp_min(1), count_OG, product_OG)
+    scale_OG = (product_OG / count_OG.clamp_min(1)).to(out.dtype)
+    return _Plane(out, scale_OG, count_OG, product_OG)
 
 
 def _joint_fit(weight_OGC: Tensor, a: _Plane, b: _Plane) -> list[Tensor]:
@@ -229,8 +239,8 @@ def _joint_fit(weight_OGC: Tensor, a: _Plane, b: _Plane) -> list[Tensor]:
     Where both planes are the same up to sign the fit is not unique, and they stay as they are.
     """
     # In float64, for determinants cancel where the planes are nearly alike.
-    aa, bb, wa = a.count_OG.double(), b.count_OG.double(), a.product_OG.double()
-    ab, wb = ((x * b.codes_OGC).sum(-1).double() for x in (a.codes_OGC, weight_OGC))
+    aa, bb, wa = a.count_OG, b.count_OG, a.product_OG
+    ab, wb = ((x * b.codes_OGC).sum(-1, dtype=aa.dtype) for x in (a.codes_OGC, weight_OGC))
     determinant = aa * bb - ab * ab
     unique = determinant > 0
     divisor = determinant.masked_fill(~unique, 1)

@@ -5,9 +5,9 @@ Nothing is trained here, and no key is accepted that changes nothing.
 """
 
 from asnn_goose.recipe.build import build_run
-from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.estimate import Estimate, StageEstimate, estimate
 from asnn_goose.recipe.load import load_recipe
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.schema import Recipe
 
 __all__ = [

@@ -10,8 +10,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerBase
 
+from asnn_goose.data.example_sets import ExampleSets
 from asnn_goose.data.shards import Shard, shard
-from asnn_goose.data.training_texts import training_shards
+from asnn_goose.data.training_texts import held_texts, training_shards
 from asnn_goose.model import (
     GooseConfig,
     GooseForCausalLM,
@@ -21,13 +22,14 @@ from asnn_goose.model import (
 )
 from asnn_goose.model.assistant import Assistant, continued, load_student
 from asnn_goose.places import student_place
-from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.example_plans import ExamplePlanner
 from asnn_goose.recipe.fit import check_student, repeated_pools
 from asnn_goose.recipe.identity import identity
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH, StudentTable, TrainTable
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
-from asnn_goose.recipe.teachers import load_teachers, stage_teacher
+from asnn_goose.recipe.teachers import load_teachers, stage_teacher, with_caches
 from asnn_goose.train.plan import RunPlan, RunSettings
 from asnn_goose.train.trackers import check_installed
 
@@ -38,28 +40,33 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     `tell` is called with a sentence before each of these. Raises RecipeError where teacher,
     student and recipe do not fit, and what data, model and sources raise.
     """
+    # What can fail at once comes before what takes minutes.
     check_installed(recipe.log.trackers)
     accelerator = _accelerator(recipe)
     with accelerator.main_process_first():
         teachers = load_teachers(recipe, tell=tell)
-    tokenizer = teachers[0].tokenizer
-    if tokenizer is None:
-        raise RecipeError(f"teacher {teachers[0].name} comes without a tokenizer: add its files")
+    tokenizer = _tokenizer(teachers[0])
+    # After the teacher, whose loading may draw numbers: the student's start hangs on the recipe's
+    # seed alone.
     set_seed(recipe.seed)
     student = build_student(recipe, teachers[0])
     check_student(recipe, student.config)
+    # Only now: conversion reads the teacher's weights on the CPU, bit for bit alike everywhere.
     for teacher in teachers.values():
         teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
         shards, held_out = _texts(recipe, tokenizer, tell)
     for warning in repeated_pools(recipe):
         tell(warning)
+    taught = with_caches(recipe, teachers, tell=tell)
+    examples = example_planner(recipe, tokenizer, accelerator=accelerator, tell=tell)
     planner = StagePlanner(
         recipe=recipe,
         student=student,
         shards=shards,
         held_out=held_out,
         accelerator=accelerator,
+        examples=examples,
     )
     return RunPlan(
         student=student,
@@ -67,13 +74,19 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         stages=tuple(
             plan
             for index in range(len(recipe.stage))
-            for plan in planner.plans(index, stage_teacher(recipe, index, teachers))
+            for plan in planner.plans(index, stage_teacher(recipe, index, taught))
         ),
         settings=run_settings(recipe),
-        identity=identity(recipe, shards),
+        identity=identity(recipe, shards) | dict(examples.identity() if examples else ()),
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
     )
+
+
+def _tokenizer(teacher: Teacher | Assistant) -> PreTrainedTokenizerBase:
+    if teacher.tokenizer is None:
+        raise RecipeError(f"teacher {teacher.name} comes without a tokenizer: add its files")
+    return teacher.tokenizer
 
 
 def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausalLM:
@@ -98,7 +111,7 @@ def build_student(recipe: Recipe, teacher: Teacher | Assistant) -> GooseForCausa
 @torch.no_grad()
 def _fit(student: GooseForCausalLM, teacher: Teacher | Assistant, table: StudentTable) -> None:
     """Check that a student to go on with has the teacher's words; take its embedding if asked."""
-    theirs = teacher.model.get_input_embeddings().weight
+    theirs = teacher.embedding_VD
     if theirs.shape[0] != student.config.vocab_size:
         raise RecipeError(
             f"student.start = {table.start!r}: it has {student.config.vocab_size} words, "
@@ -106,7 +119,7 @@ def _fit(student: GooseForCausalLM, teacher: Teacher | Assistant, table: Student
         )
     if table.embedding == "teacher":
         student.embedding.weight.copy_(theirs)
-        student.lm_head.weight.copy_(teacher.model.get_output_embeddings().weight)
+        student.lm_head.weight.copy_(teacher.student_head_VD)
 
 
 def _transformer(teacher: Teacher | Assistant) -> Teacher:
@@ -126,6 +139,7 @@ def student_config_of(recipe: Recipe, teacher: Teacher | Assistant) -> GooseConf
             known = {"variant": table.variant, "preset": table.preset}
             return student_config(_transformer(teacher), **known, **table.overrides())
         place = student_place(table.start)
+        # Shapes without memory: the dry run asks for a configuration, not for weights.
         with torch.device("meta"):
             start = GooseForCausalLM(GooseConfig.from_pretrained(place))
         return continued(start, **table.overrides()).config
@@ -139,11 +153,36 @@ def _about_student() -> Iterator[None]:
         raise RecipeError(f"student: {error}") from error
 
 
+def example_planner(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    accelerator: Accelerator,
+    tell: Callable[[str], None],
+) -> ExamplePlanner | None:
+    """What plans stages that read examples; None where no stage does."""
+    if not any(stage.examples for stage in recipe.stage):
+        return None
+    data = recipe.data
+    against = held_texts(
+        data.out_of_domain if data.decontaminate is None else data.decontaminate,
+        required=data.decontaminate is not None,
+        tell=tell,
+    )
+    sets = ExampleSets(tokenizer, against=against)
+    return ExamplePlanner(recipe=recipe, sets=sets, accelerator=accelerator, tell=tell)
+
+
 def _texts(
     recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]
 ) -> tuple[list[Shard], list[Shard]]:
-    """Shards to train on, and those held out where a stage ends by validation."""
-    data = recipe.data
+    """Shards to train on, and those held out where a stage ends by validation.
+
+    None where every stage reads examples: no text is fetched for nothing.
+    """
+    data, readers = recipe.data, [stage for stage in recipe.stage if not stage.examples]
+    if not readers:
+        return [], []
     shards = training_shards(
         data.train,
         tokenizer,
@@ -152,7 +191,7 @@ def _texts(
         required=data.decontaminate is not None,
         tell=tell,
     )
-    validated = any(s.end is not None and s.end.by == "validation" for s in recipe.stage)
+    validated = any(s.end is not None and s.end.by == "validation" for s in readers)
     names = data.train if validated else ()
     return shards, [shard(name, "validation", tokenizer) for name in names]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from asnn_goose.model import TeacherError
 from asnn_goose.model.lookup import check_teacher
 from asnn_goose.places import is_student
-from asnn_goose.recipe.errors import RecipeError
 from asnn_goose.recipe.identity import identity
 from asnn_goose.recipe.load import load_recipe
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.teachers import used_teachers
@@ -41,6 +41,7 @@ class Link:
     def makes(self, name: str) -> bool:
         """Whether a name in a recipe means its run folder, or the model/ in it."""
         folder = self.folder.resolve()
+        # Resolved, because a recipe may name the run by another way to the same folder.
         return Path(name).expanduser().resolve() in (folder, folder / "model")
 
 

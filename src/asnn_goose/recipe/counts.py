@@ -11,6 +11,7 @@ from asnn_goose.numbers import ALL, parse_count
 
 def read_count(value: Any) -> Any:
     """A count out of 200000, "200k", "1.5M" or 2e5; other types pass for pydantic to refuse."""
+    # TOML reads 2e5 as a float, which everybody means as a count.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return parse_count(value) if isinstance(value, str) else value

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from asnn_goose.model import GooseForCausalLM, Teacher
 from asnn_goose.model.assistant import Assistant
 from asnn_goose.model.parts.groups import trainable
-from asnn_goose.recipe.build import student_config_of
+from asnn_goose.recipe.build import example_planner, student_config_of
+from asnn_goose.recipe.cache_estimate import CacheEstimate, cache_estimates
 from asnn_goose.recipe.fit import check_student
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.recipe.teachers import load_teachers
 from asnn_goose.shape.student import kept, matrices, products
+from asnn_goose.train.stages import STAGES
 
 MATRIX_SHARE = 0.7
 """Share of the speed of bare matrix products that a training step reaches."""
@@ -53,6 +57,8 @@ class Estimate:
     teacher, student   parameters, tied ones once
     matrix_flops       measured speed of matrix products of the student's shapes, flop/s
     keep               checkpoints that stay on the disk while the run is under way
+    caches             what is kept of the teachers
+    examples           what stages that read examples find, and what their windows cut off
     """
 
     teacher: int
@@ -60,6 +66,8 @@ class Estimate:
     matrix_flops: float
     keep: int
     stages: tuple[StageEstimate, ...]
+    caches: tuple[CacheEstimate, ...] = ()
+    examples: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -90,7 +98,8 @@ def estimate(recipe: Recipe) -> Estimate:
     """
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    teacher = load_teachers(recipe, tell=lambda text: None)[0]
+    teachers = load_teachers(recipe, tell=lambda text: None)
+    teacher = teachers[0]
     config = student_config_of(recipe, teacher)
     check_student(recipe, config)
     with torch.device("meta"):
@@ -108,7 +117,22 @@ def estimate(recipe: Recipe) -> Estimate:
             _stage(recipe, name, table, sizes=sizes, speed=speed)
             for name, table in recipe.trained_stages()
         ),
+        caches=tuple(cache_estimates(recipe, teachers, flops=speed * MATRIX_SHARE)),
+        examples=tuple(_examples(recipe, teacher)),
     )
+
+
+def _examples(recipe: Recipe, teacher: Teacher | Assistant) -> list[str]:
+    """A line for every stage that reads examples."""
+    found: list[str] = []
+    if teacher.tokenizer is None:
+        return found
+    accelerator = Accelerator(mixed_precision="no")
+    planner = example_planner(recipe, teacher.tokenizer, accelerator=accelerator, tell=found.append)
+    for name, table in recipe.trained_stages():
+        if planner is not None and table.examples:
+            planner.loader(table, seed=0, split="train", batches=1, name=name)
+    return found
 
 
 def _count(model: nn.Module) -> int:
@@ -123,6 +147,7 @@ class _Sizes:
         multiplied, held = products(settings), kept(settings)
         self.student = student
         self.mixers = multiplied["mixer"]
+        self.mlps = multiplied["mlp"]
         self.blocks = multiplied["mixer"] + multiplied["mlp"]
         self.head = multiplied["head"]
         self.teacher_blocks: int = sum(p.numel() for p in teacher.layers.parameters())
@@ -161,30 +186,35 @@ def _products(table: StageTable, sizes: _Sizes, *, again: bool) -> int:
     passes = (4 if again else 3) + more
     objective = table.objective()
     teacher = sizes.teacher_blocks if objective.teacher_needs else 0
-    if table.kind == "align":
-        return teacher + passes * sizes.mixers
-    if table.kind == "align_blocks":
-        return teacher + passes * sizes.blocks
+    runs = STAGES[table.kind].runs
+    if runs != "whole":
+        return teacher + passes * (sizes.mixers if runs == "mixers" else sizes.blocks)
     heads = (3 + more) * ("vocab" in objective.needs) + ("vocab" in objective.teacher_needs)
-    return teacher + passes * sizes.blocks + heads * sizes.head
+    drawn = 0 if table.samples is None else math.ceil(table.samples.share)
+    spiking = (table.time_steps or 0) * sizes.mlps
+    blocks = (passes + drawn) * sizes.blocks
+    return teacher + blocks + spiking + (heads + drawn) * sizes.head
 
 
 def _memory(table: StageTable, sizes: _Sizes, *, trained: int, again: bool) -> int:
     """Peak bytes: weights, gradients and moments, what backward needs, one chunk of logits."""
     weights = sizes.teacher_bytes + 4 * _count(sizes.student)
-    training = table.rule().copies * 4 * trained
-    align = table.kind in ("align", "align_blocks")
-    per_layer = sizes.mixer_values + (0 if table.kind == "align" else sizes.mlp_values)
-    kept = 2 * sizes.width if align else sizes.width
+    training = (table.rule().copies + (table.average is not None)) * 4 * trained
+    runs = STAGES[table.kind].runs
+    driven = runs != "whole"
+    per_layer = sizes.mixer_values + (0 if runs == "mixers" else sizes.mlp_values)
+    # A driven block holds the teacher's stream and its own output, of every layer at once.
+    kept = 2 * sizes.width if driven else sizes.width
     values = sizes.layers * kept + per_layer if again else sizes.layers * (kept + per_layer)
-    activations = 4 * table.window * table.batch * values
-    logits = 0 if align else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary
+    activations = 4 * table.window * table.rows * values
+    logits = 0 if driven else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary
     return BASE_BYTES + weights + training + activations + logits
 
 
 def _checkpoint(table: StageTable, sizes: _Sizes, *, trained: int) -> int:
     """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
-    return 4 * (_count(sizes.student) + table.rule().moments * trained)
+    moments = table.rule().moments + (table.average is not None)
+    return 4 * (_count(sizes.student) + moments * trained)
 
 
 def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype) -> float:
@@ -199,5 +229,6 @@ def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype
         start = time.perf_counter()
         for a, b in pairs:
             a @ b
+        # The best of a few: whatever else runs can only make it slower.
         best = min(best, time.perf_counter() - start)
     return flops / best

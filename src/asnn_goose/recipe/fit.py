@@ -8,7 +8,7 @@ from typing import Any
 from asnn_goose.model import GooseConfig
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.places import student_place
-from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.run_tables import SCRATCH
 from asnn_goose.recipe.schema import Recipe
 
@@ -29,12 +29,19 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
                 f"stage.{index}.window = {stage.window}: the student has {config.n_positions} "
                 "learned positions"
             )
+        if stage.span is not None and stage.span > config.num_hidden_layers:
+            raise RecipeError(
+                f"stage.{index}.span = {stage.span}: the student has {config.num_hidden_layers} "
+                "blocks"
+            )
         if stage.balance and PrecisionTable(precision).has_planes:
             raise RecipeError(
                 f"stage.{index}.balance = {stage.balance}: the student is ternary before this "
                 "stage, and balance would move its codes; balance in the first stage that lowers "
                 "a dense student's precision"
             )
+        # A recipe's own precision holds from its first stage on; before that the student is what it
+        # was saved as.
         if index == 0:
             precision = config.precision
         precision = precision if stage.precision is None else stage.precision

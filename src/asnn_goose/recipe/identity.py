@@ -21,15 +21,18 @@ FREE = (
 )
 """Beginnings of settings that may change when a run is resumed: they do not touch the weights."""
 
-LATER = {"train.clip_by": '"all"', "train.eps": "1e-08"}
+LATER = {"train.clip_by": '"all"', "data.windows": '"moving"', "train.eps": "1e-08"}
 """Settings that runs from before they existed can be resumed with."""
 
 
 def identity(recipe: Recipe, shards: list[Shard]) -> dict[str, str]:
     """What a resumed run must share with the one it continues: settings and texts."""
     settings = dict(flat(recipe.model_dump(mode="json", exclude_none=True)))
+    # All that is not known to be harmless must agree: a new setting is safe before anybody has
+    # thought of it.
     kept = {k: v for k, v in settings.items() if not k.startswith(FREE) and LATER.get(k) != v}
     for index, text in enumerate(shards):
+        # By content: the same name may hold another text today.
         kept[f"text of data.train.{index}"] = json.dumps(asdict(text.meta))
     return kept
 

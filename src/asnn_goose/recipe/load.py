@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.recipe.errors import RecipeError
+from asnn_goose.recipe.recipe_error import RecipeError
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.table import check_table, read_toml
 
@@ -19,6 +19,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     be right; OSError where the file cannot be read.
     """
     raw = read_toml(path, error=RecipeError)
+    # On plain values, before any check: an override is then refused with the words that a file
+    # would get.
     for text in overrides:
         override(raw, text)
     return check_recipe(raw, source=str(path))
@@ -42,6 +44,7 @@ def override(raw: dict[str, Any], text: str) -> None:
     target: Any = raw
     for key in keys[:-1]:
         if isinstance(target, dict):
+            # A table that the file leaves out may be written by its overrides.
             target = target.setdefault(key, {})
         else:
             target = target[_number(target, key, text)]

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_type_hints
 
 from pydantic import ConfigDict, model_validator
 
-from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Term, TraceLoss, VocabLoss
+from asnn_goose.losses import (
+    LOSSES,
+    PAIR_LOSSES,
+    VOCAB_LOSSES,
+    PairLoss,
+    Term,
+    TraceLoss,
+    VocabLoss,
+)
 from asnn_goose.names import hint
 from asnn_goose.recipe.stage_tables import Phase, taught
-from asnn_goose.recipe.table import Positive, Table, one_of
+from asnn_goose.recipe.table import Positive, Table, check_number, one_of
 
-ALL_LOSSES: dict[str, type[TraceLoss] | type[VocabLoss]] = {**LOSSES, **VOCAB_LOSSES}
+ALL_LOSSES: dict[str, type[TraceLoss] | type[VocabLoss] | type[PairLoss]] = {
+    **LOSSES,
+    **VOCAB_LOSSES,
+    **PAIR_LOSSES,
+}
 
 
 class LossTable(Table):
@@ -38,12 +50,16 @@ class LossTable(Table):
 
     @model_validator(mode="after")
     def _settings_exist(self) -> Self:
+        # The constructor is the table of keys; a second one would drift away from it.
         valid = inspect.signature(ALL_LOSSES[self.name]).parameters
-        for key in self.model_extra or {}:
+        types = get_type_hints(ALL_LOSSES[self.name].__init__)
+        for key, value in (self.model_extra or {}).items():
+            check_number(key, value, types.get(key))
             if key not in valid:
                 keys = {*valid, "name", "weight"}
                 raise ValueError(f"loss {self.name!r} has no setting {key!r}: {hint(key, keys)}")
         try:
+            # A loss is made once here, so that its own checks speak before a run begins.
             self.term()
         except TypeError as error:
             raise ValueError(f"loss {self.name!r}: {error}") from error

@@ -31,7 +31,7 @@ def is_complete(folder: Path, recipe: Recipe) -> bool:
     return (
         (folder / "model" / "config.json").is_file()
         and done.is_file()
-        and done.read_text(encoding="utf-8") == recipe.to_toml()
+        and done.read_bytes() == recipe.to_toml().encode()
     )
 
 

@@ -13,8 +13,9 @@ from asnn_goose.data.corpora import (
     find_corpus,
     mixture,
 )
+from asnn_goose.data.teacher_cache import CacheSettings
 from asnn_goose.model import DEFAULT_VARIANT, PRESETS, VARIANTS, GooseConfig
-from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.numbers import MOST_THREADS
 from asnn_goose.recipe.counts import Count, CountOrAll
 from asnn_goose.recipe.table import Positive, Table, one_of
@@ -32,15 +33,29 @@ def _text_source(name: str) -> str:
 TextSource = Annotated[str, AfterValidator(_text_source)]
 
 
+class CacheTable(Table):
+    """[teacher.cache]: what is kept of a teacher on the disk (data.teacher_cache.CacheSettings)."""
+
+    top: Annotated[int, Field(ge=1, le=4096)] = CacheSettings.top
+    temperatures: tuple[Positive, ...] = Field(default=CacheSettings.temperatures, min_length=1)
+    features: Literal["fp16", "int8"] | None = None
+
+    def settings(self) -> CacheSettings:
+        """For the teacher."""
+        return CacheSettings(**dict(self))
+
+
 class TeacherTable(Table):
     """A model to learn from: a built-in name, a folder or a Hub id; or a student as an assistant.
 
-    `name` is what a stage calls it; the first teacher is what stages take that name none.
+    `name` is what a stage calls it; the first teacher is what stages take that name none. With a
+    `cache` it runs once on a window, and what it said is read from the disk from then on.
     """
 
     model: str
     name: str = ""
     dtype: Literal["fp32", "bf16"] = "fp32"
+    cache: CacheTable | None = None
 
 
 class _Student(Table):
@@ -76,6 +91,7 @@ class _Student(Table):
 
     @model_validator(mode="after")
     def _words_exist(self) -> Self:
+        # Made once here, so that a wrong word in [student] fails before a teacher is loaded.
         GooseConfig(**self.overrides())
         return self
 
@@ -90,9 +106,7 @@ else:
         "StudentTable",
         __base__=_Student,
         # The annotations are strings of builtin types, which pydantic evaluates.
-        **{
-            name: (f"{kind} | None", None) for name, kind in StudentSettings.__annotations__.items()
-        },
+        **{name: (f"{kind} | None", None) for name, kind in FIELDS.items()},
     )
 
 
@@ -104,12 +118,16 @@ class DataTable(Table):
     decontaminate  texts of evaluation: training documents that share thirteen words in a row with
                    one are left out; those of `out_of_domain` where it is not set
     resets         begin every document of a packed window with an empty state, teacher and student
+    windows        "moving": cut anew in every epoch, in an order of each stage's own; "fixed": cut
+                   at the same places in every epoch, stage and run, and in one order, but where a
+                   stage sets a `seed`, so that a teacher's cache meets them again
     """
 
     train: tuple[TextSource, ...] = Field(default=DEFAULT_TRAIN, min_length=1)
     weights: tuple[Positive, ...] = ()
     decontaminate: tuple[TextSource, ...] | None = None
     resets: bool = False
+    windows: Literal["moving", "fixed"] = "moving"
     out_of_domain: tuple[TextSource, ...] = DEFAULT_OUT_OF_DOMAIN
 
     @model_validator(mode="before")

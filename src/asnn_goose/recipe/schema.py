@@ -23,6 +23,8 @@ from asnn_goose.recipe.run_tables import (
 )
 from asnn_goose.recipe.stage_schema import StageTable
 from asnn_goose.recipe.table import Seed, Table
+from asnn_goose.recipe.teacher_caches import check_cached
+from asnn_goose.train.stages import STAGES
 
 __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "Table"]
 
@@ -30,7 +32,7 @@ __all__ = ["ALL_LOSSES", "LossTable", "Recipe", "StageTable", "StudentTable", "T
 class Recipe(Table):
     """A whole recipe. Stages without a name or seed of their own get one."""
 
-    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
+    name: str = Field(min_length=1, pattern=r"^\w[\w.-]*$")
     seed: Seed = 0
     teacher: tuple[TeacherTable, ...] = Field(min_length=1)
     student: StudentTable = StudentTable()
@@ -62,6 +64,7 @@ class Recipe(Table):
     def stage_seed(self, index: int) -> int:
         """Seed of a stage: its own, or one that the recipe's seed gives."""
         own = self.stage[index].seed
+        # A thousand apart: neighbouring seeds of a recipe share no stage's seed.
         return (1000 * self.seed + index) % SEEDS if own is None else own
 
     def teacher_numbers(self, index: int) -> tuple[int, ...]:
@@ -97,10 +100,26 @@ class Recipe(Table):
             return self
         for index, stage in enumerate(self.stage):
             for number in self.teacher_numbers(index):
-                if stage.kind.startswith("align") and self.teacher[number].dtype == "bf16":
+                if STAGES[stage.kind].runs != "whole" and self.teacher[number].dtype == "bf16":
                     raise ValueError(
                         f"teacher.{number}.dtype = 'bf16': {stage.kind} runs the student on its "
                         "hidden states in fp32; set dtype = 'fp32' or train.precision = 'bf16'"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _caches_suffice(self) -> Self:
+        for index, stage in enumerate(self.stage):
+            taught = [] if stage.kind == "pretrain" else self.teacher_numbers(index)
+            for number in (k for k in taught if self.teacher[k].cache is not None):
+                try:
+                    check_cached(stage, self.teacher[number])
+                except ValueError as error:
+                    raise ValueError(f"teacher.{number}.cache: in stage.{index}, {error}") from None
+                if self.data.windows == "moving":
+                    raise ValueError(
+                        f"teacher.{number}.cache: windows that move are never met again; set "
+                        "data.windows = 'fixed', or leave the cache out"
                     )
         return self
 

@@ -14,11 +14,14 @@ from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
 from asnn_goose.model.parts.groups import is_decay, parameter_group, trainable
+from asnn_goose.recipe.clocks import annealing, phase_clocks
+from asnn_goose.recipe.example_plans import ExamplePlanner
 from asnn_goose.recipe.schema import Recipe, StageTable
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.plan import Loader, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
-from asnn_goose.train.stages import STAGES
+from asnn_goose.train.span import WHOLE, Span
+from asnn_goose.train.stages import STAGES, Stage
 from asnn_goose.train.stages.stage import Tracing
 from asnn_goose.train.validation import Validation
 
@@ -31,6 +34,7 @@ class StagePlanner:
     """What the stages of a run have in common.
 
     shards, held_out   texts to train on, and those that validate where a stage ends by that
+    examples           for stages that read examples; None where none does
     """
 
     recipe: Recipe
@@ -38,25 +42,35 @@ class StagePlanner:
     shards: list[Shard]
     held_out: list[Shard]
     accelerator: Accelerator
+    examples: ExamplePlanner | None = None
 
     def plans(self, index: int, teacher: Tracing) -> list[StagePlan]:
         """A stage of the recipe, or the phases that its curriculum makes of it."""
         whole, seed = self.recipe.stage[index], self.recipe.stage_seed(index)
         name = self.recipe.stage_name(index)
+        processes = self.accelerator.num_processes
+        anneals = annealing(self.recipe, processes)[index]
         if whole.curriculum is None:
-            return [self._plan(whole, teacher, name=name, seed=seed)]
+            return [self._plan(whole, teacher, name=name, seed=seed, anneals=anneals)]
         count = whole.curriculum.pool // whole.window
+        # One pool for all phases: they take ever more of the same windows, in one order.
         pool = Pool(self._windows(whole, self.shards, seed=seed), count=count)
         plans = [
             self._plan(
                 table,
                 teacher,
                 name=f"{name}.{number + 1}",
+                # Apart, or every phase would permute its windows alike.
                 seed=seed + PHASE_SEEDS * number,
+                anneals=anneals,
+                clock=clock,
                 subset=None if share is None else Subset(pool=pool, share=share),
             )
-            for number, (table, share) in enumerate(whole.phases())
+            for number, ((table, share), clock) in enumerate(
+                zip(whole.phases(), phase_clocks(whole, processes), strict=True)
+            )
         ]
+        # Only the first phase fits anything: the later ones go on from what it has trained.
         return plans[:1] + [replace(plan, starts=Starts()) for plan in plans[1:]]
 
     def _plan(
@@ -66,18 +80,20 @@ class StagePlanner:
         *,
         name: str,
         seed: int,
+        anneals: Span,
+        clock: Span = WHOLE,
         subset: Subset | None = None,
     ) -> StagePlan:
         processes = self.accelerator.num_processes
+        loader = self._loader(table, name=name, seed=seed, subset=subset)
+        end = self._end(table, seed=seed)
+        held_out = None if end is None or end.validation is None else end.validation.loader
+        examples = self.examples
         return StagePlan(
             name=name,
-            stage=STAGES[table.kind](
-                student=self.student,
-                teacher=teacher,
-                objective=table.objective(),
-                resets=self.recipe.data.resets,
-            ),
-            loader=self._loader(table, seed=seed, subset=subset),
+            stage=self._stage(table, teacher, anneals=anneals),
+            loader=loader,
+            # Asked later: a stage's precision makes and drops parameters when it begins.
             trained=partial(
                 _groups, self.student, table.train, decays=table.lr_scale.decay is not None
             ),
@@ -91,11 +107,29 @@ class StagePlanner:
             starts=table.starts(),
             rule=table.rule(),
             watch=None if table.watch is None else table.watch.settings(),
-            end=self._end(table, seed=seed),
+            end=end,
+            average=None if table.average is None else table.average.settings(),
             pool=None if subset is None else subset.pool,
+            clock=clock,
+            reference=None if examples is None else examples.reference(table, loader, held_out),
         )
 
-    def _loader(self, table: StageTable, *, seed: int, subset: Subset | None) -> Loader:
+    def _stage(self, table: StageTable, teacher: Tracing, *, anneals: Span) -> Stage:
+        samples = None if self.examples is None else self.examples.samples(table)
+        own = {"samples": samples, "steps": table.time_steps, "span": table.span}
+        return STAGES[table.kind](
+            student=self.student,
+            teacher=teacher,
+            objective=table.objective(),
+            resets=self.recipe.data.resets,
+            anneals=anneals,
+            **{key: value for key, value in own.items() if value is not None},
+        )
+
+    def _loader(self, table: StageTable, *, name: str, seed: int, subset: Subset | None) -> Loader:
+        if self.examples is not None and table.examples:
+            batches = table.steps(self.accelerator.num_processes) * table.accumulate
+            return self.examples.loader(table, seed=seed, split="train", batches=batches, name=name)
         texts = self._texts(table, seed=seed, subset=subset)
         if table.repeats is None:
             return texts
@@ -111,6 +145,8 @@ class StagePlanner:
     def _texts(
         self, table: StageTable, *, seed: int, subset: Subset | None
     ) -> WindowLoader | MixtureLoader:
+        if self._fixed:  # one order for all stages, so that they read the same windows first
+            seed = table.seed or 0
         if not self.recipe.data.weights:
             return self._windows(table, self.shards, seed=seed, subset=subset)
         return MixtureLoader(
@@ -119,6 +155,7 @@ class StagePlanner:
             window=table.window,
             batch=table.batch,
             seed=seed,
+            fixed=self._fixed,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
@@ -134,17 +171,28 @@ class StagePlanner:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             subset=subset,
+            fixed=self._fixed,
         )
+
+    @property
+    def _fixed(self) -> bool:
+        return self.recipe.data.windows == "fixed"
 
     def _end(self, table: StageTable, *, seed: int) -> EndSettings | None:
         if table.end is None or table.end.by == "budget":
             return None
         validation = None
         if table.end.by == "validation":
-            loader = self._windows(table, self.held_out, seed=seed)
             size = table.tokens_per_step(self.accelerator.num_processes) // table.accumulate
-            validation = Validation(loader=loader, batches=math.ceil(table.end.tokens / size))
+            batches = math.ceil(table.end.tokens / size)
+            loader = self._held_out(table, seed=seed, batches=batches)
+            validation = Validation(loader=loader, batches=batches)
         return EndSettings(**table.end.model_dump(exclude={"tokens"}), validation=validation)
+
+    def _held_out(self, table: StageTable, *, seed: int, batches: int) -> Loader:
+        if self.examples is not None and table.examples:
+            return self.examples.loader(table, seed=seed, split="validation", batches=batches)
+        return self._windows(table, self.held_out, seed=seed)
 
 
 def _groups(student: nn.Module, train: str, *, decays: bool) -> dict[str, str]:

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from asnn_goose.data.example_sets import check_example_set
 from asnn_goose.losses import Objective, VocabLoss
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.model.goose.config import check_words
@@ -23,10 +25,12 @@ from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.stage_tables import (
     RULE_TABLES,
+    AverageTable,
     CurriculumTable,
     EndTable,
     Phase,
     RepeatsTable,
+    SamplesTable,
     WatchTable,
     check_starts,
 )
@@ -48,8 +52,16 @@ PrecisionSetting = Annotated[
 ]
 
 
+ExampleSet = Annotated[str, AfterValidator(check_example_set)]
+
+
 class _Stage(Table):
-    """One stage: what trains, on which losses, on how many tokens, at which rate."""
+    """One stage: what trains, on which losses, on how many tokens, at which rate.
+
+    examples    of a stage that reads examples or pairs: built-in sets, files, hf: data sets
+    time_steps  of spikes a token, in a stage `equilibrium`
+    span        blocks that train together, in a stage `slide`
+    """
 
     kind: Annotated[str, one_of(STAGES)]
     name: str = ""
@@ -62,6 +74,7 @@ class _Stage(Table):
     calibrate: Count | None = None
     least_squares: Count | None = None
     train: str
+    examples: tuple[ExampleSet, ...] = ()
     tokens: Count
     window: Count
     batch: Count
@@ -76,8 +89,17 @@ class _Stage(Table):
     seed: Seed | None = None
     watch: WatchTable | None = None
     end: EndTable | None = None
+    average: AverageTable | None = None
     curriculum: CurriculumTable | None = None
     repeats: RepeatsTable | None = None
+    samples: SamplesTable | None = None
+    time_steps: Count | None = None
+    span: Annotated[int, Field(ge=1, le=8)] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of a micro-batch: a pair has two answers."""
+        return self.batch * (2 if STAGES[self.kind].reads == "pairs" else 1)
 
     def phases(self) -> list[tuple[Self, float | None]]:
         """The stages that are trained: itself, or a curriculum's phases with their shares."""
@@ -115,7 +137,7 @@ class _Stage(Table):
 
     def tokens_per_step(self, processes: int) -> int:
         """Tokens in an optimiser step of all processes."""
-        return self.window * self.batch * self.accumulate * processes
+        return self.window * self.rows * self.accumulate * processes
 
     def steps(self, processes: int) -> int:
         """Optimiser steps that use up the tokens; the last one may go over."""
@@ -125,7 +147,9 @@ class _Stage(Table):
     def _fits_together(self) -> Self:
         kind = STAGES[self.kind]
         check_starts(self.starts(), self.precision)
-        if self.starts().any and (self.teachers or self.kind == "pretrain"):
+        # Fits follow a residual stream, which a mixture of teachers has not, nor a stage without
+        # one.
+        if self.starts().any and (self.teachers or not kind.taught):
             raise ValueError(
                 "balance, calibrate, least_squares: need one teacher's residual stream"
             )
@@ -136,6 +160,8 @@ class _Stage(Table):
                 f"train = {self.train!r}: {self.kind} can train {' or '.join(sorted(kind.trains))}"
             )
         kind.check(self.objective())
+        # At one process: more of them make fewer steps, and then the plan shortens the warm-up
+        # itself.
         if self.warmup >= self.steps(1):
             raise ValueError(
                 f"warmup = {self.warmup}: must be below the {self.steps(1)} steps that "
@@ -148,9 +174,37 @@ class _Stage(Table):
         return self
 
     @model_validator(mode="after")
+    def _reads_what_its_kind_reads(self) -> Self:
+        reads = STAGES[self.kind].reads
+        if (reads != "windows") != bool(self.examples):
+            said = "reads windows of data.train" if reads == "windows" else f"reads {reads}"
+            raise ValueError(
+                f"examples = {list(self.examples)}: {self.kind} {said}; "
+                + ("leave examples out" if self.examples else "name examples to read")
+            )
+        if (self.kind == "gkd") != (self.samples is not None):
+            raise ValueError("samples: belongs to gkd, and gkd needs it; write [stage.samples]")
+        if (self.kind == "equilibrium") != (self.time_steps is not None):
+            raise ValueError(
+                "time_steps: belongs to equilibrium, which needs it; the paper has 100"
+            )
+        if (self.kind == "slide") != (self.span is not None):
+            raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
+        if self.samples is not None and self.samples.tokens >= self.window:
+            raise ValueError(
+                f"samples.tokens = {self.samples.tokens}: must be below the window of "
+                f"{self.window}, for the prompt is a part of it"
+            )
+        if reads != "windows" and self.repeats is not None:
+            raise ValueError(f"repeats: windows of text have them, and {self.kind} reads {reads}")
+        if reads == "pairs" and self.starts().any:
+            raise ValueError("balance, calibrate, least_squares: need text, and dpo reads pairs")
+        return self
+
+    @model_validator(mode="after")
     def _teaching_has_an_effect(self) -> Self:
-        if self.kind == "pretrain" and (self.teacher or self.teachers):
-            raise ValueError("teacher, teachers: pretrain has no teacher; leave them out")
+        if not STAGES[self.kind].taught and (self.teacher or self.teachers):
+            raise ValueError(f"teacher, teachers: {self.kind} has no teacher; leave them out")
         vocab = [ALL_LOSSES[loss.name] for loss in self.losses]
         taught = [loss for loss in vocab if issubclass(loss, VocabLoss) and loss.uses_teacher]
         if self.mix != "uniform" and taught and all(loss.each_teacher for loss in taught):
@@ -207,8 +261,9 @@ class _Stage(Table):
             return self
         if self.repeats is not None:
             raise ValueError("repeats beside curriculum: it ranks windows of the texts; use one")
-        if self.kind != "distill":
-            raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use distill")
+        if not STAGES[self.kind].ranks:
+            able = " or ".join(name for name, kind in STAGES.items() if kind.ranks)
+            raise ValueError(f"kind = {self.kind!r}: a curriculum ranks by logits: use {able}")
         for number, phase in enumerate(self.curriculum.phases(), start=1):
             try:
                 self._in_phase(phase)

@@ -13,6 +13,7 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.table import Positive, Share, Table
+from asnn_goose.train.averaging import AverageSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
@@ -47,6 +48,17 @@ class WatchTable(Table):
         return WatchSettings(every=self.every)
 
 
+class AverageTable(Table):
+    """[stage.average]: end with mean weights (train.averaging.AverageSettings)."""
+
+    since: Annotated[float, Field(ge=0, lt=1)] = AverageSettings.since
+    decay: Share = AverageSettings.decay
+
+    def settings(self) -> AverageSettings:
+        """For the plan."""
+        return AverageSettings(since=self.since, decay=self.decay)
+
+
 class EndTable(Table):
     """[stage.end]: when a stage ends (train.early_stopping.EndSettings says what each key means).
 
@@ -59,6 +71,19 @@ class EndTable(Table):
     min_delta: float = Field(default=0.0, ge=0)
     smoothing: float = Field(default=0.98, ge=0, lt=1)
     tokens: Count = 16_000
+
+
+class SamplesTable(Table):
+    """[stage.samples]: what the student draws in a stage `gkd` (train.stages.gkd.Samples).
+
+    share        lambda: of the micro-batches, whose answers are the student's own
+    tokens       longest answer
+    temperature  1 draws as the student does
+    """
+
+    share: Fraction = 0.5
+    tokens: Count = 128
+    temperature: Positive = 1.0
 
 
 class RepeatsTable(Table):

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from asnn_goose.names import hint
-from asnn_goose.numbers import SEEDS
+from asnn_goose.numbers import SEEDS, size
+
+LARGEST = 10_000_000
+"""Bytes of a file that is read as TOML: a model named by mistake has more."""
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -21,6 +32,51 @@ class Table(BaseModel):
     """A table of a recipe: an unknown key is an error, and nothing changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, raw: Any) -> Any:
+        """TOML has `true` and `inf`, which pydantic would take for 1 and for a rate."""
+        for name, value in raw.items() if isinstance(raw, Mapping) else ():
+            check_number(name, value, cls.type_of(name))
+        return raw
+
+    @classmethod
+    def type_of(cls, name: str) -> Any:
+        """Type of a key's value; None where it is not known."""
+        field = cls.model_fields.get(name)
+        return None if field is None else field.annotation
+
+
+def check_number(name: str, value: Any, type_: Any) -> None:
+    """Raise ValueError for a truth where a number is wanted, and for an infinite number.
+
+    Only `clip` may be infinite: for none.
+    """
+    for one in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(one, bool) and _has_number(type_):
+            raise ValueError(f"{name} = {str(one).lower()}: must be a number")
+        if isinstance(one, float) and not one.is_integer() and _is_whole(type_):
+            raise ValueError(f"{name} = {one}: must be a whole number")
+        if isinstance(one, float) and not math.isfinite(one) and name != "clip":
+            raise ValueError(f"{name} = {one}: must be a finite number")
+
+
+def _has_number(type_: Any) -> bool:
+    """Whether a type holds numbers and no truths."""
+    parts = set(_parts(type_))
+    return bool(parts & {int, float}) and bool not in parts
+
+
+def _is_whole(type_: Any) -> bool:
+    parts = set(_parts(type_))
+    return int in parts and not parts & {float, str}
+
+
+def _parts(type_: Any) -> Iterator[Any]:
+    yield type_
+    for inner in get_args(type_):
+        yield from _parts(inner)
 
 
 def one_of(valid: Collection[str]) -> AfterValidator:
@@ -39,6 +95,8 @@ Checked = TypeVar("Checked", bound=Table)
 
 def read_toml(path: Path, *, error: type[Exception]) -> dict[str, Any]:
     """Plain values of a file. Raises `error` for what is no TOML, OSError for what is no file."""
+    if (bytes_ := Path(path).stat().st_size) > LARGEST:
+        raise error(f"{path} is not readable as TOML: it has {size(bytes_)}, no text by hand")
     try:
         # Editors on Windows begin a file with a byte order mark.
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -56,7 +114,13 @@ def check_table(
     try:
         return kind.model_validate(raw)
     except ValidationError as found:
-        lines = [_describe(kind, entry) for entry in found.errors()]
+        errors = found.errors()
+        # A list whose entries are wrong is told to be too short as well, which it is not.
+        below = {error["loc"][:end] for error in errors for end in range(len(error["loc"]))}
+        own = [e for e in errors if e["type"] != "too_short" or e["loc"] not in below]
+        lines = [_describe(kind, entry) for entry in own]
+        # All faults at once, and without pydantic's own report, which speaks of types and not of
+        # keys.
         raise error("\n  ".join([f"{source}:", *lines])) from None
 
 
@@ -68,6 +132,8 @@ def _describe(kind: type[Table], error: Any) -> str:
         return f"{place}: unknown key; {hint(key, _keys_at(kind, error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"{place}: missing"
+    if error["type"] == "too_short":
+        return f"{place}: give {error['ctx']['min_length']} or more"
     message = error["msg"].removeprefix("Value error, ")
     above, _, key = place.rpartition(".")
     if message.startswith(f"{key}."):  # the message goes on with the place within the value

@@ -1,7 +1,7 @@
-"""A run on one page.
+"""Runs on one page.
 
-In: the files of a run folder: metrics.jsonl, and recipe.toml and eval.json where they are there.
-Out: report.html beside them, which needs nothing but itself: curves are SVG inside it.
+In: the files of run folders: metrics.jsonl, recipe.toml, and what verbs wrote with --json.
+Out: report.html beside them, which needs nothing but itself: data, style and what draws them.
 Never here: a model, torch, a network; no other room of the house but the ground.
 """
 

@@ -1,119 +1,111 @@
-"""A run on one page: metrics.jsonl, and eval.json where there is one, to report.html."""
+"""Runs on one page: whatever their folders hold, as report.html."""
 
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
-from asnn_goose import disk
-
-Step = Mapping[str, Any]
-"""One line of metrics.jsonl."""
-
-
-class ReportError(ValueError):
-    """There is nothing to report on; the message says what was looked for."""
+from asnn_goose import __version__, disk
+from asnn_goose.report.charts import charts
+from asnn_goose.report.run_files import ReportError as ReportError
+from asnn_goose.report.run_files import RunFiles, read_run, summaries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSummary:
-    """One stage: steps, its own tokens and seconds, and where its numbers ended."""
+def write_report(*runs: Path, out: Path | None = None) -> Path:
+    """Write the page of one or more runs and return its path; by default beside the first run.
 
-    name: str
-    steps: int
-    tokens: int
-    seconds: float
-    last: Step
-
-
-def write_report(run: Path) -> Path:
-    """Write `run`/report.html and return its path.
-
-    Raises ReportError where the folder has no metrics.jsonl with a line in it, or a line that is
-    not JSON before the last.
+    Raises ReportError where a folder holds nothing to show, or what is not JSON.
     """
-    steps = read_steps(run / "metrics.jsonl")
-    scores = _read_json(run / "eval.json")
-    recipe = run / "recipe.toml"
-    page = render(
-        title=run.resolve().name,
-        steps=steps,
-        scores=scores,
-        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
-    )
-    target = run / "report.html"
-    disk.write_text(target, page)
+    target = out or runs[0] / "report.html"
+    found = [read_run(run) for run in runs]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    disk.write_text(target, render(found))
     return target
 
 
-def read_steps(metrics: Path) -> list[Step]:
-    """The logged steps. A last line that a crash cut short is left out."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-    steps: list[Step] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            steps.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise ReportError(f"{metrics} line {number} is not JSON: {error}") from error
-    if not steps:
-        raise ReportError(f"{metrics} holds no step: a report needs a run that has begun")
-    return steps
-
-
-def _read_json(file: Path) -> Mapping[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ReportError(f"{file} is not JSON: {error}") from error
-    return found
-
-
-def summaries(steps: Sequence[Step]) -> list[StageSummary]:
-    """What each stage took and gave, in order."""
-    found, tokens, seconds = [], 0, 0.0
-    for _, group in groupby(steps, key=lambda step: step["stage_index"]):
-        last = list(group)[-1]
-        found.append(
-            StageSummary(
-                name=last["stage"],
-                steps=last["step"],
-                tokens=last["tokens_seen"] - tokens,
-                seconds=last["seconds"] - seconds,
-                last=last,
-            )
-        )
-        tokens, seconds = last["tokens_seen"], last["seconds"]
-    return found
-
-
-def render(*, title: str, steps: Sequence[Step], scores: Mapping[str, Any], recipe: str) -> str:
+def render(runs: Sequence[RunFiles]) -> str:
     """The page as HTML."""
-    from asnn_goose.report.curves import curves
-
+    drawn = [charts(run) for run in runs]
+    numbered = {
+        f"{number}-{part}-{place}": chart
+        for number, parts in enumerate(drawn)
+        for part, held in parts.items()
+        for place, chart in enumerate(held)
+    }
     return _template().render(
-        title=title,
-        last=steps[-1],
-        peak_bytes=max(step["memory_bytes"] for step in steps),
-        stages=summaries(steps),
-        scores=scores,
-        curves=curves(steps),
-        recipe=recipe,
+        title=", ".join(run.name for run in runs),
+        runs=[
+            {
+                "run": run,
+                "number": number,
+                "stages": summaries(run.steps),
+                "peak_bytes": max((step["memory_bytes"] for step in run.steps), default=0),
+                "charts": drawn[number],
+                "environment": environment(run),
+            }
+            for number, run in enumerate(runs)
+        ],
+        beside=beside(runs),
+        data=_script_json(numbered),
     )
+
+
+def beside(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
+    """A row for each run: what it comes to, in a few numbers."""
+    rows = []
+    for run in runs:
+        scores = {
+            row["text"]: row["perplexity"]
+            for row in run.part("eval").get("measurements", ())
+            if row["model"] != "teacher"
+        }
+        kept = [r["value"] for r in run.part("tasks").get("relative", {}).values() if r]
+        rates = run.part("bench").get("rates", ())
+        rows.append(
+            {
+                "name": run.name,
+                "tokens": run.steps[-1]["tokens_seen"] if run.steps else None,
+                "perplexity": scores,
+                "ratios": run.part("eval").get("ratios", {}),
+                "relative": sum(kept) / len(kept) if kept else None,
+                "density": run.part("bench").get("density"),
+                "decode": max((rate["decode"] for rate in rates), default=None),
+            }
+        )
+    return rows
+
+
+def environment(run: RunFiles) -> dict[str, str]:
+    """Where and with what: as the scores say, else as it is here and now."""
+    protocol: Mapping[str, Any] = run.part("eval").get("protocol", {})
+    versions = protocol.get("versions", {"asnn-goose": __version__})
+    found = {name: str(version) for name, version in versions.items()}
+    found["python"] = str(protocol.get("python", platform.python_version()))
+    found["machine"] = str(protocol.get("machine", platform.machine()))
+    for name in ("threads", "seed", "window", "limit"):
+        if protocol.get(name) is not None:
+            found[name] = str(protocol[name])
+    return found
+
+
+def _script_json(value: Any) -> Markup:
+    """JSON that may stand in a script: nothing in it ends the element or begins a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
 
 
 @cache
 def _template() -> Template:
-    # Names of runs, texts and terms are a user's own: everything is escaped but our curves.
+    # Names of runs, texts and terms are a user's own: everything is escaped.
     environment = Environment(
         loader=PackageLoader("asnn_goose.report"),
         autoescape=True,

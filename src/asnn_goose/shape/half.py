@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asnn_goose.shape.limits import Fault, Setting
-from asnn_goose.shape.slots import Matrix, Slot, State
+from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot
 
 Settings = Mapping[str, Any]
 
 
-def _carries_nothing(settings: Settings) -> tuple[State, ...]:
+def _carries_nothing(settings: Settings) -> tuple[StateSlot, ...]:
     return ()
 
 
@@ -20,12 +20,12 @@ def _does_nothing_more(settings: Settings) -> tuple[int, int]:
     return 0, 0
 
 
-def _no_ranks(width: int) -> Mapping[str, int]:
-    return {}
-
-
 def _no_faults(settings: Settings) -> Iterator[Fault]:
     return iter(())
+
+
+def _says_it_all(settings: Settings) -> dict[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +38,20 @@ class Half:
     state       what it carries from token to token
     recurrence  additions and multiplications per token beside the matrices
     faults      settings that fit each by itself, but not together
-    ranks       width -> the published low-rank sizes that a setting of 0 stands for
+    completed   settings left at 0 that follow from others, and what they are then
     engine      whether the engine, and so a packed file, knows it
     """
 
     slots: Callable[[Settings, int], Iterator[Slot]]
     kept: Callable[[Settings], int]
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    state: Callable[[Settings], tuple[State, ...]] = _carries_nothing
+    state: Callable[[Settings], tuple[StateSlot, ...]] = _carries_nothing
     recurrence: Callable[[Settings], tuple[int, int]] = _does_nothing_more
     faults: Callable[[Settings], Iterator[Fault]] = _no_faults
-    ranks: Callable[[int], Mapping[str, int]] = _no_ranks
+    completed: Callable[[Settings], dict[str, Any]] = _says_it_all
     engine: bool = False
 
     def columns(self, settings: Settings) -> dict[str, int]:
         """Columns of every large matrix, by the names that `precision` uses, in their order."""
         slots = self.slots(settings, 0)
-        return {s.precision: s.columns for s in slots if isinstance(s, Matrix) and s.projection}
+        return {s.precision: s.columns for s in slots if isinstance(s, MatrixSlot) and s.projection}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 
 def is_size(value: object) -> bool:
     """True for a whole number of at least 0 that is no truth value."""
+    # True is an int to Python; a size of true is a mistake.
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class Limit(Protocol):
-    """Which values are allowed; `right` says it in words."""
+    """Which values are allowed; `right` says it in words, `kind` is their type as an annotation."""
+
+    @property
+    def kind(self) -> str:
+        """Type of the values, in builtin names."""
+        ...
 
     @property
     def right(self) -> str:
@@ -31,6 +37,7 @@ class Size:
     least: int = 1
     most: int | None = None
     multiple: int = 1
+    kind: ClassVar[str] = "int"
 
     @property
     def right(self) -> str:
@@ -51,6 +58,7 @@ class Size:
 class Switch:
     """True or false."""
 
+    kind: ClassVar[str] = "bool"
     right: str = "true or false"
 
     def fits(self, value: object) -> bool:
@@ -60,25 +68,49 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number above 0, up to `most`."""
+    """A number above 0, up to `most`; or 0 too, for none."""
 
     most: float
+    or_none: bool = False
+    kind: ClassVar[str] = "float"
 
     @property
     def right(self) -> str:
         """What would be right."""
-        return f"above 0, up to {self.most:g}"
+        return f"{'0, or ' if self.or_none else ''}above 0, up to {self.most:g}"
 
     def fits(self, value: object) -> bool:
         """Whether a value is allowed."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and 0 < value <= self.most  # type: ignore[operator]
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return 0 < value <= self.most or (self.or_none and value == 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByLayer:
+    """Null, or a number from 0 to `most` for every layer; how many layers is checked elsewhere."""
+
+    most: float
+    kind: ClassVar[str] = "list[float] | None"
+
+    @property
+    def right(self) -> str:
+        """What would be right."""
+        return f"null, or for every layer a number from 0 to {self.most:g}"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        if value is None:
+            return True
+        one = Number(most=self.most, or_none=True)
+        return isinstance(value, list | tuple) and bool(value) and all(map(one.fits, value))
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
     """A share of what there is: from 0, below 1."""
 
+    kind: ClassVar[str] = "float"
     right: str = "at least 0 and below 1"
 
     def fits(self, value: object) -> bool:
@@ -92,6 +124,7 @@ class Words:
     """One of a few words."""
 
     words: tuple[str, ...]
+    kind: ClassVar[str] = "str"
 
     @property
     def right(self) -> str:
@@ -107,6 +140,7 @@ class Words:
 class Name:
     """Any name: who knows the names refuses the others."""
 
+    kind: ClassVar[str] = "str"
     right: str = "a name"
 
     def fits(self, value: object) -> bool:
@@ -119,6 +153,11 @@ class Only:
     """The one value that switches a part off."""
 
     value: Any
+
+    @property
+    def kind(self) -> str:
+        """Type of the value."""
+        return type(self.value).__name__
 
     @property
     def right(self) -> str:
@@ -134,6 +173,7 @@ class Only:
 class Tokens:
     """One or more token ids, or none."""
 
+    kind: ClassVar[str] = "int | list[int] | None"
     right: str = "null, or one or more ids"
 
     def fits(self, value: object) -> bool:
@@ -143,8 +183,9 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """Anything: whoever uses it checks it."""
+    """Anything: whoever uses it checks it; `kind` is what it should be."""
 
+    kind: str
     right: str = "anything"
 
     def fits(self, value: object) -> bool:
@@ -154,6 +195,7 @@ class Free:
 
 def token_ids(value: object) -> list[object]:
     """A setting of one or several ids as a list; an empty list counts as one value."""
+    # An empty list would pass as "all of them fit".
     return value if isinstance(value, list) and value else [value]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
 from asnn_goose.shape.limits import Fault, Name, Words, setting
-from asnn_goose.shape.slots import Matrix, Slot, State, Vector
+from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot
 
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 """Values of hidden_act that engine and oracle compute, by the names of Transformers."""
@@ -19,7 +19,7 @@ def _matrices(settings: Settings, into: tuple[str, ...], out: str, prefix: str) 
     width, inner = settings["hidden_size"], settings["intermediate_size"]
     shapes = [(name, inner, width) for name in into] + [(out, width, inner)]
     for name, rows, columns in shapes:
-        yield Matrix(
+        yield MatrixSlot(
             name=name,
             rows=rows,
             columns=columns,
@@ -40,12 +40,12 @@ def _plain(settings: Settings, layer: int) -> Iterator[Slot]:
 def _channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
     yield from _matrices(settings, ("key",), "value", prefix="mlp_")  # the mixer has both names
     if settings["token_shift"]:
-        yield Vector(name="shift.mix", shape=(1, settings["hidden_size"]))
+        yield VectorSlot(name="shift.mix", shape=(1, settings["hidden_size"]))
 
 
 def _gated_channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
     width, bias = settings["hidden_size"], settings["mlp_bias"]
-    yield Matrix(
+    yield MatrixSlot(
         name="receptance",
         rows=width,
         columns=width,
@@ -55,15 +55,15 @@ def _gated_channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
     )
     yield from _matrices(settings, ("key",), "value", prefix="mlp_")
     if settings["token_shift"]:
-        yield Vector(name="shift.mix", shape=(2, width))
+        yield VectorSlot(name="shift.mix", shape=(2, width))
 
 
 def _spiking(settings: Settings, layer: int) -> Iterator[Slot]:
     for slot in _plain(settings, layer):
         yield slot
-        if isinstance(slot, Matrix):
+        if isinstance(slot, MatrixSlot):
             for part in ("weight", "bias"):
-                yield Vector(name=f"{slot.name}_norm.{part}", shape=(slot.rows,))
+                yield VectorSlot(name=f"{slot.name}_norm.{part}", shape=(slot.rows,))
 
 
 def _one_step(settings: Settings) -> Iterator[Fault]:
@@ -71,8 +71,8 @@ def _one_step(settings: Settings) -> Iterator[Fault]:
         yield Fault("mlp", "spiking", "of a mixer with inner steps, such as spiking_attention")
 
 
-def _last_input(settings: Settings) -> tuple[State, ...]:
-    last = State(name="shift", shape=(settings["hidden_size"],))
+def _last_input(settings: Settings) -> tuple[StateSlot, ...]:
+    last = StateSlot(name="shift", shape=(settings["hidden_size"],))
     return (last,) if settings["token_shift"] else ()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from asnn_goose.shape.half import Half, Settings
 from asnn_goose.shape.limits import Only, Size, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
-from asnn_goose.shape.slots import Matrix, Slot, State, Vector
+from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot
 
 KEPT = 16
 """Numbers that a backward pass keeps, in multiples of the mixer's width: inputs and outputs of its
@@ -27,7 +27,7 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("value", wide, width, "qkv_bias"),
         ("output", width, wide, "output_bias"),
     ):
-        yield Matrix(
+        yield MatrixSlot(
             name=name,
             rows=rows,
             columns=columns,
@@ -35,18 +35,18 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
             precision=name,
             bias=settings[bias],
         )
-    yield Vector(name="decay", shape=(wide,))
-    yield Vector(name="bonus", shape=(wide,))
+    yield VectorSlot(name="decay", shape=(wide,))
+    yield VectorSlot(name="bonus", shape=(wide,))
     if settings["token_shift"]:
-        yield Vector(name="shift.mix", shape=(3, width))
+        yield VectorSlot(name="shift.mix", shape=(3, width))
 
 
-def _state(settings: Settings) -> tuple[State, ...]:
+def _state(settings: Settings) -> tuple[StateSlot, ...]:
     """Numerator, denominator and exponent of every channel, and the last input."""
-    memory = State(name="memory", shape=(3, _wide(settings)))
+    memory = StateSlot(name="memory", shape=(3, _wide(settings)))
     if not settings["token_shift"]:
         return (memory,)
-    return memory, State(name="shift", shape=(settings["hidden_size"],))
+    return memory, StateSlot(name="shift", shape=(settings["hidden_size"],))
 
 
 def _kept(settings: Settings) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from asnn_goose.shape.half import Half, Settings
 from asnn_goose.shape.limits import Setting, Size, Switch, Words, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
-from asnn_goose.shape.slots import Matrix, Slot, State, Vector, low_rank
+from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot, low_rank
 
 RANKS = {"decay_rank": 64, "shift_rank": 32}
 """Low-rank sizes of RWKV-6 as published for widths below 4096."""
@@ -26,7 +26,7 @@ def _slots(settings: Settings, layer: int, *, dynamic: bool) -> Iterator[Slot]:
     width, wide, size = settings["hidden_size"], _wide(settings), settings["head_size"]
     gated = settings["gate"] != "none"
     for name in ("receptance", "key", "value", *(("gate",) if gated else ())):
-        yield Matrix(
+        yield MatrixSlot(
             name=name,
             rows=wide,
             columns=width,
@@ -34,7 +34,7 @@ def _slots(settings: Settings, layer: int, *, dynamic: bool) -> Iterator[Slot]:
             precision="mixer_gate" if name == "gate" else name,
             bias=settings["qkv_bias"] and name != "gate",
         )
-    yield Matrix(
+    yield MatrixSlot(
         name="output",
         rows=width,
         columns=wide,
@@ -45,7 +45,7 @@ def _slots(settings: Settings, layer: int, *, dynamic: bool) -> Iterator[Slot]:
     if dynamic:
         yield from low_rank("decay", width, settings["decay_rank"], wide)
     else:
-        yield Vector(name="decay", shape=(wide,))
+        yield VectorSlot(name="decay", shape=(wide,))
     if settings["token_shift"]:
         yield from _shift(settings, consumers=3 + gated + dynamic, dynamic=dynamic)
     for switch, name, shape in (
@@ -56,25 +56,25 @@ def _slots(settings: Settings, layer: int, *, dynamic: bool) -> Iterator[Slot]:
         ("qk_norm", "key_norm.weight", (size,)),
     ):
         if settings[switch]:
-            yield Vector(name=name, shape=shape)
+            yield VectorSlot(name=name, shape=shape)
 
 
 def _shift(settings: Settings, *, consumers: int, dynamic: bool) -> Iterator[Slot]:
     """Shares of the token before; RWKV-6 has one more for what makes them follow the data."""
     width, rank = settings["hidden_size"], settings["shift_rank"]
-    yield Vector(name="shift.mix", shape=(consumers + dynamic, width))
+    yield VectorSlot(name="shift.mix", shape=(consumers + dynamic, width))
     if dynamic:
-        yield Matrix(name="shift.down", rows=consumers * rank, columns=width, part="low-rank")
-        yield Vector(name="shift.up", shape=(consumers, rank, width))
+        yield MatrixSlot(name="shift.down", rows=consumers * rank, columns=width, part="low-rank")
+        yield VectorSlot(name="shift.up", shape=(consumers, rank, width))
 
 
-def _state(settings: Settings) -> tuple[State, ...]:
+def _state(settings: Settings) -> tuple[StateSlot, ...]:
     """The matrix memory, axes [head, value, key], and the last input."""
     heads, size = settings["num_attention_heads"], settings["head_size"]
-    memory = State(name="memory", shape=(heads, size, size))
+    memory = StateSlot(name="memory", shape=(heads, size, size))
     if not settings["token_shift"]:
         return (memory,)
-    return memory, State(name="shift", shape=(settings["hidden_size"],))
+    return memory, StateSlot(name="shift", shape=(settings["hidden_size"],))
 
 
 def _kept(settings: Settings) -> int:
@@ -100,6 +100,10 @@ def _settings(*, dynamic: bool) -> dict[str, Setting]:
     }
 
 
+def _completed(settings: Settings) -> dict[str, int]:
+    return {name: rank for name, rank in RANKS.items() if not settings[name]}
+
+
 def _half(*, dynamic: bool) -> Half:
     return Half(
         slots=partial(_slots, dynamic=dynamic),
@@ -107,7 +111,7 @@ def _half(*, dynamic: bool) -> Half:
         settings=_settings(dynamic=dynamic),
         state=_state,
         recurrence=_recurrence,
-        ranks=(lambda width: RANKS) if dynamic else (lambda width: {}),
+        completed=_completed if dynamic else lambda _: {},
     )
 
 

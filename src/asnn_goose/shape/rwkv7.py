@@ -1,12 +1,31 @@
-"""RWKV-7's time mixing (Peng et al. 2025, arXiv 2503.14456): its settings, slots and state."""
+"""RWKV-7's time mixing (Peng et al. 2025, arXiv 2503.14456): its settings, slots and state.
+
+Every part of it can be switched on its own:
+  token_shift      mix every input with the token before it
+  value_shift      mix every channel of v with the token before it (ours): with `bonus` a head can
+                   look one token back without its state
+  decay_rank, rate_rank, value_rank, gate_rank   low-rank sizes; 0 takes the published rule
+  gate             "sigmoid" (published), "one_plus" (ARWKV: starts at exactly 1) or "none"
+  v_first          mix the first block's values into later ones: "mix", "detached" (no gradient into
+                   the first block, ARWKV) or "none"
+  removal_key      separate direction k * k_k for what the state forgets
+  key_replacement  scale the written key with the learning rate through k_a
+  bonus            the current token's own term through r_k
+  group_norm       normalise every head's output
+  rope             rotate r and k by position (RADLADS), with the base `rope_theta`, or with that of
+                   `rope_thetas` for every layer, 0 for none; the first `rope_channels` of a head, 0
+                   for all
+  qk_norm          RMS-normalise r and k before that, as Qwen3 does with q and k: every "head" for
+                   itself, or "all" as one as in OLMo 2 (`qk_norm_over`)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, setting
-from asnn_goose.shape.slots import Matrix, Site, Slot, State, Vector, low_rank
+from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, is_size, setting
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot, Slot, StateSlot, VectorSlot, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
 """The removal key is divided by its length, which counts as at least this. A head none of whose
@@ -49,8 +68,9 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
     wide, gated = heads * size, settings["gate"] != "none"
     for name in ("receptance", "key", "value"):
         yield _projection(name, rows=wide, columns=width, bias=settings["qkv_bias"])
+    # Sites stand where the engine meets them: behind the matrices that make k and v.
     for name in ("k", "v"):
-        yield Site(name=name, columns=wide, precision=name)
+        yield SiteSlot(name=name, columns=wide, precision=name)
     yield _projection("output", rows=width, columns=wide, bias=settings["output_bias"])
     yield from low_rank("decay", width, settings["decay_rank"], wide)
     yield from low_rank("rate", width, settings["rate_rank"], wide)
@@ -66,25 +86,41 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("bonus", "bonus", (heads, size)),
         ("group_norm", "norm.weight", (wide,)),
         ("group_norm", "norm.bias", (wide,)),
-        ("qk_norm", "query_norm.weight", (size,)),
-        ("qk_norm", "key_norm.weight", (size,)),
+        ("qk_norm", "query_norm.weight", (normed_channels(settings),)),
+        ("qk_norm", "key_norm.weight", (normed_channels(settings),)),
     ):
-        if settings.get(switch, False):  # a packed file does not say qk_norm
-            yield Vector(name=name, shape=shape)
+        if settings.get(switch, False):  # older files do not say them all, and have none
+            yield VectorSlot(name=name, shape=shape)
 
 
-def _projection(name: str, *, rows: int, columns: int, bias: bool) -> Matrix:
-    return Matrix(name=name, rows=rows, columns=columns, part="mixer", precision=name, bias=bias)
+def normed_channels(settings: Settings) -> int:
+    """Channels that one of the norms of r and k has together: those of a head, or all."""
+    heads = int(settings["num_attention_heads"]) if settings.get("qk_norm_over") == "all" else 1
+    return heads * int(settings["head_size"])
 
 
-def _state(settings: Settings) -> tuple[State, ...]:
+def rotary_base(settings: Settings, layer: int) -> float:
+    """The base by which a block turns r and k; 0 where it does not."""
+    if not settings["rope"]:
+        return 0.0
+    by_layer = settings.get("rope_thetas")
+    return float(settings["rope_theta"] if by_layer is None else by_layer[layer])
+
+
+def _projection(name: str, *, rows: int, columns: int, bias: bool) -> MatrixSlot:
+    return MatrixSlot(
+        name=name, rows=rows, columns=columns, part="mixer", precision=name, bias=bias
+    )
+
+
+def _state(settings: Settings) -> tuple[StateSlot, ...]:
     """The matrix memory, axes [head, value, key], and what is shifted: last input, last values."""
     heads, size = settings["num_attention_heads"], settings["head_size"]
-    found = [State(name="memory", shape=(heads, size, size))]
+    found = [StateSlot(name="memory", shape=(heads, size, size))]
     if settings["token_shift"]:
-        found.append(State(name="shift", shape=(settings["hidden_size"],)))
+        found.append(StateSlot(name="shift", shape=(settings["hidden_size"],)))
     if settings.get("value_shift", False):  # older files do not say it, and have none
-        found.append(State(name="value", shape=(heads * size,)))
+        found.append(StateSlot(name="value", shape=(heads * size,)))
     return tuple(found)
 
 
@@ -99,12 +135,17 @@ def _recurrence(settings: Settings) -> tuple[int, int]:
 
 
 def _faults(settings: Settings) -> Iterator[Fault]:
-    if settings["rope"] and settings["head_size"] % 2:
-        yield Fault("head_size", settings["head_size"], "even, for rope = true")
+    size, channels = settings["head_size"], settings.get("rope_channels", 0)
+    if settings["rope"] and (size % 2 and not channels):
+        yield Fault("head_size", size, "even, for rope = true")
+    if channels > size:
+        yield Fault("rope_channels", channels, f"at most the head size {size}")
 
 
-def _ranks(width: int) -> dict[str, int]:
-    return {name: published_rank(factor, width) for name, factor in RANKS.items()}
+def _completed(settings: Settings) -> dict[str, int]:
+    found = settings["hidden_size"]
+    width = found if is_size(found) else 0  # what is no size is named with the faults
+    return {n: published_rank(f, width) for n, f in RANKS.items() if not settings[n]}
 
 
 RWKV7 = Half(
@@ -124,12 +165,16 @@ RWKV7 = Half(
         "bonus": _switch(True),
         "group_norm": _switch(True),
         "rope": _switch(False),
-        "qk_norm": setting(False, Switch(), packed=Only(False)),
+        "rope_channels": setting(
+            0, Size(least=0, multiple=2), packed=Size(least=0, most=128, multiple=2), later=True
+        ),
+        "qk_norm": setting(False, Switch(), later=True),
+        "qk_norm_over": setting("head", Words(("head", "all")), later=True),
     },
     state=_state,
     recurrence=_recurrence,
     faults=_faults,
-    ranks=_ranks,
+    completed=_completed,
     engine=True,
 )
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from asnn_goose.shape.errors import wrong
 from asnn_goose.shape.half import Half
 from asnn_goose.shape.limits import (
+    ByLayer,
     Fault,
     Free,
     Name,
@@ -25,11 +25,28 @@ from asnn_goose.shape.limits import (
 )
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import MLPS
+from asnn_goose.shape.packed_error import wrong
 from asnn_goose.shape.slots import COLUMNS
 
 MODEL_TYPE = "asnn_goose"
 
-TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+TOKENS = {
+    "bos_token_id": "int | None",
+    "eos_token_id": "int | list[int] | None",
+    "pad_token_id": "int | None",
+}
+"""Ids that a tokenizer tells, and what they may be."""
+
+NEW_IN_3 = (
+    "norm_place",
+    "parallel",
+    "logit_cap",
+    "n_positions",
+    "rope_thetas",
+    "rope_channels",
+    "qk_norm",
+)
+"""Settings that packed files have from version 3 on."""
 
 
 def _packed(table: Mapping[str, Half]) -> Words:
@@ -49,21 +66,26 @@ _SHARED: dict[str, Setting] = {
     "intermediate_size": setting(1536, Size(), packed=Size(most=COLUMNS)),
     "token_shift": setting(True, Switch()),  # of the mixer and of the channel mix
     "rope_theta": setting(10000.0, Number(most=1e12)),
+    "rope_thetas": setting(None, ByLayer(most=1e12), later=True),
     "qkv_bias": setting(False, Switch()),
     "output_bias": setting(False, Switch()),
     "mlp_bias": setting(False, Switch()),
     "hidden_act": setting("silu", Name()),
     "norm": setting("layer", Words(("rms", "layer", "none")), packed=Words(("rms", "layer"))),
     "norm_eps": setting(1e-5, Number(most=1.0)),
+    "norm_place": setting("before", Words(("before", "after", "both")), later=True),
+    "parallel": setting(False, Switch(), later=True),
+    "logit_cap": setting(0.0, Number(most=1e6, or_none=True), later=True),
     "embedding_norm": setting(True, Switch()),
     "tie_word_embeddings": setting(False, Switch()),
     # What only training does, a packed file does not say.
     "dropout": Setting(default=0.0, student=Rate(), packed=None),
-    "n_positions": setting(0, Size(least=0), packed=Only(0)),
+    "n_positions": setting(0, Size(least=0), packed=Size(least=0, most=1 << 20), later=True),
+    # What no tokenizer can produce is left out of a packed file.
     "real_vocab_size": setting(0, Size(least=0), packed=Only(0)),
     # A packed file says in its own table of matrices what became of `precision`.
-    "precision": Setting(default=None, student=Free(), packed=None),
-    **{name: setting(None, Free(), packed=Tokens()) for name in TOKENS},
+    "precision": Setting(default=None, student=Free(kind="dict[str, Any] | None"), packed=None),
+    **{name: setting(None, Free(kind=kind), packed=Tokens()) for name, kind in TOKENS.items()},
 }
 """Settings of every student, whatever its halves."""
 
@@ -76,12 +98,6 @@ def halves(config: Mapping[str, Any]) -> tuple[Half, Half]:
             raise ValueError(f"{name} = {config[name]!r}: choose one of {', '.join(table)}")
         found.append(table[config[name]])
     return found[0], found[1]
-
-
-def published_ranks(mixer: str, *, width: int) -> dict[str, int]:
-    """The low-rank sizes that settings of 0 stand for; those of RWKV-7 where a mixer has none."""
-    own = MIXERS[mixer].ranks(width) if mixer in MIXERS else {}
-    return {**MIXERS["rwkv7"].ranks(width), **own}
 
 
 def all_settings() -> dict[str, Setting]:
@@ -102,6 +118,15 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Setting]:
     return found
 
 
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are left at 0 and follow from others, as the halves of `config` have it."""
+    found: dict[str, Any] = {}
+    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        if config[name] in table:
+            found |= table[config[name]].completed(config)
+    return found
+
+
 def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
     """The first setting that a student, or with `packed` the engine, cannot have; None: all fit."""
     for name, known in settings_of(config).items():
@@ -111,6 +136,7 @@ def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
             continue  # files of older versions do not say what they do not have
         if not limit.fits(config.get(name)):
             return Fault(name, config.get(name), limit.right)
+    # Together last: a pair of settings can be judged only once each by itself is sound.
     return next(_together(config, packed=packed), None)
 
 
@@ -119,11 +145,16 @@ def _together(config: Mapping[str, Any], *, packed: bool) -> Iterator[Fault]:
     for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
         if config[name] in table:
             yield from table[config[name]].faults(config)
+    thetas, layers = config.get("rope_thetas"), config["num_hidden_layers"]
+    if thetas is not None and len(thetas) != layers:
+        yield Fault("rope_thetas", thetas, f"null, or {layers} numbers, one for every layer")
     words = config["vocab_size"]
     if config.get("real_vocab_size", 0) > words:
         yield Fault("real_vocab_size", config["real_vocab_size"], f"0, or at most {words}")
     if not packed:
         return
+    # The product is what an engine's list of spikes must be able to name; both factors may fit
+    # alone.
     inner = config["num_attention_heads"] * config["head_size"]
     if inner > COLUMNS:
         yield Fault("num_attention_heads × head_size", inner, f"at most {COLUMNS}")
@@ -141,6 +172,12 @@ def packed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, known in settings_of(config).items()
         if known.packed is not None and not isinstance(known.packed, Only)
     } | {"model_type": MODEL_TYPE}
+
+
+def needs_3(config: Mapping[str, Any]) -> bool:
+    """Whether a packed model is one that readers of version 2 would take for another."""
+    known = settings_of(config)
+    return any(config.get(name, known[name].default) != known[name].default for name in NEW_IN_3)
 
 
 def checked_settings(config: dict[str, Any], *, file: Path) -> dict[str, Any]:

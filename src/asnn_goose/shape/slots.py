@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-EMBEDDING, HEAD = "embedding", "lm_head"
+EMBEDDING, POSITIONS, HEAD = "embedding", "positions", "lm_head"
 
 COLUMNS = 1 << 16
 """Most columns of a matrix: what an entry of the engine's lists of spikes can name."""
@@ -15,7 +15,7 @@ Part = Literal["embedding", "head", "mixer", "low-rank", "mlp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matrix:
+class MatrixSlot:
     """A matrix (rows, columns) that may come in several forms.
 
     part        which share of a model's bytes and work it belongs to
@@ -40,7 +40,7 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vector:
+class VectorSlot:
     """An F32 tensor of a given shape."""
 
     name: str
@@ -48,7 +48,7 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class SiteSlot:
     """A vector of so many columns that may become spikes with no matrix behind it.
 
     `precision` is its name in the setting of that name.
@@ -60,19 +60,19 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class StateSlot:
     """An fp32 array that a sequence carries from token to token in every block."""
 
     name: str
     shape: tuple[int, ...]
 
 
-Slot = Matrix | Vector | Site
+Slot = MatrixSlot | VectorSlot | SiteSlot
 
 
 def low_rank(name: str, width: int, rank: int, out: int, *, bias: bool = True) -> Iterator[Slot]:
     """The two factors that lead from `width` to `out` through `rank`."""
-    yield Matrix(name=f"{name}.down", rows=rank, columns=width, part="low-rank")
-    yield Matrix(name=f"{name}.up", rows=out, columns=rank, part="low-rank")
+    yield MatrixSlot(name=f"{name}.down", rows=rank, columns=width, part="low-rank")
+    yield MatrixSlot(name=f"{name}.up", rows=out, columns=rank, part="low-rank")
     if bias:
-        yield Vector(name=f"{name}.bias", shape=(out,))
+        yield VectorSlot(name=f"{name}.bias", shape=(out,))

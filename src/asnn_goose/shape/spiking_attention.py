@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from asnn_goose.shape.half import Half, Settings
 from asnn_goose.shape.limits import Only, Size, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
-from asnn_goose.shape.slots import Matrix, Slot, State, Vector
+from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot
 
 KEPT = 24
 """Numbers that a backward pass keeps for every inner step, in multiples of the mixer's width."""
@@ -26,7 +26,7 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
         ("values", wide, width),
         ("output", width, wide),
     ):
-        yield Matrix(
+        yield MatrixSlot(
             name=name,
             rows=rows,
             columns=columns,
@@ -35,14 +35,14 @@ def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
             bias=settings["output_bias" if name == "output" else "qkv_bias"],
         )
         for part in ("weight", "bias"):
-            yield Vector(name=f"{name}_norm.{part}", shape=(rows,))
-    yield Vector(name="decay", shape=(settings["num_attention_heads"],))
+            yield VectorSlot(name=f"{name}_norm.{part}", shape=(rows,))
+    yield VectorSlot(name="decay", shape=(settings["num_attention_heads"],))
 
 
-def _state(settings: Settings) -> tuple[State, ...]:
+def _state(settings: Settings) -> tuple[StateSlot, ...]:
     """The fading counts of every inner step, axes [step, head, value, key]."""
     heads, size = settings["num_attention_heads"], settings["head_size"]
-    return (State(name="memory", shape=(settings["inner_steps"], heads, size, size)),)
+    return (StateSlot(name="memory", shape=(settings["inner_steps"], heads, size, size)),)
 
 
 def _kept(settings: Settings) -> int:

@@ -12,24 +12,31 @@ from asnn_goose.shape.half import Settings
 from asnn_goose.shape.mixers import MIXERS
 from asnn_goose.shape.mlps import MLPS
 from asnn_goose.shape.settings import halves, settings_of
-from asnn_goose.shape.slots import EMBEDDING, HEAD, Matrix, Part, Site, Slot, State, Vector
-
-FP32 = 4
-"""Bytes of a number that nothing has made smaller."""
+from asnn_goose.shape.slots import (
+    EMBEDDING,
+    HEAD,
+    POSITIONS,
+    MatrixSlot,
+    Part,
+    SiteSlot,
+    Slot,
+    StateSlot,
+    VectorSlot,
+)
 
 
 def layout(settings: Settings) -> Iterator[Slot]:
     """Every part of a student with these (checked) settings, from the embedding to the head."""
     width, vocabulary = settings["hidden_size"], settings["vocab_size"]
-    yield Matrix(name=EMBEDDING, rows=vocabulary, columns=width, part="embedding")
+    yield MatrixSlot(name=EMBEDDING, rows=vocabulary, columns=width, part="embedding")
     if rows := settings.get("n_positions", 0):
-        yield Matrix(name="positions", rows=rows, columns=width, part="embedding")
+        yield MatrixSlot(name=POSITIONS, rows=rows, columns=width, part="embedding")
     if settings["embedding_norm"]:
         yield from _norm("embedding_norm", settings)
     for layer in range(settings["num_hidden_layers"]):
         yield from block(settings, layer)
     yield from _norm("final_norm", settings)
-    yield Matrix(
+    yield MatrixSlot(
         name=HEAD,
         rows=vocabulary,
         columns=width,
@@ -42,44 +49,41 @@ def layout(settings: Settings) -> Iterator[Slot]:
 def block(settings: Settings, layer: int) -> Iterator[Slot]:
     """Every part of one block."""
     place = f"blocks.{layer}"
+    where = settings.get("norm_place", "before")  # older files do not say it
     for name, half in zip(("mixer", "mlp"), halves(settings), strict=True):
-        yield from _norm(f"{place}.{name}_norm", settings)
+        if where != "after":
+            yield from _norm(f"{place}.{name}_norm", settings)
         for slot in half.slots(settings, layer):
             yield replace(slot, name=f"{place}.{name}.{slot.name}")
+        if where != "before":
+            yield from _norm(f"{place}.{name}_after", settings)
 
 
 def _norm(name: str, settings: Settings) -> Iterator[Slot]:
     if settings["norm"] == "none":
         return
-    yield Vector(name=f"{name}.weight", shape=(settings["hidden_size"],))
+    yield VectorSlot(name=f"{name}.weight", shape=(settings["hidden_size"],))
     if settings["norm"] == "layer":
-        yield Vector(name=f"{name}.bias", shape=(settings["hidden_size"],))
+        yield VectorSlot(name=f"{name}.bias", shape=(settings["hidden_size"],))
 
 
-def matrices(settings: Settings, layer: int) -> Iterator[Matrix]:
+def matrices(settings: Settings, layer: int) -> Iterator[MatrixSlot]:
     """The large matrices of one block, those that may be ternary, in the order of their use."""
     for slot in block(settings, layer):
-        if isinstance(slot, Matrix) and slot.projection:
+        if isinstance(slot, MatrixSlot) and slot.projection:
             yield slot
 
 
 def parts(settings: Settings) -> dict[str, Part]:
     """The part of the model that each matrix belongs to, by its name."""
-    return {slot.name: slot.part for slot in layout(settings) if isinstance(slot, Matrix)}
+    return {slot.name: slot.part for slot in layout(settings) if isinstance(slot, MatrixSlot)}
 
 
-def state(settings: Settings) -> Iterator[State]:
+def state(settings: Settings) -> Iterator[StateSlot]:
     """What a sequence carries in each block, `mixer.` and `mlp.` before the names."""
     for name, half in zip(("mixer", "mlp"), halves(settings), strict=True):
         for part in half.state(settings):
             yield replace(part, name=f"{name}.{part.name}")
-
-
-def state_numbers(settings: Settings) -> int:
-    """Numbers that a sequence carries in all blocks together."""
-    return int(settings["num_hidden_layers"]) * sum(
-        math.prod(part.shape) for part in state(settings)
-    )
 
 
 def parameters(settings: Settings) -> dict[str, int]:
@@ -89,24 +93,19 @@ def parameters(settings: Settings) -> dict[str, int]:
     """
     found: Counter[str] = Counter()
     for slot in layout(settings):
-        if isinstance(slot, Vector):
+        if isinstance(slot, VectorSlot):
             found["rest"] += math.prod(slot.shape)
-        elif isinstance(slot, Matrix) and not slot.optional:
+        elif isinstance(slot, MatrixSlot) and not slot.optional:
             found[slot.part] += slot.rows * slot.columns
             found["rest"] += slot.rows * slot.bias
     return dict(found)
-
-
-def weight_bytes(settings: Settings) -> int:
-    """Bytes of all parameters as fp32."""
-    return FP32 * sum(parameters(settings).values())
 
 
 def products(settings: Settings) -> dict[str, int]:
     """Multiply-adds per token by part of the model; embeddings are looked up, not multiplied."""
     found: Counter[str] = Counter()
     for slot in layout(settings):
-        if isinstance(slot, Matrix) and slot.part != "embedding":
+        if isinstance(slot, MatrixSlot) and slot.part != "embedding":
             found[slot.part] += slot.rows * slot.columns
     return dict(found)
 
@@ -125,7 +124,7 @@ def kept(settings: Settings) -> dict[str, int]:
 
 
 @cache
-def names(kind: type[Matrix] | type[Site]) -> tuple[str, ...]:
+def names(kind: type[MatrixSlot] | type[SiteSlot]) -> tuple[str, ...]:
     """What `precision` may name over all mixers and MLPs: their large matrices, or their sites."""
     found: dict[str, None] = {}
     for kind_of, table in (("mixer", MIXERS), ("mlp", MLPS)):

@@ -9,7 +9,7 @@ from asnn_goose.sources.cache import SourceError, cache_dir, new_folder
 from asnn_goose.sources.clients import Package
 from asnn_goose.sources.debian import AptDescriptions, DebianPackage, debian_package
 from asnn_goose.sources.npm import NpmPackage, npm_package
-from asnn_goose.sources.pypi import PypiSdist, PypiWheel, pypi_sdist, pypi_wheel
+from asnn_goose.sources.pypi import PypiParts, PypiSdist, PypiWheel, pypi_sdist, pypi_wheel
 from asnn_goose.sources.teachers import TEACHERS, cached_teacher, teacher_folder
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "DebianPackage",
     "NpmPackage",
     "Package",
+    "PypiParts",
     "PypiSdist",
     "PypiWheel",
     "SourceError",

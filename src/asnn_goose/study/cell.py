@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asnn_goose import disk
+from asnn_goose import disk, mkl
 from asnn_goose.study.grid import ScoringTable
 
 FAILED = 2
@@ -106,12 +106,15 @@ def carry_out(task: Task) -> None:
 def main(text: str) -> int:
     """Carry a task out, note how it ended, give the exit code."""
     task = Task.from_json(text)
+    mkl.use_fast_kernels()  # no torch yet; how threads wait came with the environment
     try:
         carry_out(task)
     except Exception as error:
         # Whatever it was, it must cost this cell alone; the log keeps where it came from.
         traceback.print_exc()
+        # To a file: what is printed belongs to whoever reads the log, and nobody takes it apart.
         Outcome(failure=_words(error)).write(task.outcome)
+        # An interrupted run says so by its code, and is no failure of the recipe.
         return int(getattr(error, "exit_code", FAILED))
     Outcome(failure=None).write(task.outcome)
     return 0

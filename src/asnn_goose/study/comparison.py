@@ -81,6 +81,7 @@ def compare(grid: Grid, scores: Sequence[Scores]) -> list[Row]:
             for cell in grid.cells
             if cell.name in finished
         ]
+        # Adjusted by text: each is a table of its own, out of which somebody picks the best row.
         rows += sorted(_adjusted(of_text), key=lambda row: (_against_control(row), row.mean))
     return rows
 
@@ -102,6 +103,7 @@ def _row(
     grid: Grid, cell: str, changes: tuple[str, ...], text: str, scores: Sequence[Scores]
 ) -> Row:
     own, control = _by_seed(scores, cell, text), _by_seed(scores, grid.control.name, text)
+    # Seed by seed: what a seed does to both is no difference between recipes.
     shared = sorted(own.keys() & control.keys())
     differs = bool(shared) and cell != grid.control.name
     return Row(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,20 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
-from asnn_goose.eval.copying import PROBE_TOKENS, Probes, joined, probes
-from asnn_goose.eval.perplexity import Window, mixed
+from asnn_goose.eval.copy_probe import PROBE_TOKENS, Probes, joined, probes
+from asnn_goose.eval.perplexity import LabelledWindow, mixed
 from asnn_goose.eval.text_bytes import text_bytes
-from asnn_goose.eval.texts import IN_DOMAIN, OUT_OF_DOMAIN, Text, text_named, windows_of
+from asnn_goose.eval.texts import (
+    IN_DOMAIN,
+    OUT_OF_DOMAIN,
+    Text,
+    detokenised_text,
+    text_named,
+    windows_of,
+)
+from asnn_goose.eval.watch import Watch, unwatched
+from asnn_goose.eval.window_errors import Difference, difference
+from asnn_goose.eval.word_counts import word_table
 from asnn_goose.numbers import ALL
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.places import SubjectError, run_recipe
@@ -26,19 +35,22 @@ from asnn_goose.subject.torch_model import TorchModel, load_tokenizer, load_torc
 DEFAULT_TOKENS = 32_000
 TEACHER, STUDENT, MODEL = "teacher", "student", "model"
 
-Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""(what is scored, its tokens) -> within the block, who is told the tokens that are done."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to score; None and () mean what the run's recipe says, else the default."""
+    """What to score; None and () mean what the run's recipe says, else the default.
+
+    beside      more models, such as a control or other students
+    detokenise  files of WikiText also as people write
+    """
 
     model: str
     on: tuple[str, ...] = ()
     window: int | None = None
     tokens: int | None = None
     teacher: str | None = None
+    beside: tuple[str, ...] = ()
+    detokenise: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +75,21 @@ class Evaluation:
             if row.model == STUDENT and row.text in teacher
         }
 
+    def differences(self) -> dict[tuple[str, str, str], Difference]:
+        """(text, model, other) -> nats per token that the model loses more, paired by window.
+
+        Every model beside the first one, and those named besides also beside the student.
+        """
+        rows = {(row.text, row.model): row for row in self.measurements}
+        first, *others = self.models
+        pairs = [(one, first) for one in others]
+        pairs += [(one, STUDENT) for one in others if STUDENT in others and one != STUDENT]
+        return {
+            (text, one, other): difference(rows[text, one].windows, rows[text, other].windows)
+            for text in dict.fromkeys(row.text for row in self.measurements)
+            for one, other in pairs
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Protocol, models, texts, every measurement with its raw sums, ratios and probes."""
         return {
@@ -72,6 +99,10 @@ class Evaluation:
             "shares": {text.name: list(text.shares) for text in self.texts if text.shares},
             "measurements": [row.as_dict() for row in self.measurements],
             "ratios": finite(self.ratios()),
+            "differences": [
+                {"text": text, "model": one, "less": other, **finite(found._asdict())}
+                for (text, one, other), found in self.differences().items()
+            ],
             "probes": finite({role: row.as_dict() for role, row in self.probes.items()}),
         }
 
@@ -87,12 +118,6 @@ class Evaluation:
             row.check()
 
 
-@contextmanager
-def unwatched(label: str, tokens: int) -> Iterator[Callable[[int], None]]:
-    """Tell nobody."""
-    yield lambda done: None
-
-
 def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     """Score a run, a student or a teacher.
 
@@ -105,6 +130,7 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
     models = models_of(request, recipe)
     tokenizer = load_tokenizer(request.model)
+    # Before any model is loaded: another tokenizer makes a ratio meaningless.
     for name in models.values():
         check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
     windows = {
@@ -114,9 +140,10 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     }
     found, probed = list[Measurement](), dict[str, Probes]()
     for role, name in models.items():
+        # One after the other, so that the peak memory of each is its own.
         subject = load_torch(name)
         measured = _measure_model(subject, role, windows, protocol, watch)
-        found += _with_mixtures(texts, measured)
+        found += in_original_words(texts, _with_mixtures(texts, measured))
         if _reads(subject, PROBE_TOKENS):
             probed[role] = probes(subject.trace, vocabulary=len(subject.tokenizer))
     return Evaluation(
@@ -140,27 +167,22 @@ def texts_of(
 ) -> list[Text]:
     """The texts asked for, each once, in the order asked for; `hashes` as in `text_named`."""
     names = dict.fromkeys(request.on or (IN_DOMAIN, OUT_OF_DOMAIN))
-    if recipe is None:
-        return [text_named(name, hashes=hashes) for name in names]
-    data = recipe.data
-    return [
-        text_named(
-            name,
-            trained_on=data.train,
-            weights=data.weights,
-            out_of_domain=data.out_of_domain,
-            hashes=hashes,
-        )
-        for name in names
-    ]
+    options: dict[str, Any] = {"hashes": hashes}
+    if recipe is not None:
+        data = recipe.data
+        options |= {"trained_on": data.train, "weights": data.weights}
+        options["out_of_domain"] = data.out_of_domain
+    found = [text_named(name, **options) for name in names]
+    return found + ([detokenised_text(name) for name in names] if request.detokenise else [])
 
 
 def models_of(request: Request, recipe: Recipe | None) -> dict[str, str]:
     """Role -> name of every model to score: the teacher first, if there is one."""
     teacher = request.teacher or (recipe.teacher[0].model if recipe else None)
+    beside = {name: name for name in request.beside}
     if teacher is None:
-        return {MODEL: request.model}
-    return {TEACHER: teacher, STUDENT: request.model}
+        return {MODEL: request.model} | beside
+    return {TEACHER: teacher, STUDENT: request.model} | beside
 
 
 def check_vocabulary(
@@ -187,8 +209,23 @@ def _with_mixtures(texts: Sequence[Text], measured: Sequence[Measurement]) -> It
                 copying=joined([part.copying for part in parts]),
                 seconds=sum(part.seconds for part in parts),
                 peak_bytes=max(part.peak_bytes for part in parts),
+                windows=tuple(
+                    sums._replace(share=share)
+                    for part, share in zip(parts, text.shares, strict=True)
+                    for sums in part.windows
+                ),
             )
         yield from parts
+
+
+def in_original_words(
+    texts: Sequence[Text], measured: Iterable[Measurement]
+) -> Iterator[Measurement]:
+    """The measurements with words as the original text counts them."""
+    factors = {text.name: text.words for text in texts}
+    for row in measured:
+        words = row.score.words * factors.get(row.text, 1.0)
+        yield replace(row, score=replace(row.score, words=words))
 
 
 def _reads(subject: TorchModel, tokens: int) -> bool:
@@ -200,7 +237,7 @@ def _reads(subject: TorchModel, tokens: int) -> bool:
 def _measure_model(
     subject: TorchModel,
     role: str,
-    windows: Mapping[str, Sequence[Window]],
+    windows: Mapping[str, Sequence[LabelledWindow]],
     protocol: Protocol,
     watch: Watch,
 ) -> list[Measurement]:
@@ -213,5 +250,6 @@ def _measure_model(
             model=role,
             protocol=protocol,
             bytes_V=text_bytes(subject.tokenizer, subject.model.config.vocab_size),
+            words=word_table(subject.tokenizer, subject.model.config.vocab_size),
             progress=advance,
         )

@@ -107,6 +107,7 @@ class Grid:
             if seed not in self.seeds:
                 raise GridError(f"seed {seed}: the grid has {', '.join(map(str, self.seeds))}")
         for seed in seeds or self.seeds:
+            # The control first, for every other run is compared with it as soon as it is there.
             for one in sorted(self.cells, key=lambda one: one is not self.control):
                 if not cells or one.name in cells or one is self.control:
                     yield _seeded(one, seed)
@@ -154,6 +155,7 @@ def _cell(table: CellTable, base: Path) -> Cell:
         if change.partition("=")[0].strip() in OWN:
             raise GridError(f"cell {table.name!r}: {change}: names and seeds are the grid's own")
     try:
+        # One thread each: runs side by side must neither slow each other nor sum in another order.
         recipe = load_recipe(base, (*table.changes, "train.threads=1"))
     except RecipeError as error:
         raise GridError(f"cell {table.name!r}: {error}") from error

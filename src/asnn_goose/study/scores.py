@@ -53,7 +53,7 @@ def read_scores(file: Path, *, scoring: ScoringTable) -> Scores:
         }
     except OSError as error:
         raise ScoresError(f"{file}: {error.strerror}") from error
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ScoresError(f"{file} is not what eval writes: {error!r}") from error
     tokens, seconds = training_totals(file.with_name("metrics.jsonl"))
     speed = tokens / seconds if tokens else math.nan
@@ -76,6 +76,7 @@ def _log_ratio(nll: Mapping[tuple[str, str], Any], text: str, file: Path) -> flo
     student, teacher = nll["student", text], nll["teacher", text]
     if student["tokens"] != teacher["tokens"]:
         raise ScoresError(f"{file}: student and teacher scored different tokens of {text}")
+    # Differences in nats a token: they add up and average, ratios of perplexities do not.
     value = (float(student["nll_sum"]) - float(teacher["nll_sum"])) / int(student["tokens"])
     if not math.isfinite(value):
         raise ScoresError(f"{file}: the student's score on {text} is not finite")
@@ -84,8 +85,12 @@ def _log_ratio(nll: Mapping[tuple[str, str], Any], text: str, file: Path) -> flo
 
 def training_totals(metrics: Path) -> tuple[int, float]:
     """Tokens trained on and seconds taken, from the last line of a run's metrics; 0, 0 without."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    if not lines:
+    if not metrics.exists():
         return 0, 0.0
-    last = json.loads(lines[-1])
-    return int(last["tokens_seen"]), float(last["seconds"])
+    for line in reversed(metrics.read_text(encoding="utf-8", errors="replace").splitlines()):
+        try:
+            last = json.loads(line)
+            return int(last["tokens_seen"]), float(last["seconds"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # cut by a crash, or no line of a run
+    return 0, 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asnn_goose.eval.comparison import Protocol
-from asnn_goose.eval.perplexity import Window, perplexity
+from asnn_goose.eval.perplexity import LabelledWindow, perplexity
 from asnn_goose.eval.texts import text_named, windows_of
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.assistant import load_student
@@ -87,7 +87,7 @@ def sensitivity_on(
 
 def sensitivity(
     student: GooseForCausalLM,
-    windows: Sequence[Window],
+    windows: Sequence[LabelledWindow],
     *,
     entry: Mapping[str, Any],
     names: Sequence[str] | None = None,
@@ -110,6 +110,7 @@ def sensitivity(
     own = dict(student.config.precision or {})
     layers = student.config.num_hidden_layers
     rows = tuple((a, min(a + together, layers) - 1) for a in range(0, layers, together))
+    # All measurements in one list: the first is the base, and progress knows how many come.
     tables = [own]
     tables += [_in_layers(own, row, name, entry) for row in rows for name in chosen]
     tables += [_in_layers(own, (0, layers - 1), name, entry) for name in chosen]
@@ -131,7 +132,7 @@ def sensitivity(
 
 def _losses(
     student: GooseForCausalLM,
-    windows: Sequence[Window],
+    windows: Sequence[LabelledWindow],
     tables: Sequence[dict[str, Any]],
     progress: Callable[[int, int], None] | None,
 ) -> list[float]:
@@ -144,6 +145,7 @@ def _losses(
             if progress:
                 progress(len(found), len(tables))
     finally:
+        # Put back whatever happens: the caller's student is not ours.
         student.set_precision(tables[0])
     return found
 
@@ -162,7 +164,7 @@ def _all(
     return {**own, **places}
 
 
-def _loss(student: GooseForCausalLM, windows: Sequence[Window]) -> float:
+def _loss(student: GooseForCausalLM, windows: Sequence[LabelledWindow]) -> float:
     """Mean cross-entropy in nats of the labelled tokens."""
     student.train(False)
     found = perplexity(student.trace, windows, batch=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import tempfile
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from transformers import LlamaForCausalLM
 from asnn_goose.recipe import build_run
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.teachers.lab_teacher import END_OF_TEXT, lab_config, train_tokenizer
-from asnn_goose.train.errors import RunInterrupted
 from asnn_goose.train.loop import run
 from asnn_goose.train.progress import StepInfo
+from asnn_goose.train.run_errors import RunInterrupted
 
 STAGES: dict[str, dict[str, Any]] = {
     "align": {"train": "mixers", "losses": ["attention_output", "minilm"]},
@@ -29,8 +30,23 @@ STAGES: dict[str, dict[str, Any]] = {
         "precision": {"*": {"planes": 1, "steps": 1}},
     },
     "pretrain": {"train": "all", "losses": ["ce"]},
+    "sft": {"train": "all", "losses": ["ce", "kl"], "examples": True},
+    "dpo": {"train": "body", "losses": ["dpo", "ce"], "examples": True},
+    "gkd": {"train": "all", "losses": ["jsd"], "examples": True, "samples": {"tokens": 4}},
+    "equilibrium": {
+        "train": "all",
+        "losses": ["kl", "hidden"],
+        "precision": {"*": {"neuron": "spikingbert", "steps": 4, "code": "rate"}},
+        "time_steps": 5,
+    },
+    "slide": {
+        "train": "blocks",
+        "losses": ["block_output"],
+        "precision": {"*": {"planes": 1, "steps": 3}},
+        "span": 2,
+    },
 }
-"""What a stage of each kind trains here, and on which losses."""
+"""What a stage of each kind trains here, and on which losses; `examples` where it reads some."""
 
 STEPS, WINDOW, BATCH = 4, 16, 2
 BREAK = 6
@@ -48,6 +64,7 @@ class _Watcher:
     def on_step(self, info: StepInfo) -> None:
         self.steps += 1
         if info.run_step == self.until:
+            # A real signal, so that saving, ending and resuming are what they are in a run.
             signal.raise_signal(signal.SIGTERM)
         if info.step == info.steps:
             self.tell(f"{info.stage}: loss {info.loss:.3g}, {info.tokens_per_s:.0f} tokens/s")
@@ -64,6 +81,7 @@ def smoke(tell: Callable[[str], None]) -> int:
     """
     state = Accelerator(mixed_precision="no")
     with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
+        # The main process's for all: a run has one folder.
         folder = Path(gather_object([own])[0])
         if state.is_main_process:
             _write_teacher(folder)
@@ -86,14 +104,17 @@ def _train(folder: Path, processes: int, watcher: _Watcher, *, resume: bool) -> 
 def _recipe(folder: Path, processes: int) -> dict[str, Any]:
     tokens = STEPS * WINDOW * BATCH * processes
     shared = {"tokens": tokens, "window": WINDOW, "batch": BATCH, "lr": 1e-3}
+    rows: list[dict[str, Any]] = []
+    for kind, row in STAGES.items():
+        examples = [str(folder / "examples.jsonl")] if row.get("examples") else []
+        losses = [{"name": name} for name in row["losses"]]
+        rows.append({"kind": kind, **shared, **row, "losses": losses, "examples": examples})
+        rows[-1]["tokens"] *= 2 if kind == "dpo" else 1  # a pair has two answers
     return {
         "name": "deep",
         "teacher": [{"model": str(folder / "teacher")}],
         "data": {"train": [str(folder / "text.txt")]},
-        "stage": [
-            {"kind": kind, **shared, **row, "losses": [{"name": name} for name in row["losses"]]}
-            for kind, row in STAGES.items()
-        ],
+        "stage": rows,
     }
 
 
@@ -102,8 +123,15 @@ def _write_teacher(folder: Path) -> None:
     lines = (f"Goose {n} flew over {n * n} lakes and {n % 7} hills.\n\n" for n in range(2000))
     text = "".join(lines)
     (folder / "text.txt").write_text(text, "utf-8")
+    records = (
+        {"prompt": f"{n}?", "completion": "yes", "chosen": f"{n * n}", "rejected": "no"}
+        for n in range(40)
+    )
+    lines = (json.dumps(record) + "\n" for record in records)
+    (folder / "examples.jsonl").write_text("".join(lines), "utf-8")
     words = BYTES + len([END_OF_TEXT])
     train_tokenizer([text], vocabulary=words).save_pretrained(folder / "teacher")
+    # A fixed teacher: what fails here must fail again.
     torch.manual_seed(0)
     config = lab_config(layers=2, vocabulary=words)
     LlamaForCausalLM(config).save_pretrained(folder / "teacher")

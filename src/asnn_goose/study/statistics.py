@@ -39,6 +39,7 @@ def paired(differences: Sequence[float]) -> Paired:
     mean = fmean(differences)
     if pairs == 1:
         return Paired(pairs=1, mean=mean, error=math.nan, p=math.nan, half_width=math.nan)
+    # Of differences of the same seed: what a seed does to both recipes cancels out.
     error = stdev(differences) / math.sqrt(pairs)
     student = stats.t(pairs - 1)
     # Not ttest_1samp: it warns of nearly equal differences and gives nan for equal ones, which are

@@ -61,11 +61,12 @@ def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
     if source is None:
         raise SubjectError(
             f"{name_or_path!r} is no student: the engine runs a packed folder, a run folder or a"
-            " student's folder; a teacher runs in PyTorch, engine = torch"
+            " student's folder; asnn-goose generate --engine torch runs a teacher in PyTorch"
         )
     if is_packed(source):
         return source
     target = Path(name_or_path).expanduser() / "packed"
+    # By content and not by age: copied and restored folders have times that say nothing.
     if not is_fresh(target, source):
         _check_room(name_or_path, target)
         tell(f"packing {source} into {target}; done once, until its weights change")
@@ -79,8 +80,8 @@ def _check_room(name_or_path: str, target: Path) -> None:
         disk.check_folder(target.parent)
     except OSError as error:
         raise SubjectError(
-            f"{target} cannot be written ({error.strerror}): pack the student elsewhere with"
-            f" asnn-goose export {name_or_path} --to packed --out FOLDER, and give that folder"
+            f"{target} cannot be written ({error.strerror}): export {name_or_path} in packed form"
+            " to another folder, and give that folder"
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asnn_goose import disk
 from asnn_goose.eval.served_costs import serving_costs
 from asnn_goose.infer.chat_template import read_chat_template
 from asnn_goose.infer.server.settings import Limits
@@ -35,8 +36,11 @@ def load_students(
     names = list(options.names) + [default_name(path) for path in paths[len(options.names) :]]
     if len(names) > len(paths):
         raise SubjectError(f"{len(names)} names for {len(paths)} students: give one each at most")
+    # A request names its student: two of one name could not be told apart.
     if len(set(names)) < len(names):
         raise SubjectError(f"two students are called {', '.join(names)}: name each")
+    if options.cache_folder:
+        disk.check_folder(options.cache_folder.expanduser())
     return [
         load_student(path, name, options, limits, tell=tell)
         for path, name in zip(paths, names, strict=True)

@@ -14,7 +14,7 @@ from asnn_goose.places import student_folder
 ENGINES = ("native", "torch")
 
 
-class Source(Protocol):
+class TokenSource(Protocol):
     """Whatever draws tokens: the engine, or a model in PyTorch."""
 
     @property
@@ -35,7 +35,7 @@ def source_of(
     engine: str | None = None,
     threads: int | None = None,
     tell: Callable[[str], None],
-) -> Source:
+) -> TokenSource:
     """The model on what runs it; without a wish students run on the engine, teachers in PyTorch.
 
     PyTorch is imported only where it is needed. Raises ValueError for an engine that there is not,
@@ -44,6 +44,7 @@ def source_of(
     if engine is None:
         engine = "torch" if student_folder(name_or_path) is None else "native"
     check_name(ENGINES, engine, setting="engine")
+    # Imported late: the engine starts in a fraction of the time that torch takes to load.
     if engine == "native":
         from asnn_goose.subject.engine_model import load_engine
 
@@ -62,7 +63,7 @@ class Continuation:
 
     def __init__(
         self,
-        source: Source,
+        source: TokenSource,
         prompt: str,
         *,
         tokens: int,
@@ -76,6 +77,7 @@ class Continuation:
         drawn = source.draw(ids, tokens=tokens, sampling=sampling, seed=seed)
         if stop:
             drawn = takewhile(lambda token: token not in vocabulary.ends, drawn)
+        # Counted before stop strings cut the text: what was drawn has been paid for.
         self._pieces = vocabulary.until_stop(ids, self._counted(drawn), stops)
 
     def __iter__(self) -> Iterator[str]:

@@ -19,8 +19,8 @@ from asnn_goose.infer.text import Vocabulary, vocabulary_of
 from asnn_goose.model import load_teacher
 from asnn_goose.model.assistant import load_student
 from asnn_goose.model.goose.cache import CACHE_FIELD
-from asnn_goose.model.loading import load_words
 from asnn_goose.model.teacher import gguf_option
+from asnn_goose.model.weight_files import load_words
 from asnn_goose.places import SubjectError, student_folder
 from asnn_goose.sources import teacher_folder
 
@@ -47,6 +47,7 @@ class TorchModel:
         """The tokenizer, free of Transformers."""
         tables = (self.model.config, self.model.generation_config)
         return vocabulary_of(
+            # The same core that the engine's side reads, so that both cut a text alike.
             self.tokenizer.backend_tokenizer,
             named={"eos_token": self.tokenizer.eos_token, "bos_token": self.tokenizer.bos_token},
             settings=[table.to_dict() for table in tables if table is not None],
@@ -77,6 +78,8 @@ class CacheReader:
 
 @torch.no_grad()
 def _step(model: Any, ids_t: Tensor, cache: Any) -> tuple[Tensor, Any]:
+    # Logits of the last token alone: those of a whole prompt would be its length times the
+    # vocabulary.
     options = {CACHE_FIELD: cache, "use_cache": True, "logits_to_keep": 1}
     output = model(input_ids=ids_t[None], **options)
     return output.logits[0, -1].float(), getattr(output, CACHE_FIELD)

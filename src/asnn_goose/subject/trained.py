@@ -18,6 +18,7 @@ def trained_folder(student: str) -> Path:
         raise SubjectError(
             f"{student!r} is no student: give a run folder, or a folder that a run left in model/"
         )
+    # Codes cannot be trained or packed anew: what they were rounded from is gone.
     if is_packed(source):
         raise SubjectError(f"{student} is packed already: give the student that it was made from")
     if not (source / "tokenizer.json").is_file():

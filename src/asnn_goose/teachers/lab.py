@@ -17,7 +17,7 @@ from asnn_goose.data.corpora.kept_text import text_meta
 from asnn_goose.data.own_text import content_hash
 from asnn_goose.sources import cache_dir, new_folder
 from asnn_goose.teachers.lab_teacher import lab_config, lab_teacher, train_tokenizer
-from asnn_goose.teachers.text_training import TextTraining, text_plan, texts_of
+from asnn_goose.teachers.text_recipe import TextTraining, text_plan, texts_of
 from asnn_goose.train.plan import RunPlan
 
 LAB = TextTraining(tokens=4_000_000, seed=0, window=512, batch=8, lr=2e-3, texts=DEFAULT_TRAIN)
@@ -39,6 +39,7 @@ def lab_plan(
     with accelerator.main_process_first():
         tokenizer = lab_tokenizer(training.texts, vocabulary=config.vocab_size, tell=tell)
         shards = texts_of(training.texts, tokenizer, tell=tell)
+    # After the texts: the weights hang on the seed alone, whatever was tokenised.
     set_seed(training.seed)
     told = asdict(training) | {"model": _shape(config)}
     return text_plan(
@@ -50,6 +51,7 @@ def lab_plan(
         identity={"lab teacher": json.dumps({"lab_teacher": told})},
         record={"lab_teacher": told},
         at=accelerator,
+        tell=tell,
     )
 
 
@@ -65,6 +67,7 @@ def lab_tokenizer(
     texts: Sequence[str], *, vocabulary: int, tell: Callable[[str], None]
 ) -> PreTrainedTokenizerBase:
     """The tokenizer for these texts, trained on first use and kept in the cache."""
+    # Texts by their version: others would want another tokenizer under the same name.
     key = json.dumps([vocabulary, *([name, _version(name)] for name in texts)])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     folder = cache_dir() / "lab-tokenizer" / digest

@@ -25,8 +25,8 @@ from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard, document_ids, separator_id
 from asnn_goose.model import Teacher, TeacherError, load_teacher
 from asnn_goose.teachers.text_file import TextFile
-from asnn_goose.teachers.text_training import texts_of
-from asnn_goose.teachers.tuning import check_positions
+from asnn_goose.teachers.text_recipe import texts_of
+from asnn_goose.teachers.tuned_teacher import check_positions
 
 NO_CHARACTER = "\ufffd"
 """What a decoder gives for bytes that are no character, such as half of one at a cut."""
@@ -97,11 +97,12 @@ class Writer:
         """Endless batches of texts, from number `start` on."""
         writing = self.writing
         prompts = prompts_of(self.shards, length=writing.prompt_tokens, seed=writing.seed)
+        # Prompts are counted off, not stored: a resumed file gets those that it would have got.
         prompts = islice(prompts, start * writing.batch, None)
         number = start
         while True:
             prompts_BP = torch.stack(list(islice(prompts, writing.batch)))
-            yield self._drawn(prompts_BP, seed=_seed(writing.seed, number))
+            yield self._drawn(prompts_BP, seed=batch_seed(writing.seed, number))
             number += 1
 
     def count(self, texts: Sequence[str]) -> int:
@@ -112,6 +113,7 @@ class Writer:
         return sum(len(ids) + 1 for ids in document_ids(self.tokenizer, kept))
 
     def _drawn(self, prompts_BP: Tensor, *, seed: int) -> list[str]:
+        # By batch: any batch can be drawn again without those before it.
         torch.manual_seed(seed)
         prompts_BP = prompts_BP.to(self._model.device)
         ids_BT = self._model.generate(prompts_BP, attention_mask=torch.ones_like(prompts_BP))
@@ -123,6 +125,7 @@ class Writer:
         text = self.tokenizer.decode(
             ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
+        # A cut may fall within a character, whose half is nothing to learn.
         return str(text).strip(NO_CHARACTER)
 
     def _generation(self, teacher: Teacher) -> GenerationConfig:
@@ -131,10 +134,12 @@ class Writer:
             do_sample=True,
             temperature=writing.temperature,
             top_p=writing.top_p,
+            # Switched off in so many words: Transformers would cut at fifty.
             top_k=0,
             max_new_tokens=writing.window - writing.prompt_tokens,
             eos_token_id=sorted(self.ends),
             pad_token_id=separator_id(self.tokenizer),
+            # Padded rows of the head have logits too, and no word.
             suppress_tokens=list(range(teacher.words, rows)) or None,
         )
 
@@ -147,12 +152,12 @@ def write_texts(writer: Writer, file: TextFile, *, advance: Callable[[int], None
     """
     batch = writer.writing.batch
     with file.growing(batch=batch) as kept:
-        tokens = writer.count(kept)
+        tokens = writer.count([record["text"] for record in kept])
         advance(tokens)
         drawn = writer.batches(start=len(kept) // batch)
         while tokens < writer.writing.tokens:
             texts = next(drawn)
-            file.append(texts)
+            file.append([{"text": text} for text in texts])
             tokens += writer.count(texts)
             advance(tokens)
     return tokens
@@ -188,6 +193,6 @@ def ends_of(teacher: Teacher, separator: int) -> frozenset[int]:
     return frozenset(end for end in (separator, eos, *more) if end is not None)
 
 
-def _seed(seed: int, number: int) -> int:
+def batch_seed(seed: int, number: int) -> int:
     """A seed for each batch, so that any of them can be drawn alone."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -18,10 +18,10 @@ class TextFileError(ValueError):
 
 
 class TextFile:
-    """Texts as lines {"text": ...}, and beside them what they were made with.
+    """Records such as {"text": ...}, one a line, and beside them what they were made with.
 
-    texts.jsonl          appears once all texts are written
-    .texts.jsonl.part    the texts until then, whole batches on the disk after each
+    texts.jsonl          appears once all records are written
+    .texts.jsonl.part    the records until then, whole batches on the disk after each
     texts.settings.json  the settings, from the first batch on; a resumed file must share them
 
     Raises TextFileError where the name does not end in .jsonl.
@@ -33,6 +33,7 @@ class TextFile:
         self.path = path
         self.part = path.with_name(f".{path.name}.part")
         self.record = path.with_suffix(".settings.json")
+        # Through JSON, so that what is compared later has been through it as well.
         self._settings = json.loads(json.dumps(settings))
         self._stream: BinaryIO | None = None
 
@@ -66,8 +67,8 @@ class TextFile:
                 )
 
     @contextmanager
-    def growing(self, *, batch: int) -> Iterator[list[str]]:
-        """Open the part for `append`, and give the texts of the whole batches that it holds.
+    def growing(self, *, batch: int) -> Iterator[list[dict[str, Any]]]:
+        """Open the part for `append`, and give the records of the whole batches that it holds.
 
         What a crash left of a batch is dropped. The part takes the file's name where the block ends
         without error. Raises TextFileError where another process writes there, or the disk is full.
@@ -79,6 +80,7 @@ class TextFile:
                 yield kept
             finally:
                 self._stream = None
+            # Another process may have finished meanwhile; neither text is thrown away.
             if self.path.exists():
                 raise TextFileError(f"{self.path} has appeared meanwhile: {self.part} is kept")
             self.part.rename(self.path)
@@ -97,23 +99,25 @@ class TextFile:
                 raise TextFileError(f"another process is writing {self.part}") from error
             yield stream
 
-    def append(self, texts: Sequence[str]) -> None:
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch, and wait until it is on the disk. Raises ValueError outside `growing`."""
         if self._stream is None:
             raise ValueError("append: only inside `growing`")
-        lines = (json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         self._stream.write("".join(lines).encode())
         self._stream.flush()
+        # Hours of drawing: no batch that was reported may be lost with the power.
         os.fsync(self._stream.fileno())
 
 
-def _whole_batches(stream: BinaryIO, batch: int) -> list[str]:
-    """Texts of a part, which is cut after the last whole batch."""
+def _whole_batches(stream: BinaryIO, batch: int) -> list[dict[str, Any]]:
+    """Records of a part, which is cut after the last whole batch."""
     stream.seek(0)
     lines = [line for line in stream.read().splitlines(keepends=True) if line.endswith(b"\n")]
+    # Whole batches, since a batch shares one seed and can only be drawn anew as a whole.
     kept = lines[: len(lines) // batch * batch]
     stream.truncate(sum(map(len, kept)))
-    return [json.loads(line)["text"] for line in kept]
+    return [json.loads(line) for line in kept]
 
 
 @contextmanager

@@ -24,8 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asnn_goose import disk
-from asnn_goose.train.errors import CheckpointError
+from asnn_goose.train.run_errors import CheckpointError
 
+# Eight digits or more, so that names sort by step up to a hundred million; beyond, `_number` still
+# does.
 _NAME = re.compile(r"step-(\d{8,})")
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 _FILES = (_MODEL, _OPTIMISER, _STATE)
@@ -73,6 +75,7 @@ def write(folder: Path, *, run_step: int, snapshot: Snapshot) -> Path:
             save_file(snapshot.model, temporary / _MODEL)
             save_file(snapshot.optimiser, temporary / _OPTIMISER)
             (temporary / _STATE).write_text(json.dumps(snapshot.state))
+            # The manifest is the last file: whatever it vouches for is written by then.
             (temporary / _MANIFEST).write_text(json.dumps(_manifest(temporary), indent=1))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(_write_failure(path, snapshot, error)) from error
@@ -87,6 +90,7 @@ def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_failure(path: Path, snapshot: Snapshot, error: Exception) -> str:
+    # A full disk is the usual reason, and the message it comes with names no size.
     tensors = [*snapshot.model.values(), *snapshot.optimiser.values()]
     needed = sum(t.numel() * t.element_size() for t in tensors) / 1e6
     try:
@@ -107,12 +111,14 @@ def damage(path: Path) -> str | None:
         manifest = json.loads((path / _MANIFEST).read_text())
         for name in _FILES:
             size = (path / name).stat().st_size
+            # Sizes first: a file that was cut short is found without reading it.
             if size != manifest[name]["bytes"]:
                 return f"{name} has {size} bytes instead of {manifest[name]['bytes']}"
             if sha256(path / name) != manifest[name]["sha256"]:
                 return f"the sha256 of {name} differs from the manifest"
     except OSError as error:
         return f"{Path(str(error.filename)).name}: {error.strerror}"
+    # A manifest of another shape is as useless as one that is no JSON.
     except (ValueError, KeyError, TypeError):
         return f"{_MANIFEST} cannot be read"
     return None
@@ -129,6 +135,8 @@ def newest(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
         fault = damage(path)
         if fault is None:
             return path
+        # Renamed, not deleted: what is damaged may be the only copy of something, and its owner
+        # decides.
         _set_aside(path)
         tell(f"checkpoint {path.name} is damaged ({fault}): falling back to the one before")
     if found:

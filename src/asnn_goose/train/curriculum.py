@@ -22,7 +22,7 @@ RANK_OFFSET = 60
 """The constant of reciprocal rank fusion."""
 
 
-class Windows(Protocol):
+class WindowPool(Protocol):
     """The part of a loader that gives chosen windows."""
 
     def batch_of(self, places: Sequence[tuple[int, int]], progress: float) -> Batch:
@@ -37,6 +37,7 @@ def fused_order(*scores: Sequence[float]) -> list[int]:
     total = np.zeros(len(scores[0]))
     for score in scores:
         ranks = np.empty(len(score))
+        # Ranks and not scores are fused: nats of two different distances have no common scale.
         ranks[np.argsort(np.asarray(score), kind="stable")] = np.arange(1, len(score) + 1)
         total += 1 / (RANK_OFFSET + ranks)
     return [int(number) for number in np.argsort(-total, kind="stable")]
@@ -44,7 +45,7 @@ def fused_order(*scores: Sequence[float]) -> list[int]:
 
 def rank(
     stage: Stage,
-    windows: Windows,
+    windows: WindowPool,
     places: Sequence[tuple[int, int]],
     *,
     batch: int,
@@ -53,13 +54,17 @@ def rank(
     """Order of the windows by the student as it is; the main process's on all of them."""
     losses: list[float] = []
     divergences: list[float] = []
+    # Neurons must not measure their thresholds on the windows that are being ranked.
     stage.eval()
     for start in range(0, len(places), batch):
+        # Progress 0: the student is ranked with as it will begin.
         found = windows.batch_of(places[start : start + batch], 0.0).to(accelerator.device)
         loss_B, kl_B = difficulty(stage, found)
         losses += loss_B.tolist()
         divergences += kl_B.tolist()
     stage.train()
+    # One process decides for all: another order of sums elsewhere could swap two windows, and
+    # shares of the data would overlap.
     order: list[Any] = [fused_order(losses, divergences)]
     return cast(list[int], broadcast_object_list(order)[0])
 

@@ -57,6 +57,7 @@ class DotSettings(RuleSettings):
         """The rule itself; an objective's own parameters keep the plain momentum."""
         found = groups(trained, adam)
         for group in found:
+            # A temperature or projector has no second side that could pull the other way.
             if group["name"] == LOSS_GROUP:
                 group["delta"] = 0.0
         optimiser = Dot(
@@ -176,6 +177,8 @@ class Dot(torch.optim.Optimizer):
     def _parts(self, parameter: Tensor, group: dict[str, Any]) -> list[_Part]:
         task, rest = self._sides[parameter]
         momentum, delta = group["betas"][0], group["delta"]
+        # With one side there is nothing to trade momentum with; a parameter that only distillation
+        # reaches would merely get a longer memory than the recipe asked for.
         if task is None or rest is None:
             delta = 0.0
         return [
@@ -206,6 +209,7 @@ def _buffer(state: dict[str, Any], name: str, like: Tensor) -> Tensor:
 def _sgd(
     parameter: Tensor, state: dict[str, Any], parts: list[_Part], group: dict[str, Any]
 ) -> None:
+    # Once, not per side: decay is a pull of its own and must not double where both sides come.
     decayed = next(part.name for part in parts if part.gradient is not None)
     for part in parts:
         key = f"velocity_{part.name}"
@@ -229,8 +233,11 @@ def _adamw(
     state["step"] = state.get("step", torch.zeros(())) + 1
     steps = float(state["step"])
     second = _buffer(state, "second", parameter)
+    # One second moment, of the sum: it says how large steps are here, whichever side they come
+    # from.
     second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
     size = second.sqrt().div_(math.sqrt(1 - beta2**steps)).add_(group["eps"])
+    # Decoupled and before the step, as torch's AdamW has it.
     parameter.mul_(1 - group["lr"] * group["weight_decay"])
     for part in parts:
         key = f"first_{part.name}"

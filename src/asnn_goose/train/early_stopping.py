@@ -47,6 +47,8 @@ class Ending:
     def see(self, loss: float) -> None:
         """Take the training loss of a step into the mean."""
         kept = self.settings.smoothing
+        # Sum and weight decay together: their quotient is a mean from the first step on, without a
+        # start value that would have to wear off.
         self._sum = kept * self._sum + (1 - kept) * loss
         self._weight = kept * self._weight + (1 - kept)
 
@@ -61,6 +63,7 @@ class Ending:
 
     def look(self, value: float) -> bool:
         """Compare with the best so far; True where the stage ends here."""
+        # NaN is not below anything, and so counts as no improvement.
         if value < self.best - self.settings.min_delta:
             self.best, self.waited = value, 0
         else:
@@ -69,6 +72,7 @@ class Ending:
 
     def state(self) -> dict[str, Any]:
         """Values that JSON can hold."""
+        # JSON has no infinity.
         best = self.best if math.isfinite(self.best) else None
         kept = {"best": best, "waited": self.waited, "sum": self._sum, "weight": self._weight}
         return kept | {"yardstick": YARDSTICK}

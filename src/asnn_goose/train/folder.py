@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asnn_goose import disk
-from asnn_goose.train.errors import RunFolderError
 from asnn_goose.train.metrics import MetricsLog
 from asnn_goose.train.plan import Saveable
+from asnn_goose.train.run_errors import RunFolderError
 
 _LOCK = ".lock"
 TEXTS = "texts.json"
@@ -41,9 +41,12 @@ class RunFolder:
         """Clear up after a crash and, for a new run, write the recipe and a note of its texts."""
         with _reported(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            # Only now that the lock is held: half-written folders of a process that still runs are
+            # not left over.
             disk.remove_leftovers(self.path)
             disk.remove_leftovers(self.checkpoints)
             if not self.recipe.exists():
+                # Before the recipe: a folder with a recipe counts as a run, and is then complete.
                 disk.write_text(self.path / TEXTS, json.dumps(dict(identity), indent=1) + "\n")
                 disk.write_text(self.recipe, recipe_toml)
 
@@ -89,12 +92,16 @@ def locked(path: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
     """
     with _reported(path):
         path.mkdir(parents=True, exist_ok=True)
+        # The file stays: to delete it at the end would race with a process that has just opened it.
         file = (path / _LOCK).open("w")
     with file:
         try:
+            # A lock of the kernel and not a file with a number in it: it falls with the process,
+            # however that ends.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunFolderError(f"another process is training in {path}") from error
         except OSError as error:
+            # Some network disks know no locks; that is no reason not to train.
             tell(f"{path} cannot be locked ({error.strerror}): take care to train there only once")
         yield

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses import Objective, VocabLoss
-from asnn_goose.train.clipping import ALL
+from asnn_goose.train.gradient_norm import ALL
 from asnn_goose.train.gradient_rule import GradientRule
 from asnn_goose.train.gradients import Gradients
 from asnn_goose.train.optimiser import Trained
 
+# Below 0 by a margin: gradients of a noisy batch are now and then a little opposed without harm.
 CONFLICT = -0.2
 """Cosine between two terms' gradients below which they work against each other."""
 
@@ -72,8 +73,11 @@ class Watchman:
     def look(self, record: Mapping[str, Any], readings: Mapping[str, float]) -> list[str]:
         """At the end of a window: warnings that were not standing at the last one."""
         self._means.append({name: value / self._every for name, value in self._sums.items()})
+        # Four windows back is far enough to see a trend, and all that a checkpoint has to carry.
         self._means, self._sums = self._means[-WINDOWS:], {}
         found = dict(self._warnings(record, readings))
+        # By key, not by text: the numbers in it change at every look, and the warning would come
+        # again.
         new = [text for key, text in found.items() if key not in self._standing]
         self._standing = sorted(found)
         return new
@@ -99,10 +103,12 @@ class Watchman:
             return
         first, last = self._means[0], self._means[-1]
         heads = [name for names in self._kinds() for name in names]
+        # A feature term that falls is good news as long as a term on the logits falls with it.
         if not heads or any(last[name] < first[name] for name in heads):
             return
-        for name in self._objective.losses:
-            if name not in heads and last[name] < FALLEN * first[name]:
+        for name, loss in self._objective.losses.items():
+            learns = name not in heads and any(True for _ in loss.parameters())
+            if learns and last[name] < FALLEN * first[name]:
                 yield (
                     f"projector {name}",
                     f"{name} fell from {first[name]:.3g} to {last[name]:.3g} while "
@@ -152,6 +158,7 @@ class Watched(GradientRule):
             self._parts[terms[0]] = part
             if len(self._parts) == self.watchman.terms:
                 self.record = measure(self._parts, self._trained)
+                # Looked at: later micro-batches of the step go the rule's own, cheaper way.
                 self._parts, self._due = {}, False
         self._rule.take(terms, part, scale=scale)
 
@@ -197,11 +204,16 @@ def _products(parts: Sequence[Gradients], trained: Sequence[Trained]) -> dict[st
     """By group: inner products of the terms' gradients (k,k) in fp64."""
     found: dict[str, Tensor] = {}
     for number, entry in enumerate(trained):
+        # Projectors and temperatures are left out: the question is what terms do to the student.
         if entry.name.startswith("student."):
             rows = [part[number] for part in parts]
+            # Products need an entry from every term; a term that does not reach a parameter gives 0
+            # there.
             flat = [torch.zeros_like(entry.parameter) if r is None else r for r in rows]
             table = found.setdefault(entry.group, torch.zeros(len(parts), len(parts)).double())
             for i, one in enumerate(flat):
+                # Half of the table, which is symmetric; a parameter at a time, so that no gradient
+                # is joined to one long vector.
                 for j, other in enumerate(flat[: i + 1]):
                     table[i, j] += float(torch.dot(one.flatten().float(), other.flatten().float()))
     return {group: table.tril() + table.tril(-1).T for group, table in found.items()}

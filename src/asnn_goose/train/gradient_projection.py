@@ -115,6 +115,8 @@ class GradientProjection(GradientRule):
             for entry, task, rest in zip(self._trained, self._task, self._rest, strict=True)
             if task is not None and rest is not None and entry.group != LOSS_GROUP
         ]
+        # Summed in fp64 and fetched once: the sign of the first decides, and it is a difference of
+        # large numbers.
         across, of_task, of_rest = torch.stack(products).sum(0).tolist() if products else (0, 0, 0)
         size = (of_task * of_rest) ** 0.5
         self.cosine = across / size if size else 0.0

@@ -38,6 +38,7 @@ def kept_apart(objective: Objective, groups: Iterable[Sequence[str]]) -> Iterato
     """Within, terms over the vocabulary share a gradient only inside a group of names."""
     vocab = [name for name, loss in objective.losses.items() if isinstance(loss, VocabLoss)]
     numbers = (tuple(vocab.index(n) for n in group if n in vocab) for group in groups)
+    # Put back afterwards: validation and ranking use the same objective, and pay for no groups.
     before = objective.groups
     objective.groups = tuple(group for group in numbers if group)
     try:
@@ -73,4 +74,5 @@ def accumulate(parameters: Sequence[nn.Parameter], part: Gradients, *, scale: fl
 
 def added(total: Tensor | None, part: Tensor) -> Tensor:
     """`total` with `part` added in place; `part` itself where there is none yet."""
+    # The first part is taken over as it is: one array less for each parameter at the peak.
     return part if total is None else total.add_(part)

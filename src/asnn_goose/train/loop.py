@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from asnn_goose.meter import peak_memory
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.train import checkpoint, curriculum, not_finite, resume, starts, trackers
-from asnn_goose.train.annealing import annealed_until
 from asnn_goose.train.checkpoint import Snapshot
-from asnn_goose.train.errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.folder import RunFolder, locked
 from asnn_goose.train.plan import RunPlan, Saveable, StagePlan
+from asnn_goose.train.precision_span import cut_short
 from asnn_goose.train.progress import Progress, StepInfo
 from asnn_goose.train.resume import Position
+from asnn_goose.train.run_errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.signals import StopSignals
 from asnn_goose.train.throughput import Pace
 from asnn_goose.train.trainer import (
@@ -81,6 +82,7 @@ class _Loop:
         self.pace = Pace()
         self.saved: Path | None = None
         self.saved_at = time.monotonic()
+        self.learned: dict[str, Tensor] = {}
 
     def carry_out(self, *, resume: bool) -> Path:
         """All that is left of the run."""
@@ -110,7 +112,8 @@ class _Loop:
         self.position = resume.check(self.plan, snapshot.state, tell=self._tell)
         self.pace = Pace(seconds=self.position.seconds)
         resume.restore_weights(self.plan.student, snapshot)
-        resume.restore_orders(self.plan, snapshot)
+        self.learned = resume.learned_before(snapshot)
+        resume.restore_found(self.plan, self.position, snapshot)
         self._rewind_metrics()
         self._tell(f"resumed from {self.saved}")
         return snapshot if self.position.step else None
@@ -127,7 +130,10 @@ class _Loop:
         if snapshot is None:
             starts.start(stage, device=self.accelerator.device, tell=self._tell)
         self._order_windows(stage)
+        if stage.reference is not None:
+            stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
+        resume.take_over(stage.stage.objective, self.learned)
         if snapshot is not None:
             resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
         self.pace.forget()
@@ -137,6 +143,9 @@ class _Loop:
             if number + 1 < stage.steps:
                 self._pause(trainer)
         trainer.close()
+        following = self.plan.stages[index + 1 : index + 2]
+        keeps = any(plan.goes_on for plan in following)
+        self.learned = self.learned | resume.learned_by(stage.stage.objective) if keeps else {}
         self.position = replace(self.position, stage=index + 1, step=0)
         self._pause(None)
 
@@ -172,19 +181,9 @@ class _Loop:
             self._tell(f"stage {trainer.plan.name}, step {number + 1}: {text}")
         if result.ended:
             self._tell(f"stage {trainer.plan.name} ends after {number + 1} steps: no improvement")
-            self._tell_of_annealing(trainer.plan)
+            for text in cut_short(trainer.plan, self.position.step):
+                self._tell(text)
         return result
-
-    def _tell_of_annealing(self, stage: StagePlan) -> None:
-        """Warn where an early end leaves behind a student that full precision still carried."""
-        done = self.position.step / stage.steps
-        until = annealed_until(self.plan.student)
-        if until > done:
-            self._tell(
-                f"stage {stage.name} ended at {done:.0%} of its steps, and its precision falls "
-                f"until {until:.0%}: the student was hardly trained at the precision it now has; "
-                "set until below the end, or leave [stage.end] out"
-            )
 
     @contextmanager
     def _located(self, stage: str, number: int) -> Iterator[None]:
@@ -227,11 +226,9 @@ class _Loop:
     def _report(self, info: StepInfo, *, last: bool) -> None:
         """Tell the watcher and the trackers, and write a line where one is due."""
         self.progress.on_step(info)
-        last = last or info.step == info.steps or info.watch is not None
-        if last or "validation" in info.readings or info.step % self.plan.settings.log_every == 0:
+        if last or info.is_due(self.plan.settings.log_every):
             trackers.log(self.accelerator, info)
-            trouble = self.folder.metrics.append(info)
-            if trouble:
+            if trouble := self.folder.metrics.append(info):
                 self._tell(trouble)
 
     def _pause(self, trainer: StageTrainer | None) -> None:
@@ -258,7 +255,7 @@ class _Loop:
         that are not finite.
         """
         self._check_weights()
-        snapshot = resume.capture(self.plan, self.position, trainer)
+        snapshot = resume.capture(self.plan, self.position, trainer, self.learned)
         self.saved_at = time.monotonic()
         if not self.main:
             self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)

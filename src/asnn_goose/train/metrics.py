@@ -22,12 +22,14 @@ class MetricsLog:
 
     def append(self, info: StepInfo) -> str | None:
         """Write one line; returns the reason where it has to wait."""
+        # allow_nan=False: NaN is no JSON, and every reader but Python's would stop at the line.
         self._waiting += (json.dumps(_line(info), allow_nan=False) + "\n").encode()
         return self.flush()
 
     def flush(self) -> str | None:
         """Write the lines that wait; returns the reason where they still do."""
         try:
+            # Unbuffered: what `write` did not take is known at once, not when the file is closed.
             with self.path.open("ab", buffering=0) as file:
                 size = file.tell()
                 if file.write(self._waiting) < len(self._waiting):
@@ -47,7 +49,9 @@ class MetricsLog:
         """Forget lines past `run_step`, and a line that a crash cut short."""
         if not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        # A resumed run does those steps again; both lines of a step would make every curve double
+        # back.
         kept = [line for line in lines if _is_within(line, run_step)]
         write_text(self.path, "".join(line + "\n" for line in kept))
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.trace import Batch
 from asnn_goose.train.optimiser import Trained
 
@@ -21,10 +22,12 @@ def culprit(
     stage: nn.Module,
     *,
     trained: Sequence[Trained],
-    batches: Iterable[Batch],
+    batches: Iterable[Batch | PairBatch],
     terms: Mapping[str, float],
 ) -> str:
     """Name what first went wrong in a step: parameter, module output, loss term or gradient."""
+    # The order is that in which trouble spreads: a bad parameter spoils outputs, these the loss,
+    # that the gradients.
     return (
         bad_parameter(stage)
         or _bad_output(stage, batches)
@@ -43,7 +46,7 @@ def bad_parameter(stage: nn.Module) -> str | None:
 
 
 @torch.no_grad()
-def _bad_output(stage: nn.Module, batches: Iterable[Batch]) -> str | None:
+def _bad_output(stage: nn.Module, batches: Iterable[Batch | PairBatch]) -> str | None:
     """The student's innermost module that first gives a bad output when the step runs again."""
     found: list[str] = []
     handles = [
@@ -51,6 +54,8 @@ def _bad_output(stage: nn.Module, batches: Iterable[Batch]) -> str | None:
         for name, module in stage.named_modules()
         if name.startswith("student.")
     ]
+    # The step is run again with hooks: watching every output of every step would cost what is
+    # needed once in a run.
     for batch in batches:
         stage(batch)
     for handle in handles:

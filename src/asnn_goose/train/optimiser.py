@@ -72,6 +72,8 @@ def state_tensors(
 ) -> dict[str, Tensor]:
     """Moments and step counts as `<kind>/<parameter name>`; none before the first step."""
     return {
+        # By name and not by number: a checkpoint survives a change in the order of modules, and
+        # says what is missing.
         f"{kind}/{entry.name}": value
         for entry in trained
         for kind, value in optimiser.state.get(entry.parameter, {}).items()

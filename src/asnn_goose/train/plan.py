@@ -11,20 +11,24 @@ from accelerate import Accelerator
 from torch import nn
 
 from asnn_goose.data.loader import Pool
+from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
+from asnn_goose.train.averaging import AverageSettings
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
+from asnn_goose.train.reference import Reference
 from asnn_goose.train.schedule import Schedule
+from asnn_goose.train.span import WHOLE, Span
 from asnn_goose.train.stages import Stage
 
 
 class Loader(Protocol):
     """Endless source of batches whose position can be saved; alike on every process."""
 
-    def next(self, progress: float) -> Batch:
-        """The next micro-batch."""
+    def next(self, progress: float) -> Batch | PairBatch:
+        """The next micro-batch, of what its stage reads."""
 
     def state(self) -> dict[str, int]:
         """Position in the data."""
@@ -86,7 +90,11 @@ class StagePlan:
     rule             how the gradients of the terms become a step
     watch            look at each term's gradient now and then
     end              end before the budget is used up
+    average          end with the mean of the weights over the last steps
     pool             windows that must be in order when the stage begins (a curriculum)
+    reference        what the student gives to pairs of answers when the stage begins
+    clock            the part of its losses' clock that the stage covers: phases of a curriculum
+                     share one, and what their losses have learned
     """
 
     name: str
@@ -104,7 +112,15 @@ class StagePlan:
     rule: RuleSettings = field(default_factory=SumSettings)
     watch: WatchSettings | None = None
     end: EndSettings | None = None
+    average: AverageSettings | None = None
     pool: Pool | None = None
+    reference: Reference | None = None
+    clock: Span = WHOLE
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it takes over what the losses of the stage before it have learned."""
+        return self.clock.start > 0
 
     @property
     def steps(self) -> int:

@@ -22,7 +22,8 @@ class StepInfo:
     memory_bytes                 peak memory of this process (of the device where it has its own)
     seconds                      time spent training, earlier parts of a resumed run included
     readings                     numbers of the losses, such as `ctkd.temperature`, and at the steps
-                                 where they were taken `validation` with its parts `.ce` and `.kl`
+                                 where they were taken `validation` with its parts `.ce`, `.kl`;
+                                 `before.` has the same as the stage found it, at its first step
     watch                        what the watchman measured at this step (watch.measure)
     """
 
@@ -44,6 +45,11 @@ class StepInfo:
     seconds: float
     readings: dict[str, float] = field(default_factory=dict)
     watch: dict[str, Any] | None = None
+
+    def is_due(self, every: int) -> bool:
+        """Whether the step deserves a line: every so many do, the last, and where one looked."""
+        looked = any(name.startswith(("validation", "before")) for name in self.readings)
+        return looked or self.watch is not None or self.step == self.steps or self.step % every == 0
 
 
 class Progress(Protocol):

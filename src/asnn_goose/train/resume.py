@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from asnn_goose.train import optimiser, rng
 from asnn_goose.train.checkpoint import Snapshot
-from asnn_goose.train.errors import CheckpointError
 from asnn_goose.train.plan import Precise, RunPlan, StagePlan
+from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.trainer import StageTrainer
 
-_RNG = "rng/"
+_RNG, _REFERENCE, _LEARNED = "rng/", "reference/", "learned."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +76,15 @@ def change_precision(student: nn.Module, stage: StagePlan) -> None:
         cast(Precise, student).set_precision(stage.precision)
 
 
-def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> Snapshot:
+def capture(
+    plan: RunPlan,
+    position: Position,
+    trainer: StageTrainer | None,
+    learned: Mapping[str, Tensor],
+) -> Snapshot:
     """Everything needed to go on from `position`; `trainer` is None between stages.
 
+    `learned` is what losses of earlier phases of a curriculum have learned.
     Called on every process, for each adds its random number generators.
     """
     generators = gather_object([rng.tensors(plan.accelerator.device)])
@@ -88,11 +94,14 @@ def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> 
         "position": asdict(position),
         "identity": dict(plan.identity),
         "environment": environment(plan.accelerator),
+        # What never trained is not stored again with every checkpoint; its digest is enough to see
+        # that the teacher is still the same.
         "frozen_sha256": frozen_digest(plan.student, stored),
         "generators": gather_object([rng.plain()]),
         "orders": orders(plan),
     }
     model = _weights(plan.student, "student.", stored)
+    model |= {_LEARNED + name: tensor for name, tensor in learned.items()}
     if trainer is not None:
         state["loader"] = trainer.plan.loader.state()
         state["trainer"] = trainer.state()
@@ -100,6 +109,8 @@ def capture(plan: RunPlan, position: Position, trainer: StageTrainer | None) -> 
         own = {name for name, _ in objective.named_parameters()}
         model |= _weights(objective, "objective.", own)
         tensors |= optimiser.state_tensors(trainer.optimiser, trainer.trained)
+        reference = trainer.plan.reference
+        model |= {} if reference is None else _named(_REFERENCE, reference.tensors())
     return Snapshot(model=_movable(model), optimiser=_movable(tensors), state=state)
 
 
@@ -115,12 +126,20 @@ def orders(plan: RunPlan) -> dict[str, list[int]]:
     return found
 
 
-def restore_orders(plan: RunPlan, snapshot: Snapshot) -> None:
-    """Put the orders of windows back."""
+def restore_found(plan: RunPlan, position: Position, snapshot: Snapshot) -> None:
+    """Put back what stages found out at their start: orders of windows, and a reference."""
     for index, order in snapshot.state.get("orders", {}).items():
         pool = plan.stages[int(index)].pool
         if pool is not None:
             pool.order = list(order)
+    reference = plan.stages[position.stage].reference if position.step else None
+    if reference is not None:
+        kept = {k: x for k, x in snapshot.model.items() if k.startswith(_REFERENCE)}
+        reference.restore({k.removeprefix(_REFERENCE): x for k, x in kept.items()})
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tensor]:
@@ -128,7 +147,7 @@ def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tenso
     saved = module.state_dict().keys()
     kept: dict[str, Tensor] = {n: p for n, p in module.named_parameters() if n in names}
     kept |= {name: b for name, b in module.named_buffers() if name in saved}
-    return {prefix + name: tensor for name, tensor in kept.items()}
+    return _named(prefix, kept)
 
 
 def _movable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -165,6 +184,7 @@ def check(plan: RunPlan, state: Mapping[str, Any], *, tell: Callable[[str], None
                 "as it would have"
             )
     position = Position(**state["position"])
+    # Before the digest: a new basis rewrites matrices, frozen ones too.
     set_precision(plan, position)
     stored = stored_names(plan, position)
     if state["frozen_sha256"] != frozen_digest(plan.student, stored):
@@ -190,6 +210,26 @@ def restore_weights(student: nn.Module, snapshot: Snapshot) -> None:
     _copy_into(student, snapshot.model, "student.")
 
 
+def learned_by(objective: nn.Module) -> dict[str, Tensor]:
+    """What the losses know by now: parameters and running values, by name."""
+    return {name: x.detach().clone() for name, x in objective.state_dict().items()}
+
+
+def learned_before(snapshot: Snapshot) -> dict[str, Tensor]:
+    """What earlier phases of a curriculum had learned when the snapshot was taken."""
+    return {
+        name.removeprefix(_LEARNED): tensor
+        for name, tensor in snapshot.model.items()
+        if name.startswith(_LEARNED)
+    }
+
+
+def take_over(objective: nn.Module, learned: Mapping[str, Tensor]) -> None:
+    """Begin with what losses of the same names have learned before."""
+    own = objective.state_dict().keys()
+    _copy_into(objective, {k: t for k, t in learned.items() if k in own}, "")
+
+
 def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> None:
     """Put back what belongs to a stage under way: optimiser, objective, data, generators."""
     moments = {k: v for k, v in snapshot.optimiser.items() if not k.startswith(_RNG)}
@@ -199,6 +239,7 @@ def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> 
     trainer.restore(snapshot.state.get("trainer", {}))
     prefix = f"{_RNG}{rank}/"
     own = {k.removeprefix(prefix): v for k, v in snapshot.optimiser.items() if k.startswith(prefix)}
+    # Last: building the trainer and its optimiser has drawn from the generators.
     rng.restore_tensors(own, next(trainer.plan.stage.student.parameters()).device)
     rng.restore_plain(snapshot.state["generators"][rank])
 

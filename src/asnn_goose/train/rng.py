@@ -35,6 +35,7 @@ def plain() -> dict[str, Any]:
 def restore_plain(states: dict[str, Any]) -> None:
     """Put back what `plain` gave, before or after a trip through JSON."""
     version, internal, gauss = states["python"]
+    # JSON turns tuples into lists, which `setstate` does not take.
     random.setstate((version, tuple(internal), gauss))
     kind, keys, position, has_gauss, cached = states["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))

@@ -37,6 +37,7 @@ class Schedule:
     def factor(self, step: int) -> float:
         """Share of the peak rate at `step`, counted from 0."""
         if step < self.warmup:
+            # From 1 and not 0: a first step at rate 0 would be a batch thrown away.
             return (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.floor + (1.0 - self.floor) * SHAPES[self.shape](done)

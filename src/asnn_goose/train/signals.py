@@ -41,6 +41,8 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             self._restore()
+            # Sent again instead of raised here: the old handler is Python's or the caller's, and
+            # ends the process as it would have.
             os.kill(os.getpid(), number)
             return
         self.received = signal.Signals(number)

@@ -14,9 +14,9 @@ from torch import Tensor
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.kept import STREAM
 from asnn_goose.model.starts import balance, calibrate, least_squares
-from asnn_goose.trace import Trace
-from asnn_goose.train.errors import TrainError
+from asnn_goose.trace import Batch, Trace
 from asnn_goose.train.plan import StagePlan
+from asnn_goose.train.run_errors import TrainError
 
 Fit = Callable[[GooseForCausalLM, Iterable[Trace]], int]
 
@@ -28,6 +28,8 @@ def start(plan: StagePlan, *, device: torch.device, tell: Callable[[str], None])
     that the method does not know.
     """
     starts = plan.starts
+    # The order matters: balance changes what columns of all matrices mean, fits then find weights
+    # for those columns, and codes are chosen last for weights that stay.
     if starts.balance:
         fit = partial(balance.balance, strength=starts.balance_strength)
         count = _carry_out(plan, fit, starts.balance, STREAM, device)
@@ -46,12 +48,15 @@ def _carry_out(
 ) -> int:
     student = cast(GooseForCausalLM, plan.stage.student)
     place, training = plan.loader.state(), student.training
+    # Neurons and sub-norms measure themselves on training batches; these are none.
     student.train(False)
     try:
         return fit(student, _traces(plan, tokens, needs, device))
     except ValueError as error:
         raise TrainError(f"stage {plan.name!r}: {error}") from error
     finally:
+        # The windows are read again by the first steps: a stage with a start sees the same data as
+        # one without.
         plan.loader.restore(place)
         student.train(training)
 
@@ -62,7 +67,7 @@ def _traces(
 ) -> Iterator[Trace]:
     micro = plan.tokens_per_step // plan.accumulate
     for _ in range(math.ceil(tokens / micro)):
-        batch = plan.loader.next(0.0).to(device)
+        batch = cast(Batch, plan.loader.next(0.0)).to(device)
         window = plan.stage.window(batch)
         yield _full(plan.stage.teacher.trace(batch.tokens_BT, needs, window=window))
 

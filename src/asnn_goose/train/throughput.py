@@ -21,6 +21,7 @@ class Pace:
     def measure(self, tokens: int) -> Iterator[None]:
         """Time one step over `tokens` tokens."""
         start = time.perf_counter()
+        # Not in a finally: a step that failed is no step, and would count as a fast one.
         yield
         elapsed = time.perf_counter() - start
         self.seconds += elapsed

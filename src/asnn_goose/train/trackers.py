@@ -9,8 +9,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.progress import StepInfo
+from asnn_goose.train.run_errors import TrainError
 
 TRACKERS: dict[str, tuple[str, ...]] = {
     "tensorboard": ("tensorboard", "tensorboardX"),
@@ -29,6 +29,7 @@ class TrackerError(TrainError):
 def check_installed(names: Sequence[str]) -> None:
     """Raise TrackerError naming the package that a tracker lacks."""
     for name in names:
+        # Asked before the teacher is loaded, not found out when the first step is to be logged.
         if not any(find_spec(package) for package in TRACKERS[name]):
             raise TrackerError(
                 f"log.trackers has {name!r}, and the package {TRACKERS[name][0]} is not installed: "

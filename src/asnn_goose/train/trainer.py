@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -12,14 +13,18 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
+from asnn_goose.data.pair_batches import PairBatch
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.trace import Batch
-from asnn_goose.train import clipping, gradients, not_finite, optimiser
+from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
+from asnn_goose.train.averaging import Average
 from asnn_goose.train.early_stopping import Ending
-from asnn_goose.train.errors import TrainError
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule, SumSettings
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
+from asnn_goose.train.run_errors import TrainError
+from asnn_goose.train.validation import held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +63,11 @@ class StageTrainer:
         self.plan = plan
         self._settings = settings
         self._accelerator = accelerator
+        # Seeded by stage: that a stage before it drew more or fewer numbers must not change this
+        # one.
         set_seed(plan.seed, device_specific=True)
         objective = plan.stage.objective
+        # Projectors, gates and heads first: what is made after the optimiser would never train.
         plan.stage.introduce()
         if objective.wants_head:
             objective.adopt(cast(WithHead, plan.stage.student).get_output_embeddings().weight)
@@ -83,6 +91,9 @@ class StageTrainer:
             watchman = Watchman(plan.watch, objective)
             self.rule = self.watched = Watched(self.rule, watchman, self.trained)
         self.ending = None if plan.end is None else Ending(plan.end)
+        self._average: Average | None = None
+        if plan.average is not None:
+            self._average = Average(plan.average, self.trained, self.optimiser)
 
     def step(self, number: int) -> StepResult:
         """Optimiser step `number` of the stage, counted from 0.
@@ -90,13 +101,16 @@ class StageTrainer:
         Raises NotFiniteError, with the parameters as they were, where the loss or a gradient is
         not finite.
         """
+        before = self._before() if number == 0 else {}
         rate = self.plan.lr * self.plan.schedule.factor(number)
         optimiser.set_rate(self.optimiser, rate)
         self.rule.begin(number + 1)
         batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
         terms = self._accumulate(batches)
-        norms = clipping.norms(self.trained, by=self._settings.clip_by)
-        norm = float(clipping.total(norms))
+        norms = gradient_norm.norms(self.trained, by=self._settings.clip_by)
+        norm = float(gradient_norm.total(norms))
+        # All processes stop together, or those with finite numbers would wait for the others for
+        # ever.
         if agree(self._accelerator, not math.isfinite(sum(terms.values()) + norm)):
             with self._autocast():  # the step runs again, and in no other precision
                 found = not_finite.culprit(
@@ -105,7 +119,10 @@ class StageTrainer:
             raise NotFiniteError(found)
         self._clip(norms)
         self.optimiser.step()
-        readings = self.plan.stage.objective.readings() | self.rule.readings()
+        if self._average is not None:
+            self._average.follow(number, steps=self.plan.steps)
+        stage = self.plan.stage
+        readings = stage.objective.readings() | self.rule.readings() | stage.readings() | before
         warnings = [] if self.watched is None else self.watched.look(terms, readings)
         ended = self._look(number + 1, sum(terms.values()), readings)
         return StepResult(
@@ -120,9 +137,18 @@ class StageTrainer:
 
     def _clip(self, norms: dict[str, Tensor]) -> None:
         most, by = self._settings.clip, self._settings.clip_by
-        clipping.clip(self.trained, norms, most=most, by=by)
-        for name, parameters in clipping.members(self.trained, by=by).items():
-            self.rule.clipped(parameters, clipping.factor(norms[name], most))
+        gradient_norm.clip(self.trained, norms, most=most, by=by)
+        for name, parameters in gradient_norm.members(self.trained, by=by).items():
+            self.rule.clipped(parameters, gradient_norm.factor(norms[name], most))
+
+    def _before(self) -> dict[str, float]:
+        """What is held out as the stage finds it, where the stage looks at it."""
+        validation = None if self.ending is None else self.ending.settings.validation
+        if validation is None:
+            return {}
+        with self._autocast():
+            parts = validation.measure(self.plan.stage, self._accelerator)
+        return {f"before.{name}": value for name, value in parts.items() if math.isfinite(value)}
 
     def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
         """Whether the stage ends after a step; a held-out loss joins the readings."""
@@ -137,30 +163,34 @@ class StageTrainer:
             return ending.look(ending.smoothed)
         with self._autocast():
             parts = validation.measure(self.plan.stage, self._accelerator)
-        held_out = sum(parts.values())
-        if math.isfinite(held_out):
-            readings["validation"] = held_out
+        found = held_out(parts)
+        if math.isfinite(found):
+            readings["validation"] = found
             readings |= {f"validation.{name}": value for name, value in parts.items()}
-        return ending.look(held_out)
+        return ending.look(found)
 
-    def _batch(self, number: int, micro: int) -> Batch:
+    def _batch(self, number: int, micro: int) -> Batch | PairBatch:
         done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
-        return self.plan.loader.next(done).to(self._accelerator.device)
+        return self.plan.loader.next(self.plan.clock.at(done)).to(self._accelerator.device)
 
-    def _accumulate(self, batches: list[Batch]) -> dict[str, float]:
+    def _accumulate(self, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
         sums: dict[str, Tensor] = {}
-        for batch in batches:
-            with self._accelerator.accumulate(self._module):
-                terms = self._backward(batch)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
+        with held_codes(self.plan.stage.student, used=len(batches) > 1):
+            for batch in batches:
+                # Gradients are exchanged with the last micro-batch alone; before it each process
+                # adds up its own.
+                with self._accelerator.accumulate(self._module):
+                    terms = self._backward(batch)
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self.rule.join()
         means = torch.stack(list(sums.values())) / len(batches)
+        # One exchange and one wait for all terms.
         reduced = self._accelerator.reduce(means, "mean").tolist()
         return dict(zip(sums, reduced, strict=True))
 
-    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+    def _backward(self, batch: Batch | PairBatch) -> dict[str, Tensor]:
         """Forward, and the backward passes that the rule wants; gives the terms."""
         objective = self.plan.stage.objective
         passes = self.rule.passes(list(objective.losses))
@@ -168,6 +198,8 @@ class StageTrainer:
             terms = self._forward(batch)
             self._accelerator.backward(torch.stack(list(terms.values())).sum())
             return terms
+        # Around the forward: terms over the vocabulary take their gradients there, while logits
+        # exist.
         with gradients.kept_apart(objective, passes.values()):
             terms = self._forward(batch)
         parts = gradients.apart(terms, passes, self._parameters)
@@ -175,7 +207,7 @@ class StageTrainer:
             self.rule.take(passes[name], part, scale=1 / self.plan.accumulate)
         return terms
 
-    def _forward(self, batch: Batch) -> dict[str, Tensor]:
+    def _forward(self, batch: Batch | PairBatch) -> dict[str, Tensor]:
         with self._autocast():
             terms: dict[str, Tensor] = self._module(batch)
         return terms
@@ -198,7 +230,9 @@ class StageTrainer:
             self.ending.restore(state["end"])
 
     def close(self) -> None:
-        """Drop accelerate's references, so that the next stage can be wrapped."""
+        """End the stage: its mean weights if it has any; accelerate's references are dropped."""
+        if self._average is not None:
+            self._average.adopt()
         self._accelerator.clear()
 
 
@@ -226,11 +260,25 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
     """Freeze the student but for what the plan trains; the objective trains whole."""
     trained, groups = [], plan.trained()
     for name, parameter in plan.stage.student.named_parameters():
+        # Frozen parameters must not even collect a gradient: it would be as large as they are.
         parameter.requires_grad_(name in groups)
         if name in groups:
             trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
+
+
+@contextmanager
+def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
+    """Within, a student's weights stay as they are, and ternary ones are coded once."""
+    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
+    for matrix in matrices:
+        matrix.hold(True)
+    try:
+        yield
+    finally:
+        for matrix in matrices:
+            matrix.hold(False)
 
 
 def agree(accelerator: Accelerator, flag: bool) -> bool:

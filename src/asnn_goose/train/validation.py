@@ -1,22 +1,23 @@
-"""A stage's student on held-out windows."""
+"""A stage's student on held-out windows, examples or pairs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
-from asnn_goose.trace import Batch
 from asnn_goose.train.stages import Stage
-from asnn_goose.train.yardstick import per_token
+from asnn_goose.train.yardstick import LOSSES, sums
 
 
 class Rewindable(Protocol):
     """A source of batches that can be sent back."""
 
-    def next(self, progress: float) -> Batch:
+    def next(self, progress: float) -> Any:
         """The next micro-batch."""
 
     def state(self) -> dict[str, int]:
@@ -34,19 +35,20 @@ class Validation:
     batches: int
 
     def measure(self, stage: Stage, accelerator: Accelerator) -> dict[str, float]:
-        """Cross-entropy and, where the stage has a teacher, KL, both at temperature 1.
-
-        Means over the counting tokens of all processes; the loader stays where it is.
-        """
-        begin, taught = self.loader.state(), bool(stage.objective.teacher_needs)
+        """Means of what yardstick.sums gives, over all processes; the loader stays where it is."""
+        begin, totals = self.loader.state(), dict[str, Tensor]()
         stage.eval()
-        sums_3 = torch.zeros(3, device=accelerator.device, dtype=torch.float64)
         for _ in range(self.batches):
             batch = self.loader.next(0.0).to(accelerator.device)
-            loss_BT, kl_BT = per_token(stage, batch, teacher=taught)
-            sums_3 += torch.stack([loss_BT.sum(), kl_BT.sum(), batch.mask_BT.sum()])
+            for name, sum_2 in sums(stage, batch).items():
+                totals[name] = totals.get(name, torch.zeros_like(sum_2)) + sum_2
         stage.train()
+        # Sent back: every call sees the same windows, so that differences are the student's.
         self.loader.restore(begin)
-        loss, kl, count = accelerator.reduce(sums_3, "sum").tolist()
-        found = {"ce": loss / max(1.0, count)}
-        return found | ({"kl": kl / max(1.0, count)} if taught else {})
+        reduced = {name: accelerator.reduce(sum_2, "sum") for name, sum_2 in totals.items()}
+        return {name: float(total / count.clamp_min(1)) for name, (total, count) in reduced.items()}
+
+
+def held_out(measured: Mapping[str, float]) -> float:
+    """The held-out loss among what was measured."""
+    return sum(value for name, value in measured.items() if name in LOSSES)

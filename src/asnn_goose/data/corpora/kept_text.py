@@ -102,3 +102,9 @@ def _write(folder: Path, corpus: Corpus) -> None:
 
 def _read(folder: Path) -> TextMeta:
     return TextMeta(**json.loads((folder / _META).read_text("utf-8")))
+
+
+def megabytes(corpus: Corpus) -> str:
+    """Size of the text that is in the cache, or about how much there will be, in words."""
+    known = known_text_meta(corpus)
+    return f"~{corpus.megabytes:.2f}" if known is None else f"{sum(known.bytes.values()) / 1e6:.2f}"

@@ -73,6 +73,7 @@ def unwrapped(text: str) -> list[str]:
     for part in _PARAGRAPH_BREAK.split(text.replace("\t", " ")):
         lines = [" ".join(line.split()) for line in part.splitlines() if line.strip()]
         if lines:
+            # All but the last: that one ends where the paragraph does, however short it is.
             prose = all(len(line) > WRAPPED_CHARACTERS for line in lines[:-1])
             found.append(_EMPHASIS.sub(r"\1", (" " if prose else "\n").join(lines)))
     return found
@@ -80,6 +81,7 @@ def unwrapped(text: str) -> list[str]:
 
 def _without_licence(text: str) -> str:
     starts = list(_GUTENBERG_START.finditer(text))
+    # The last of them: some files carry an older header within the newer one.
     text = text[starts[-1].end() :] if starts else text
     end = _GUTENBERG_END.search(text)
     return text[: end.start()] if end else text

@@ -64,6 +64,7 @@ def entries(file: Path) -> Iterator[tuple[str, str]]:
     spans: dict[tuple[int, int], str] = {}
     for line in text_of(index).splitlines():
         headword, *span = line.rsplit("\t", 2)
+        # Several headwords lead to one entry; the first one names it.
         spans.setdefault((_number(span[0]), _number(span[1])), headword)
     for (start, length), headword in sorted(spans.items()):
         if start + length > len(content):
@@ -80,6 +81,7 @@ def _entry(headword: str, text: str) -> Iterator[Document]:
 
 def _gcide_entry(text: str) -> str:
     bare = _unlinked(_PRONOUNCED.sub(",", text))
+    # From the inside out: brackets stand within brackets.
     while (inner := _BRACKETED.sub("", bare)) != bare:
         bare = inner
     return "\n\n".join(

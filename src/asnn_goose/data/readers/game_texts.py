@@ -51,6 +51,7 @@ def read_crawl(folder: Path, *, patterns: tuple[str, ...]) -> Iterator[Document]
 def _shown(file: Path, folder: Path, strings: Iterator[str]) -> Iterator[Document]:
     name = str(file.relative_to(folder))
     parts = (part for string in strings for part in paragraphs(_COLOUR.sub("", string)))
+    # A dict drops what comes twice and keeps the order: games show one string in many places.
     yield from document(name, name, dict.fromkeys(filter(_kept, parts)))
 
 

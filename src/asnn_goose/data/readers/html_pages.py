@@ -48,6 +48,7 @@ def page_prose(markup: str, *, words: int = WORDS) -> Iterator[str]:
             # A heading of the same or a higher rank ends what an earlier one had begun.
             headings = [(rank, held) for rank, held in headings if rank < tag] + [(tag, text)]
         elif is_prose(text, words=words):
+            # Only now: a heading without prose below it says nothing.
             yield from (held for _, held in headings)
             headings = []
             yield text
@@ -60,8 +61,10 @@ def page_blocks(markup: str) -> Iterator[tuple[str, str]]:
     except etree.ParserError:
         # Nothing but blanks and comments.
         return
+    # Before tags are stripped, or two lines would become one word.
     for line_break in root.iter("br"):
         line_break.tail = f" {line_break.tail or ''}"
+    # Without their tails, which are text of the page around them.
     etree.strip_elements(root, *_SILENT, with_tail=False)
     inline = {str(element.tag) for element in root.iter()} - _BLOCKS - {"a"}
     etree.strip_tags(root, *inline)

@@ -33,6 +33,7 @@ _POD_ESCAPES = {"lt": "<", "gt": ">", "verbar": "|", "sol": "/"}
 def read_manual_pages(folder: Path) -> Iterator[Document]:
     """One document per page man*/*: its prose and the headings above it; pages are groups."""
     for file in files_of(folder, "man*/*"):
+        # Other names of one page.
         if file.is_symlink():
             continue
         name = file.name.removesuffix(".gz")
@@ -63,6 +64,7 @@ def troff_paragraphs(source: str) -> list[str]:
             lines.append(glue.join(quoted or bare for quoted, bare in _parts(line[len(word) :])))
         elif not word or word in _BREAKS:
             lines.append("")
+        # Whatever else begins so is a request to the typesetter, and no text.
         elif not line.startswith((".", "'")):
             lines.append(line)
     return paragraphs(_unescaped("\n".join(lines)))

@@ -77,6 +77,7 @@ def parted(
         parts = [""] * count
         before = 0
         for paragraph in found.text.split("\n\n"):
+            # Equal parts, instead of full ones and a stub that would be too short to keep.
             number = before * count // len(found.text)
             parts[number] += "\n\n" + paragraph if parts[number] else paragraph
             before += len(paragraph) + 2

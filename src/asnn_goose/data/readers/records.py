@@ -79,6 +79,7 @@ def _turns(messages: list[list[dict[str, Any]]]) -> list[tuple[str, str]]:
     speakers: dict[str, str] = {}
     turns = []
     for sender, run in groupby(sent, key=lambda message: str(message["sender"])):
+        # Letters for names: what people are called is nothing to learn, and not ours to keep.
         speaker = speakers.setdefault(sender, chr(ord("A") + len(speakers)))
         turns.append((speaker, " ".join(" ".join(message["text"].split()) for message in run)))
     return turns
@@ -92,5 +93,7 @@ def _description(stanza: str) -> Iterator[Document]:
     text = "\n".join(line if not line.startswith("  ") else f"\n{line}\n" for line in lines)
     kept = [part for part in paragraphs(text) if is_prose(part)]
     if kept:
+        # By family, because packages of one source repeat each other's words: in two splits they
+        # would be seen before they are scored.
         family = _FAMILY.match(name)
         yield from document(name, family[0] if family else name, [f"{name}: {title}", *kept])

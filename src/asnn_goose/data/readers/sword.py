@@ -42,6 +42,7 @@ def _blocks(index: Path) -> Iterator[str]:
             text = zlib.decompress(stored[offset : offset + size])
         except zlib.error as error:
             raise DataError(f"{index}: block at {offset} is damaged: {error}") from error
+        # A cut block may still decompress; the index says how long it was.
         if len(text) != unpacked:
             raise DataError(f"{index}: block at {offset} has {len(text)} bytes, not {unpacked}")
         yield text.decode("utf-8", "replace")

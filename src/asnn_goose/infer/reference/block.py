@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from asnn_goose.infer.reference.layers import Config, Norm, Tensors
 from asnn_goose.infer.reference.matrix import Coding
-from asnn_goose.infer.reference.mlps import ChannelMix, Gated
+from asnn_goose.infer.reference.mlps import ChannelMix, Gated, Plain
 from asnn_goose.infer.reference.rwkv7 import RWKV7
 from asnn_goose.infer.reference.spikes import F32, Neurons
 from asnn_goose.infer.reference.state import ReferenceState
 
 MIXERS = {"rwkv7": RWKV7}
-MLPS: dict[str, type[Gated] | type[ChannelMix]] = {"gated": Gated, "channel_mix": ChannelMix}
+MLPS: dict[str, type[Gated] | type[Plain] | type[ChannelMix]] = {
+    "gated": Gated,
+    "plain": Plain,
+    "channel_mix": ChannelMix,
+}
 
 
 class Block:
-    """x += mixer(norm(x)); x += mlp(norm(x))."""
+    """x += mixer(norm(x)); x += mlp(norm(x)), norms as `norm_place` says.
+
+    In a parallel block the MLP reads what the mixer reads.
+    """
 
     def __init__(self, layer: int, config: Config, tensors: Tensors, coding: Coding) -> None:
         self.layer, self.name = layer, f"blocks.{layer}"
-        self.mixer_norm = Norm(f"{self.name}.mixer_norm", tensors, config)
+        self.parallel = config["parallel"]
+        self.mixer_norm, self.mixer_after, self.mlp_norm, self.mlp_after = (
+            Norm(f"{self.name}.{half}_{place}", tensors, config) if wanted else _same
+            for half in ("mixer", "mlp")
+            for place, wanted in (
+                ("norm", config["norm_place"] != "after"),
+                ("after", config["norm_place"] != "before"),
+            )
+        )
         self.mixer = MIXERS[config["mixer"]](f"{self.name}.mixer", config, tensors, coding)
-        self.mlp_norm = Norm(f"{self.name}.mlp_norm", tensors, config)
         self.mlp = MLPS[config["mlp"]](f"{self.name}.mlp", config, tensors, coding)
 
     def neurons(self) -> dict[str, Neurons]:
@@ -41,5 +55,10 @@ class Block:
         mixed_D, v_first_C = self.mixer(
             self.mixer_norm(x_D), v_first_C, state.of(self.layer, "mixer"), state.position
         )
-        x_D = x_D + mixed_D
-        return x_D + self.mlp(self.mlp_norm(x_D), state.of(self.layer, "mlp")), v_first_C
+        mixed_D = x_D + self.mixer_after(mixed_D)
+        read_D = self.mlp_norm(x_D if self.parallel else mixed_D)
+        return mixed_D + self.mlp_after(self.mlp(read_D, state.of(self.layer, "mlp"))), v_first_C
+
+
+def _same(x_D: F32) -> F32:
+    return x_D

@@ -60,6 +60,8 @@ class Matrix:
 
     def _spiking(self, encoded: Encoded) -> F32:
         if self.codes_PMK is None:
+            # Dense weights have no integer sum: what the spikes stand for is multiplied like any
+            # input.
             return self._dense(encoded.amplitude * encoded.levels_K.astype(np.float32))
         return np.asarray(encoded.amplitude * self._ternary(encoded.levels_K))
 
@@ -80,5 +82,7 @@ class Matrix:
                 strict=True,
             )
             for part_MK, part_K, scale_M in parts:
+                # Integers stay integers in the sum, as in the engine, and are exact there; scales
+                # come after it.
                 y_M += scale_M * (part_MK.astype(q_K.dtype) @ part_K).astype(np.float32)
         return y_M

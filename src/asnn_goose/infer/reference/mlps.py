@@ -27,6 +27,19 @@ class Gated:
         return down(self.act(gate(x_D)) * up(x_D))
 
 
+class Plain:
+    """down(act(up x))."""
+
+    def __init__(self, name: str, config: Config, tensors: Tensors, coding: Coding) -> None:
+        self.matrices = _matrices(name, ("up", "down"), tensors, coding)
+        self.act = ACTIVATIONS[config["hidden_act"]]
+
+    def __call__(self, x_D: F32, state: Arrays) -> F32:
+        """fp32 (D,) -> fp32 (D,)."""
+        up, down = self.matrices.values()
+        return down(self.act(up(x_D)))
+
+
 class ChannelMix:
     """value(relu(key(shift x))^2)."""
 
@@ -39,5 +52,6 @@ class ChannelMix:
         key, value = self.matrices.values()
         inner = relu(key(shifted(x_D, state.get("shift"), self.mix_CD, consumers=1)[0]))
         if self.mix_CD is not None:
+            # In place, and after its last use: `state` is a view into the arrays of the whole.
             state["shift"][:] = x_D
         return value(inner * inner)

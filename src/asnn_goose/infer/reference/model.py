@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 
+def check_context(config: dict[str, Any], length: int) -> None:
+    """Raise ValueError for more tokens than there are learned positions."""
+    most = config["n_positions"]
+    if most and length > most:
+        raise ValueError(
+            f"a context of {length} tokens: this student has learned positions for n_positions = "
+            f"{most}, and can read no more than that at once"
+        )
+
+
 class Reference:
     """The model; offers what the compiled engine offers, with arrays instead of addresses.
 
@@ -35,6 +45,7 @@ class Reference:
         self.config: dict[str, Any] = packed_settings(model.config)
         tensors: Tensors = model.tensors
         settings = model.matrices
+        # A tied head is not written twice; it is there when any form of it is.
         own_head = any(f"lm_head.{part}" in tensors for part in ("weight", "planes"))
         self.embedding = Matrix("embedding", tensors)
         self.head = Matrix(
@@ -46,6 +57,8 @@ class Reference:
         self.embedding_norm = (
             Norm("embedding_norm", tensors, self.config) if self.config["embedding_norm"] else None
         )
+        places = self.config["n_positions"]
+        self.positions = Matrix("positions", tensors) if places else None
         self.final_norm = Norm("final_norm", tensors, self.config)
         layers = range(self.config["num_hidden_layers"])
         self.blocks = [Block(layer, self.config, tensors, settings) for layer in layers]
@@ -69,16 +82,24 @@ class Reference:
         its row of `spikes`, in the order of `counts`.
         """
         del missed
+        for state, ids_T in zip(states, tokens, strict=True):
+            check_context(self.config, state.position + len(ids_T))
         rows: list[F32] = []
         for place, (state, ids_T) in enumerate(zip(states, tokens, strict=True)):
+            # As a difference of totals, for spikes are counted where they fire, which knows no
+            # sequence.
             before = self._came()
             for number, token in enumerate(ids_T, start=1):
                 x_D = self._step(state, int(token))
                 if every or number == len(ids_T):
-                    rows.append(self.head(self.final_norm(x_D)))
+                    rows.append(self._logits(x_D))
             if spikes is not None:
                 spikes[place] += self._came() - before
         return np.stack(rows)
+
+    def _logits(self, x_D: F32) -> F32:
+        z_V, cap = self.head(self.final_norm(x_D)), np.float32(self.config["logit_cap"])
+        return cap * np.tanh(z_V / cap) if cap else z_V
 
     def _came(self) -> NDArray[np.uint32]:
         return np.array([came for came, _ in self.counts().values()], np.uint32)
@@ -86,6 +107,8 @@ class Reference:
     def _step(self, state: ReferenceState, token: int) -> F32:
         """The residual stream after the last block; the state moves on by one token."""
         x_D, v_first_C = self.embedding.row(token), None
+        if self.positions is not None:
+            x_D = x_D + self.positions.row(state.position)
         if self.embedding_norm is not None:
             x_D = self.embedding_norm(x_D)
         for block in self.blocks:

@@ -7,13 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from asnn_goose.infer.reference.layers import Config, Tensors, rotated, shifted, sigmoid
+from asnn_goose.infer.reference.layers import (
+    Config,
+    Tensors,
+    rms_normed,
+    rotated,
+    shifted,
+    sigmoid,
+)
 from asnn_goose.infer.reference.matrix import Coding, Matrix
 from asnn_goose.infer.reference.spikes import F32, Neurons
 from asnn_goose.infer.reference.state import Arrays
-from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
+from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY, rotary_base
 
 DECAY_RATE = np.float32(math.exp(-0.5))
+NORMED = ("query", "key")
 
 
 class LowRank:
@@ -38,7 +46,9 @@ class RWKV7:
 
     def __init__(self, name: str, config: Config, tensors: Tensors, coding: Coding) -> None:
         self.heads, self.head_size = config["num_attention_heads"], config["head_size"]
-        self.theta = config["rope_theta"] if config["rope"] else None
+        self.theta = rotary_base(config, int(name.split(".")[1]))
+        self.channels, self.eps = config["rope_channels"], config["norm_eps"]
+        self.gains = {letter: tensors.get(f"{name}.{letter}_norm.weight") for letter in NORMED}
         self.one_plus = config["gate"] == "one_plus"
         self.matrices = {
             part: Matrix(f"{name}.{part}", tensors, coding.get(f"{name}.{part}"))
@@ -67,9 +77,9 @@ class RWKV7:
     ) -> tuple[F32, F32]:
         """Output (D,) and the first block's values (C,); the state moves on in place."""
         x = shifted(x_D, state.get("shift"), self.mix_CD, consumers=6)
-        r = self._positioned(self.matrices["receptance"](x[0]), position)
+        r = self._positioned(self.matrices["receptance"](x[0]), "query", position)
         k_C = self.sites["k"].values(self.matrices["key"](x[2]))
-        k = self._positioned(k_C, position)
+        k = self._positioned(k_C, "key", position)
         v_C = self.sites["v"].values(self._value(x[3], state))
         if v_first_C is None:
             v_first_C = v_C
@@ -95,9 +105,15 @@ class RWKV7:
     def _by_head(self, x_C: F32) -> F32:
         return x_C.reshape(self.heads, self.head_size)
 
-    def _positioned(self, x_C: F32, position: int) -> F32:
+    def _positioned(self, x_C: F32, what: str, position: int) -> F32:
+        """R or k by head, normalised (each head, or all as one) and turned."""
+        if (gain := self.gains[what]) is not None:
+            x = x_C if gain.shape == x_C.shape else self._by_head(x_C)
+            x_C = rms_normed(x, gain, self.eps)
         x_HN = self._by_head(x_C)
-        return x_HN if self.theta is None else rotated(x_HN, position, theta=self.theta)
+        if not self.theta:
+            return x_HN
+        return rotated(x_HN, position, theta=self.theta, channels=self.channels)
 
     def _removal_direction(self, k_HN: F32) -> F32:
         if self.removal_C is not None:
@@ -134,6 +150,7 @@ def wkv7_step(
     wkv_HNN: F32, r_HN: F32, w_HN: F32, k_HN: F32, v_HN: F32, kappa_HN: F32, a_HN: F32
 ) -> F32:
     """S = S diag(w) - (S kappa)(a kappa)^T + v k^T in place; returns S r. Axes [value, key]."""
+    # Before the decay: what is forgotten is what the old state says about kappa.
     forgotten_HN1 = wkv_HNN @ kappa_HN[..., None]
     wkv_HNN *= w_HN[:, None]
     wkv_HNN -= forgotten_HN1 * (kappa_HN * a_HN)[:, None]

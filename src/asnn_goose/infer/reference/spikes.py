@@ -47,9 +47,12 @@ def encode(h_K: F32, *, steps: int, code: str, threshold: float) -> Encoded:
     More: the nearest of the levels -M..M, whose unit is the threshold over M.
     """
     magnitude_K = np.abs(h_K)
+    # In fp64 and rounded once, hence in any order of summing the same number.
     mean = np.float32(magnitude_K.sum(dtype=np.float64) / h_K.size)
+    # Silence, NaN and infinities alike: the engine must have one answer for each, and this is it.
     if not 0 < mean < np.inf:
         return _silence(h_K)
+    # In fp32 like the engine's: the last bit of this product decides about spikes that stand on it.
     level = np.float32(threshold) * mean
     if steps > 1:
         most = largest_level(steps, code)
@@ -79,6 +82,7 @@ def _graded(h_K: F32, amplitude: np.float32, most: int) -> Encoded:
         if np.isinf(inverse):  # too small an amplitude to be divided by
             return _silence(h_K)
         levels_K = np.rint(h_K * inverse)
+    # NaN has no whole number, and a cast of it is undefined in C++.
     levels_K[np.isnan(levels_K)] = 0
     return Encoded(np.clip(levels_K, -most, most).astype(np.int64), amplitude)
 
@@ -105,6 +109,7 @@ def digits(levels_K: I64, *, steps: int, code: str) -> tuple[I64, I64]:
         elif code == "radix2":
             spikes.append(sign_K * (size_K >> step & 1))
         else:
+            # Balanced ternary: digits -1, 0, 1 spell every level in one way, negative ones too.
             digit_K = (rest_K + 1) % 3 - 1
             spikes.append(digit_K)
             rest_K = (rest_K - digit_K) // 3

@@ -31,6 +31,8 @@ class Usage:
 
     def see(self, job: Job, event: Event) -> None:
         """Count what an event tells."""
+        # Once for each prompt, however many answers it gets: a prompt is read, and so counted,
+        # once.
         if isinstance(event, Begun):
             self.prompt += len(job.prompt)
             self.cached += event.cached

@@ -86,6 +86,7 @@ class Api:
     async def completions(self, body: Completion, request: Request) -> Any:
         """Go on with a text."""
         student = self._named(body.model)
+        # In a thread: tokenising a long text would hold up every stream.
         ask = await asyncio.to_thread(ask_of_completion, student, body)
         return await self._answer(student, "text", body, ask, request)
 
@@ -157,6 +158,8 @@ class Api:
                         first = False
                         seconds = time.monotonic() - started
                         self._metrics.first.labels(student.name).observe(seconds)
+                    # The client will send this answer back with its next turn; read now, that turn
+                    # begins at once.
                     if isinstance(event, Ended) and ask.text is not None:
                         said = scribe.text(event.choice)
                         await student.settle(ask.text + said, event.read)

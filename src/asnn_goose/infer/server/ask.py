@@ -79,6 +79,7 @@ def _ask(
     if bias and max(bias) >= student.engine.vocab_size:
         words = student.engine.vocab_size - 1
         bad.append(("logit_bias", f"token {max(bias)}: the vocabulary holds 0 to {words}"))
+    # All at once: a client sees every field that is wrong, not one after the other.
     if bad:
         raise bad_fields(bad)
     return Ask(
@@ -96,6 +97,7 @@ def _manner(body: Drawing, bias: dict[int, float], logprobs: int | None) -> Mann
     temperature = 1.0 if body.temperature is None else body.temperature
     sampling = Sampling(
         temperature=temperature or 1.0,
+        # OpenAI's 0 means the likeliest word; a division by it means nothing.
         greedy=temperature == 0,
         top_k=body.top_k or 0,
         top_p=1.0 if body.top_p is None else body.top_p,

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from asnn_goose.infer.backend import State
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.job import Event, Failed, Job
-from asnn_goose.infer.server.sequences import Answer, Reading
+from asnn_goose.infer.server.sequences import Answer, Prefill
 from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_store import StateStore
 
@@ -51,8 +51,9 @@ class Batcher:
         self._engine, self._store, self._limits, self._tell = engine, store, limits, tell
         self._changed = threading.Condition()
         self._waiting, self._later = deque[Job](), deque[Job](maxlen=SETTLING)
-        self._reading, self._answers = deque[Reading](), list[Answer]()
+        self._reading, self._answers = deque[Prefill](), list[Answer]()
         self._closed, self.steps, self.seconds = False, 0, 0.0
+        # One thread for all: the engine is fastest when every sequence moves in one call.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -65,6 +66,7 @@ class Batcher:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        # After the thread, which may still be keeping a state.
         self._store.close()
 
     def submit(self, job: Job) -> None:
@@ -117,6 +119,7 @@ class Batcher:
         """Wait for something to do; False where the work is over."""
         with self._changed:
             while not (self._closed or self._waiting or self._reading or self._answers):
+                # Only here, where nothing else is to be done: whoever waits is served first.
                 if self._later:
                     self._waiting.append(self._later.popleft())
                     break
@@ -151,9 +154,11 @@ class Batcher:
         told: list[tuple[Job, Event]] = []
         while self._waiting:
             job = self._waiting[0]
+            # A job with more choices than there are slots gets them when it is alone, or it would
+            # wait for ever.
             if self.taken + len(job.choices) > self._limits.slots and self.taken:
                 break
-            reading = Reading(job, self._store)
+            reading = Prefill(job, self._store)
             self._reading.append(reading)
             told.append((job, reading.begun))
             with self._changed:
@@ -168,6 +173,8 @@ class Batcher:
             self.steps += 1
             self.seconds += time.perf_counter() - started
             return told
+        # Whatever it is: a thread that died would leave all requests waiting, and the next step may
+        # be sound.
         except Exception:
             logger.exception("a step of the engine failed")
             failed = Failed(status=500, message="the engine failed; the server's log says why")
@@ -178,8 +185,10 @@ class Batcher:
 
     def _step(self) -> Told:
         answers, slices = self._answers, self._slices()
-        states: list[State] = [a.state for a in answers] + [r.state for r, _ in slices]
+        states: list[SequenceState] = [a.state for a in answers] + [r.state for r, _ in slices]
         texts = [[a.unread] for a in answers] + [r.next(count) for r, count in slices]
+        # Spikes are counted for a step as soon as one wants them: the engine counts for all or
+        # none.
         counted = any(a.job.counted for a in answers) or any(r.job.counted for r, _ in slices)
         places = len(self._engine.spiking) if counted else 0
         spikes = np.zeros((len(states), places), np.uint32) if counted else None
@@ -191,6 +200,7 @@ class Batcher:
             reading.advance(count)
             if reading.over:
                 begun = reading.answers(self._engine)
+                # The logits after a prompt are those of every answer's first token.
                 for answer in begun:
                     shares = None if spikes is None else spikes[row] / np.float32(count)
                     told += answer.take(logits[row], shares)
@@ -202,10 +212,12 @@ class Batcher:
         self._reading = deque(reading for reading in self._reading if not reading.over)
         return told
 
-    def _slices(self) -> list[tuple[Reading, int]]:
+    def _slices(self) -> list[tuple[Prefill, int]]:
         """Who reads how many tokens in this step; the one who read most goes to the end."""
+        # Those who write go on in every step; those who read share what is left, so that a long
+        # prompt slows answers instead of stopping them.
         room = max(self._limits.slice, len(self._answers)) if self._answers else ALONE
-        found = list[tuple[Reading, int]]()
+        found = list[tuple[Prefill, int]]()
         for reading in self._reading:
             if room <= 0:
                 break

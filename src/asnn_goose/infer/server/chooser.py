@@ -91,6 +91,7 @@ class Chooser:
             for token, times in self._drawn.items():
                 logits_V[token] -= manner.presence_penalty + times * manner.frequency_penalty
         if self._grammar is not None:
+            # Last: a bias must not make a word likely that the grammar forbids.
             logits_V[~self._grammar.allowed()] = -np.inf
         return logits_V
 

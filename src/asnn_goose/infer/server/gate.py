@@ -50,6 +50,8 @@ class Gate:
     def _check(self, scope: Scope) -> None:
         headers, access = Headers(scope=scope), self._access
         host = urlsplit(f"//{headers.get('host', '')}").hostname
+        # A page of another site can make a browser ask this address under its own name (DNS
+        # rebinding); the header gives it away.
         if access.hosts and host not in access.hosts:
             raise ApiError(
                 421, f"host {host!r}: call this server by its own address", code="wrong_host"
@@ -57,6 +59,7 @@ class Gate:
         path = scope["path"]
         if access.keys and path not in OPEN and not path.startswith(OPEN[-1]):
             given = headers.get("authorization", "").removeprefix("Bearer ").encode()
+            # In constant time: how long a comparison takes would tell how much of a key was right.
             if not any(secrets.compare_digest(given, key.encode()) for key in access.keys):
                 raise ApiError(
                     401,
@@ -64,6 +67,8 @@ class Gate:
                     code="invalid_api_key",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
+        # Browsers send JSON to other sites only after asking, plain text without: this closes that
+        # way.
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
             message = f"Content-Type {kind!r}: send application/json"
@@ -73,6 +78,7 @@ class Gate:
         """The whole body; None where the client has gone."""
         limits, length = self._limits, Headers(scope=scope).get("content-length", "")
         large = ApiError(413, f"a body of more than {limits.body} bytes", code="body_too_large")
+        # Refused before a byte is read; who lies about the length is stopped while counting.
         if length.isascii() and length.isdigit() and int(length) > limits.body:
             raise large
         parts, size, more = list[bytes](), 0, True

@@ -66,6 +66,7 @@ class Metrics:
 
     def seen(self, path: str, status: int) -> None:
         """Count a response; paths that do not exist are counted as one."""
+        # A label of every path that somebody tries would fill the memory of server and Prometheus.
         known = path if path in PATHS else "other"
         self._requests.labels(known, str(status)).inc()
 

@@ -26,6 +26,7 @@ class _Asked(_Body):
     @classmethod
     def _is_text(cls, body: Any) -> Any:
         for text in _texts(body):
+            # JSON can write such halves, and no tokenizer or log can take them.
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise ValueError("a text with half of a UTF-16 pair has no UTF-8 form")
         return body
@@ -89,6 +90,7 @@ class Drawing(_Asked):
     @model_validator(mode="after")
     def _only_of_streams(self) -> Drawing:
         for name in ("spikes", "stream_options"):
+            # Refused rather than ignored: who asks for it waits for it.
             if getattr(self, name) and not self.stream:
                 raise ValueError(f"{name} is told with the pieces of a stream: needs stream = true")
         return self
@@ -144,6 +146,7 @@ class ChatMessage(_Body):
     @property
     def message(self) -> dict[str, str]:
         """As a chat template takes it."""
+        # Templates know the old word alone.
         role = "system" if self.role == "developer" else self.role
         content = self.content
         if not isinstance(content, str):

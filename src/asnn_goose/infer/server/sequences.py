@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.infer.backend import State
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.job import Begun, Choice, Ended, Event, Failed, Job, Piece, Reason
 from asnn_goose.infer.server.state_store import StateStore
@@ -16,7 +16,7 @@ from asnn_goose.infer.server.state_store import StateStore
 F32 = NDArray[np.float32]
 
 
-class Reading:
+class Prefill:
     """A prompt on its way, from the longest beginning that is kept.
 
     begun  what there is to tell about it
@@ -48,12 +48,15 @@ class Reading:
         self.position += count
         if self._marks and self.position == self._marks[0]:
             self._marks.pop(0)
+            # A copy: this one goes on.
             self._store.keep(self.job.prompt[: self.position], self.state.copy())
         if self.over and not self.job.choices:
             self._store.keep(self.job.prompt, self.state)
 
     def answers(self, engine: Engine) -> list[Answer]:
         """The answers that begin here; each has a state of its own."""
+        # The prompt is read once for all of its answers; a copy costs some megabytes, reading it
+        # the whole prompt.
         states = [self.state, *(engine.fork(self.state) for _ in self.job.choices[1:])]
         pairs = zip(self.job.choices, states, strict=False)
         return [Answer(self.job, choice, state) for choice, state in pairs]
@@ -66,7 +69,7 @@ class Answer:
     over    whether it has ended; failed: because it could not go on
     """
 
-    def __init__(self, job: Job, choice: Choice, state: State) -> None:
+    def __init__(self, job: Job, choice: Choice, state: SequenceState) -> None:
         self.job, self.choice, self.state = job, choice, state
         self.unread, self.over, self.failed = -1, False, False
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from asnn_goose.infer.backend import EngineError, State
+from asnn_goose.infer.backend import EngineError, SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.prefixes import WIDTH
 from asnn_goose.infer.state_file import fingerprint
@@ -41,12 +41,14 @@ class StateFolder:
         """What there are states of, the least recently used first."""
         return list(self._sizes)
 
-    def load(self, key: bytes) -> State | None:
+    def load(self, key: bytes) -> SequenceState | None:
         """The state of a key; None, and forgotten, where it cannot be read or is not ours."""
+        # Its file is still on the way to the disk.
         if (pending := self._written.get(key)) is not None:
             pending.result()
         try:
             state, _ = self._engine.load_state(self._file(key))
+            # Hash and file may belong to two writers that shared a folder.
             if state.position != len(key) // WIDTH:
                 raise EngineError(f"{self._file(key)}: has read another number of tokens")
         except (EngineError, ValueError, OSError) as error:
@@ -56,7 +58,7 @@ class StateFolder:
         self._sizes.move_to_end(key)
         return state
 
-    def write(self, key: bytes, state: State) -> list[bytes]:
+    def write(self, key: bytes, state: SequenceState) -> list[bytes]:
         """Write a state, which must not change any more; keys that had to go for it."""
         self._sizes[key] = state.nbytes + len(key)
         self._written[key] = self._writer.submit(self._write, key, state)
@@ -69,6 +71,7 @@ class StateFolder:
     def drop(self, key: bytes) -> None:
         """Remove a state."""
         self._sizes.pop(key, None)
+        # By the same thread that writes: a removal never overtakes the writing of what it removes.
         self._writer.submit(self._remove, key)
 
     def close(self) -> None:
@@ -78,10 +81,12 @@ class StateFolder:
     def _file(self, key: bytes) -> Path:
         return self._folder / f"{_name(key)}.state"
 
-    def _write(self, key: bytes, state: State) -> None:
+    def _write(self, key: bytes, state: SequenceState) -> None:
         file = self._file(key)
         try:
             self._engine.save(state, file)
+            # Last: a state whose tokens are not there is none, so a crash between the two leaves
+            # nothing half.
             file.with_suffix(".tokens").write_bytes(key)
         except OSError as error:
             logger.warning("a state is not kept on disk: %s", error)

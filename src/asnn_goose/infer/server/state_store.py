@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from asnn_goose.infer.backend import State
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.prefixes import WIDTH, Prefixes, key_of
 from asnn_goose.infer.server.state_folder import StateFolder
@@ -28,7 +28,7 @@ class StateStore:
 
     def __init__(self, engine: Engine, *, memory: int, folder: StateFolder | None = None) -> None:
         self._engine, self._memory, self._folder = engine, memory, folder
-        self._states: OrderedDict[bytes, State] = OrderedDict()
+        self._states: OrderedDict[bytes, SequenceState] = OrderedDict()
         self._prefixes = Prefixes()
         self.nbytes = self.hits = self.misses = 0
         for key in folder.keys() if folder else ():
@@ -37,13 +37,15 @@ class StateStore:
     def __len__(self) -> int:
         return len(self._prefixes)
 
-    def begin(self, tokens: Sequence[int]) -> tuple[int, State]:
+    def begin(self, tokens: Sequence[int]) -> tuple[int, SequenceState]:
         """The longest kept beginning that leaves a token to read: its length, and a state of it."""
+        # A token must be left: logits come from reading, and none are kept.
         wanted = key_of(tokens[:-1])
         while (key := self._prefixes.longest(wanted)) is not None:
             state = self._take(key)
             if state is not None:
                 self.hits += 1
+                # A fork: the kept state must stay what it is.
                 return len(key) // WIDTH, self._engine.fork(state)
             self._prefixes.remove(key)
         self.misses += 1
@@ -59,12 +61,13 @@ class StateStore:
             return []
         last, marks = read, list[int]()
         for place in sorted({*boundaries, self._prefixes.shared(key_of(tokens)), len(tokens) - 1}):
+            # A copy of the state and a place in the store cost more than reading a few tokens.
             if last + WORTH <= place < len(tokens):
                 marks.append(place)
                 last = place
         return marks
 
-    def keep(self, tokens: Sequence[int], state: State) -> None:
+    def keep(self, tokens: Sequence[int], state: SequenceState) -> None:
         """Keep the state of these tokens, which nobody may change any more."""
         key = key_of(tokens)
         if not self._memory or not key:
@@ -79,7 +82,7 @@ class StateStore:
         if self._folder:
             self._folder.close()
 
-    def _take(self, key: bytes) -> State | None:
+    def _take(self, key: bytes) -> SequenceState | None:
         if key in self._states:
             self._states.move_to_end(key)
             return self._states[key]
@@ -88,7 +91,7 @@ class StateStore:
             self._put(key, state)
         return state
 
-    def _put(self, key: bytes, state: State) -> None:
+    def _put(self, key: bytes, state: SequenceState) -> None:
         if key not in self._states:
             self.nbytes += state.nbytes + len(key)
             self._states[key] = state

@@ -31,6 +31,8 @@ async def unless_gone(request: Request, wanted: Awaitable[T]) -> T:
     finally:
         for each in (task, gone):
             each.cancel()
+        # Waited for: a cancelled task goes on until it has cleaned up, with the engine's slots in
+        # its hands.
         await asyncio.gather(task, gone, return_exceptions=True)
 
 

@@ -21,7 +21,7 @@ from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_store import StateStore
 from asnn_goose.infer.state_file import fingerprint
 from asnn_goose.infer.text import Vocabulary
-from asnn_goose.shape.slots import Matrix, Site
+from asnn_goose.shape.slots import MatrixSlot, SiteSlot
 from asnn_goose.shape.student import layout
 
 RETRY = 2
@@ -97,7 +97,7 @@ class Student:
         widths = {
             slot.name: slot.columns
             for slot in layout(dict(model.config))
-            if isinstance(slot, Matrix | Site)
+            if isinstance(slot, MatrixSlot | SiteSlot)
         }
         possible = {
             name: widths[name] * int(model.matrices[name]["steps"]) for name in self.engine.spiking
@@ -128,6 +128,7 @@ class Student:
                     raise ApiError(event.status, event.message, code="not_answered")
                 left[job] -= isinstance(event, Ended)
                 yield job, event
+        # Also where the caller merely stopped to listen: its slots must be free at the next step.
         finally:
             for job in jobs:
                 self._queues.pop(job, None)
@@ -141,6 +142,7 @@ class Student:
               of the text when a client sends it back
         """
         ids = await asyncio.to_thread(self.vocabulary.ids, text)
+        # Drawn and tokenised alike, its state is kept already.
         if ids[: len(read)] != list(read):
             self.batcher.settle(Job(prompt=ids, choices=()))
 
@@ -150,6 +152,8 @@ class Student:
             try:
                 self.batcher.submit(job)
             except QueueFullError:
+                # As long as the queue takes at the speed so far, and some seconds more for who asks
+                # again.
                 mean = self.batcher.seconds / max(1, self.batcher.steps)
                 seconds = RETRY + round(mean * self.limits.queue / self.limits.slots)
                 raise busy(self.batcher.waiting, seconds=min(60, seconds)) from None
@@ -174,6 +178,7 @@ class Student:
         chooser = Chooser(
             ask.manner,
             prompt=prompt,
+            # Each answer its own: n equal answers are not what was asked for.
             seed=None if ask.seed is None else ask.seed + number,
             native=self.engine.backend == "native",
             grammar=ask.grammar and ask.grammar.copy(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from asnn_goose.model.mlps.mlp import MLP, MLPOutput
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.norm import make_norm
+from asnn_goose.model.parts.norm import norms_around
 from asnn_goose.model.parts.precision_table import BLOCK_SITES, PrecisionTable
 from asnn_goose.model.parts.state import BlockState, State
 from asnn_goose.trace import Window
@@ -32,18 +32,32 @@ class BlockOutput(NamedTuple):
     state: BlockState
 
 
+CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
+    "hidden": lambda output: output.x_BTD,
+    "mixer_in": lambda output: output.mixer_in_BTD,
+    "mixer_out": lambda output: output.mixer.out_BTD,
+    "mlp_out": lambda output: output.mlp_out_BTD,
+}
+"""What of a block a Trace keeps, by the names of trace.PLACES."""
+
+
 class GooseBlock(nn.Module):
-    """x += mixer(norm(x)); x += mlp(norm(x)); what is added may be spikes, and x drops out."""
+    """x += mixer(norm(x)); x += mlp(norm(x)); what is added may be spikes, and x drops out.
+
+    Norms may also, or only, stand after mixer and MLP (`norm_place`). In a `parallel` block the MLP
+    reads the residual stream that the mixer reads.
+    """
 
     mixer: Mixer
     mlp: MLP
 
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__()
-        norm = partial(make_norm, config.norm, config.hidden_size, eps=config.norm_eps)
-        self.mixer_norm = norm()
+        place, self.parallel = config.norm_place, config.parallel
+        norms = partial(norms_around, config.norm, config.hidden_size, eps=config.norm_eps)
+        self.mixer_norm, self.mixer_after = norms(place=place)
         self.mixer = MIXERS[config.mixer](config, layer=layer)
-        self.mlp_norm = norm()
+        self.mlp_norm, self.mlp_after = norms(place=place)
         self.mlp = MLPS[config.mlp](config, layer=layer)
         self.dropout, self.width = config.dropout, config.hidden_size
         table, width = PrecisionTable(config.precision), config.hidden_size
@@ -60,13 +74,15 @@ class GooseBlock(nn.Module):
         mixed = self._mix(
             mixer_in_BTD, carry, None if state is None else state.mixer, window, membranes
         )
-        x_BTD = x_BTD + mixed.out_BTD
-        mlp_in_BTD = self.mlp_norm(x_BTD)
+        mixed_BTD = x_BTD + self.mixer_after(mixed.out_BTD)
+        mlp_in_BTD = self.mlp_norm(x_BTD if self.parallel else mixed_BTD)
+        # Padding is not zero behind a norm, and a channel mix would shift it into the first real
+        # token.
         if window.mask_BT is not None:
             mlp_in_BTD = mlp_in_BTD * window.mask_BT.unsqueeze(-1)
         mlp = self._feed(mlp_in_BTD, None if state is None else state.mlp, window, membranes)
         new = BlockState(mixed.state, mlp.state, membranes.after)
-        x_BTD = F.dropout(x_BTD + mlp.out_BTD, self.dropout, self.training)
+        x_BTD = F.dropout(mixed_BTD + self.mlp_after(mlp.out_BTD), self.dropout, self.training)
         return BlockOutput(x_BTD, mixer_in_BTD, mixed, mlp.out_BTD, new)
 
     def _mix(
@@ -99,17 +115,21 @@ class GooseBlock(nn.Module):
     ) -> tuple[MixerOutput, Tensor]:
         """Mixer and MLP, each behind its own norm, on a residual stream from outside.
 
-        x and mixer_out are what another model has before this block and what its mixer adds, so
+        x and mixer_out are what another model has before this block and what its mixer gives, so
         neither half of the block sees the errors of the other. Returns both outputs.
         """
         mixed = self.mixed(self.mixer_norm(x_BTD), carry, window)
-        mlp_in_BTD = self.mlp_norm(x_BTD + mixer_out_BTD)
+        if not self.parallel:
+            x_BTD = x_BTD + self.mixer_after(mixer_out_BTD)
+        mlp_in_BTD = self.mlp_norm(x_BTD)
         return mixed, self._feed(mlp_in_BTD, None, window, Membranes(window)).out_BTD
 
     def balance_places(self) -> Iterator[BalancePlace]:
         """Where channels may be balanced."""
-        yield from self.mixer.balance_places(list(self.mixer_norm.parameters()))
-        yield from self.mlp.balance_places(list(self.mlp_norm.parameters()))
+        for half, norm in ((self.mixer, self.mixer_norm), (self.mlp, self.mlp_norm)):
+            gains = list(norm.parameters())
+            # What no norm stands before has no gains into which a channel's size could fold.
+            yield from (place for place in half.balance_places(gains) if place.gains)
 
     def set_precision(self, precision: PrecisionTable, *, layer: int) -> None:
         """Give every matrix and site the precision that the table has for its name."""

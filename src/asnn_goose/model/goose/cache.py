@@ -9,6 +9,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from asnn_goose.model.parts.state import BlockState, State, applied
 
+# Looked up once: whoever reads a result must use the name of the installed version.
 CACHE_FIELD = "cache" if hasattr(CausalLMOutputWithPast(), "cache") else "past_key_values"
 """What Transformers calls a cache in calls and results: the first from 5.24 on."""
 

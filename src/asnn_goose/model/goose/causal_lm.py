@@ -28,7 +28,7 @@ from asnn_goose.model.parts.precision_table import HEAD, OUTSIDE, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
-from asnn_goose.trace import PLACES, Trace, Window
+from asnn_goose.trace import PLACES, Trace, Window, capped
 
 
 class GooseForCausalLM(PreTrainedModel, GenerationMixin):
@@ -83,11 +83,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
     @property
     def outline(self) -> Trace:
         """A Trace of no tokens: the sizes that losses must know before the first one."""
-        return Trace(
-            width=self.config.hidden_size,
-            head_size=self.config.head_size,
-            blocks=len(self.blocks),
-        )
+        width, size = self.config.hidden_size, self.config.head_size
+        return Trace(width=width, head_size=size, blocks=len(self.blocks))
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding."""
@@ -174,7 +171,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         if "vocab" in needs:
             final_BTD = self._head_input(self.final_norm(x_BTD), Membranes(window))
             fields |= {"final_BTD": final_BTD, "head_VD": self._head_VD()}
-            fields["final_norm"] = self.final_norm
+            fields |= {"final_norm": self.final_norm, "logit_cap": self.config.logit_cap}
         return replace(self.outline, window=window, **fields)
 
     def drive(self, mixer_in: tuple[Tensor, ...], *, window: Window | None = None) -> Trace:
@@ -189,6 +186,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         steps, copied = self.inner_steps, self.inner_steps.window(window)
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
             mixed = self._call(block.mixed, steps.spread(x_BTD), carry, copied)
+            # Mixers hand on to each other (RWKV-7's first values) although their inputs come from
+            # the teacher.
             carry = mixed.carry
             outputs.append(steps.mixed(mixed))
         return replace(
@@ -208,7 +207,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> Trace:
         """Run every mixer and every MLP alone, with its norm, on another model's residual stream.
 
-        hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers add (L)
+        hidden  its embedding and block outputs (L + 1 of B,T,D); mixer_out what its mixers give (L)
         The Trace holds mixer_out and mlp_out; no head runs.
         """
         if len(mixer_out) != len(self.blocks):
@@ -229,6 +228,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
+        # Checked as a whole before the first matrix changes: a table that fits half of the blocks
+        # would leave a student that is neither.
         before = self.config.precision
         try:
             check_words(precision)
@@ -263,7 +264,7 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
             x_BTD = self._head_input(self.final_norm(x_BTD), membranes)[:, -last:]
         else:
             x_BTD = self._head_input(self.final_norm(x_BTD[:, -last:]), membranes)
-        logits_BTV: Tensor = self.lm_head(x_BTD)
+        logits_BTV = capped(self.lm_head(x_BTD), self.config.logit_cap)
         if self.config.real_vocab_size:
             logits_BTV[..., self.config.real_vocab_size :] = -torch.inf
         return logits_BTV

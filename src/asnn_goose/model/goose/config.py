@@ -24,6 +24,7 @@ class GooseConfig(StudentSettings):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
+        # Here and not in the shared settings, for the table of mixers imports those.
         lookup(MIXERS, self.mixer, setting="mixer")
         lookup(MLPS, self.mlp, setting="mlp")
         check_table(self.precision, places=_places(self))

@@ -46,6 +46,7 @@ def initialise(model: Body) -> None:
 def initialise_matrices(model: Body) -> None:
     """Embedding, head and the large matrices of every block."""
     config = model.config
+    # The published gain of a head with more words than channels.
     gain = 0.5 * max(1.0, config.vocab_size / config.hidden_size) ** 0.5
     nn.init.orthogonal_(model.lm_head.weight, gain=gain)
     model.blocks[0].mixer.start_embedding(model.embedding.weight)
@@ -61,6 +62,7 @@ def initialise_vectors(model: Body) -> None:
     """Everything else: norms, biases, low-rank adapters, decays, token shifts."""
     layers = model.config.num_hidden_layers
     for module in model.modules():
+        # PyTorch's own values, set again: a student built on the meta device holds nothing yet.
         if isinstance(module, nn.RMSNorm | nn.LayerNorm):
             nn.init.ones_(module.weight)
         if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:

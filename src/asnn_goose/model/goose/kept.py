@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from asnn_goose.model.goose.block import BlockOutput
+from asnn_goose.model.goose.block import CAPTURE, BlockOutput
 
 STREAM = frozenset({"hidden", "mixer_out"})
 """What another model's trace must hold to drive the blocks."""
 
-_CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
-    "hidden": lambda output: output.x_BTD,
-    "mixer_in": lambda output: output.mixer_in_BTD,
-    "mixer_out": lambda output: output.mixer.out_BTD,
-    "mlp_out": lambda output: output.mlp_out_BTD,
-}
-
 
 class Kept:
-    """Tensors of every block by name: of _CAPTURE, and `signals` of the mixers."""
+    """Tensors of every block by name: of CAPTURE, and `signals` of the mixers."""
 
     def __init__(self, needs: frozenset[str], *, signals: frozenset[str], embedded: Tensor) -> None:
-        self._places: dict[str, list[Tensor]] = {name: [] for name in needs & _CAPTURE.keys()}
+        self._places: dict[str, list[Tensor]] = {name: [] for name in needs & CAPTURE.keys()}
         self._signals: dict[str, list[Tensor]] = {name: [] for name in needs & signals}
         if "hidden" in self._places:
             self._places["hidden"].append(embedded)
@@ -32,7 +24,7 @@ class Kept:
     def add(self, output: BlockOutput) -> None:
         """Keep what is wanted of one more block."""
         for name, tensors in self._places.items():
-            tensors.append(_CAPTURE[name](output))
+            tensors.append(CAPTURE[name](output))
         for name, tensors in self._signals.items():
             tensors.append(output.mixer.signals[name])
 

@@ -124,11 +124,11 @@ class SpikingAttention(Mixer):
         self.decay.copy_(torch.logit(rate_H / FASTEST))
 
     def inherit(self, attention: Attention) -> None:
-        """q, k, v and o; the norms behind them make up for every scale."""
-        for name, rows in zip(_READERS, (attention.queries, attention.keys), strict=False):
-            self.matrices()[name].inherit(*rows)
-        self.matrices()["values"].inherit(*attention.values)
-        self.output.inherit(*attention.output)
+        """Refused: what it adds to the stream are spikes of 1, which no teacher's stream knows."""
+        raise ValueError(
+            "mixer = 'spiking_attention': it inherits nothing; set start = 'scratch' and "
+            "preset = 'spikebert', and let it learn from the teacher"
+        )
 
     def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
         """The norm before it."""

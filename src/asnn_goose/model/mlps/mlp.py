@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from asnn_goose.model.families import Linear
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
+from asnn_goose.model.rows import Linear
 from asnn_goose.trace import Window
 
 
@@ -51,6 +51,7 @@ class MLP(nn.Module, ABC):
         *inner, last = self.matrices().values()
         for matrix in inner:
             nn.init.orthogonal_(matrix.weight)
+        # The stream passes a fresh block unchanged, so depth does not matter to the first steps.
         nn.init.zeros_(last.weight)
 
     def start_vectors(self, *, layer: int, layers: int) -> None:
@@ -64,5 +65,6 @@ class MLP(nn.Module, ABC):
 
     def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
         """Where channels may be balanced; `gains` are of the norm that the MLP reads."""
+        # The last matrix reads inner channels, which no norm scales.
         *inner, _ = self.matrices().values()
         yield BalancePlace(gains, inner, [])

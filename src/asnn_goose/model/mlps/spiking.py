@@ -27,7 +27,9 @@ class SpikingMLP(MLP):
         self.up = block_matrix("up", width, inner, bias=bias, table=table, layer=layer)
         self.down = block_matrix("down", inner, width, bias=bias, table=table, layer=layer)
         self.up_norm, self.down_norm = nn.LayerNorm(inner), nn.LayerNorm(width)
-        self.up_spikes, self.down_spikes = inner_lif(inner), inner_lif(width)
+        steps = config.inner_steps
+        self.up_spikes = inner_lif(inner, steps=steps)
+        self.down_spikes = inner_lif(width, steps=steps)
 
     def forward(
         self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes

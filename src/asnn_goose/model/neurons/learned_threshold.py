@@ -12,6 +12,7 @@ from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
 from asnn_goose.ops.spike_codes import Spikes, encode_at
 from asnn_goose.ops.surrogate import in_units, ternary_spikes
 
+# Parts amplitudes that would start equal, always in the same way: a seed gives the same run.
 JITTER = 0.01
 GOLDEN = 0.6180339887498949
 
@@ -70,6 +71,8 @@ class LearnedThreshold(Neuron):
         if self.steps > 1:
             out_BK = learned_step(wide_BK, amplitude, top=self.levels)
             return out_BK.to(h_BK.dtype)
+        # The surrogate is measured in the amplitude without a gradient to it: that one is trained
+        # as a factor alone.
         unit = amplitude.detach()
         self.gradient.follow(wide_BK / unit)
         spikes_BK = ternary_spikes(wide_BK, theta, in_units(self.gradient.now(), unit))
@@ -99,6 +102,7 @@ class LearnedThreshold(Neuron):
 
     @torch.no_grad()
     def _start(self, wide_BK: Tensor) -> None:
+        # A batch of nothing but padding must not be the one that is measured.
         if not bool(wide_BK.any()):
             return
         theta, amplitude = self._first_scales(wide_BK)
@@ -114,6 +118,8 @@ class LearnedThreshold(Neuron):
         mean = size_nK.mean(dtype=torch.float64).view(1)
         if self.per == "channel":
             means_K = size_nK.mean(0, dtype=torch.float64)
+            # A channel that was silent in the first batch takes the mean of all: from a threshold
+            # of 0 it would fire always.
             mean = means_K.where(means_K > 0, mean)
         theta = (mean * self.threshold).clamp_min(TINY).to(wide_BK.dtype)
         amplitude = theta / self.levels if self.steps > 1 else self._fired_mean(size_nK, theta)
@@ -154,4 +160,6 @@ class _LearnedStep(torch.autograd.Function):
         miss_BK = q_BK - torch.where(inside_BK, h_BK / amplitude, 0)
         shared = max(h_BK.numel() // amplitude.numel(), 1)
         total = (gradients[0] * miss_BK).sum_to_size(amplitude.shape)
+        # LSQ's scale: a number that so many elements share would take far larger steps than a
+        # weight.
         return gradients[0] * inside_BK, total / (shared * ctx.top) ** 0.5, None

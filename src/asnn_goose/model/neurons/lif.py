@@ -79,6 +79,7 @@ class LIF(Neuron):
         if self.along == "steps":
             return self._along_steps(h_BTK, window), h_BTK.new_zeros(h_BTK.shape[0], 0)
         spikes_BTK, membranes_BTK, state_BK = self._run(widened(h_BTK), state_BK, window)
+        # After the pass: its own gradient must see the width that it was made with.
         self.gradient.follow(membranes_BTK)
         return spikes_BTK.to(h_BTK.dtype), state_BK
 

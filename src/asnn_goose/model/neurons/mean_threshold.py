@@ -7,8 +7,9 @@ from torch import Tensor
 
 from asnn_goose.model.neurons.neuron import Neuron, passed, widened
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
-from asnn_goose.ops.annealing import remainder
+from asnn_goose.ops.precision_schedule import remainder
 from asnn_goose.ops.spike_codes import Spikes, encode, encode_binary, mean_magnitude
+from asnn_goose.ops.spike_product import Coding
 
 STRAIGHT = "straight_through"
 
@@ -24,8 +25,9 @@ class MeanThreshold(Neuron):
     signed     false: no negative spikes, for one step; the window then ends at -1/2 amplitude
     surrogate  for one step any of `ops.surrogate`, over (h - threshold) / amplitude; threshold
                and amplitude take no gradient. surrogate_shape: its width, alpha or k
-    fade       share of the stage in which an analogue part of h fades away; 0: none. With r left
-               of it (`ops.annealing`) the value is (1 - r) amplitude q + r h, and so the gradient
+    fade       share of the training in which an analogue part of h fades away; 0: none. With r left
+               of it (`ops.precision_schedule`) the value is (1 - r) amplitude q + r h, and so the
+               gradient
     """
 
     def __init__(
@@ -63,8 +65,15 @@ class MeanThreshold(Neuron):
                 slope_BK = self._slope(self.gradient, h_BK, spikes.amplitude_B1)
             values_BK = spikes.values().to(h_BK.dtype)
         spikes_BK = passed(h_BK, values_BK, slope_BK)
+        # In training alone: a student in eval mode is the one that is exported.
         left = remainder(self.progress, until=self.fade) if self.training else 0.0
         return spikes_BK.lerp(h_BK, left) if left else spikes_BK
+
+    def coding(self, *, rotate: bool) -> Coding | None:
+        """Its steps, code and threshold."""
+        if self.gradient is not None or not self.signed or (self.training and self.fade):
+            return None
+        return Coding(rotate=rotate, steps=self.steps, code=self.code, threshold=self.threshold)
 
     def encode(self, h_BK: Tensor) -> Spikes:
         """The integers and amplitudes themselves, without a gradient."""
@@ -88,6 +97,8 @@ class MeanThreshold(Neuron):
     def _slope(self, gradient: SurrogateGradient, h_BK: Tensor, amplitude_B1: Tensor) -> Tensor:
         threshold_B1 = self._threshold(h_BK, amplitude_B1)
         unit_B1 = torch.maximum(amplitude_B1, threshold_B1)
+        # A token of zeros has neither threshold nor amplitude; 0 / 0 would reach every weight as
+        # NaN.
         unit_B1 = unit_B1.clamp_min(torch.finfo(unit_B1.dtype).tiny)
         v_BK, theta_B1 = h_BK / unit_B1, threshold_B1 / unit_B1
         gradient.follow(v_BK)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.ops.annealing import checked_share
+from asnn_goose.ops.precision_schedule import checked_share
 from asnn_goose.ops.spike_codes import Spikes, levels
+from asnn_goose.ops.spike_product import Coding
 from asnn_goose.trace import Window
 
 TINY = 1e-6
@@ -26,8 +27,8 @@ class Neuron(nn.Module, ABC):
 
     What is measured on the first batch is measured on the first batch of training that is not
     silent; until then, every batch is coded by its own. In eval mode forward(h) is, to the bit,
-    encode(h).values() in h's dtype. `progress` is how much of the stage is done, 1.0 before any
-    training; it is not saved.
+    encode(h).values() in h's dtype. `progress` is how much of the training at this precision
+    is done, 1.0 before any; it is not saved.
 
     Raises ValueError for settings that do not fit together.
     """
@@ -58,14 +59,24 @@ class Neuron(nn.Module, ABC):
         check_positive("threshold", threshold)
         self.columns, self.steps, self.code, self.threshold = columns, steps, code, threshold
         self.levels = levels(code, steps)
+        # Done, until somebody tells otherwise: a student that is loaded to be measured has nothing
+        # left to anneal.
         self.progress = 1.0
 
     def anneal(self, share: float) -> None:
-        """Hear, before a training forward, what share of the stage is done (0 to 1)."""
+        """Hear, before a training forward, what share of it is done (0 to 1)."""
         self.progress = checked_share(share)
 
     def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
         """Hear, before a training forward, of the matrix that the spikes of h will multiply."""
+
+    def coding(self, *, rotate: bool) -> Coding | None:
+        """What it does, behind a rotation or not, where that is said by numbers alone.
+
+        Neurons of one coding make the same of the same input. None for one that learns, measures,
+        remembers or fades, or whose gradient is another than straight-through.
+        """
+        return None
 
     @abstractmethod
     def forward(self, h_BK: Tensor) -> Tensor:
@@ -130,11 +141,15 @@ def check_per(per: str) -> None:
 
 def widened(h_BK: Tensor) -> Tensor:
     """The same numbers in fp32 at least."""
+    # Under autocast h is bf16, with three digits: thresholds compared in it fire otherwise than the
+    # engine.
     return h_BK.to(torch.promote_types(h_BK.dtype, torch.float32))
 
 
 def positive(x: Tensor) -> Tensor:
     """A learned number, kept at TINY or above; the gradient passes, so that it may come back."""
+    # A clamp of its own would cut the gradient below TINY, and a threshold that fell there once
+    # would stay.
     return passed(x, x.detach().clamp_min(TINY), torch.ones_like(x))
 
 

@@ -61,6 +61,8 @@ class SpikeLLM(Neuron):
     @torch.no_grad()
     def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
         """Measure the saliency once: the mean of x (x W^T W) over the tokens of h."""
+        # Once and for all: a channel whose code changed under a trained matrix would need other
+        # weights.
         if bool(self.saliency.any()):
             return
         wide_RK, weight_OK = widened(h_BK).flatten(0, -2), widened(weight_OK)
@@ -94,6 +96,8 @@ class SpikeLLM(Neuron):
         wide_BK = widened(h_BK)
         unit_B1 = mean_magnitude(wide_BK) * self.threshold / self.levels
         fine = encode_at(wide_BK, unit_B1 / self.ratio, top=self.fine_levels)
+        # Coarse codes are spelled in the fine unit, so that one integer product serves all
+        # channels.
         q_BK = encode_at(wide_BK, unit_B1, top=self.levels).q_BK * self.ratio
         return Spikes(torch.where(self.salient, fine.q_BK, q_BK), fine.amplitude_B1)
 

@@ -68,6 +68,8 @@ class SpikeLM(Neuron):
         """(..., K) -> what the spikes stand for, same shape and dtype."""
         wide_BK = widened(h_BK)
         spikes_SBK, alpha_S = self._run(wide_BK)
+        # Frozen after one batch, as published: amplitudes that follow every batch would make each a
+        # new function.
         if self.training and not bool(self.measured) and bool(wide_BK.any()):
             self.alpha.copy_(alpha_S)
             self.measured.fill_(True)

@@ -43,12 +43,20 @@ class SpikingBERT(Neuron):
     def forward(self, h_BK: Tensor) -> Tensor:
         """(..., K) -> what the spikes stand for, same shape and dtype."""
         with torch.no_grad():
-            if self.training and not bool(self.measured) and bool(h_BK.any()):
-                self.v_th.copy_(self._range(h_BK))
-                self.measured.fill_(True)
+            range_1 = self.range_of(h_BK)
             values_BK = self.encode(h_BK).values().to(h_BK.dtype)
-            slope_BK = self.closed_form(h_BK) == widened(h_BK) / self._range(h_BK)
+            # True just where the clamp left the value alone: the derivative of the closed form
+            # without writing its bounds twice.
+            slope_BK = self.closed_form(h_BK) == widened(h_BK) / range_1
         return passed(h_BK, values_BK, slope_BK)
+
+    @torch.no_grad()
+    def range_of(self, h_BK: Tensor) -> Tensor:
+        """v_th (1,), in the dtype of computing; the first batch of training sets it."""
+        if self.training and not bool(self.measured) and bool(h_BK.any()):
+            self.v_th.copy_(self._range(h_BK))
+            self.measured.fill_(True)
+        return self._range(h_BK)
 
     @torch.no_grad()
     def encode(self, h_BK: Tensor) -> Spikes:
@@ -72,6 +80,7 @@ class SpikingBERT(Neuron):
         Negative drive charges a membrane of its own, as a neuron of the other sign would.
         """
         drive_BK = self._scaled(h_BK)
+        # Half-way to firing: from rest, rates would round down and lag by half a spike.
         v_BK, count_BK = torch.full_like(drive_BK, start), torch.zeros_like(drive_BK)
         for _ in range(steps):
             v_BK = v_BK + drive_BK.abs()

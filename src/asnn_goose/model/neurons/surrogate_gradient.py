@@ -34,6 +34,7 @@ class SurrogateGradient(nn.Module):
 
     def now(self) -> Surrogate:
         """h(u) with its present width, which later batches do not move."""
+        # A copy, for `follow` writes into p between this forward and its backward.
         return surrogate(self.name, self.p.clone()) if self.name == "learnable" else self.h
 
     @torch.no_grad()
@@ -43,6 +44,8 @@ class SurrogateGradient(nn.Module):
             return
         width = 2 * v.float().std().clamp_min(TINY).to(self.p.device)
         if bool(self.measured):
+            # A hundredth of the way a batch: a window that jumps with each batch makes gradients of
+            # one neuron incomparable from step to step.
             width = torch.lerp(width, nn.functional.softplus(self.p.float()), MOMENTUM)
         self.p.copy_(_inverse_softplus(width))
         self.measured.fill_(True)
@@ -50,4 +53,5 @@ class SurrogateGradient(nn.Module):
 
 def _inverse_softplus(x: Tensor) -> Tensor:
     """The p with softplus(p) = x, for small x too."""
+    # log(exp(x) - 1) would overflow for large x, and lose all digits for small.
     return x + torch.log(-torch.expm1(-x))

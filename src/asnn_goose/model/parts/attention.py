@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from asnn_goose.model.families import Linear
+from asnn_goose.model.rows import Linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +15,8 @@ class Attention:
 
     queries, keys, values, output   its linear maps; heads of keys and values are repeated
     scaling                  by what it multiplies the scores, 1/sqrt(head size) in most families
-    query_norm, key_norm     state of the norms of single heads; empty in families without
+    query_norm, key_norm     gains of the norms of queries and keys, of a head or of all heads; None
+                             in families without
     looks_back_H             mean attention of every head to the token before; None where the
                              student's settings do not ask for it
     """
@@ -26,6 +26,6 @@ class Attention:
     values: Linear
     output: Linear
     scaling: float
-    query_norm: Mapping[str, Tensor]
-    key_norm: Mapping[str, Tensor]
+    query_norm: Tensor | None
+    key_norm: Tensor | None
     looks_back_H: Tensor | None = None

@@ -21,13 +21,15 @@ def parameter_group(name: str) -> str:
     In a mixer what is called `weight` is a matrix, but in modules whose names end with "norm".
     """
     parts = name.split(".")
+    # Asked first: a neuron's threshold may well be called `weight`, and decay would pull it to 0.
     if parts[-2].endswith(("neuron", "ternary")):
         return "quantiser"
     if parts[0] in ("embedding", "positions", "lm_head"):
         return "embedding"
     if parts[-2] == "sub_norm" or parts[0] in ("embedding_norm", "final_norm"):
         return "norm"
-    if parts[2:3] in (["mixer_norm"], ["mlp_norm"]):
+    # Those of the block; norms within a mixer act on heads and are vectors like its other parts.
+    if parts[2:3] in (["mixer_norm"], ["mlp_norm"], ["mixer_after"], ["mlp_after"]):
         return "norm"
     if parts[-1] == "weight" and not parts[-2].endswith("norm"):
         return "matrix"
@@ -55,5 +57,7 @@ def trainable(model: nn.Module, what: str) -> set[str]:
     if what == "blocks":
         return {name for name in names if name.startswith("blocks.")}
     if what == "mixers":
+        # Without the norm before it, which `align` does not even run: the teacher's normed stream
+        # goes straight into the mixer.
         return {name for name in names if name.split(".")[2:3] == ["mixer"]}
     raise ValueError(f"train = {what!r}: {hint(what, TRAINABLE)}")

@@ -24,6 +24,7 @@ class LowRank(nn.Module):
         activation: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        # [in, out], as RWKV's released code has them.
         self.down = nn.Parameter(torch.zeros(width, rank))
         self.up = nn.Parameter(torch.zeros(rank, out))
         self.bias = nn.Parameter(torch.zeros(out)) if bias else None
@@ -36,5 +37,7 @@ class LowRank(nn.Module):
             inner = self.activation(inner)
         if self.bias is None:
             return inner @ self.up
+        # One call that adds the bias inside the product: there are four of these a block, and their
+        # outputs are as wide as the stream.
         flat = torch.addmm(self.bias, inner.flatten(0, -2), self.up)
         return flat.view(*inner.shape[:-1], -1)

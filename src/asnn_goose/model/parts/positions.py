@@ -12,6 +12,7 @@ class LearnedPositions(nn.Embedding):
 
     def forward(self, position_BT: Tensor) -> Tensor:
         """(B,T) -> (B,T,D). Raises ValueError for a position past the last one."""
+        # An index past the table is a crash on a GPU and an IndexError without a name on a CPU.
         length = int(position_BT.max()) + 1
         if length > self.num_embeddings:
             raise ValueError(

@@ -82,6 +82,8 @@ class PrecisionTable(Mapping[str, Mapping[str, Any]]):
         return isinstance(other, Mapping) and self._entries == dict(other)
 
     def __hash__(self) -> int:
+        # The places alone: entries hold tables, which have no hash, and equal tables have equal
+        # places.
         return hash(frozenset(self._entries))
 
     def __repr__(self) -> str:
@@ -100,13 +102,19 @@ class PrecisionTable(Mapping[str, Mapping[str, Any]]):
         ValueError for values that do not fit together.
         """
         places = [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
+        # "*" must not reach the head: what everybody means by "every matrix ternary" leaves the
+        # output layer dense.
         if name in OUTSIDE:
             places = [name]
         elif site:
             places = [name, f"{layer}.{name}"]
+        # Field by field from the general to the particular: "7.down" may set steps alone and still
+        # have the planes that "*" gave.
         found: dict[str, Any] = {}
         for place in places:
             found |= self._entries.get(place, {})
+        # Last, because it hangs on the neuron that won: LIF counts in units of its membrane, the
+        # others in mean magnitudes.
         found.setdefault("threshold", usual_threshold(found.get("neuron")))
         try:
             return Precision(**found)
@@ -137,6 +145,8 @@ def check_table(precision: object, *, places: Places) -> None:
         _split(place, places)
         _check_entry(place, entry)
     table = PrecisionTable(precision)
+    # Each layer that is named, and once no layer: only there do fields of several places come
+    # together, and may not fit.
     layers: set[int | None] = {_split(place, places)[0] for place in precision} | {None}
     for layer in layers:
         for name in places.matrices:
@@ -204,6 +214,8 @@ def _split(place: object, places: Places) -> tuple[int | None, str]:
         raise ValueError(f"precision.{place}: no such matrix; {_hint(name, places.names)}")
     if not dot:
         return None, name
+    # "07" and Arabic digits are numbers to int(), but `of` would never look under that name: the
+    # setting would be without effect.
     if not (layer.isascii() and layer.isdigit() and str(int(layer[:9])) == layer):
         raise ValueError(f"precision.{place}: {layer!r} must be the number of a layer")
     return int(layer), name

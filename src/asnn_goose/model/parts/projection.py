@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.sub_norm import SubNorm
-from asnn_goose.ops.hadamard import hadamard, hadamard_product
+from asnn_goose.ops.hadamard import rotated
+from asnn_goose.ops.spike_product import Coded, Codes, code, spike_product
 from asnn_goose.trace import Window
 
 
@@ -35,25 +37,57 @@ class Projection(nn.Linear):
         self.sub_norm = SubNorm(columns) if precision.sub_norm else None
         self.neuron = precision.spikes(columns)
         self.ternary = precision.weights(rows, columns)
+        self._held: list[Codes] | None = None
 
     def forward(self, x_BK: Tensor, membranes: Membranes | None = None) -> Tensor:
         """(..., K) -> (..., O); a neuron with state starts at rest where no membranes are given."""
-        x_BK = self.coded(x_BK, membranes)
+        found = self._coded(x_BK, membranes or Membranes(Window()))
+        values_BK = found.values_BK if isinstance(found, Coded) else found
         if self.ternary is None:
-            return F.linear(x_BK, self.weight, self.bias)
-        return F.linear(x_BK, self.ternary(self.weight), self.whole_bias())
+            return F.linear(values_BK, self.weight, self.bias)
+        bias_O = self.whole_bias()
+        codes = self._codes() if isinstance(found, Coded) and not self.ternary.group else None
+        if codes is None or not isinstance(found, Coded):
+            return F.linear(values_BK, self.ternary(self.weight), bias_O)
+        y_BO = spike_product(found, self.weight, codes)
+        return y_BO if bias_O is None else y_BO + bias_O
 
     def coded(self, x_BK: Tensor, membranes: Membranes | None = None) -> Tensor:
         """What the matrix multiplies by: the input behind its norm, basis and spikes."""
+        found = self._coded(x_BK, membranes or Membranes(Window()))
+        return found.values_BK if isinstance(found, Coded) else found
+
+    def _coded(self, x_BK: Tensor, membranes: Membranes) -> Coded | Tensor:
+        """The same, with its integers where a compiled kernel made them."""
         if self.sub_norm is not None:
             x_BK = self.sub_norm(x_BK)
-        if self.precision.rotate:
-            x_BK = rotated(x_BK)
-        if self.neuron is None:
-            return x_BK
+        rotate, neuron = self.precision.rotate, self.neuron
+        if neuron is None:
+            return membranes.once(x_BK, "rotated", rotated) if rotate else x_BK
+        coding = None if membranes.asks_all else neuron.coding(rotate=rotate)
+        if coding is not None and coding.fits(x_BK):
+            return membranes.once(x_BK, coding, partial(code, coding=coding))
+        if rotate:
+            x_BK = membranes.once(x_BK, "rotated", rotated)
+        if coding is not None:
+            spikes_BK: Tensor = membranes.once(x_BK, coding, neuron)
+            return spikes_BK
         if self.training:
-            self.neuron.meet_(x_BK, self.weight)
-        return (membranes or Membranes(Window())).spikes(self.place, self.neuron, x_BK)
+            # Only in training: what a neuron measures must come from training batches.
+            neuron.meet_(x_BK, self.weight)
+        return membranes.spikes(self.place, neuron, x_BK)
+
+    def hold(self, held: bool) -> None:
+        """Make codes of the weights once until told otherwise: they do not change meanwhile."""
+        self._held = [] if held else None
+
+    def _codes(self) -> Codes | None:
+        if self._held:
+            return self._held[0]
+        codes = None if self.ternary is None else self.ternary.codes(self.weight)
+        if self._held is not None and codes is not None:
+            self._held.append(codes)
+        return codes
 
     def whole_bias(self) -> Tensor | None:
         """The bias and what the ternary method adds to it."""
@@ -71,6 +105,7 @@ class Projection(nn.Linear):
         """
         precision.check_columns(self.in_features)
         before, self.precision = self.precision, precision
+        # The transform is its own inverse, so one line serves both ways.
         if before.rotate != precision.rotate:
             self.weight.copy_(rotated(self.weight))
         if before.sub_norm != precision.sub_norm:
@@ -78,6 +113,7 @@ class Projection(nn.Linear):
         if _spiking(before) != _spiking(precision):
             # What a neuron has measured holds for the input that it met: norm and basis count.
             self.neuron = precision.spikes(self.in_features)
+        # After the basis: scales and zones are started from weights as they will be used.
         if _weighing(before) != _weighing(precision):
             self.ternary = precision.weights(self.out_features, self.in_features)
             if self.ternary is not None:
@@ -143,14 +179,3 @@ def _weighing(precision: Precision) -> tuple[object, ...]:
     """Everything that makes a ternary method."""
     p = precision
     return (p.planes, p.planes and (p.ternary, p.group))
-
-
-def rotated(x_BK: Tensor) -> Tensor:
-    """`ops.hadamard`, as a product where gradients are taken.
-
-    Where none are, it is in fp32 at least, to the bit what the engine computes, and then in x's
-    dtype again.
-    """
-    if torch.is_grad_enabled():
-        return hadamard_product(x_BK)
-    return hadamard(x_BK.to(torch.promote_types(x_BK.dtype, torch.float32))).to(x_BK.dtype)

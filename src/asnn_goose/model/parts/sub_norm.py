@@ -25,8 +25,10 @@ class SubNorm(nn.Module):
     def forward(self, x_BK: Tensor) -> Tensor:
         """(..., K) -> (..., K), statistics in fp32 at least."""
         wide_BK = x_BK.to(torch.promote_types(x_BK.dtype, torch.float32))
+        # eps stands inside the root: a token of zeros stays one of zeros.
         rms_B1 = wide_BK.square().mean(-1, keepdim=True).add(EPS * EPS).sqrt()
         if not self.started:
+            # A student that is only measured must not be changed by being measured.
             if not self.training:
                 return x_BK
             self._start(rms_B1)
@@ -34,5 +36,6 @@ class SubNorm(nn.Module):
 
     @torch.no_grad()
     def _start(self, rms_B1: Tensor) -> None:
+        # A gain of 1 would bring all tokens to rms 1 and throw a trained matrix off its scale.
         self.weight.fill_(rms_B1.mean())
         self.started.fill_(True)

@@ -9,18 +9,16 @@ from asnn_goose.ops.documents import document_starts
 from asnn_goose.trace import Window
 
 
-def previous_token(
-    x_BTD: Tensor, last_BD: Tensor | None, documents_BT: Tensor | None = None
-) -> Tensor:
+def previous_token(x_BTD: Tensor, last_BD: Tensor | None, window: Window) -> Tensor:
     """X one position later: row t holds x_{t-1}; row 0 holds `last_BD`, or zeros.
 
-    With `documents_BT` the first row of every later document holds zeros too.
+    The first row of every later document holds zeros too.
     """
     first = torch.zeros_like(x_BTD[:, :1]) if last_BD is None else last_BD.unsqueeze(1)
     earlier_BTD = torch.cat((first.to(x_BTD.dtype), x_BTD[:, :-1]), dim=1)
-    if documents_BT is None:
+    if window.documents_BT is None:
         return earlier_BTD
-    return earlier_BTD.masked_fill(document_starts(documents_BT).unsqueeze(-1), 0)
+    return earlier_BTD.masked_fill(document_starts(window.documents_BT).unsqueeze(-1), 0)
 
 
 class TokenShift(nn.Module):
@@ -35,7 +33,8 @@ class TokenShift(nn.Module):
 
     def forward(self, x_BTD: Tensor, last_BD: Tensor | None, window: Window) -> tuple[Tensor, ...]:
         """One mixed (B,T,D) per consumer; documents lean on nothing before them."""
-        delta_BTD = previous_token(x_BTD, last_BD, window.documents_BT) - x_BTD
+        # One difference for all consumers; each then costs one fused pass over the stream.
+        delta_BTD = previous_token(x_BTD, last_BD, window) - x_BTD
         return tuple(torch.addcmul(x_BTD, delta_BTD, mu) for mu in self.mix.unbind())
 
 
@@ -59,7 +58,7 @@ class FollowingShift(nn.Module):
 
     def forward(self, x_BTD: Tensor, last_BD: Tensor | None, window: Window) -> tuple[Tensor, ...]:
         """One mixed (B,T,D) per consumer; documents lean on nothing before them."""
-        delta_BTD = previous_token(x_BTD, last_BD, window.documents_BT) - x_BTD
+        delta_BTD = previous_token(x_BTD, last_BD, window) - x_BTD
         seen_BTD = torch.addcmul(x_BTD, delta_BTD, self.mix[0])
         inner_BTKR = torch.tanh(seen_BTD @ self.down).unflatten(-1, self.up.shape[:2])
         return tuple(

@@ -18,7 +18,9 @@ def window_mask(attention_mask: Tensor | None, length: int) -> Tensor | None:
     """
     if attention_mask is None:
         return None
+    # `generate` hands the mask of the whole text on; the state has seen the older part already.
     mask_BT = attention_mask[:, -length:].bool()
+    # None where nothing is padded, so that the common case takes no masking multiplications at all.
     if bool(mask_BT.all()):
         return None
     if bool((mask_BT[:, :-1] & ~mask_BT[:, 1:]).any()):
@@ -35,6 +37,8 @@ def positions(seen_B: Tensor | None, mask_BT: Tensor | None, x_BTD: Tensor) -> T
     if mask_BT is None:
         step_BT = torch.arange(length, device=x_BTD.device).expand(batch, length)
     else:
+        # Counted from the first real token: a text must not mean something else for being padded
+        # beside a longer one.
         step_BT = (mask_BT.long().cumsum(1) - 1).clamp_min(0)
     return step_BT if seen_B is None else step_BT + seen_B.unsqueeze(1)
 
@@ -42,6 +46,7 @@ def positions(seen_B: Tensor | None, mask_BT: Tensor | None, x_BTD: Tensor) -> T
 def placed(window: Window | None, x_BTD: Tensor) -> Window:
     """A window whose tokens have positions: those it gives, or counted anew in each document."""
     window = window or Window()
+    # Positions that are given count: the cache has seen the text before this window.
     if window.position_BT is not None:
         return window
     documents_BT, mask_BT = window.documents_BT, window.mask_BT

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.parts.balance_place import BalancePlace
-from asnn_goose.model.parts.projection import Projection, rotated
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.ops.hadamard import rotated
 from asnn_goose.trace import Trace
 
 SMALLEST = 1e-3
@@ -67,6 +68,7 @@ class _Fold:
         columns_OK = torch.cat([_plain(reader) for reader in self.place.readers]).float()
         size_K = _floored(self.squares_K.to(columns_OK.device).sqrt())
         weight_K = _floored(columns_OK.square().mean(0).sqrt())
+        # In logarithms: the mean of s is then 1 in the sense in which it multiplies.
         log_K = strength * size_K.log() - (1 - strength) * weight_K.log()
         s_K = (log_K - log_K.mean()).exp()
         for gain in self.place.gains:

@@ -62,6 +62,8 @@ def _second_moments(
         product_KK = coded_RK.T @ coded_RK
         sums[name] = sums[name].add_(product_KK) if name in sums else product_KK
 
+    # Dense weights, coded inputs: a matrix is rounded for what it will really read, while errors of
+    # matrices that are not rounded yet do not blur what is measured.
     with _dense(matrices), _watched(matrices, see):
         for trace in teacher:
             student.drive_blocks(trace.hidden, trace.mixer_out, window=trace.window)
@@ -102,6 +104,8 @@ def _start(name: str, matrix: Projection, moment_KK: Tensor) -> None:
     found, _ = error_feedback(matrix.weight, moment_KK, planes=1, group=0)
     matrix.weight.copy_(latent(matrix.weight, found))
     method.start_(matrix.weight)
+    # Asked of the method itself, not of a list of names here: a new method with another threshold
+    # is refused as well.
     if not torch.equal(method.planes_of(matrix.weight).codes_POK, found.codes_POK):
         raise ValueError(
             f"calibrate: {type(method).__name__} of {name} has another threshold than half the "

@@ -16,6 +16,8 @@ from asnn_goose.trace import Trace
 AROUND_MIXERS = frozenset({"mixer_in", "mixer_out"})
 """What a teacher must leave behind: what its attention sees and gives."""
 
+# Without a pull the fit to some thousand tokens invents large weights along directions that hardly
+# occur in them.
 DAMPING = 0.01
 """Pull towards the weights there are, in units of the mean square of an input channel."""
 
@@ -57,6 +59,8 @@ class _Sums:
     def __init__(self, matrix: Projection) -> None:
         self.matrix = matrix
         columns, rows = matrix.in_features, matrix.out_features
+        # In float64: sums of squares over all tokens, whose condition is that of the inputs
+        # squared.
         self.inputs_KK = torch.zeros(columns, columns, dtype=torch.float64)
         self.wanted_OK = torch.zeros(rows, columns, dtype=torch.float64)
         self._seen_RK = torch.zeros(0, columns)
@@ -72,6 +76,7 @@ class _Sums:
     def add(self, wanted_BTD: Tensor) -> None:
         """Count the tokens that were seen last, with what they should have given."""
         seen_RK, wanted_RO = self._seen_RK.double().cpu(), wanted_BTD.flatten(0, -2).double().cpu()
+        # The bias is kept: it is the teacher's, and fits already.
         if self.matrix.bias is not None:
             wanted_RO = wanted_RO - self.matrix.bias.double().cpu()
         self.inputs_KK += seen_RK.T @ seen_RK

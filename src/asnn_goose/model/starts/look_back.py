@@ -19,6 +19,8 @@ def looks_back(teacher: Teacher) -> Tensor:
 
     Such a head gives every token what the one before it has, whatever both say.
     """
+    # Words without sense: in real text a head that follows grammar looks at the token before often,
+    # too. A seed of its own, so that a conversion draws nothing from the run's generator.
     draw = torch.Generator().manual_seed(0)
     positions = teacher.positions
     length = TOKENS if positions is None else min(TOKENS, positions.num_embeddings)
@@ -27,11 +29,12 @@ def looks_back(teacher: Teacher) -> Tensor:
     position_BT = torch.arange(length).expand(ROWS, -1)
     mask_BT = torch.ones_like(tokens_BT, dtype=torch.bool)
     masses = []
-    for pair in zip(trace.signal("queries"), trace.signal("keys"), strict=True):
+    pairs = zip(trace.signal("queries"), trace.signal("keys"), strict=True)
+    for block, pair in enumerate(pairs):
+        # A Trace has queries and keys before their rotation; attention to a neighbour hangs on it.
+        theta, channels = trace.rotation(block)
         q_BTHN, k_BTHN = (
-            rotate(x.float(), position_BT, theta=trace.rope_theta)
-            if trace.rope_theta
-            else x.float()
+            rotate(x.float(), position_BT, theta=theta, channels=channels) if theta else x.float()
             for x in pair
         )
         attention_BHTT = causal_log_attention(q_BTHN, k_BTHN, mask_BT).exp()

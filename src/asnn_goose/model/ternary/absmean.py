@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from asnn_goose.model.ternary.method import TernaryMethod, straight_through, wide
+from asnn_goose.model.ternary.method import TernaryMethod, rounded, wide
+from asnn_goose.ops.spike_product import Codes, codes_of
 from asnn_goose.ops.ternary import Ternary, absmean
 
 
@@ -23,7 +24,11 @@ class AbsMean(TernaryMethod):
 
     def forward(self, weight_OK: Tensor) -> Tensor:
         """(O,K) -> (O,K), same dtype."""
-        return straight_through(weight_OK, lambda w_OK: self.planes_of(w_OK).dense())
+        return rounded(self, weight_OK)
+
+    def codes(self, weight_OK: Tensor) -> Codes | None:
+        """In compiled form."""
+        return codes_of(weight_OK, planes=self.planes, group=self.group, factor=0.5)
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
         """Codes and scales themselves, without a gradient."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from asnn_goose.model.ternary.method import TernaryMethod, straight_through, wide
-from asnn_goose.ops.annealing import remainder
+from asnn_goose.ops.precision_schedule import remainder
 from asnn_goose.ops.ternary import Ternary, absmean
 
 
@@ -15,8 +15,8 @@ class Arenas(TernaryMethod):
     form      "blend": T + lambda (W - T), whose gradient stays that of T; "add": T + lambda W as
               published, whose gradient is 1 + lambda times it
     strength  the largest lambda
-    warmup    share of the stage in which lambda rises from 0 in a straight line
-    until     share of the stage at which lambda, falling along a cosine, reaches 0
+    warmup    share of the training in which lambda rises from 0 in a straight line
+    until     share of the training at which lambda, falling along a cosine, reaches 0
 
     In eval mode lambda is 0.
     """

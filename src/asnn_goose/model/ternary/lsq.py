@@ -45,6 +45,7 @@ class LearnedStep(TernaryMethod):
     def forward(self, weight_OK: Tensor) -> Tensor:
         """(O,K) -> (O,K), same dtype."""
         step_R1 = wide(self.step_R1, weight_OK)
+        # LSQ's scale: all weights of a row pull at one step.
         step_gradient = 1 / math.sqrt(weight_OK.numel() / step_R1.numel())
         out_OK = learned_step(wide(weight_OK), step_R1, step_gradient=step_gradient)
         return out_OK.to(weight_OK.dtype)

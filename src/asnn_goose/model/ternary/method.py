@@ -9,7 +9,8 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.ops.annealing import checked_share
+from asnn_goose.ops.precision_schedule import checked_share
+from asnn_goose.ops.spike_product import Codes
 from asnn_goose.ops.ternary import Ternary, check_granularity
 
 
@@ -19,7 +20,7 @@ class TernaryMethod(nn.Module, ABC):
     rows, columns  shape (O,K) of the matrix
     planes         ternary planes that the matrix is a sum of; `planes_known` lists what fits
     group          columns that share a scale, 0: a whole row; only where `groups_known`
-    `share` is how much of the stage is done, 1.0 before any training; it is not saved.
+    `share` is how much of the training at this precision is done, 1.0 before any; it is not saved.
     Statistics are taken in fp32 at least. Raises ValueError for settings the method lacks.
     """
 
@@ -36,10 +37,11 @@ class TernaryMethod(nn.Module, ABC):
         if group < 0 or (group and columns % group):
             raise ValueError(f"group = {group}: must divide the {columns} columns")
         self.rows, self.columns, self.planes, self.group = rows, columns, planes, group
+        # Done, until a stage tells otherwise: what is loaded to be measured is the finished matrix.
         self.share = 1.0
 
     def anneal(self, share: float) -> None:
-        """Hear, before a training forward, what share of the stage is done (0 to 1)."""
+        """Hear, before a training forward, what share of it is done (0 to 1)."""
         self.share = checked_share(share)
 
     def start_(self, weight_OK: Tensor) -> None:
@@ -48,6 +50,13 @@ class TernaryMethod(nn.Module, ABC):
     @abstractmethod
     def forward(self, weight_OK: Tensor) -> Tensor:
         """(O,K) -> the matrix (O,K) to multiply by, same dtype; in eval mode the finished one."""
+
+    def codes(self, weight_OK: Tensor) -> Codes | None:
+        """The matrix in compiled form, where it is one of codes with a straight-through gradient.
+
+        None where it is not, or no compiled kernel takes it.
+        """
+        return None
 
     def bias(self, weight_OK: Tensor) -> Tensor | None:
         """What is added to the output, (O,) in the dtype of the weights; None: nothing."""
@@ -63,6 +72,16 @@ def wide(x: Tensor, like: Tensor | None = None) -> Tensor:
     return x.to(torch.promote_types((x if like is None else like).dtype, torch.float32))
 
 
+def rounded(method: TernaryMethod, weight_OK: Tensor) -> Tensor:
+    """The finished matrix with a straight-through gradient, by the compiled kernel if it can."""
+
+    def make(latent_OK: Tensor) -> Tensor:
+        codes = method.codes(latent_OK)
+        return method.planes_of(latent_OK).dense() if codes is None else codes.dense()
+
+    return straight_through(weight_OK, make)
+
+
 def straight_through(weight_OK: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
     """Value make(W) in W's dtype; the gradient goes to W unchanged (arXiv 1308.3432)."""
     return cast(Tensor, _StraightThrough.apply(weight_OK, make))  # type: ignore[no-untyped-call]
@@ -71,6 +90,7 @@ def straight_through(weight_OK: Tensor, make: Callable[[Tensor], Tensor]) -> Ten
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight_OK: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        # Detached, so that what `make` does on its way keeps no graph.
         return make(weight_OK.detach()).to(weight_OK.dtype)
 
     @staticmethod

@@ -44,6 +44,7 @@ class Tequila(TernaryMethod):
             return None
         weight_wide_OK = wide(weight_OK)
         dead_OK = dead_zone(weight_wide_OK, group=self.group)
+        # The zone is a mask of the weights at hand: no gradient can move its border.
         sum_O = torch.where(dead_OK, weight_wide_OK, 0).sum(-1)
         return (self.strength * sum_O).to(weight_OK.dtype)
 

@@ -50,5 +50,6 @@ class TerViT(TernaryMethod):
         """W rounded to max |W| / 127 times -127 .. 127."""
         weight_OGC = wide(weight_OK).view(self.rows, -1, self.group or self.columns)
         scale_OG1 = weight_OGC.abs().amax(-1, keepdim=True) / _TOP
+        # A row of zeros has no scale, and stays zeros.
         codes_OGC = (weight_OGC / scale_OG1.masked_fill(scale_OG1 == 0, 1)).round()
         return (codes_OGC * scale_OG1).view(weight_OK.shape)

@@ -72,6 +72,7 @@ class TTQ(TernaryMethod):
         size_RN = sharing(wide(weight_OK), self.granularity).abs()
         if not self.percentile:
             return size_RN.amax(-1, keepdim=True) * self.threshold
+        # kthvalue counts from 1.
         rank = max(1, round(self.percentile * size_RN.shape[1]))
         return size_RN.kthvalue(rank, dim=-1, keepdim=True).values
 
@@ -93,5 +94,7 @@ class _TwoScales(torch.autograd.Function):
         above_OK, below_OK = codes_OK > 0, codes_OK < 0
         dpositive_R1 = (g_OK * above_OK).sum_to_size(p_R1.shape)
         dnegative_R1 = -(g_OK * below_OK).sum_to_size(n_R1.shape)
+        # As published: weights in the dead zone take the gradient unscaled, or they would never
+        # leave it.
         dweight_OK = g_OK * torch.where(above_OK, p_R1, torch.where(below_OK, n_R1, 1))
         return dweight_OK, dpositive_R1, dnegative_R1, None

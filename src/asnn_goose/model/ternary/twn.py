@@ -6,10 +6,11 @@ from torch import Tensor
 
 from asnn_goose.model.ternary.method import (
     TernaryMethod,
-    straight_through,
+    rounded,
     wide,
     with_row_scales,
 )
+from asnn_goose.ops.spike_product import Codes, codes_of
 from asnn_goose.ops.ternary import Ternary, check_granularity, sharing, twn
 
 
@@ -41,7 +42,13 @@ class TWN(TernaryMethod):
 
     def forward(self, weight_OK: Tensor) -> Tensor:
         """(O,K) -> (O,K), same dtype."""
-        return straight_through(weight_OK, lambda w_OK: self.planes_of(w_OK).dense())
+        return rounded(self, weight_OK)
+
+    def codes(self, weight_OK: Tensor) -> Codes | None:
+        """In compiled form, where statistics are those of a row."""
+        if self.granularity != "row":
+            return None
+        return codes_of(weight_OK, planes=1, group=self.group, factor=self.factor)
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
         """Codes and scales themselves, without a gradient."""

@@ -21,6 +21,9 @@ from asnn_goose.ops.wkv7.recurrent import recurrent
 
 __all__ = ["Form", "wkv7"]
 
+NAMES = ("r", "log_w", "k", "v", "alpha", "beta")
+"""The sequences that every form takes, in this order."""
+
 Form = Literal["auto", "recurrent", "chunked", "native", "fla"]
 
 
@@ -103,21 +106,14 @@ def wkv7(
     Raises:
         ValueError: shapes that do not fit, or a form that cannot take these inputs.
     """
-    named = {
-        "r": r_BTHN,
-        "log_w": log_w_BTHN,
-        "k": k_BTHN,
-        "v": v_BTHN,
-        "alpha": alpha_BTHN,
-        "beta": beta_BTHN,
-    }
-    _check(named, state_BHNN, chunk)
+    sequences = (r_BTHN, log_w_BTHN, k_BTHN, v_BTHN, alpha_BTHN, beta_BTHN)
+    _check(dict(zip(NAMES, sequences, strict=True)), state_BHNN, chunk)
     form = _chosen(form, r_BTHN)
     B, _, H, N = r_BTHN.shape
     dtype = torch.float64 if r_BTHN.dtype == torch.float64 else torch.float32
     if state_BHNN is None:
         state_BHNN = r_BTHN.new_zeros((B, H, N, N), dtype=dtype)
-    r, log_w, k, v, alpha, beta, state = (x.to(dtype) for x in (*named.values(), state_BHNN))
+    r, log_w, k, v, alpha, beta, state = (x.to(dtype) for x in (*sequences, state_BHNN))
     with torch.autocast(r.device.type, enabled=False):
         if form == "native":
             y, final = native(r, log_w, k, v, alpha, beta, state)

@@ -7,14 +7,36 @@ step taken. A new kind is one file and one row.
 from asnn_goose.train.stages.align import Align
 from asnn_goose.train.stages.align_blocks import AlignBlocks
 from asnn_goose.train.stages.distill import Distill
+from asnn_goose.train.stages.dpo import Dpo
+from asnn_goose.train.stages.equilibrium import Equilibrium
+from asnn_goose.train.stages.gkd import Gkd
 from asnn_goose.train.stages.pretrain import Pretrain
+from asnn_goose.train.stages.sft import Sft
+from asnn_goose.train.stages.slide import Slide
 from asnn_goose.train.stages.stage import Stage
 
-STAGES: dict[str, type[Align] | type[AlignBlocks] | type[Distill] | type[Pretrain]] = {
+STAGES: dict[str, type[Stage]] = {
     "align": Align,
     "align_blocks": AlignBlocks,
     "distill": Distill,
     "pretrain": Pretrain,
+    "sft": Sft,
+    "dpo": Dpo,
+    "gkd": Gkd,
+    "equilibrium": Equilibrium,
+    "slide": Slide,
 }
 
-__all__ = ["STAGES", "Align", "AlignBlocks", "Distill", "Pretrain", "Stage"]
+__all__ = [
+    "STAGES",
+    "Align",
+    "AlignBlocks",
+    "Distill",
+    "Dpo",
+    "Equilibrium",
+    "Gkd",
+    "Pretrain",
+    "Sft",
+    "Slide",
+    "Stage",
+]

@@ -26,14 +26,16 @@ class Align(Stage):
     """The teacher's mixer inputs go through the student's mixers; nothing else of it runs."""
 
     gives: ClassVar = frozenset({"mixer_in", "mixer_out"})
+    # Needed even where no loss compares it: it is what drives the student.
+    drives: ClassVar = frozenset({"mixer_in"})
     trains: ClassVar = frozenset({"mixers"})
+    runs: ClassVar = "mixers"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        needs = self.teacher_needs | {"mixer_in"}
         window = self.window(batch)
-        teacher = self.teacher.trace(batch.tokens_BT, needs, window=window)
+        teacher = self.teacher.trace(batch.tokens_BT, self.asked, window=window)
         student = cast(Driven, self.student).drive(teacher.mixer_in, window=window)
         terms: dict[str, Tensor] = self.objective(student, teacher, batch)
         return terms

@@ -33,14 +33,16 @@ class AlignBlocks(Stage):
 
     gives: ClassVar = frozenset({"mixer_out", "mlp_out"})
     gives_signals: ClassVar = False
+    # An MLP reads the stream behind the mixer, which is the sum of these two.
+    drives: ClassVar = frozenset({"hidden", "mixer_out"})
     trains: ClassVar = frozenset({"blocks", "mixers"})
+    runs: ClassVar = "blocks"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        needs = self.teacher_needs | {"hidden", "mixer_out"}
         window = self.window(batch)
-        teacher = self.teacher.trace(batch.tokens_BT, needs, window=window)
+        teacher = self.teacher.trace(batch.tokens_BT, self.asked, window=window)
         student = cast(DrivenBlocks, self.student).drive_blocks(
             teacher.hidden, teacher.mixer_out, window=window
         )

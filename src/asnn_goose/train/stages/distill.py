@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from torch import Tensor
 
-from asnn_goose.trace import PLACES, Batch, Trace
-from asnn_goose.train.stages.stage import Stage, Tracing
+from asnn_goose.trace import PLACES, Batch
+from asnn_goose.train.stages.stage import Stage
 
 
 class Distill(Stage):
@@ -18,12 +18,9 @@ class Distill(Stage):
 
     gives: ClassVar = PLACES
     trains: ClassVar = frozenset({"mixers", "blocks", "body", "all"})
+    ranks: ClassVar = True
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         self.anneal(batch)
-        tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
-        teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
-        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
-        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
-        return terms
+        return self.compared(batch)

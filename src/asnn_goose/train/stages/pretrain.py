@@ -20,6 +20,7 @@ class Pretrain(Stage):
     gives: ClassVar = frozenset({"vocab"})
     gives_signals: ClassVar = False
     trains: ClassVar = frozenset({"all"})
+    taught: ClassVar = False
 
     @classmethod
     def check(cls, objective: Objective) -> None:
@@ -37,5 +38,7 @@ class Pretrain(Stage):
         student = cast(Tracing, self.student).trace(
             batch.tokens_BT, self.objective.needs, window=self.window(batch)
         )
+        # An empty Trace stands for the teacher: `check` has refused every loss that would look into
+        # it.
         terms: dict[str, Tensor] = self.objective(student, Trace(), batch)
         return terms

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from torch import Tensor, nn
 
 from asnn_goose.losses import Objective
 from asnn_goose.trace import PLACES, Batch, Trace, Window
+from asnn_goose.train.span import WHOLE, Span
 
 
 class Tracing(Protocol):
@@ -50,8 +51,14 @@ class Stage(nn.Module, ABC):
 
     gives    which of trace.PLACES a student's pass can hold in this kind of stage
     gives_signals   whether it holds the signals of the student's mixers too
+    drives   what it takes of the teacher to run the student on, whatever the losses ask for
     trains   values of a recipe's `train` that make sense in it
-    resets   whether every document of a window begins with an empty state
+    taught   whether a teacher may run in it
+    runs     what of the student runs: its mixers alone, mixers and MLPs, or all from word to word
+    ranks    whether a curriculum can order its windows, which takes logits of both models
+    reads    windows of running text, rows of examples, examples one a row, or pairs of answers
+    resets   whether every document of a window begins with an empty state; examples always do
+    anneals  which part of the fall of the student's precision the stage covers
 
     Raises ValueError where the objective needs more than the stage, the student's mixer or the
     teacher gives.
@@ -59,14 +66,25 @@ class Stage(nn.Module, ABC):
 
     gives: ClassVar[frozenset[str]]
     gives_signals: ClassVar[bool] = True
+    drives: ClassVar[frozenset[str]] = frozenset()
     trains: ClassVar[frozenset[str]]
+    taught: ClassVar[bool] = True
+    runs: ClassVar[Literal["mixers", "blocks", "whole"]] = "whole"
+    ranks: ClassVar[bool] = False
+    reads: ClassVar[Literal["windows", "examples", "prompts", "pairs"]] = "windows"
     teacher: Tracing
 
     def __init__(
-        self, *, student: nn.Module, teacher: Tracing, objective: Objective, resets: bool = False
+        self,
+        *,
+        student: nn.Module,
+        teacher: Tracing,
+        objective: Objective,
+        resets: bool = False,
+        anneals: Span = WHOLE,
     ) -> None:
         super().__init__()
-        self.resets = resets
+        self.resets, self.anneals = resets or self.reads != "windows", anneals
         self.check(objective)
         self.student = student
         self.objective = objective
@@ -76,6 +94,14 @@ class Stage(nn.Module, ABC):
     @classmethod
     def check(cls, objective: Objective) -> None:
         """Raise ValueError where the objective needs more than the stage gives."""
+        if (cls.reads == "pairs") != bool(objective.pair_losses):
+            kinds = ", ".join(objective.pair_losses) or "no loss"
+            raise ValueError(
+                f"{kind_of(cls)} reads {cls.reads}, and {kinds} of its losses compares two answers:"
+                " losses on preferences belong to a stage that reads pairs, such as dpo"
+            )
+        # Signals are the mixer's affair and are checked once it is known; a recipe is checked
+        # before.
         asked = objective.needs & PLACES if cls.gives_signals else objective.needs
         beyond = sorted(asked - cls.gives)
         if beyond:
@@ -85,10 +111,10 @@ class Stage(nn.Module, ABC):
             )
 
     def anneal(self, batch: Batch) -> None:
-        """Let a student whose precision falls within a stage know how far the stage is."""
+        """Let a student whose precision falls in training know how far that is."""
         tell = getattr(self.student, "anneal", None)
         if tell is not None:
-            tell(batch.progress)
+            tell(self.anneals.at(batch.progress))
 
     def window(self, batch: Batch) -> Window:
         """How a batch's tokens lie for both passes: as one text, unless states are to be reset."""
@@ -99,6 +125,17 @@ class Stage(nn.Module, ABC):
         """What the teacher's pass must hold, with what losses take where a teacher has it."""
         needs, takes = self.objective.teacher_needs, self.objective.teacher_takes
         return needs | (takes & cast(Known, self.teacher).signals) if takes else needs
+
+    @property
+    def taught_by_words(self) -> bool:
+        """Whether there is a teacher whose words are the student's, so that KL can be taken."""
+        other_words = getattr(self.teacher, "words_differ", False)
+        return bool(self.objective.teacher_needs) and not other_words
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """All that a training pass of the teacher must hold; empty where none is made."""
+        return self.teacher_needs | self.drives
 
     def introduce(self) -> None:
         """Tell losses that bridge widths how wide both models are; before the optimiser is made."""
@@ -117,9 +154,22 @@ class Stage(nn.Module, ABC):
                     name, wanted, cast(Known, self.teacher).signals, whose="the teacher"
                 )
 
+    def compared(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms where both models read a batch, each on its own; no teacher runs unasked."""
+        tokens_BT, needs, window = batch.tokens_BT, self.asked, self.window(batch)
+        # A stage on text alone pays for no teacher.
+        teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
+        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
+        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
+        return terms
+
+    def readings(self) -> dict[str, float]:
+        """Numbers worth a line in the metrics, of the passes since it was last asked."""
+        return {}
+
     @abstractmethod
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name; their sum is the loss."""
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """Weighted loss terms by name of what the stage reads; their sum is the loss."""
 
 
 def _refuse_lacking(

@@ -22,15 +22,15 @@ def inherit(mixer: RWKV7Weights, attention: Attention) -> None:
     A recurrence multiplies r and k as they are, so that factor must be in k; where k has a norm,
     which would undo a factor before it, it is in the norm's gain.
     """
-    normed = bool(attention.key_norm)
+    normed = attention.key_norm is not None
     mixer.receptance.inherit(*attention.queries)
     mixer.key.inherit(*attention.keys, scale=1.0 if normed else attention.scaling)
     mixer.value.inherit(*attention.values)
     mixer.output.inherit(*attention.output)
-    if normed and mixer.query_norm is not None and mixer.key_norm is not None:
-        mixer.query_norm.load_state_dict(attention.query_norm)
-        mixer.key_norm.load_state_dict(attention.key_norm)
-        mixer.key_norm.weight.mul_(attention.scaling)
+    if mixer.query_norm is not None and attention.query_norm is not None:
+        mixer.query_norm.weight.copy_(attention.query_norm)
+    if mixer.key_norm is not None and attention.key_norm is not None:
+        mixer.key_norm.weight.copy_(attention.key_norm * attention.scaling)
     _start_neutral(mixer)
     if mixer.value_shift is not None and attention.looks_back_H is not None:
         back_H1 = (attention.looks_back_H >= LOOKS_BACK).float().unsqueeze(1)

@@ -45,6 +45,8 @@ class RWKV7Mixer(RWKV7Weights):
         """Mix tokens of x (B,T,D); `carry` are the values of block 0 (B,T,inner)."""
         mask_BT = window.mask_BT
         if mask_BT is not None:
+            # Zeroed before the shift: the first real token then leans on zeros, as at the start of
+            # a text.
             x_BTD = x_BTD * mask_BT.unsqueeze(-1)
         inputs = self._shifted(x_BTD, state, window)
         r_BTC, k_BTC = self.receptance(inputs[0], membranes), self.key(inputs[2], membranes)
@@ -61,6 +63,8 @@ class RWKV7Mixer(RWKV7Weights):
         r = self._positioned(r_BTC, self.query_norm, window)
         k = self._positioned(k_BTC, self.key_norm, window)
         v, log_w, a = self.by_head(v_BTC), self.by_head(log_w_BTC), self.by_head(a_BTC)
+        # From the key before its replacement: the direction that is forgotten is the key's own,
+        # however strongly the new one is written.
         kappa = self._removal_direction(k)
         written = self._replaced(k, a)
         before = None if state is None else state["memory"]
@@ -121,9 +125,12 @@ class RWKV7Mixer(RWKV7Weights):
         """Values of this block, as spikes where it has them, and those of the first one."""
         v_BTC = membranes.spikes("v", self.v_neuron, v_BTC)
         if v_first_BTC is None:
+            # Detached (ARWKV), the first block learns from its own output alone; else all later
+            # blocks pull at its values.
             return v_BTC, v_BTC.detach() if self.detach_v_first else v_BTC
         if self.value_mix is None:
             return v_BTC, v_first_BTC
+        # Spikes first and mixing after, as the engine does: first values come coded already.
         share_BTC = torch.sigmoid(self.value_mix(x_BTD))
         return torch.lerp(v_BTC, v_first_BTC, share_BTC), v_first_BTC
 
@@ -131,12 +138,14 @@ class RWKV7Mixer(RWKV7Weights):
         """R or k by head, normalised and rotated where the configuration says so."""
         x_BTHN = self.by_head(x_BTC)
         if norm is not None:
-            x_BTHN = norm(x_BTHN)
-        if self.rope_theta is None:
+            over_all = norm.normalized_shape[0] == x_BTC.shape[-1]
+            x_BTHN = self.by_head(norm(x_BTC)) if over_all else norm(x_BTHN)
+        if not self.rope_theta:
             return x_BTHN
         if window.position_BT is None:
             raise ValueError("rope = true needs position_BT: pass the positions of the tokens")
-        return rotate(x_BTHN, window.position_BT, theta=self.rope_theta)
+        channels = self.rope_channels
+        return rotate(x_BTHN, window.position_BT, theta=self.rope_theta, channels=channels)
 
     def _removal_direction(self, k_BTHN: Tensor) -> Tensor:
         """Unit vector kappa per head: the direction in which the state forgets."""
@@ -149,6 +158,7 @@ class RWKV7Mixer(RWKV7Weights):
         """The written key k (1 + (a - 1) k_a)."""
         if self.replacement is None:
             return k_BTHN
+        # At a = 1 the key is written whole, at a = 0 only what k_a leaves of it.
         return k_BTHN * (1 + (a_BTHN - 1) * self.by_head(self.replacement))
 
     def _project(
@@ -161,10 +171,14 @@ class RWKV7Mixer(RWKV7Weights):
         membranes: Membranes,
     ) -> Tensor:
         """Group norm, bonus, gate and output projection."""
+        # Each head by itself and each token by itself, hence time is folded into the batch:
+        # GroupNorm would else average over it.
         if self.norm is not None:
             y_BTHN = self.by_head(self.norm(y_BTHN.flatten(-2).flatten(0, 1))).view_as(y_BTHN)
         if self.bonus is not None:
             score = (r_BTHN * k_BTHN * self.bonus).sum(-1, keepdim=True)
+            # The bonus sees what was written, as the state does: its keys are those after their
+            # replacement.
             y_BTHN = torch.addcmul(y_BTHN, score, v_BTHN)
         y_BTC = y_BTHN.flatten(-2)
         if self.gate is not None:

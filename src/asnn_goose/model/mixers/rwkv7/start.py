@@ -29,6 +29,8 @@ def start_vectors(mixer: RWKV7Weights, *, layer: int, layers: int) -> None:
     """Low-rank adapters, decays, token shifts, gains: a curve over depth and channels for each."""
     ramp = ramps(heads=mixer.heads, head_size=mixer.head_size)
     late = layer / max(layers - 1, 1)
+    # Early channels forget slowly and late ones fast, in deeper layers fewer of them: heads begin
+    # with memories of different lengths instead of having to part first.
     decay = -6 + 6 * ramp.share ** (1 + late**0.3) + 0.5 + 2.5 * ramp.zigzag
     _low_rank(mixer.decay, bias=decay)
     _low_rank(mixer.rate, bias=-0.19 + 0.3 * ramp.zigzag + 0.4 * ramp.linear)
@@ -38,6 +40,7 @@ def start_vectors(mixer: RWKV7Weights, *, layer: int, layers: int) -> None:
         _low_rank(mixer.gate, bias=None)
     if mixer.shift is not None:
         consumers, width = mixer.shift.mix.shape
+        # Without a gate its consumer, the last one, is left out.
         powers = list(SHIFT_POWERS.values())[:consumers]
         curves = [shift_curve(width, power * (1 - layer / layers)) for power in powers]
         mixer.shift.mix.copy_(torch.stack(curves))

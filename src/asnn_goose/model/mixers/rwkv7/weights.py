@@ -16,7 +16,7 @@ from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.token_shift import TokenShift
-from asnn_goose.shape.rwkv7 import RWKV7
+from asnn_goose.shape.rwkv7 import RWKV7, normed_channels, rotary_base
 from asnn_goose.trace import ATTENTION
 
 RECURRENCE = ("log_decay", "removal", "rate", "written")
@@ -35,11 +35,18 @@ class RWKV7Weights(Mixer):
 
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
-        width, inner = config.hidden_size, config.mixer_size
         self.heads, self.head_size = config.num_attention_heads, config.head_size
-        self.gate_kind, self.rope_theta = config.gate, config.rope_theta if config.rope else None
+        self.gate_kind, self.rope_channels = config.gate, config.rope_channels
+        self.rope_theta = rotary_base(vars(config), layer)
         self.detach_v_first = config.v_first == "detached"
+        # In this order: optimisers, and so checkpoints, know parameters by their number.
+        self._make_matrices(config, layer=layer)
+        self._make_sites(config, layer=layer)
+        self._make_adapters(config, layer=layer)
+        self._make_vectors(config)
 
+    def _make_matrices(self, config: StudentSettings, *, layer: int) -> None:
+        width, inner = config.hidden_size, config.mixer_size
         matrix = partial(block_matrix, table=config.precision, layer=layer)
         self.receptance = matrix("receptance", width, inner, bias=config.qkv_bias)
         self.key = matrix("key", width, inner, bias=config.qkv_bias)
@@ -47,30 +54,32 @@ class RWKV7Weights(Mixer):
         self.output = matrix("output", inner, width, bias=config.output_bias)
 
         self.query_norm, self.key_norm = (
-            nn.RMSNorm(self.head_size, eps=config.norm_eps) if config.qk_norm else None
+            nn.RMSNorm(normed_channels(vars(config)), eps=config.norm_eps)
+            if config.qk_norm
+            else None
             for _ in range(2)
         )
+
+    def _make_sites(self, config: StudentSettings, *, layer: int) -> None:
+        inner = config.mixer_size
         table = PrecisionTable(config.precision)
         self.site_precision = {name: table.of(name, layer=layer, site=True) for name in self.sites}
         self.k_neuron = self.site_precision["k"].spikes(inner)
         self.v_neuron = self.site_precision["v"].spikes(inner)
 
-        self.decay = LowRank(
-            width=width, rank=config.decay_rank, out=inner, bias=True, activation=torch.tanh
-        )
-        self.rate = LowRank(width=width, rank=config.rate_rank, out=inner, bias=True)
-        self.value_mix = (
-            LowRank(width=width, rank=config.value_rank, out=inner, bias=True)
-            if layer > 0 and config.v_first != "none"
-            else None
-        )
+    def _make_adapters(self, config: StudentSettings, *, layer: int) -> None:
+        adapter = partial(LowRank, width=config.hidden_size, out=config.mixer_size)
+        self.decay = adapter(rank=config.decay_rank, bias=True, activation=torch.tanh)
+        self.rate = adapter(rank=config.rate_rank, bias=True)
+        mixes = layer > 0 and config.v_first != "none"  # block 0 has nobody's values to mix in
+        self.value_mix = adapter(rank=config.value_rank, bias=True) if mixes else None
+        gated = config.gate != "none"
         self.gate = (
-            LowRank(
-                width=width, rank=config.gate_rank, out=inner, bias=False, activation=torch.sigmoid
-            )
-            if config.gate != "none"
-            else None
+            adapter(rank=config.gate_rank, bias=False, activation=torch.sigmoid) if gated else None
         )
+
+    def _make_vectors(self, config: StudentSettings) -> None:
+        width, inner = config.hidden_size, config.mixer_size
         consumers = 6 if self.gate is not None else 5
         self.shift = TokenShift(width=width, consumers=consumers) if config.token_shift else None
         self.value_shift = TokenShift(width=inner, consumers=1) if config.value_shift else None

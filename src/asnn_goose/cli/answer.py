@@ -1,0 +1,103 @@
+"""`asnn-goose teacher answer`: a teacher's answers, as instructions or as preferences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asnn_goose import disk
+from asnn_goose.cli.examples import examples
+from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.numbers import SEEDS, count
+
+EXAMPLES = examples(
+    "asnn-goose teacher answer smollm2-135m --examples ask_wiki --count 500 --out texts/own.jsonl",
+    "asnn-goose teacher answer smollm2-135m --examples ask_wiki --examples my.jsonl --count 1500"
+    " --against runs/smollm2-sft --out texts/preferences.jsonl",
+)
+
+
+@expected_errors()
+def answer(
+    model: Annotated[str, typer.Argument(help="The teacher: built-in name, folder or Hub id.")],
+    sets: Annotated[
+        list[str],
+        typer.Option(
+            "--examples",
+            help="Whose questions: a built-in set, a .jsonl or .parquet file, or hf:...; may be"
+            " repeated.",
+        ),
+    ],
+    questions: Annotated[
+        int, typer.Option("--count", parser=count, metavar="N", help="Questions to answer.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, a .jsonl.")],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="A student, whose answers are the rejected ones of pairs."
+        ),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Tokens of the longest answer.")
+    ] = 128,
+    batch: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Questions answered at a time.")
+    ] = 8,
+    temperature: Annotated[
+        float, typer.Option(help="Of the teacher; the student draws at 1.")
+    ] = 0.3,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS - 1, help="Of the questions and of drawing.")
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a file that was interrupted.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+) -> None:
+    """Let a teacher answer questions, for a stage sft, or beside a student, for a stage dpo.
+
+    Records are {prompt, completion}, or with --against {prompt, chosen, rejected}: chosen is what
+    the teacher said, rejected what the student did, and nobody has judged them. Of a built-in set
+    the questions are those of its training split. The file appears once all is written; Ctrl-C
+    keeps what there is, and --resume goes on as if nothing had happened.
+    """
+    from dataclasses import asdict
+    from functools import partial
+
+    from rich.console import Console
+
+    from asnn_goose.cli.progress import drawing, say
+    from asnn_goose.subject.torch_model import hush
+    from asnn_goose.teachers.teacher_answers import Answerer, Answering, write_answers
+    from asnn_goose.teachers.text_file import TextFile
+
+    answering = Answering(
+        model=model,
+        examples=tuple(sets),
+        count=questions,
+        against=against,
+        tokens=tokens,
+        batch=batch,
+        temperature=temperature,
+        seed=seed,
+    )
+    disk.check_file(out)
+    hush()
+    console, file = Console(), TextFile(out, asdict(answering))
+    tell = partial(say, console)
+    if file.check(resume=resume):
+        tell(f"{out} is complete")
+        return
+    answerer = Answerer(answering, tell=tell)
+    try:
+        with drawing(console, questions, quiet=quiet) as advance:
+            written = write_answers(answerer, file, advance=advance)
+    except KeyboardInterrupt:
+        tell("what is written is kept: go on with --resume")
+        raise
+    kind = "sft" if against is None else "dpo"
+    tell(f"wrote {out}: {written:,} records, made as {file.record} says")
+    tell(f'next: in a stage {kind}, examples = ["{out}"]')

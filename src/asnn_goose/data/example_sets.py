@@ -1,0 +1,115 @@
+"""Sets of examples by name: built-in instructions, files of the user's, data sets on the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asnn_goose.data.decontaminate import Held, strings_of
+from asnn_goose.data.document import DataError, Split
+from asnn_goose.data.examples import Example, Pair, read_examples, read_pairs
+from asnn_goose.data.hub import hub_text, is_hub
+from asnn_goose.data.instructions import INSTRUCTIONS, without_template
+from asnn_goose.data.preferences import spoilt
+from asnn_goose.data.records import SUFFIXES, Record, read_records
+from asnn_goose.data.shards import separator_id
+from asnn_goose.names import hint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def check_example_set(name: str) -> str:
+    """The name, where it can mean examples. Raises DataError for another."""
+    if is_hub(name):
+        hub_text(name)
+    elif name not in INSTRUCTIONS and Path(name).suffix not in SUFFIXES:
+        raise DataError(
+            f"no examples {name!r}; {hint(name, INSTRUCTIONS)}, a file that ends in "
+            f"{' or '.join(SUFFIXES)}, or a data set (hf:...)"
+        )
+    return name
+
+
+class ExampleSets:
+    """Examples and pairs, cut by one tokenizer; each split of a list of names is read once.
+
+    against  evaluation texts: records that share thirteen words in a row with one are left out
+    padding  token that fills rows up
+
+    Built-in sets have the splits of their corpora; records of files and data sets are dealt to
+    splits by their prompts. A built-in set of questions gives pairs too (data.preferences).
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, against: Held | None = None) -> None:
+        self._tokenizer, self._against = tokenizer, against
+        self._examples: dict[tuple[tuple[str, ...], Split], list[Example]] = {}
+        self._pairs: dict[tuple[tuple[str, ...], Split], list[Pair]] = {}
+        self.padding = separator_id(tokenizer)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Tokens after which an answer is over."""
+        eos = self._tokenizer.eos_token_id
+        return frozenset({self.padding} | ({eos} if isinstance(eos, int) else set()))
+
+    def examples(self, names: Sequence[str], split: Split) -> list[Example]:
+        """Examples of all sets. Raises DataError, or SourceError where a set cannot be had."""
+        key = (tuple(names), split)
+        if key not in self._examples:
+            self._examples[key] = [
+                one
+                for name in names
+                for one in read_examples(
+                    self.records(name, split), self._tokenizer, split=_dealt(name, split)
+                )
+            ]
+        return self._examples[key]
+
+    def pairs(self, names: Sequence[str], split: Split) -> list[Pair]:
+        """Pairs of all sets; raises as `examples` does."""
+        key = (tuple(names), split)
+        if key not in self._pairs:
+            self._pairs[key] = [
+                one
+                for name in names
+                for one in read_pairs(
+                    self.records(name, split, pairs=True),
+                    self._tokenizer,
+                    split=_dealt(name, split),
+                )
+            ]
+        return self._pairs[key]
+
+    def records(
+        self, name: str, split: Split, *, pairs: bool = False
+    ) -> Iterator[tuple[str, Record]]:
+        """(place, record) of a set: of a built-in one of a split, of others of all splits."""
+        found: Iterable[tuple[str, Record]]
+        if (built_in := INSTRUCTIONS.get(name)) is None:
+            found = read_records(name)
+        else:
+            found = spoilt(built_in.records(split)) if pairs else built_in.records(split)
+            if self._tokenizer.chat_template is None:
+                found = ((place, without_template(record)) for place, record in found)
+        against = self._against
+        for place, record in found:
+            if against is None or not any(map(against.overlap, strings_of(record))):
+                yield place, record
+
+
+def _dealt(name: str, split: Split) -> Split:
+    """The split to deal records to: a built-in set gives one split already."""
+    return "all" if name in INSTRUCTIONS else split
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """Hash of the tokens of examples, and of which of them are answers."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(len(example).to_bytes(8, "little"))
+        digest.update(example.ids_N.tobytes())
+        digest.update(example.answer_N.tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,225 @@
+"""A student beside its teacher on standard tasks and in what they write, one model at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from asnn_goose import disk
+from asnn_goose.eval.comparison import Protocol, finite
+from asnn_goose.eval.generation import (
+    PROMPT,
+    PROMPTS,
+    Agreement,
+    Variety,
+    agreement,
+    drawn_after,
+    variety,
+)
+from asnn_goose.eval.instructions import Obedience, asked_in_all, obey
+from asnn_goose.eval.readers.reader import Reader
+from asnn_goose.eval.tasks.task_files import TaskError, load_tasks, named
+from asnn_goose.eval.tasks.task_scores import Relative, TaskScore, relative
+from asnn_goose.eval.texts import windows_of
+from asnn_goose.eval.watch import Watch, unwatched
+from asnn_goose.ops.allocator import keep_freed_memory
+from asnn_goose.places import run_recipe
+from asnn_goose.recipe import Recipe, load_recipe
+from asnn_goose.recipe.read_texts import trained_hashes
+from asnn_goose.study.evaluate import (
+    STUDENT,
+    TEACHER,
+    Request,
+    check_vocabulary,
+    models_of,
+    texts_of,
+)
+from asnn_goose.subject.readers import reader_of, torch_reader
+from asnn_goose.subject.torch_model import load_tokenizer
+
+LIMIT = 100
+"""Items of a task at most, unless told otherwise."""
+
+SHOWN = 4
+"""Continuations that are kept as text."""
+
+GENERATION, INSTRUCTIONS = "generation", "instructions"
+"""What is measured here beside lm-eval's tasks, by the names that `--tasks` takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRequest:
+    """What to ask whom.
+
+    tasks   names of tasks, "default", "generation" and "instructions"
+    folder  of the items; None: lm-eval's own, from the Hub
+    limit   items of a task at most; None: all
+    engine  what runs a student: native or torch
+    on      the text whose continuations are compared
+    """
+
+    model: str
+    tasks: tuple[str, ...] = ("default",)
+    folder: Path | None = None
+    limit: int | None = LIMIT
+    teacher: str | None = None
+    engine: str | None = None
+    threads: int | None = None
+    on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEvaluation:
+    """Everything that came out, by role."""
+
+    request: TaskRequest
+    models: Mapping[str, str]
+    scores: Mapping[str, Sequence[TaskScore]]
+    continuations: Mapping[str, Sequence[Sequence[int]]]
+    instructions: Mapping[str, Obedience]
+    samples: Sequence[Mapping[str, str]]
+
+    def relatives(self) -> dict[str, Relative | None]:
+        """Task -> what the student keeps of its teacher; empty where there is no teacher."""
+        teacher = {score.task: score for score in self.scores.get(TEACHER, ())}
+        return {
+            score.task: relative(score, teacher[score.task])
+            for score in self.scores.get(STUDENT, ())
+            if score.task in teacher
+        }
+
+    def agreement(self) -> Agreement | None:
+        """The student's continuations beside the teacher's; None unless both drew."""
+        drawn, wanted = (self.continuations.get(role) for role in (STUDENT, TEACHER))
+        return agreement(drawn, wanted) if drawn and wanted else None
+
+    def varieties(self) -> dict[str, Variety]:
+        """Role -> of its continuations."""
+        return {role: variety(drawn) for role, drawn in self.continuations.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a JSON file."""
+        alike = self.agreement()
+        return {
+            "models": dict(self.models),
+            "protocol": Protocol(limit=None).as_dict()["versions"]
+            | {"limit": self.request.limit, "engine": self.request.engine},
+            "tasks": {
+                role: {score.task: finite(score.as_dict()) for score in scores}
+                for role, scores in self.scores.items()
+            },
+            "relative": {
+                task: finite(asdict(found)) if found else None
+                for task, found in self.relatives().items()
+            },
+            "agreement": finite(asdict(alike)) if alike else None,
+            "variety": {role: asdict(found) for role, found in self.varieties().items()},
+            "instructions": {
+                role: finite(asdict(found)) for role, found in self.instructions.items()
+            },
+            "samples": [dict(sample) for sample in self.samples],
+        }
+
+    def write(self, file: Path) -> None:
+        """As JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        disk.write_text(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
+
+
+def ask_models(
+    request: TaskRequest, *, watch: Watch = unwatched, tell: Callable[[str], None] = lambda t: None
+) -> TaskEvaluation:
+    """Ask a run, a student or a teacher, and the run's teacher beside it.
+
+    Raises TaskError, SubjectError, DataError, or what loading a model raises.
+    """
+    keep_freed_memory()
+    names = named(request.tasks)
+    scored = [name for name in names if name not in {GENERATION, INSTRUCTIONS}]
+    if scored:
+        load_tasks(scored, folder=request.folder)  # a missing file ends here
+    recipe_file = run_recipe(request.model)
+    recipe = load_recipe(recipe_file) if recipe_file else None
+    models = models_of(Request(model=request.model, teacher=request.teacher), recipe)
+    prompts = prompts_of(request, models, recipe) if GENERATION in names else []
+    scores, drawn, obeyed = {}, {}, {}
+    texts: dict[str, list[str]] = {"prompt": []}
+    for role, name in models.items():
+        reader = _reader(request, role, name, tell)
+        if scored:
+            scores[role] = _ask(reader, scored, request, watch, role)
+        if prompts:
+            with watch(f"{role}: continuations", len(prompts)) as advance:
+                drawn[role] = drawn_after(reader, prompts, advance=advance)
+            texts[role] = _texts(reader, prompts, drawn[role])
+            texts["prompt"] = _texts(reader, [[]] * SHOWN, prompts)
+        if INSTRUCTIONS in names:
+            obeyed[role] = _obey(reader, role, watch)
+    return TaskEvaluation(
+        request=request,
+        models=models,
+        scores=scores,
+        continuations=drawn,
+        instructions=obeyed,
+        samples=[dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=False)],
+    )
+
+
+def _reader(request: TaskRequest, role: str, name: str, tell: Callable[[str], None]) -> Reader:
+    """The model of a role on what runs it."""
+    # Even a teacher that is a student: beside the same on the engine it shows whether both agree.
+    if role == TEACHER:
+        return torch_reader(name)
+    return reader_of(name, engine=request.engine, threads=request.threads, tell=tell)
+
+
+def _ask(
+    reader: Reader, names: Sequence[str], request: TaskRequest, watch: Watch, role: str
+) -> list[TaskScore]:
+    from asnn_goose.eval.tasks.ask import ask
+    from asnn_goose.eval.tasks.harness import HarnessLM
+
+    def watched(label: str, total: int) -> Any:
+        return watch(f"{role} {label}", total)
+
+    tasks = load_tasks(names, folder=request.folder)
+    return ask(HarnessLM(reader, watch=watched), tasks, limit=request.limit)
+
+
+def _obey(reader: Reader, role: str, watch: Watch) -> Obedience:
+    from asnn_goose.subject.harness import template_of
+
+    template = template_of(reader.name)
+    if template is None:
+        raise TaskError(f"{reader.name} has no chat template: leave out --tasks {INSTRUCTIONS}")
+    with watch(f"{role}: instructions", asked_in_all()) as advance:
+        return obey(reader, template, advance=advance)
+
+
+def prompts_of(
+    request: TaskRequest, models: Mapping[str, str], recipe: Recipe | None
+) -> list[list[int]]:
+    """Beginnings of windows of held-out text, evenly spaced over it."""
+    tokenizer = load_tokenizer(request.model)
+    for name in models.values():
+        check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
+    on = Request(model=request.model, on=request.on[:1] or ("out-of-domain",))
+    (text,) = texts_of(on, recipe, hashes=trained_hashes(request.model))
+    protocol = Protocol(window=PROMPT, limit=PROMPT * PROMPTS)
+    windows = [
+        window
+        for held in windows_of(text, tokenizer, protocol=protocol).values()
+        for window in held
+    ]
+    return [tokens_1T[0].tolist() for tokens_1T, _ in windows[:PROMPTS]]
+
+
+def _texts(
+    reader: Reader, before: Sequence[Sequence[int]], drawn: Sequence[Sequence[int]]
+) -> list[str]:
+    """The first SHOWN of some texts that go on from others."""
+    pairs = list(zip(before, drawn, strict=False))[:SHOWN]
+    return ["".join(reader.vocabulary.pieces(prompt, tokens)) for prompt, tokens in pairs]
