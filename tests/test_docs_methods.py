@@ -13,6 +13,7 @@ from asnn_goose.losses.distances import DISTANCES
 from asnn_goose.losses.layer_map import RULES
 from asnn_goose.model.convert import VARIANTS
 from asnn_goose.model.neurons import NEURONS
+from asnn_goose.model.presets import PRESETS
 from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops.surrogate import SURROGATES
 from asnn_goose.train.stages import STAGES
@@ -24,6 +25,7 @@ BASES = (ROOT, ROOT / "src/asnn_goose")
 
 TABLES: dict[str, Collection[str]] = {
     "Conversion": (*STAGES, *VARIANTS),
+    "Systems": PRESETS,
     "Logit objectives": VOCAB_LOSSES,
     "Preference objectives": PAIR_LOSSES,
     "Feature objectives": (*LOSSES, *DISTANCES),

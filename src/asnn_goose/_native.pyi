@@ -34,6 +34,58 @@ def wkv7_backward(
 ) -> None:
     """Gradients of y and of the final state come in, those of all inputs and the state go out."""
 
+def wkv4_forward(
+    *,
+    sizes: tuple[int, int, int],
+    inputs: tuple[int, int, int, int, int],
+    marks: int,
+    outputs: tuple[int, int, int, int],
+    threads: int,
+) -> None:
+    """Inputs w, u, k, v and the initial state; outputs y, q, d and the final state.
+
+    marks  bytes (B,T): 1 where a text starts, 2 for padding; 0 for none at all
+    """
+
+def wkv4_backward(
+    *,
+    sizes: tuple[int, int, int],
+    inputs: tuple[int, int, int, int, int],
+    marks: int,
+    gradients_in: tuple[int, int, int, int],
+    gradients_out: tuple[int, int, int, int, int],
+    threads: int,
+) -> None:
+    """Y, q, d and the gradient of y come in; those of k, v, w and u (B,C) and the state go out."""
+
+def lif_forward(
+    *,
+    sizes: tuple[int, int, int],
+    neuron: tuple[float, float],
+    is_signed: bool,
+    inputs: tuple[int, int],
+    marks: int,
+    outputs: tuple[int, int, int],
+    threads: int,
+) -> None:
+    """Neuron is tau and theta; inputs h and membranes; outputs spikes, membranes, the last ones."""
+
+def lif_backward(
+    *,
+    sizes: tuple[int, int, int],
+    neuron: tuple[float, float, float],
+    is_signed: bool,
+    is_detached: bool,
+    marks: int,
+    gradients_in: tuple[int, int, int, int],
+    gradients_out: tuple[int, int],
+    threads: int,
+) -> None:
+    """Membranes, slopes, gradients of spikes and last membranes come in; of h and state go out.
+
+    neuron  tau, theta, and the alpha of an ATan surrogate, or 0 where slopes are given
+    """
+
 def quantise(
     *,
     sizes: tuple[int, int, int],

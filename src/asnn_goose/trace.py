@@ -36,11 +36,13 @@ class Window:
     position_BT   place of every token in its text; counted from 0 in each document where not given
     documents_BT  number of every token's document: each begins with an empty state, and no token
                   sees another document; None where a window is one text
+    copies        so many neighbouring rows are inner steps of one sequence
     """
 
     mask_BT: Tensor | None = None
     position_BT: Tensor | None = None
     documents_BT: Tensor | None = None
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +121,11 @@ class Trace:
     signals    what a mixer computes on its way, by name, per block. Attention gives "queries",
                "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
                Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
+    embedding_VD the table of word vectors
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
     top        instead of logits, of a teacher that was cached: over the flattened (B*T) axis
     window     how the tokens lay
-    width, head_size   D and N of the model, with which an empty Trace stands for it too
+    width, head_size, blocks   D, N and L of the model, with which an empty Trace stands for it too
     rotations  how each block's queries and keys must be turned to be compared as attention compares
                them; empty where they are so already
     reading    how a teacher of another tokenizer has read the text; None for one of the same
@@ -136,11 +139,13 @@ class Trace:
     mixer_out: tuple[Tensor, ...] = ()
     mlp_out: tuple[Tensor, ...] = ()
     signals: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    embedding_VD: Tensor | None = None
     final_norm: Callable[[Tensor], Tensor] | None = None
     top: TopWords | None = None
     window: Window = Window()
     width: int = 0
     head_size: int = 0
+    blocks: int = 0
     rotations: tuple[Rotation, ...] = ()
     logit_cap: float = 0.0
     reading: Reading | None = None
@@ -183,7 +188,7 @@ def capped(z: Tensor, cap: float) -> Tensor:
     return cap * torch.tanh(z / cap) if cap else z
 
 
-PLACES = frozenset({"vocab", "hidden", "mixer_in", "mixer_out", "mlp_out"})
+PLACES = frozenset({"vocab", "embedding", "hidden", "mixer_in", "mixer_out", "mlp_out"})
 """What every model can be asked for; 'vocab' fills final_BTD, head_VD and final_norm."""
 
 ATTENTION = frozenset({"queries", "keys", "values"})

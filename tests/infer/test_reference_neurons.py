@@ -41,7 +41,10 @@ def test_fixed_amplitudes_and_sites_are_those_of_pytorch(
 
 
 PLACES = [
-    (neuron, steps) for neuron in NEURONS for steps in (1, 3) if (neuron, steps) != ("lif", 3)
+    (neuron, steps)
+    for neuron in sorted(set(NEURONS) - {"heaviside"})  # which takes no threshold
+    for steps in (1, 3)
+    if (neuron, steps) != ("lif", 3)
 ]
 
 

@@ -9,6 +9,8 @@ def test_the_papers_maps_for_12_to_6() -> None:
     """PKD-Skip takes 2, 4, 6, 8, 10 and PKD-Last 7 to 11; uniform is j N / M."""
     assert [g for _, g in LayerMap("skip").pairs(6, 12)] == [2, 4, 6, 8, 10]
     assert [g for _, g in LayerMap("last").pairs(6, 12)] == [7, 8, 9, 10, 11]
+    assert [g for _, g in LayerMap("first").pairs(6, 12)] == [1, 3, 5, 7, 9, 11]
+    assert LayerMap("first").pairs(3, 4) == ((1, 1), (2, 2), (3, 3))
     assert LayerMap("uniform").pairs(6, 12) == ((1, 2), (2, 4), (3, 6), (4, 8), (5, 10), (6, 12))
 
 

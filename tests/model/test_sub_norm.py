@@ -88,7 +88,7 @@ def test_the_heads_input_spikes(fresh: Fresh, tokens_BT: Tensor) -> None:
 
 def test_a_spiking_head_is_not_packed(fresh: Fresh) -> None:
     student = fresh(mlp="gated", precision={"head": {"steps": 1}})
-    with pytest.raises(ExportError, match=r"precision\.head: spikes at the head's input"):
+    with pytest.raises(ExportError, match=r"precision\.head: spikes there are for training only"):
         pack(student, PackSettings())
 
 

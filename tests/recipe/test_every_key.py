@@ -58,6 +58,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "student.start": (START,),
     "student.embedding": (START, "student.embedding='teacher'"),
     "student.variant": ("student.variant='goose'",),
+    "student.preset": ("student.start='scratch'", "student.preset='rwkv6'"),
     "data.train": ("data.train=['{text}', '{more}']",),
     "data.weights": ("data.train=['{text}', '{more}']", "data.weights=[3, 1]"),
     "data.resets": ("data.resets=true",),
@@ -81,6 +82,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "train.clip": ("train.clip=2",),
     "train.clip_by": ("train.clip_by='group'",),
     "train.betas": ("train.betas=[0.8, 0.95]",),
+    "train.eps": ("train.eps=1e-18",),
     "train.weight_decay": ("train.weight_decay=0.1",),
     "train.checkpoint_minutes": ("train.checkpoint_minutes=1",),
     "train.keep": ("train.keep=3",),
@@ -132,7 +134,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "stage.project.task": (BOTH, "stage.1.project={{}}", "stage.1.project.task=['kl']"),
     **{
         f"stage.lr_scale.{group}": (f"stage.1.lr_scale.{group}=2",)
-        for group in ("matrix", "vector", "norm", "embedding", "quantiser", "loss")
+        for group in ("matrix", "vector", "decay", "norm", "embedding", "quantiser", "loss")
     },
 }  # fmt: skip
 """By key: settings that make it matter, and last the one that sets it."""
@@ -154,6 +156,13 @@ STUDENT: dict[str, tuple[str, ...]] = {
     "mlp": ("student.mlp='plain'",),
     "hidden_act": ("student.hidden_act='gelu'",),
     "norm": ("student.norm='layer'",),
+    "dropout": ("student.dropout=0.1",),
+    "shift_rank": ("student.variant='rwkv6'", "student.shift_rank=7"),
+    "inner_steps": (
+        "student.start='scratch'",
+        "student.preset='spikebert'",
+        "student.inner_steps=3",
+    ),
     "real_vocab_size": ("student.real_vocab_size=15",),
     "precision": ("student.precision={{ '*' = {{ planes = 1 }} }}",),
     **{f"{name}_rank": (f"student.{name}_rank=7",) for name in ("decay", "rate", "value", "gate")},
@@ -195,7 +204,7 @@ SWITCHES = {
     "token_shift": False, "removal_key": True, "key_replacement": True, "bonus": False,
     "group_norm": True, "rope": True, "qk_norm": False, "qkv_bias": False, "output_bias": False,
     "mlp_bias": False, "embedding_norm": False, "tie_word_embeddings": True, "use_cache": True,
-    "value_shift": False,
+    "value_shift": False, "parallel": False,
 }  # fmt: skip
 """What a converted student of the default variant has."""
 

@@ -13,7 +13,7 @@ from asnn_goose.model.goose import config
 from asnn_goose.model.parts import groups
 from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.model.parts.norm import NORMS
-from asnn_goose.model.parts.precision_table import PrecisionTable
+from asnn_goose.model.parts.precision_table import BLOCK_SITES, PrecisionTable
 from asnn_goose.shape.limits import Only, Size
 from asnn_goose.shape.mlps import MLPS
 from asnn_goose.shape.rwkv7 import published_rank
@@ -45,6 +45,12 @@ KINDS: list[dict[str, Any]] = [
     {"mlp": "plain", "n_positions": 20, "mlp_bias": True, "qkv_bias": True, "output_bias": True},
     {"gate": "none", "v_first": "none", "token_shift": False, "bonus": False, "qk_norm": True},
     {"removal_key": False, "key_replacement": False, "group_norm": False, "value_rank": 8},
+    {"mixer": "rwkv4", "mlp": "gated_channel_mix", "qkv_bias": True, "mlp_bias": True},
+    {"mixer": "rwkv4", "mlp": "gated_channel_mix", "token_shift": False},
+    {"mixer": "rwkv5", "gate": "silu", "qk_norm": True, "output_bias": True},
+    {"mixer": "rwkv6", "gate": "one_plus", "mlp": "gated_channel_mix", "shift_rank": 8},
+    {"mixer": "rwkv6", "gate": "none", "token_shift": False, "bonus": False, "group_norm": False},
+    {"mixer": "spiking_attention", "mlp": "spiking", "inner_steps": 3, "norm": "none"},
 ]
 
 
@@ -108,7 +114,8 @@ def test_the_state_is_that_of_a_block(changes: dict[str, Any]) -> None:
 
 def test_what_precision_names_is_derived() -> None:
     places = config._places(GooseConfig())
-    assert (places.matrices, places.sites) == (names(MatrixSlot), names(SiteSlot))
+    assert places.matrices == names(MatrixSlot)
+    assert places.sites == (*names(SiteSlot), *BLOCK_SITES)
     assert set(NORMS) == set(all_settings()["norm"].student.words)  # type: ignore[attr-defined]
 
 
@@ -123,7 +130,7 @@ def test_every_setting_of_the_configuration_is_described_with_its_default() -> N
 
 
 def test_defaults_fit_and_the_engine_takes_only_what_a_student_may_have() -> None:
-    for word in MLPS:
+    for word in set(MLPS) - {"spiking"}:  # which wants inner steps
         defaults = {n: s.default for n, s in settings_of({"mixer": "rwkv7", "mlp": word}).items()}
         assert fault(defaults | {"mlp": word}) is None
     for setting in settings_of({"mixer": "rwkv7", "mlp": "gated"}).values():
@@ -149,7 +156,7 @@ def test_what_no_student_can_have_is_named(changes: dict[str, Any], words: str) 
 
 
 def test_a_mixer_without_a_description_is_named() -> None:
-    with pytest.raises(ValueError, match="mixer = 'mamba': choose one of rwkv7"):
+    with pytest.raises(ValueError, match="mixer = 'mamba': choose one of rwkv7, rwkv4"):
         halves({"mixer": "mamba", "mlp": "gated"})
 
 

@@ -26,8 +26,7 @@ from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packe
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.precision import Precision
-from asnn_goose.model.parts.precision_table import HEAD as HEAD_SITE
-from asnn_goose.model.parts.precision_table import PrecisionTable
+from asnn_goose.model.parts.precision_table import BLOCK_SITES, OUTSIDE, PrecisionTable
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.ops.hadamard import rotated
 from asnn_goose.ops.ternary import absmean
@@ -145,10 +144,17 @@ def _check_known(config: GooseConfig, settings: dict[str, Any]) -> None:
     """Raise ExportError for a setting that the engine does not take, before anything is packed."""
     if (found := fault(settings, packed=True)) is not None:
         raise ExportError(f"{found}: the engine knows nothing else; PyTorch runs this student")
-    if PrecisionTable(config.precision).of(HEAD_SITE).steps:
-        raise ExportError(
-            "precision.head: spikes at the head's input are for training only: PyTorch runs them"
-        )
+    table = PrecisionTable(config.precision)
+    places = [(name, table.of(name)) for name in OUTSIDE] + [
+        (f"{layer}.{name}", table.of(name, layer=layer, site=True))
+        for layer in range(config.num_hidden_layers)
+        for name in BLOCK_SITES
+    ]
+    for place, found in places:
+        if found.steps:
+            raise ExportError(
+                f"precision.{place}: spikes there are for training only: PyTorch runs them"
+            )
 
 
 def _slot(

@@ -14,6 +14,7 @@ from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.ctkd import CTKD
 from asnn_goose.losses.dpo import DPO
 from asnn_goose.losses.dual_head import DualHead
+from asnn_goose.losses.embedding_table import EmbeddingTable
 from asnn_goose.losses.fdd import FDD
 from asnn_goose.losses.feature_dynamics import FeatureDynamics
 from asnn_goose.losses.hidden import Hidden
@@ -21,6 +22,7 @@ from asnn_goose.losses.ipo import IPO
 from asnn_goose.losses.jsd import JSD
 from asnn_goose.losses.kinds import PairLoss, TraceLoss, VocabLoss
 from asnn_goose.losses.kl import KL
+from asnn_goose.losses.l2_wrap import L2Wrap
 from asnn_goose.losses.matrix_orientation import MatrixOrientation
 from asnn_goose.losses.minilm import MiniLM
 from asnn_goose.losses.mlp_output import MlpOutput
@@ -46,12 +48,14 @@ LOSSES: dict[str, type[TraceLoss]] = {
     "fdd": FDD,
     "feature_dynamics": FeatureDynamics,
     "cka": CKA,
+    "embedding_table": EmbeddingTable,
     "matrix_orientation": MatrixOrientation,
     "span_likelihood": SpanLikelihood,
 }
 VOCAB_LOSSES: dict[str, type[VocabLoss]] = {
     "kl": KL,
     "ce": CrossEntropy,
+    "l2_wrap": L2Wrap,
     "reverse_kl": ReverseKL,
     "jsd": JSD,
     "skew_kl": SkewKL,

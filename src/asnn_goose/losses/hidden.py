@@ -10,6 +10,7 @@ from asnn_goose.losses.features import Projector, counted, depth, layer_pairs
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.losses.learned_layers import LearnedLayers
+from asnn_goose.losses.transform import Transforms
 from asnn_goose.names import lookup
 from asnn_goose.trace import Batch, Trace
 
@@ -25,6 +26,7 @@ class Hidden(TraceLoss):
     distance       a row of losses.distances.DISTANCES
     layer_map      a rule or pairs of losses.layer_map, or "learned" (losses.learned_layers)
     embedding      hold the embeddings against each other too
+    transform      LN(W h) for every pair before the distance (losses.transform)
     project        learn a projection even where the widths are equal, from the identity
     until          share of the stage after which the term fades, linearly, to 0 at the stage's end
     frozen_after   share of the stage after which a learned map stands still; 0.1 unless set
@@ -42,6 +44,7 @@ class Hidden(TraceLoss):
         layer_map: Rule = "uniform",
         embedding: bool = False,
         project: bool = False,
+        transform: bool = False,
         until: float = 1.0,
         frozen_after: float | None = None,
     ) -> None:
@@ -57,17 +60,26 @@ class Hidden(TraceLoss):
             raise ValueError(f"frozen_after = {frozen_after}: only with layer_map = 'learned'")
         after = FROZEN_AFTER if frozen_after is None else frozen_after
         self.learned = LearnedLayers(frozen_after=after) if learned else None
+        if transform and (project or self.layers is None):
+            raise ValueError("transform = true: it has maps of its own for pairs that are given")
+        self.transforms = Transforms(self.layers) if transform and self.layers else None
 
     def meet(self, student: Trace, teacher: Trace) -> None:
         """Bridge the widths, and make the gates of a learned map."""
-        self.projection.meet(student, teacher)
+        if self.transforms is None:
+            self.projection.meet(student, teacher)
+        else:
+            self.transforms.meet(student, teacher)
         if self.learned is not None:
             self.learned.meet(teacher)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32."""
         rows = self._rows(student, teacher, batch)
-        values = [self.distance(self.projection(s, t), t) for s, t in rows]
+        if self.transforms is None:
+            values = [self.distance(self.projection(s, t), t) for s, t in rows]
+        else:
+            values = [self.distance(self.transforms(n, s), t) for n, (s, t) in enumerate(rows)]
         return self._strength(batch.progress) * torch.stack(values).mean()
 
     def _rows(self, student: Trace, teacher: Trace, batch: Batch) -> list[Rows]:

@@ -1,7 +1,8 @@
 """Which of the student's layers learns from which of the teacher's.
 
 Layers are counted as in Trace.hidden: 0 is the embedding, j the output of block j. Rules after
-TinyBERT (arXiv 1909.10351: uniform) and Patient KD (arXiv 1908.09355: skip and last).
+TinyBERT (arXiv 1909.10351: uniform), Patient KD (arXiv 1908.09355: skip and last) and SpikeBERT
+(arXiv 2308.15122: first).
 """
 
 from __future__ import annotations
@@ -34,15 +35,20 @@ def last_pairs(student: int, teacher: int) -> Pairs:
     return tuple((j, teacher - student + j) for j in range(1, student))
 
 
+def first_pairs(student: int, teacher: int) -> Pairs:
+    """The first layer of every group of the teacher's: 12 to 6 takes 1, 3, 5, 7, 9, 11."""
+    return tuple((j, 1 + (j - 1) * teacher // student) for j in range(1, student + 1))
+
+
 RULES: MappingProxyType[str, Callable[[int, int], Pairs]] = MappingProxyType(
-    {"uniform": uniform_pairs, "skip": skip_pairs, "last": last_pairs}
+    {"uniform": uniform_pairs, "skip": skip_pairs, "last": last_pairs, "first": first_pairs}
 )
 
 
 class LayerMap:
     """Pairs of layers for any two depths.
 
-    rule       "uniform", "skip", "last", or pairs such as [[1, 2], [2, 4]]
+    rule       "uniform", "skip", "last", "first", or pairs such as [[1, 2], [2, 4]]
     embedding  add the pair (0, 0)
     at_most    keep so many pairs, evenly spread and the last among them; None for all
 

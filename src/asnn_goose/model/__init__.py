@@ -10,6 +10,7 @@ from asnn_goose.model.convert import DEFAULT_VARIANT, VARIANTS, convert, student
 from asnn_goose.model.goose.cache import GooseCache
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.config import GooseConfig
+from asnn_goose.model.presets import PRESETS
 from asnn_goose.model.teacher import Teacher, TeacherError, load_teacher
 
 AutoConfig.register(GooseConfig.model_type, GooseConfig, exist_ok=True)
@@ -17,6 +18,7 @@ AutoModelForCausalLM.register(GooseConfig, GooseForCausalLM, exist_ok=True)
 
 __all__ = [
     "DEFAULT_VARIANT",
+    "PRESETS",
     "VARIANTS",
     "GooseCache",
     "GooseConfig",

@@ -14,6 +14,7 @@ from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.goose.initialise import initialise_vectors
 from asnn_goose.model.parts.attention import Attention
+from asnn_goose.model.presets import preset_settings
 from asnn_goose.model.rotations import rotations
 from asnn_goose.model.rows import Linear, linear
 from asnn_goose.model.starts.look_back import looks_back
@@ -26,10 +27,13 @@ VARIANTS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
         "radlads": {"gate": "sigmoid", "token_shift": False, "bonus": False, "rope": True},
         "arwkv": {"gate": "one_plus", "v_first": "detached"},
         "arwkv_no_gate": {"gate": "none", "group_norm": False, "v_first": "detached"},
+        "rwkv4": {"mixer": "rwkv4"},
+        "rwkv5": {"mixer": "rwkv5", "gate": "one_plus"},
+        "rwkv6": {"mixer": "rwkv6", "gate": "one_plus"},
     }
 )
-"""Mixer settings of published conversions (RADLADS arXiv 2505.03005, ARWKV arXiv 2501.15570)
-and our own, "goose"."""
+"""Mixer settings of published conversions (RADLADS arXiv 2505.03005, ARWKV arXiv 2501.15570) and
+our own: "goose", and those into earlier mixers."""
 
 DEFAULT_VARIANT = "radlads"
 """What a token of training buys most with, of these (docs/results.md)."""
@@ -55,12 +59,17 @@ INHERITED = (
 
 
 def student_config(
-    teacher: Teacher, *, variant: str = DEFAULT_VARIANT, **overrides: Any
+    teacher: Teacher,
+    *,
+    variant: str = DEFAULT_VARIANT,
+    preset: str | None = None,
+    **overrides: Any,
 ) -> GooseConfig:
     """Configuration of a student that can inherit `teacher`'s weights.
 
-    `variant` is a row of VARIANTS; `overrides` are fields of GooseConfig and win over it. A
-    variant rotates r and k only where the teacher rotates q and k. Raises ValueError for an
+    `variant` is a row of VARIANTS; `overrides` are fields of GooseConfig and win over it. With a
+    `preset` (a row of PRESETS) it can inherit nothing: a published model of that size. A variant
+    rotates r and k only where the teacher rotates q and k. Raises ValueError for an
     unknown variant or field, a precision that does not fit, or rotations that the student cannot
     follow.
     """
@@ -69,6 +78,8 @@ def student_config(
     # Transformers keeps any keyword as an attribute: a typo would pass and change nothing.
     for unknown in sorted(set(overrides) - set(known)):
         raise ValueError(f"{unknown} is no setting of GooseConfig: {hint(unknown, sorted(known))}")
+    if preset is not None:
+        chosen = preset_settings(preset, width=teacher.config.hidden_size)
     settings = {**_shape(teacher), **_parts(teacher), **_tokens(teacher), **chosen}
     # Learned positions are in the stream already; rotations would count them twice.
     if teacher.positions is not None:

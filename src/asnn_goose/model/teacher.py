@@ -148,7 +148,7 @@ class Teacher:
         # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
         found_turns = rotations(self.config, name=self.name) if turned else ()
-        kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab"}}
+        kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab", "embedding"}}
         with self._capturing(kept):
             final_BTD = self.base(
                 input_ids=tokens_BT,
@@ -158,6 +158,8 @@ class Teacher:
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
         fields["signals"] = {name: found[name] for name in found.keys() & ATTENTION}
+        if "embedding" in needs:
+            fields["embedding_VD"] = self.model.get_input_embeddings().weight
         if "vocab" in needs:
             fields |= {"head_VD": self._head_VD(), "final_norm": self._scaled_norm}
             fields |= {"final_BTD": final_BTD * self.scales.logits, "logit_cap": self.scales.cap}
@@ -166,7 +168,11 @@ class Teacher:
     @property
     def outline(self) -> Trace:
         """A Trace of no tokens: the sizes that losses must know before the first one."""
-        return Trace(width=self.config.hidden_size, head_size=head_size(self.config))
+        return Trace(
+            width=self.config.hidden_size,
+            head_size=head_size(self.config),
+            blocks=len(self.layers),
+        )
 
     @property
     def signals(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,3 +22,23 @@ def same_document(documents_BT: Tensor) -> Tensor:
     # with another between, and those must not meet.
     run_BT = document_starts(documents_BT).cumsum(dim=1)
     return run_BT[:, :, None] == run_BT[:, None, :]
+
+
+ORDINARY, START, PADDING = 0, 1, 2
+"""What a token is to a recurrence: the compiled kernels have the same numbers."""
+
+
+def token_marks(mask_BT: Tensor | None, documents_BT: Tensor | None) -> Tensor | None:
+    """ORDINARY, START of a document inside the window or PADDING, as bytes (B,T); None: no marks.
+
+    mask_BT is False where a position is padding.
+    """
+    if mask_BT is None and documents_BT is None:
+        return None
+    starts_BT = None if documents_BT is None else document_starts(documents_BT)
+    given = mask_BT if mask_BT is not None else starts_BT
+    assert given is not None
+    marks_BT = torch.zeros(given.shape, dtype=torch.uint8, device=given.device)
+    if starts_BT is not None:
+        marks_BT.masked_fill_(starts_BT, START)
+    return marks_BT if mask_BT is None else marks_BT.masked_fill_(~mask_BT, PADDING)

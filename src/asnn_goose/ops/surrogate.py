@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -70,7 +71,16 @@ def surrogate(name: str, shape: float | Tensor | None = None) -> Surrogate:
         raise ValueError(f"surrogate_shape = {shape}: straight_through has none")
     if isinstance(shape, float | int) and not (math.isfinite(shape) and shape > 0):
         raise ValueError(f"surrogate_shape = {shape}: must be above 0")
+    if function is atan and isinstance(shape, float | int):
+        return partial(atan, alpha=float(shape))
     return lambda u: function(u, shape)
+
+
+def alpha_of(h: Surrogate) -> float | None:
+    """The alpha where `surrogate` gave an ATan of a fixed one: kernels know it by that."""
+    if isinstance(h, partial) and h.func is atan:
+        return float(h.keywords["alpha"])
+    return 2.0 if h is atan else None
 
 
 def in_units(h: Surrogate, unit: Tensor) -> Surrogate:

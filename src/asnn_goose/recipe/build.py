@@ -136,7 +136,8 @@ def student_config_of(recipe: Recipe, teacher: Teacher | Assistant) -> GooseConf
     table = recipe.student
     with _about_student():
         if table.start in (None, SCRATCH):
-            return student_config(_transformer(teacher), variant=table.variant, **table.overrides())
+            known = {"variant": table.variant, "preset": table.preset}
+            return student_config(_transformer(teacher), **known, **table.overrides())
         place = student_place(table.start)
         # Shapes without memory: the dry run asks for a configuration, not for weights.
         with torch.device("meta"):

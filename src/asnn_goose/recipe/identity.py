@@ -21,7 +21,7 @@ FREE = (
 )
 """Beginnings of settings that may change when a run is resumed: they do not touch the weights."""
 
-LATER = {"train.clip_by": '"all"', "data.windows": '"moving"'}
+LATER = {"train.clip_by": '"all"', "data.windows": '"moving"', "train.eps": "1e-08"}
 """Settings that runs from before they existed can be resumed with."""
 
 

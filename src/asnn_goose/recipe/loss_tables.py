@@ -67,10 +67,15 @@ class LossTable(Table):
 
 
 class LrScaleTable(Table):
-    """Factors on the learning rate by group of parameters; `loss` is a loss's own."""
+    """Factors on the learning rate by group of parameters; `loss` is a loss's own.
+
+    `decay` is that of the vectors from which decays start (RWKV trains them at twice the rate);
+    without it they belong to `vector`.
+    """
 
     matrix: Positive = 1.0
     vector: Positive = 1.0
+    decay: Positive | None = None
     norm: Positive = 1.0
     embedding: Positive = 1.0
     quantiser: Positive = 1.0

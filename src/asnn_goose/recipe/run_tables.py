@@ -14,7 +14,7 @@ from asnn_goose.data.corpora import (
     mixture,
 )
 from asnn_goose.data.teacher_cache import CacheSettings
-from asnn_goose.model import DEFAULT_VARIANT, VARIANTS, GooseConfig
+from asnn_goose.model import DEFAULT_VARIANT, PRESETS, VARIANTS, GooseConfig
 from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.numbers import MOST_THREADS
 from asnn_goose.recipe.counts import Count, CountOrAll
@@ -62,13 +62,15 @@ class _Student(Table):
     """How the student differs from the one that the teacher's shape gives.
 
     start      folder of a run or student to go on from, instead of converting the teacher; or
-               "scratch" for the published RWKV-7 start in the teacher's shape
+               "scratch" for the published start of its mixer in the teacher's shape
     embedding  "teacher" puts the first teacher's embedding and head back into such a start
+    preset     a whole published model to learn from scratch, in the teacher's width and depth
     """
 
     start: str | None = None
     embedding: Literal["own", "teacher"] = "own"
     variant: Annotated[str, one_of(VARIANTS)] = DEFAULT_VARIANT
+    preset: Annotated[str, one_of(PRESETS)] | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Fields of GooseConfig that the recipe sets."""
@@ -79,6 +81,10 @@ class _Student(Table):
         goes_on = self.start not in (None, SCRATCH)
         if goes_on and self.variant != DEFAULT_VARIANT:
             raise ValueError(f"variant = {self.variant!r}: a student to go on from has its own")
+        if self.preset is not None and self.start != SCRATCH:
+            raise ValueError(f"preset = {self.preset!r}: it learns from scratch: start = 'scratch'")
+        if self.preset is not None and self.variant != DEFAULT_VARIANT:
+            raise ValueError(f"variant = {self.variant!r}: a preset says it all; leave it out")
         if self.embedding == "teacher" and not goes_on:
             raise ValueError("embedding = 'teacher': only where start names a student")
         return self
@@ -154,6 +160,7 @@ class TrainTable(Table):
         0.9,
         0.95,
     )
+    eps: Positive = 1e-8
     weight_decay: float = Field(default=0.0, ge=0)
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     keep: int = Field(default=2, ge=2)

@@ -13,7 +13,7 @@ from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
-from asnn_goose.model.parts.groups import parameter_group, trainable
+from asnn_goose.model.parts.groups import is_decay, parameter_group, trainable
 from asnn_goose.recipe.clocks import annealing, phase_clocks
 from asnn_goose.recipe.example_plans import ExamplePlanner
 from asnn_goose.recipe.schema import Recipe, StageTable
@@ -94,11 +94,13 @@ class StagePlanner:
             stage=self._stage(table, teacher, anneals=anneals),
             loader=loader,
             # Asked later: a stage's precision makes and drops parameters when it begins.
-            trained=partial(_groups, self.student, table.train),
+            trained=partial(
+                _groups, self.student, table.train, decays=table.lr_scale.decay is not None
+            ),
             accumulate=table.accumulate,
             tokens_per_step=table.tokens_per_step(processes),
             lr=table.lr,
-            lr_scale=table.lr_scale.model_dump(),
+            lr_scale=table.lr_scale.model_dump(exclude_none=True),
             schedule=_schedule(table, processes),
             seed=seed,
             precision=table.precision,
@@ -193,8 +195,11 @@ class StagePlanner:
         return self._windows(table, self.held_out, seed=seed)
 
 
-def _groups(student: nn.Module, train: str) -> dict[str, str]:
-    return {name: parameter_group(name) for name in trainable(student, train)}
+def _groups(student: nn.Module, train: str, *, decays: bool) -> dict[str, str]:
+    """Optimiser group of everything that trains; decays have one of their own where asked for."""
+    groups = {name: parameter_group(name) for name in trainable(student, train)}
+    own = {name: "decay" for name in groups if decays and is_decay(name)}
+    return groups | own
 
 
 def _schedule(table: StageTable, processes: int) -> Schedule:

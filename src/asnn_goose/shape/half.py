@@ -39,6 +39,7 @@ class Half:
     recurrence  additions and multiplications per token beside the matrices
     faults      settings that fit each by itself, but not together
     completed   settings left at 0 that follow from others, and what they are then
+    engine      whether the engine, and so a packed file, knows it
     """
 
     slots: Callable[[Settings, int], Iterator[Slot]]
@@ -48,6 +49,7 @@ class Half:
     recurrence: Callable[[Settings], tuple[int, int]] = _does_nothing_more
     faults: Callable[[Settings], Iterator[Fault]] = _no_faults
     completed: Callable[[Settings], dict[str, Any]] = _says_it_all
+    engine: bool = False
 
     def columns(self, settings: Settings) -> dict[str, int]:
         """Columns of every large matrix, by the names that `precision` uses, in their order."""

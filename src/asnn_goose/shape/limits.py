@@ -107,6 +107,19 @@ class ByLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of what there is: from 0, below 1."""
+
+    kind: ClassVar[str] = "float"
+    right: str = "at least 0 and below 1"
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and 0 <= value < 1  # type: ignore[operator]
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     """One of a few words."""
 

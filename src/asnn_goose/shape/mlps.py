@@ -1,11 +1,11 @@
-"""The kinds of MLP: the Llama family's, GPT-2's, and RWKV-7's channel mix."""
+"""The kinds of MLP: the Llama family's, GPT-2's, and the channel mixes of RWKV."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Name, Words, setting
+from asnn_goose.shape.limits import Fault, Name, Words, setting
 from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot
 
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -43,6 +43,34 @@ def _channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
         yield VectorSlot(name="shift.mix", shape=(1, settings["hidden_size"]))
 
 
+def _gated_channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
+    width, bias = settings["hidden_size"], settings["mlp_bias"]
+    yield MatrixSlot(
+        name="receptance",
+        rows=width,
+        columns=width,
+        part="mlp",
+        precision="mlp_receptance",
+        bias=bias,
+    )
+    yield from _matrices(settings, ("key",), "value", prefix="mlp_")
+    if settings["token_shift"]:
+        yield VectorSlot(name="shift.mix", shape=(2, width))
+
+
+def _spiking(settings: Settings, layer: int) -> Iterator[Slot]:
+    for slot in _plain(settings, layer):
+        yield slot
+        if isinstance(slot, MatrixSlot):
+            for part in ("weight", "bias"):
+                yield VectorSlot(name=f"{slot.name}_norm.{part}", shape=(slot.rows,))
+
+
+def _one_step(settings: Settings) -> Iterator[Fault]:
+    if not settings["inner_steps"]:
+        yield Fault("mlp", "spiking", "of a mixer with inner steps, such as spiking_attention")
+
+
 def _last_input(settings: Settings) -> tuple[StateSlot, ...]:
     last = StateSlot(name="shift", shape=(settings["hidden_size"],))
     return (last,) if settings["token_shift"] else ()
@@ -55,7 +83,9 @@ def _kept(settings: Settings) -> int:
 ACTIVATION = {"hidden_act": setting("silu", Name(), packed=Words(ACTIVATIONS))}
 
 MLPS: dict[str, Half] = {
-    "gated": Half(slots=_gated, kept=_kept, settings=ACTIVATION),
+    "gated": Half(slots=_gated, kept=_kept, settings=ACTIVATION, engine=True),
     "plain": Half(slots=_plain, kept=_kept, settings=ACTIVATION),
-    "channel_mix": Half(slots=_channel_mix, kept=_kept, state=_last_input),
+    "channel_mix": Half(slots=_channel_mix, kept=_kept, state=_last_input, engine=True),
+    "spiking": Half(slots=_spiking, kept=_kept, faults=_one_step),
+    "gated_channel_mix": Half(slots=_gated_channel_mix, kept=_kept, state=_last_input),
 }

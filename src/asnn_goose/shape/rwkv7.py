@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Fault, Setting, Size, Switch, Words, is_size, setting
+from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, is_size, setting
 from asnn_goose.shape.slots import MatrixSlot, SiteSlot, Slot, StateSlot, VectorSlot, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
@@ -42,6 +42,14 @@ def published_rank(factor: float, width: int) -> int:
 
 RANKS = {"decay_rank": 2.5, "rate_rank": 2.5, "value_rank": 1.7, "gate_rank": 5.0}
 """Low-rank sizes and their factors in the published rule."""
+
+
+NO_SHIFT_RANK = Setting(default=0, student=Only(0), packed=None)
+"""Of a mixer whose token shifts do not follow the data."""
+
+
+NO_INNER_STEPS = NO_SHIFT_RANK
+"""Of a mixer that sees every token once."""
 
 
 def _rank() -> Setting:
@@ -147,6 +155,8 @@ RWKV7 = Half(
         # The engine's kernels take a head's rows by 16, and hold its vectors on the stack.
         "head_size": setting(64, Size(), packed=Size(least=16, most=128, multiple=16)),
         **{name: _rank() for name in RANKS},
+        "shift_rank": NO_SHIFT_RANK,
+        "inner_steps": NO_INNER_STEPS,
         "gate": setting("sigmoid", Words(("sigmoid", "one_plus", "none"))),
         "v_first": setting("mix", Words(("mix", "detached", "none"))),
         "value_shift": setting(False, Switch(), later=True),
@@ -165,4 +175,16 @@ RWKV7 = Half(
     recurrence=_recurrence,
     faults=_faults,
     completed=_completed,
+    engine=True,
 )
+
+PARTS = {"removal_key": True, "key_replacement": True, "v_first": "mix", "value_shift": False}
+"""Parts that RWKV-7 has and no mixer before it, with their defaults."""
+
+
+def no_parts_of_rwkv7() -> dict[str, Setting]:
+    """Settings of a mixer to which these parts, and its rotations, mean nothing."""
+    return {name: setting(default, Only(default)) for name, default in PARTS.items()} | {
+        "rope": setting(False, Only(False)),
+        "inner_steps": NO_INNER_STEPS,
+    }

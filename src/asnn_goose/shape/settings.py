@@ -14,6 +14,7 @@ from asnn_goose.shape.limits import (
     Name,
     Number,
     Only,
+    Rate,
     Setting,
     Size,
     Switch,
@@ -47,10 +48,15 @@ NEW_IN_3 = (
 )
 """Settings that packed files have from version 3 on."""
 
+
+def _packed(table: Mapping[str, Half]) -> Words:
+    return Words(tuple(name for name, half in table.items() if half.engine))
+
+
 _SHARED: dict[str, Setting] = {
     # One without a description here is a student of PyTorch alone, whose own table names it.
-    "mixer": setting("rwkv7", Name(), packed=Words(tuple(MIXERS))),
-    "mlp": setting("channel_mix", Name(), packed=Words(tuple(MLPS))),
+    "mixer": setting("rwkv7", Name(), packed=_packed(MIXERS)),
+    "mlp": setting("channel_mix", Name(), packed=_packed(MLPS)),
     # Upper limits keep every product of sizes within what the engine can address.
     "vocab_size": setting(49152, Size(), packed=Size(most=1 << 24)),
     "hidden_size": setting(576, Size(), packed=Size(most=COLUMNS)),
@@ -65,13 +71,15 @@ _SHARED: dict[str, Setting] = {
     "output_bias": setting(False, Switch()),
     "mlp_bias": setting(False, Switch()),
     "hidden_act": setting("silu", Name()),
-    "norm": setting("layer", Words(("rms", "layer"))),
+    "norm": setting("layer", Words(("rms", "layer", "none")), packed=Words(("rms", "layer"))),
     "norm_eps": setting(1e-5, Number(most=1.0)),
     "norm_place": setting("before", Words(("before", "after", "both")), later=True),
     "parallel": setting(False, Switch(), later=True),
     "logit_cap": setting(0.0, Number(most=1e6, or_none=True), later=True),
     "embedding_norm": setting(True, Switch()),
     "tie_word_embeddings": setting(False, Switch()),
+    # What only training does, a packed file does not say.
+    "dropout": Setting(default=0.0, student=Rate(), packed=None),
     "n_positions": setting(0, Size(least=0), packed=Size(least=0, most=1 << 20), later=True),
     # What no tokenizer can produce is left out of a packed file.
     "real_vocab_size": setting(0, Size(least=0), packed=Only(0)),

@@ -60,6 +60,8 @@ def block(settings: Settings, layer: int) -> Iterator[Slot]:
 
 
 def _norm(name: str, settings: Settings) -> Iterator[Slot]:
+    if settings["norm"] == "none":
+        return
     yield VectorSlot(name=f"{name}.weight", shape=(settings["hidden_size"],))
     if settings["norm"] == "layer":
         yield VectorSlot(name=f"{name}.bias", shape=(settings["hidden_size"],))
@@ -125,11 +127,10 @@ def kept(settings: Settings) -> dict[str, int]:
 def names(kind: type[MatrixSlot] | type[SiteSlot]) -> tuple[str, ...]:
     """What `precision` may name over all mixers and MLPs: their large matrices, or their sites."""
     found: dict[str, None] = {}
-    for mixer in MIXERS:
-        for mlp in MLPS:
-            words = {"mixer": mixer, "mlp": mlp}
-            settings = {name: s.default for name, s in settings_of(words).items()} | words
-            for slot in block(settings, 1):
+    for kind_of, table in (("mixer", MIXERS), ("mlp", MLPS)):
+        for word, half in table.items():
+            settings = {name: s.default for name, s in settings_of({kind_of: word}).items()}
+            for slot in half.slots(settings, 1):
                 if isinstance(slot, kind) and slot.precision:
                     found[slot.precision] = None
     return tuple(found)

@@ -60,7 +60,9 @@ class DotSettings(RuleSettings):
             # A temperature or projector has no second side that could pull the other way.
             if group["name"] == LOSS_GROUP:
                 group["delta"] = 0.0
-        optimiser = Dot(found, form=self.optimiser, delta=self.delta, betas=adam.betas)
+        optimiser = Dot(
+            found, form=self.optimiser, delta=self.delta, betas=adam.betas, eps=adam.eps
+        )
         return TwoMomenta(trained, optimiser, task=self.task)
 
 
@@ -127,9 +129,12 @@ class Dot(torch.optim.Optimizer):
         form: str,
         delta: float,
         betas: tuple[float, float],
+        eps: float = EPS,
     ) -> None:
         check(delta=delta, momentum=betas[0], form=form)
-        super().__init__(groups, {"lr": 0.0, "delta": delta, "betas": betas, "weight_decay": 0.0})
+        super().__init__(
+            groups, {"lr": 0.0, "delta": delta, "betas": betas, "weight_decay": 0.0, "eps": eps}
+        )
         self._rule = FORMS[form]
         self._sides: dict[Tensor, list[Tensor | None]] = {}
 
@@ -231,7 +236,7 @@ def _adamw(
     # One second moment, of the sum: it says how large steps are here, whichever side they come
     # from.
     second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    size = second.sqrt().div_(math.sqrt(1 - beta2**steps)).add_(EPS)
+    size = second.sqrt().div_(math.sqrt(1 - beta2**steps)).add_(group["eps"])
     # Decoupled and before the step, as torch's AdamW has it.
     parameter.mul_(1 - group["lr"] * group["weight_decay"])
     for part in parts:

@@ -141,7 +141,7 @@ class RunSettings:
     precision           "fp32", or "bf16" for autocast around the forward pass
     clip                largest 2-norm of the gradient; infinite for none
     clip_by             "all" gradients together, or each optimiser "group" alone
-    betas, weight_decay AdamW; the decay falls on weight matrices only
+    betas, eps, weight_decay AdamW; the decay falls on weight matrices only
     checkpoint_minutes  time between checkpoints; every stage end has one anyway
     keep                checkpoints that stay on the disk, at least 2; one once the run is finished
     log_every           optimiser steps between lines of metrics.jsonl
@@ -152,6 +152,7 @@ class RunSettings:
     clip: float = 1.0
     clip_by: str = "all"
     betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
     weight_decay: float = 0.0
     checkpoint_minutes: float = 5.0
     keep: int = 2

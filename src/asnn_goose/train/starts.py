@@ -11,7 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from asnn_goose.model.goose.causal_lm import STREAM, GooseForCausalLM
+from asnn_goose.model.goose.causal_lm import GooseForCausalLM
+from asnn_goose.model.goose.kept import STREAM
 from asnn_goose.model.starts import balance, calibrate, least_squares
 from asnn_goose.trace import Batch, Trace
 from asnn_goose.train.plan import StagePlan

@@ -79,7 +79,10 @@ class StageTrainer:
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._module = accelerator.prepare(plan.stage)
         adam = AdamSettings(
-            scales=plan.lr_scale, betas=settings.betas, weight_decay=settings.weight_decay
+            scales=plan.lr_scale,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            eps=settings.eps,
         )
         self.rule: GradientRule = plan.rule.start(self.trained, adam)
         self.optimiser = self.rule.optimiser

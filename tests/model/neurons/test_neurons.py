@@ -34,6 +34,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("spikingbert", {}),
     ("spikingbert", {"steps": 6, "code": "rate", "threshold": 2.0}),
     ("spikingbert", {"steps": 4, "code": "rate", "threshold": 2.0, "signed": False}),
+    ("heaviside", {}),
 ]
 EVEN_OR_LEAKING = [
     ("mean", {"signed": False}),
@@ -41,7 +42,11 @@ EVEN_OR_LEAKING = [
     ("spikelm", {"steps": 3, "code": "rate"}),
     ("lif", {}),
     ("spikingbert", {"steps": 4, "code": "rate", "threshold": 2.0, "signed": False}),
+    ("heaviside", {}),
 ]
+SILENT = [row for row in SETTINGS if row[0] != "heaviside"]
+"""Neurons that have nothing to say of 0."""
+
 everyone = pytest.mark.parametrize(("name", "settings"), SETTINGS)
 
 
@@ -114,7 +119,7 @@ def test_a_gradient_reaches_the_input_and_what_is_learned(
         assert found.grad.count_nonzero() > 0
 
 
-@everyone
+@pytest.mark.parametrize(("name", "settings"), SILENT)
 def test_silence_stays_silent_and_finite(
     name: str, settings: dict[str, Any], h_BTK: Tensor
 ) -> None:

@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.mixers import MIXERS
 from asnn_goose.model.mixers.mixer import Mixer, MixerOutput
 from asnn_goose.model.mlps import MLPS
-from asnn_goose.model.mlps.mlp import MLP
+from asnn_goose.model.mlps.mlp import MLP, MLPOutput
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.norm import norms_around
-from asnn_goose.model.parts.precision_table import PrecisionTable
-from asnn_goose.model.parts.state import BlockState
+from asnn_goose.model.parts.precision_table import BLOCK_SITES, PrecisionTable
+from asnn_goose.model.parts.state import BlockState, State
 from asnn_goose.trace import Window
 
 
@@ -41,7 +42,7 @@ CAPTURE: dict[str, Callable[[BlockOutput], Tensor]] = {
 
 
 class GooseBlock(nn.Module):
-    """x += mixer(norm(x)); x += mlp(norm(x)).
+    """x += mixer(norm(x)); x += mlp(norm(x)); what is added may be spikes, and x drops out.
 
     Norms may also, or only, stand after mixer and MLP (`norm_place`). In a `parallel` block the MLP
     reads the residual stream that the mixer reads.
@@ -58,6 +59,11 @@ class GooseBlock(nn.Module):
         self.mixer = MIXERS[config.mixer](config, layer=layer)
         self.mlp_norm, self.mlp_after = norms(place=place)
         self.mlp = MLPS[config.mlp](config, layer=layer)
+        self.dropout, self.width = config.dropout, config.hidden_size
+        table, width = PrecisionTable(config.precision), config.hidden_size
+        self.site_precision = {name: table.of(name, layer=layer, site=True) for name in BLOCK_SITES}
+        self.mixer_out_neuron = self.site_precision["mixer_out"].spikes(width)
+        self.mlp_out_neuron = self.site_precision["mlp_out"].spikes(width)
 
     def forward(
         self, x_BTD: Tensor, carry: Tensor | None, state: BlockState | None, window: Window
@@ -65,7 +71,7 @@ class GooseBlock(nn.Module):
         """One block over (B,T,D); the arguments are those of a mixer."""
         membranes = Membranes(window, None if state is None else state.neurons)
         mixer_in_BTD = self.mixer_norm(x_BTD)
-        mixed: MixerOutput = self.mixer(
+        mixed = self._mix(
             mixer_in_BTD, carry, None if state is None else state.mixer, window, membranes
         )
         mixed_BTD = x_BTD + self.mixer_after(mixed.out_BTD)
@@ -74,15 +80,35 @@ class GooseBlock(nn.Module):
         # token.
         if window.mask_BT is not None:
             mlp_in_BTD = mlp_in_BTD * window.mask_BT.unsqueeze(-1)
-        mlp = self.mlp(mlp_in_BTD, None if state is None else state.mlp, window, membranes)
+        mlp = self._feed(mlp_in_BTD, None if state is None else state.mlp, window, membranes)
         new = BlockState(mixed.state, mlp.state, membranes.after)
-        x_BTD = mixed_BTD + self.mlp_after(mlp.out_BTD)
+        x_BTD = F.dropout(mixed_BTD + self.mlp_after(mlp.out_BTD), self.dropout, self.training)
         return BlockOutput(x_BTD, mixer_in_BTD, mixed, mlp.out_BTD, new)
+
+    def _mix(
+        self,
+        x_BTD: Tensor,
+        carry: Tensor | None,
+        state: State | None,
+        window: Window,
+        membranes: Membranes,
+    ) -> MixerOutput:
+        """The mixer, and its output's neurons."""
+        mixed: MixerOutput = self.mixer(x_BTD, carry, state, window, membranes)
+        out_BTD = membranes.spikes("mixer_out", self.mixer_out_neuron, mixed.out_BTD)
+        return mixed._replace(out_BTD=out_BTD)
+
+    def _feed(
+        self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes
+    ) -> MLPOutput:
+        """The MLP, and its output's neurons."""
+        mlp: MLPOutput = self.mlp(x_BTD, state, window, membranes)
+        out_BTD = membranes.spikes("mlp_out", self.mlp_out_neuron, mlp.out_BTD)
+        return mlp._replace(out_BTD=out_BTD)
 
     def mixed(self, mixer_in_BTD: Tensor, carry: Tensor | None, window: Window) -> MixerOutput:
         """The mixer alone, behind its norm already, from an empty state."""
-        found: MixerOutput = self.mixer(mixer_in_BTD, carry, None, window, Membranes(window))
-        return found
+        return self._mix(mixer_in_BTD, carry, None, window, Membranes(window))
 
     def local(
         self, x_BTD: Tensor, mixer_out_BTD: Tensor, carry: Tensor | None, window: Window
@@ -96,7 +122,7 @@ class GooseBlock(nn.Module):
         if not self.parallel:
             x_BTD = x_BTD + self.mixer_after(mixer_out_BTD)
         mlp_in_BTD = self.mlp_norm(x_BTD)
-        return mixed, self.mlp(mlp_in_BTD, None, window, Membranes(window)).out_BTD
+        return mixed, self._feed(mlp_in_BTD, None, window, Membranes(window)).out_BTD
 
     def balance_places(self) -> Iterator[BalancePlace]:
         """Where channels may be balanced."""
@@ -110,4 +136,11 @@ class GooseBlock(nn.Module):
         for part in (self.mixer, self.mlp):
             for name, matrix in part.matrices().items():
                 matrix.change(precision.of(name, layer=layer))
-        self.mixer.set_sites(partial(precision.of, layer=layer, site=True))
+        of = partial(precision.of, layer=layer, site=True)
+        self.mixer.set_sites(of)
+        for name, old in self.site_precision.items():
+            if (new := of(name)) != old:
+                neuron = new.spikes(self.width)
+                setattr(self, f"{name}_neuron", neuron)
+                self.train(self.training).to(next(self.parameters()).device)
+            self.site_precision[name] = new

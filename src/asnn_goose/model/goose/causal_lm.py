@@ -12,18 +12,20 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from asnn_goose.model.goose.block import CAPTURE, BlockOutput, GooseBlock
+from asnn_goose.model.goose.block import BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
 from asnn_goose.model.goose.generation import RecurrentGeneration
 from asnn_goose.model.goose.initialise import initialise
+from asnn_goose.model.goose.inner_steps import InnerSteps
+from asnn_goose.model.goose.kept import Kept
 from asnn_goose.model.goose.next_token import next_token_loss
 from asnn_goose.model.mixers.mixer import MixerOutput
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.norm import make_norm
 from asnn_goose.model.parts.positions import learned_positions
-from asnn_goose.model.parts.precision_table import HEAD, PrecisionTable
+from asnn_goose.model.parts.precision_table import HEAD, OUTSIDE, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
@@ -45,6 +47,8 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     supports_gradient_checkpointing = True
     _is_stateful = True
     _no_split_modules = ["GooseBlock"]  # noqa: RUF012 - Transformers reads a plain list
+    embedding_neuron: Neuron | None
+    head_neuron: Neuron | None
     _tied_weights_keys = {"lm_head.weight": "embedding.weight"}  # noqa: RUF012 - likewise
 
     def __init__(self, config: GooseConfig) -> None:
@@ -57,9 +61,10 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         blocks = [GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)]
         self.blocks = cast(Sequence[GooseBlock], nn.ModuleList(blocks))
         self.final_norm = norm()
-        self.head_neuron = PrecisionTable(config.precision).of(HEAD).spikes(config.hidden_size)
+        self._set_outside(PrecisionTable(config.precision), None)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.gradient_checkpointing = False
+        self.inner_steps = InnerSteps(config.inner_steps)
         self.post_init()  # type: ignore[no-untyped-call]
         if not self.embedding.weight.is_meta:
             initialise(self)
@@ -79,7 +84,8 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     @property
     def outline(self) -> Trace:
         """A Trace of no tokens: the sizes that losses must know before the first one."""
-        return Trace(width=self.config.hidden_size, head_size=self.config.head_size)
+        width, size = self.config.hidden_size, self.config.head_size
+        return Trace(width=width, head_size=size, blocks=len(self.blocks))
 
     def get_input_embeddings(self) -> nn.Module:
         """The token embedding."""
@@ -155,25 +161,17 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         x_BTD = self.embedding(tokens_BT)
         window = placed(window, x_BTD)
         x_BTD = self._embed(x_BTD, window.position_BT)
-        places = {name: CAPTURE[name] for name in needs & CAPTURE.keys()}
-        kept: dict[str, list[Tensor]] = {name: [] for name in places}
-        signals: dict[str, list[Tensor]] = {name: [] for name in needs & self.signals}
-        # The embedding is layer 0, as with teachers: L + 1 places, one before and one behind every
-        # block.
-        if "hidden" in kept:
-            kept["hidden"].append(x_BTD)
+        kept = Kept(needs, signals=self.signals, embedded=x_BTD)
         for output in self._blocks(x_BTD, (), window):
             x_BTD = output.x_BTD
-            for name, capture in places.items():
-                kept[name].append(capture(output))
-            for name, tensors in signals.items():
-                tensors.append(output.mixer.signals[name])
-        fields: dict[str, Any] = {name: tuple(tensors) for name, tensors in kept.items()}
+            kept.add(output)
+        fields = kept.fields()
+        if "embedding" in needs:
+            fields["embedding_VD"] = self.embedding.weight
         if "vocab" in needs:
             final_BTD = self._head_input(self.final_norm(x_BTD), Membranes(window))
             fields |= {"final_BTD": final_BTD, "head_VD": self._head_VD()}
             fields |= {"final_norm": self.final_norm, "logit_cap": self.config.logit_cap}
-        fields["signals"] = {name: tuple(tensors) for name, tensors in signals.items()}
         return replace(self.outline, window=window, **fields)
 
     def drive(self, mixer_in: tuple[Tensor, ...], *, window: Window | None = None) -> Trace:
@@ -185,11 +183,13 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
             raise ValueError(f"{len(mixer_in)} inputs for {len(self.blocks)} blocks: give one each")
         window = placed(window, mixer_in[0])
         carry, outputs = None, list[MixerOutput]()
+        steps, copied = self.inner_steps, self.inner_steps.window(window)
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
-            outputs.append(self._call(block.mixed, x_BTD, carry, window))
+            mixed = self._call(block.mixed, steps.spread(x_BTD), carry, copied)
             # Mixers hand on to each other (RWKV-7's first values) although their inputs come from
             # the teacher.
-            carry = outputs[-1].carry
+            carry = mixed.carry
+            outputs.append(steps.mixed(mixed))
         return replace(
             self.outline,
             window=window,
@@ -214,11 +214,12 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
             raise ValueError(f"{len(mixer_out)} layers for {len(self.blocks)} blocks: give as many")
         window = placed(window, hidden[0])
         carry, mixers, mlps = None, list[Tensor](), list[Tensor]()
-        for block, x_BTD, added_BTD in zip(self.blocks, hidden[:-1], mixer_out, strict=True):
-            mixed, out_BTD = self._call(block.local, x_BTD, added_BTD, carry, window)
+        steps, copied = self.inner_steps, self.inner_steps.window(window)
+        for block, *stream in zip(self.blocks, hidden[:-1], mixer_out, strict=True):
+            mixed, out_BTD = self._call(block.local, *map(steps.spread, stream), carry, copied)
             carry = mixed.carry
-            mixers.append(mixed.out_BTD)
-            mlps.append(out_BTD)
+            mixers.append(steps.mean(mixed.out_BTD))
+            mlps.append(steps.mean(out_BTD))
         return replace(self.outline, window=window, mixer_out=tuple(mixers), mlp_out=tuple(mlps))
 
     def set_precision(self, precision: Mapping[str, Any]) -> None:
@@ -238,10 +239,15 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         except ValueError:
             self.config.precision = before
             raise
-        if (head := table.of(HEAD)) != PrecisionTable(before).of(HEAD):
-            self.head_neuron = head.spikes(self.config.hidden_size)
+        self._set_outside(table, PrecisionTable(before))
         for layer, block in enumerate(self.blocks):
             block.set_precision(table, layer=layer)
+
+    def _set_outside(self, table: PrecisionTable, before: PrecisionTable | None) -> None:
+        """Neurons of embedding and head, where their precision is another one than `before`."""
+        for place in OUTSIDE:
+            if before is None or table.of(place) != before.of(place):
+                setattr(self, f"{place}_neuron", table.of(place).spikes(self.config.hidden_size))
 
     def anneal(self, share: float) -> None:
         """Tell every ternary method and neuron what share of the stage is done."""
@@ -275,25 +281,24 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     def _embed(self, x_BTD: Tensor, position_BT: Tensor | None) -> Tensor:
         if self.positions is not None:
             x_BTD = x_BTD + self.positions(position_BT)
+        if self.embedding_neuron is not None:
+            x_BTD = self.embedding_neuron(x_BTD)
         return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
 
     def _blocks(
         self, x_BTD: Tensor, states: tuple[BlockState, ...], window: Window
     ) -> Iterator[BlockOutput]:
         """Outputs of the blocks one by one, so that a caller holds only what it needs."""
-        carry = None
+        carry, steps = None, self.inner_steps
+        x_BTD, window = steps.spread(x_BTD), steps.window(window)
         for layer, block in enumerate(self.blocks):
-            state = states[layer] if states else None
+            state = steps.together(states[layer]) if states else None
             output: BlockOutput = self._call(block, x_BTD, carry, state, window)
             x_BTD, carry = output.x_BTD, output.mixer.carry
-            yield output
+            yield steps.block(output)
 
     def _call(self, module: Callable[..., Any], *inputs: Any) -> Any:
         """Call a block or mixer, recomputing it in the backward pass if so set."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return self._gradient_checkpointing_func(module, *inputs)
         return module(*inputs)
-
-
-STREAM = frozenset({"hidden", "mixer_out"})
-"""What another model's trace must hold to drive the blocks."""

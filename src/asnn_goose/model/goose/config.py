@@ -10,7 +10,7 @@ from asnn_goose.model.mixers.mixer import Mixer
 from asnn_goose.model.mlps import MLPS
 from asnn_goose.model.mlps.mlp import MLP
 from asnn_goose.model.parts.config import StudentSettings
-from asnn_goose.model.parts.precision_table import Places, check_fit, check_table
+from asnn_goose.model.parts.precision_table import BLOCK_SITES, Places, check_fit, check_table
 from asnn_goose.names import lookup
 
 
@@ -43,7 +43,7 @@ class GooseConfig(StudentSettings):
         check_fit(
             self.precision or {},
             columns=self.matrix_columns,
-            sites=MIXERS[self.mixer].sites,
+            sites=(*MIXERS[self.mixer].sites, *BLOCK_SITES),
             layers=self.num_hidden_layers,
         )
 
@@ -62,7 +62,7 @@ def _places(settings: StudentSettings) -> Places:
     """What any mixer and MLP has: a recipe may set precision before its teacher is known."""
     names = dict.fromkeys(name for part in _parts() for name in part.columns(settings))
     found = dict.fromkeys(site for mixer in MIXERS.values() for site in mixer.sites)
-    return Places(matrices=tuple(names), sites=tuple(found))
+    return Places(matrices=tuple(names), sites=(*found, *BLOCK_SITES))
 
 
 def _parts() -> Iterator[type[Mixer] | type[MLP]]:

@@ -1,6 +1,6 @@
-"""A student that learns from scratch: the start that is published with RWKV-7.
+"""A student that learns from scratch: the start that is published with its mixer.
 
-Its code counts, not the table in its notes; mixers and MLPs start themselves.
+Released code counts, not the tables of papers; mixers and MLPs start themselves.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Body(Protocol):
 
 @torch.no_grad()
 def initialise(model: Body) -> None:
-    """Set every parameter as RWKV-7 does (arXiv 2503.14456 and its released code)."""
+    """Set every parameter as the code released with the mixer does."""
     # All matrices come before all vectors: a seed gives the same student as it always did.
     initialise_matrices(model)
     initialise_vectors(model)
@@ -49,9 +49,7 @@ def initialise_matrices(model: Body) -> None:
     # The published gain of a head with more words than channels.
     gain = 0.5 * max(1.0, config.vocab_size / config.hidden_size) ** 0.5
     nn.init.orthogonal_(model.lm_head.weight, gain=gain)
-    # Tiny on purpose (RWKV): the norm right behind it makes them large, and a step of ordinary size
-    # turns them far at first.
-    nn.init.uniform_(model.embedding.weight, -1e-4, 1e-4)
+    model.blocks[0].mixer.start_embedding(model.embedding.weight)
     if model.positions is not None:
         nn.init.uniform_(model.positions.weight, -1e-4, 1e-4)
     for block in model.blocks:

@@ -79,6 +79,11 @@ class Mixer(nn.Module, ABC):
     def start_matrices(self) -> None:
         """Set the matrices of a student that learns from scratch."""
 
+    @staticmethod
+    def start_embedding(weight_VD: Tensor) -> None:
+        """Set the embedding of such a student; as RWKV-5 to 7 do, unless a mixer says otherwise."""
+        nn.init.uniform_(weight_VD, -1e-4, 1e-4)
+
     @abstractmethod
     def start_vectors(self, *, layer: int, layers: int) -> None:
         """Set everything else of it; biases are 0 and norms 1 already."""

@@ -4,6 +4,7 @@ In come activations, out go what spikes stand for and, of a neuron with state, i
 remembers anything between two calls. A new one is one file and one row of NEURONS.
 """
 
+from asnn_goose.model.neurons.heaviside import Heaviside
 from asnn_goose.model.neurons.learned_threshold import LearnedThreshold
 from asnn_goose.model.neurons.lif import LIF
 from asnn_goose.model.neurons.mean_threshold import MeanThreshold
@@ -21,11 +22,13 @@ NEURONS: dict[str, type[Neuron]] = {
     "lif": LIF,
     "real_spike": RealSpike,
     "spikingbert": SpikingBERT,
+    "heaviside": Heaviside,
 }
 
 __all__ = [
     "LIF",
     "NEURONS",
+    "Heaviside",
     "LearnedThreshold",
     "MeanThreshold",
     "Neuron",

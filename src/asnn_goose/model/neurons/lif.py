@@ -9,9 +9,10 @@ from torch import Tensor
 
 from asnn_goose.model.neurons.neuron import Neuron, widened
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
-from asnn_goose.ops.documents import document_starts
+from asnn_goose.names import check_name
+from asnn_goose.ops.documents import token_marks
+from asnn_goose.ops.lif import Cell, lif
 from asnn_goose.ops.spike_codes import Spikes
-from asnn_goose.ops.surrogate import Surrogate, binary_spikes, ternary_spikes
 from asnn_goose.trace import Window
 
 
@@ -20,9 +21,13 @@ class LIF(Neuron):
 
     V <- V + (h_t - V) / tau, s = 1[V > threshold], then V <- V (1 - s): a hard reset to 0, whose
     gradient is kept. Spikes stand for 1. The membrane starts at 0 in `forward`;
-    `forward_with_state` takes it in and hands it on. The cost is sequential in the tokens.
+    `forward_with_state` takes it in and hands it on. The cost is sequential in the tokens
+    (`ops.lif`: compiled on the CPU in fp32).
 
     threshold  absolute here, 1 in the paper
+    along      "tokens", or "steps": the inner steps of a token, neighbouring rows of a window (as
+               in SpikeBERT, arXiv 2308.15122); membranes are at rest before every token then
+    detach     no gradient through the reset
     ternary    s = 1[V > threshold] - 1[V < -threshold], reset by V (1 - |s|)
     surrogate  over V - threshold, ATan in the paper; "learnable" follows the membrane from the
                second batch on
@@ -40,6 +45,8 @@ class LIF(Neuron):
         code: str = "radix3",
         threshold: float = usual_threshold,
         tau: float = 2.0,
+        along: str = "tokens",
+        detach: bool = False,
         ternary: bool = False,
         surrogate: str = "atan",
         surrogate_shape: float | None = None,
@@ -49,7 +56,9 @@ class LIF(Neuron):
             raise ValueError(f"steps = {steps}: a LIF neuron spikes once a token; take 1")
         if tau < 1:
             raise ValueError(f"tau = {tau}: must be at least 1")
-        self.tau, self.ternary = tau, ternary
+        check_name(("tokens", "steps"), along, setting="along")
+        self.along = along
+        self.cell = Cell(tau=tau, threshold=threshold, signed=ternary, detach=detach)
         self.gradient = SurrogateGradient(surrogate, shape=surrogate_shape)
 
     def forward(self, h_BTK: Tensor) -> Tensor:
@@ -61,14 +70,26 @@ class LIF(Neuron):
     ) -> tuple[Tensor, Tensor]:
         """Spikes (..., T, K) in h's dtype, and the membranes (..., K) after the last token.
 
+        Along steps no token leaves membranes to the next, and the state stays empty.
+
         state_BK  membranes after the token before, in fp32; None at rest
         window    of h (B,T,K): padding neither charges a membrane nor fires, and every document
                   begins with membranes at rest
         """
+        if self.along == "steps":
+            return self._along_steps(h_BTK, window), h_BTK.new_zeros(h_BTK.shape[0], 0)
         spikes_BTK, membranes_BTK, state_BK = self._run(widened(h_BTK), state_BK, window)
         # After the pass: its own gradient must see the width that it was made with.
         self.gradient.follow(membranes_BTK)
         return spikes_BTK.to(h_BTK.dtype), state_BK
+
+    def _along_steps(self, h_RTK: Tensor, window: Window | None) -> Tensor:
+        """Spikes (B*S,T,K) of membranes that run over the S copies of every token."""
+        copies = 1 if window is None else window.copies
+        steps_BTSK = widened(h_RTK).unflatten(0, (-1, copies)).transpose(1, 2)
+        spikes_BTSK, membranes_BTSK, _ = self._run(steps_BTSK, None)
+        self.gradient.follow(membranes_BTSK)
+        return spikes_BTSK.transpose(1, 2).reshape(h_RTK.shape).to(h_RTK.dtype)
 
     @torch.no_grad()
     def encode(self, h_BTK: Tensor) -> Spikes:
@@ -86,39 +107,25 @@ class LIF(Neuron):
         """Spikes, membranes before their reset, and the last membrane after it."""
         if h_BTK.dim() < 2:
             raise ValueError(f"h has shape {tuple(h_BTK.shape)}: needs an axis of tokens")
-        v_BK = torch.zeros_like(h_BTK[..., 0, :]) if state_BK is None else state_BK
-        keep, starts = _kept(window), _starts(window)
-        h, spikes, membranes = self.gradient.now(), list[Tensor](), list[Tensor]()
-        # A loop, for the reset makes V_t a step function of V_{t-1}: there is no scan over it.
-        for t, h_BK in enumerate(h_BTK.unbind(-2)):
-            if starts is not None:
-                # Before the token, whose membrane then starts at rest as at the front of a text.
-                v_BK = v_BK.masked_fill(starts[:, t], 0)
-            before_BK = v_BK
-            v_BK = v_BK + (h_BK - v_BK) / self.tau
-            membranes.append(v_BK.detach())
-            spikes.append(self._fire(v_BK, h))
-            # With s and the membrane of one sign this is |s|, and unlike |s| it has a slope at 0,
-            # by which the reset's gradient passes.
-            size_BK = spikes[-1] * v_BK.detach().sign() if self.ternary else spikes[-1]
-            v_BK = v_BK * (1 - size_BK)
-            if keep is not None:
-                v_BK = v_BK.where(keep[:, t], before_BK)
-                spikes[-1] = spikes[-1].masked_fill(~keep[:, t], 0)
-        return torch.stack(spikes, -2), torch.stack(membranes, -2), v_BK
-
-    def _fire(self, v_BK: Tensor, h: Surrogate) -> Tensor:
-        fire = ternary_spikes if self.ternary else binary_spikes
-        return fire(v_BK, self.threshold, h)
+        rows_RTK = h_BTK.flatten(0, -3) if h_BTK.dim() > 2 else h_BTK.unsqueeze(0)
+        rest_RK = rows_RTK.new_zeros(rows_RTK.shape[0], rows_RTK.shape[2])
+        before_RK = rest_RK if state_BK is None else state_BK.view_as(rest_RK).to(rest_RK.dtype)
+        marks = None if window is None else token_marks(window.mask_BT, window.documents_BT)
+        surrogate = self.gradient.now()
+        spikes, membranes, last = lif(rows_RTK, before_RK, self.cell, surrogate, marks_BT=marks)
+        return (
+            spikes.view_as(h_BTK),
+            membranes.view_as(h_BTK),
+            last.view(*h_BTK.shape[:-2], h_BTK.shape[-1]),
+        )
 
 
-def _kept(window: Window | None) -> Tensor | None:
-    """True (B,T,1) where a token is no padding."""
-    return None if window is None or window.mask_BT is None else window.mask_BT.unsqueeze(-1)
+def inner_lif(columns: int, *, steps: int, threshold: float = 1.0) -> LIF:
+    """SpikeBERT's neuron (arXiv 2308.15122): along inner steps, no gradient through its reset.
 
-
-def _starts(window: Window | None) -> Tensor | None:
-    """True (B,T,1) where a document begins inside the window."""
-    if window is None or window.documents_BT is None:
-        return None
-    return document_starts(window.documents_BT).unsqueeze(-1)
+    Its scripts have tau = 10 for 16 steps, of which four would leave all but the largest currents
+    silent. Here a membrane comes as near to its current in whatever number of steps:
+    (1 - 1/tau)^steps = 0.9^16.
+    """
+    tau = 1 / (1 - 0.9 ** (16 / steps))
+    return LIF(columns, threshold=threshold, tau=tau, along="steps", detach=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from asnn_goose.model.parts.low_rank import LowRank
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.parts.token_shift import FollowingShift
 
 
 class BalancePlace(NamedTuple):
@@ -15,9 +16,9 @@ class BalancePlace(NamedTuple):
 
     gains     vectors over the channels, or matrices whose rows they are
     readers   the matrices; the first of them stands for all where inputs are measured
-    adapters  low-rank adapters that read them too
+    adapters  what else reads them, by factors (D, rank)
     """
 
     gains: list[Tensor]
     readers: list[Projection]
-    adapters: list[LowRank]
+    adapters: list[LowRank | FollowingShift]

@@ -42,16 +42,21 @@ class StudentSettings(_Described):
     "both" (Gemma); parallel, whether both read the same residual stream (GPT-NeoX).
 
     Rest: mixer, a row of `asnn_goose.model.mixers.MIXERS`; mlp ("gated" as in Llama, "plain" as in
-    GPT-2, "channel_mix" as in RWKV-7), hidden_act, norm, norm_eps, embedding_norm (an extra norm on
-    the embedding, as in RWKV), biases, tie_word_embeddings; logit_cap, the c of logits
-    c tanh(z / c) (Gemma), 0 for z; n_positions, the learned positions that are added to the
-    embedding (as in GPT-2) and thereby the longest context, 0 for none; real_vocab_size, the rows
-    of the vocabulary that a tokenizer can produce where the rest is padding, 0 for all.
+    GPT-2, "channel_mix" as in RWKV-7, "gated_channel_mix" as in RWKV-4 to 6, "spiking" as in
+    SpikeBERT), hidden_act, norm ("none" too), norm_eps, embedding_norm (an extra norm on the
+    embedding, as in RWKV), biases, tie_word_embeddings; dropout, of the whole stream behind every
+    block, in training; inner_steps, copies of every token whose spikes spell a number; logit_cap,
+    the c of logits c tanh(z / c) (Gemma), 0 for z; n_positions, the learned positions that are
+    added to the embedding (as in GPT-2) and thereby the longest context, 0 for none;
+    real_vocab_size, the rows of the vocabulary that a tokenizer can produce where the rest is
+    padding, 0 for all.
 
     Precision: a table from matrices to the fields of `asnn_goose.model.parts.precision.Precision`.
-    Keys are a matrix (receptance, key, value, output; gate, up, down; mlp_key, mlp_value) or "*"
-    for every one of them, each with a layer in front where only that one is meant: "12.down",
-    "12.*". The most specific wins, field by field.
+    Keys are a matrix (receptance, key, value, mixer_gate, output; gate, up, down; mlp_key,
+    mlp_receptance, mlp_value; in spiking attention queries, keys, values) or "*" for every one of
+    them, each with a layer in front where only that one is meant: "12.down", "12.*". The most
+    specific wins, field by field. What the halves of a block add to the stream may spike as
+    mixer_out and mlp_out, and words as `embedding`.
 
     Raises ValueError that names the setting, the value found and what would be right.
     """

@@ -36,6 +36,13 @@ def parameter_group(name: str) -> str:
     return "vector"
 
 
+def is_decay(name: str) -> bool:
+    """Whether a parameter is the vector from which a mixer's decays start."""
+    parts = name.split(".")
+    where = parts[parts.index("mixer") + 1 :] if "mixer" in parts else []
+    return where in (["decay"], ["decay", "bias"])
+
+
 def trainable(model: nn.Module, what: str) -> set[str]:
     """Names of the parameters that a stage with `train = what` changes.
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-NORMS: dict[str, type[nn.RMSNorm] | type[nn.LayerNorm]] = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
+NORMS: dict[str, type[nn.Module]] = {
+    "rms": nn.RMSNorm,
+    "layer": nn.LayerNorm,
+    "none": nn.Identity,
+}
 
 
 def norms_around(kind: str, width: int, *, eps: float, place: str) -> tuple[nn.Module, nn.Module]:
@@ -16,6 +20,6 @@ def norms_around(kind: str, width: int, *, eps: float, place: str) -> tuple[nn.M
     return before, after
 
 
-def make_norm(kind: str, width: int, *, eps: float) -> nn.RMSNorm | nn.LayerNorm:
+def make_norm(kind: str, width: int, *, eps: float) -> nn.Module:
     """The norm of that name over `width` channels."""
     return NORMS[kind](width, eps=eps)

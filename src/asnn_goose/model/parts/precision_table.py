@@ -23,14 +23,22 @@ from asnn_goose.model.parts.precision import (
 from asnn_goose.names import hint
 
 HEAD = "head"
+EMBEDDING = "embedding"
 EVERY = "*"
+
+OUTSIDE = (EMBEDDING, HEAD)
+"""Places outside the blocks: what comes out of the embedding, and what goes into the head."""
+
+BLOCK_SITES = ("mixer_out", "mlp_out")
+"""Signals of a block with no matrix behind them: what its halves add to the residual stream."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Names that a table of precision may have beside HEAD and EVERY.
+    """Names that a table of precision may have beside OUTSIDE and EVERY.
 
-    matrices  of blocks; sites: signals of mixers that may spike with no matrix behind them
+    matrices  of blocks
+    sites     signals of mixers and blocks that may spike with no matrix behind them
     """
 
     matrices: tuple[str, ...]
@@ -38,8 +46,8 @@ class Places:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, with HEAD and EVERY."""
-        return (*self.matrices, *self.sites, HEAD, EVERY)
+        """All of them, with those outside of blocks and EVERY."""
+        return (*self.matrices, *self.sites, *OUTSIDE, EVERY)
 
 
 @final
@@ -89,15 +97,15 @@ class PrecisionTable(Mapping[str, Mapping[str, Any]]):
     def of(self, name: str, *, layer: int | None = None, site: bool = False) -> Precision:
         """Precision of the matrix `name` in block `layer`.
 
-        `*` < `name` < `layer.*` < `layer.name`; the head's input takes only what stands under
-        `head`, and a `site`, a signal of a mixer with no matrix behind it, only what stands under
-        its own name. Raises ValueError for values that do not fit together.
+        `*` < `name` < `layer.*` < `layer.name`; places OUTSIDE the blocks take only what stands
+        under their own names, and so does a `site`, a signal with no matrix behind it. Raises
+        ValueError for values that do not fit together.
         """
         places = [EVERY, name, f"{layer}.{EVERY}", f"{layer}.{name}"]
         # "*" must not reach the head: what everybody means by "every matrix ternary" leaves the
         # output layer dense.
-        if name == HEAD:
-            places = [HEAD]
+        if name in OUTSIDE:
+            places = [name]
         elif site:
             places = [name, f"{layer}.{name}"]
         # Field by field from the general to the particular: "7.down" may set steps alone and still
@@ -153,6 +161,17 @@ def check_table(precision: object, *, places: Places) -> None:
             "precision.head: its input may spike, its weights are trained dense; set theirs at "
             "export (head = ...)"
         )
+    _check_embedding(table.of(EMBEDDING))
+
+
+def _check_embedding(found: Precision) -> None:
+    if _more_than_spikes(found):
+        raise ValueError("precision.embedding: its words may be spikes, and no more than that")
+    neuron = found.spikes(1)
+    if neuron is not None and neuron.stateful:
+        raise ValueError(
+            "precision.embedding: every word is looked up by itself; take a neuron without state"
+        )
 
 
 def _more_than_spikes(found: Precision) -> bool:
@@ -174,7 +193,7 @@ def check_fit(
     """
     for place in precision:
         front, _, name = place.rpartition(".")
-        if name not in {*columns, *sites, EVERY, HEAD}:
+        if name not in {*columns, *sites, EVERY, *OUTSIDE}:
             found = ", ".join((*columns, *sites))
             raise ValueError(f"precision.{place}: this model's blocks have {found}")
         if front and int(front) >= layers:
@@ -191,7 +210,7 @@ def check_fit(
 def _split(place: object, places: Places) -> tuple[int | None, str]:
     """Layer and matrix of a place such as `down`, `12.down` or `12.*`."""
     layer, dot, name = str(place).rpartition(".")
-    if not isinstance(place, str) or (name == HEAD and dot) or name not in places.names:
+    if not isinstance(place, str) or (name in OUTSIDE and dot) or name not in places.names:
         raise ValueError(f"precision.{place}: no such matrix; {_hint(name, places.names)}")
     if not dot:
         return None, name

@@ -1,0 +1,225 @@
+"""Leaky integrate-and-fire neurons along tokens: a loop, and the compiled kernel (csrc/lif).
+
+m_t = V_{t-1} + (h_t - V_{t-1}) / tau, s_t = 1[m_t > theta], V_t = m_t (1 - s_t): SpikeGPT, arXiv
+2302.13939. Importing this module registers the operators `asnn_goose::lif` and
+`asnn_goose::lif_backward`; running them needs the extension module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from asnn_goose.names import check_name
+from asnn_goose.ops.documents import PADDING, START
+from asnn_goose.ops.native_build import native_available, native_status
+from asnn_goose.ops.surrogate import Surrogate, alpha_of, binary_spikes, ternary_spikes
+
+Form = Literal["auto", "loop", "native"]
+Run = tuple[Tensor, Tensor, Tensor]
+"""Spikes (B,T,K), membranes before their reset (B,T,K), membranes after the last token (B,K)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What all neurons of a layer share.
+
+    tau        time constant in tokens
+    threshold  theta
+    signed     s = 1[m > theta] - 1[m < -theta], reset by m (1 - |s|)
+    detach     no gradient goes through the s of the reset
+    """
+
+    tau: float
+    threshold: float
+    signed: bool
+    detach: bool = False
+
+
+def lif(
+    h_BTK: Tensor,
+    state_BK: Tensor,
+    cell: Cell,
+    surrogate: Surrogate,
+    *,
+    marks_BT: Tensor | None = None,
+    form: Form = "auto",
+) -> Run:
+    """Run currents h (B,T,K) through the neurons; all in the dtype of h.
+
+    state_BK   membranes after the token before
+    surrogate  ds/dm as a function of m - theta
+    marks_BT   `ops.documents.token_marks`: padding neither charges nor fires, a start is at rest
+    form       "auto" takes the kernel where it can be used: CPU, fp32
+
+    Gradients reach h and state, through the reset too. Raises ValueError for a form that cannot
+    take these inputs.
+    """
+    check_name(("auto", "loop", "native"), form, setting="form")
+    obstacle = _obstacle(h_BTK)
+    if form == "native" and obstacle:
+        raise ValueError(f"form is 'native', but the compiled kernel cannot be used: {obstacle}")
+    if form == "loop" or obstacle:
+        return _loop(h_BTK, state_BK, cell, surrogate, marks_BT)
+    return cast(Run, _Lif.apply(h_BTK, state_BK, cell, surrogate, marks_BT))  # type: ignore[no-untyped-call]
+
+
+def _obstacle(h_BTK: Tensor) -> str | None:
+    """Why the compiled kernel cannot take these inputs, or None."""
+    if not native_available():
+        return native_status()
+    if h_BTK.device.type != "cpu" or h_BTK.dtype != torch.float32:
+        return f"it takes fp32 on the CPU, and h is {h_BTK.dtype} on {h_BTK.device}"
+    return None
+
+
+def _loop(
+    h_BTK: Tensor, state_BK: Tensor, cell: Cell, surrogate: Surrogate, marks_BT: Tensor | None
+) -> Run:
+    """The formula itself, one token after the other: the oracle of the kernel."""
+    fire = ternary_spikes if cell.signed else binary_spikes
+    v_BK, spikes, membranes = state_BK, list[Tensor](), list[Tensor]()
+    for t, h_BK in enumerate(h_BTK.unbind(1)):
+        mark_B1 = None if marks_BT is None else marks_BT[:, t, None]
+        if mark_B1 is not None:
+            v_BK = v_BK.masked_fill(mark_B1 == START, 0)
+        before_BK = v_BK
+        v_BK = v_BK + (h_BK - v_BK) / cell.tau
+        membranes.append(v_BK.detach())
+        spikes.append(fire(v_BK, cell.threshold, surrogate))
+        size_BK = spikes[-1] * v_BK.detach().sign() if cell.signed else spikes[-1]
+        v_BK = v_BK * (1 - (size_BK.detach() if cell.detach else size_BK))
+        if mark_B1 is not None:
+            v_BK = before_BK.where(mark_B1 == PADDING, v_BK)
+            spikes[-1] = spikes[-1].masked_fill(mark_B1 == PADDING, 0)
+    return torch.stack(spikes, 1), torch.stack(membranes, 1), v_BK
+
+
+class _Lif(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        h_BTK: Tensor,
+        state_BK: Tensor,
+        cell: Cell,
+        surrogate: Surrogate,
+        marks_BT: Tensor | None,
+    ) -> Run:
+        marks = torch.empty(0, dtype=torch.uint8) if marks_BT is None else marks_BT
+        settings = (cell.tau, cell.threshold, cell.signed)
+        spikes, membranes, last = _forward(h_BTK, state_BK, marks, *settings)
+        ctx.save_for_backward(membranes, marks)
+        ctx.cell, ctx.surrogate = cell, surrogate
+        ctx.mark_non_differentiable(membranes)
+        return spikes, membranes, last
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        membranes, marks = ctx.saved_tensors
+        dspikes, _, dlast = gradients
+        cell: Cell = ctx.cell
+        alpha = alpha_of(ctx.surrogate) or 0.0
+        slope = membranes.new_empty(0)  # an ATan is computed on the way
+        if not alpha:
+            slope = ctx.surrogate(membranes - cell.threshold)
+            if cell.signed:
+                slope = slope + ctx.surrogate(membranes + cell.threshold)
+        settings = (cell.tau, cell.threshold, cell.signed, cell.detach, alpha)
+        dh, dstate = _backward(membranes, slope, dspikes, dlast, marks, *settings)
+        return dh, dstate, None, None, None
+
+
+def _addresses(*tensors: Tensor) -> tuple[Any, ...]:
+    return tuple(x.data_ptr() for x in tensors)
+
+
+@torch.library.custom_op("asnn_goose::lif", mutates_args=(), device_types="cpu")
+def _forward(
+    h_BTK: Tensor,
+    state_BK: Tensor,
+    marks_BT: Tensor,
+    tau: float,
+    threshold: float,
+    signed: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A Run; no marks where marks_BT is empty."""
+    from asnn_goose import _native
+
+    h, state, marks = h_BTK.contiguous(), state_BK.contiguous(), marks_BT.contiguous()
+    spikes, membranes, last = torch.empty_like(h), torch.empty_like(h), torch.empty_like(state)
+    B, T, K = h.shape
+    _native.lif_forward(
+        sizes=(B, T, K),
+        neuron=(tau, threshold),
+        is_signed=signed,
+        inputs=_addresses(h, state),
+        marks=marks.data_ptr() if marks.numel() else 0,
+        outputs=_addresses(spikes, membranes, last),
+        threads=torch.get_num_threads(),
+    )
+    return spikes, membranes, last
+
+
+@_forward.register_fake
+def _(
+    h_BTK: Tensor,
+    state_BK: Tensor,
+    marks_BT: Tensor,
+    tau: float,
+    threshold: float,
+    signed: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    spikes, membranes = h_BTK.new_empty(h_BTK.shape), h_BTK.new_empty(h_BTK.shape)
+    return spikes, membranes, state_BK.new_empty(state_BK.shape)
+
+
+@torch.library.custom_op("asnn_goose::lif_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    membranes_BTK: Tensor,
+    slope_BTK: Tensor,
+    dspikes_BTK: Tensor,
+    dlast_BK: Tensor,
+    marks_BT: Tensor,
+    tau: float,
+    threshold: float,
+    signed: bool,
+    detach: bool,
+    alpha: float,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of h and of the first membranes."""
+    from asnn_goose import _native
+
+    given = [x.contiguous() for x in (membranes_BTK, slope_BTK, dspikes_BTK, dlast_BK)]
+    marks = marks_BT.contiguous()
+    dh, dstate = torch.empty_like(given[0]), torch.empty_like(given[3])
+    B, T, K = membranes_BTK.shape
+    _native.lif_backward(
+        sizes=(B, T, K),
+        neuron=(tau, threshold, alpha),
+        is_signed=signed,
+        is_detached=detach,
+        marks=marks.data_ptr() if marks.numel() else 0,
+        gradients_in=_addresses(*given),
+        gradients_out=_addresses(dh, dstate),
+        threads=torch.get_num_threads(),
+    )
+    return dh, dstate
+
+
+@_backward.register_fake
+def _(
+    membranes_BTK: Tensor,
+    slope_BTK: Tensor,
+    dspikes_BTK: Tensor,
+    dlast_BK: Tensor,
+    marks_BT: Tensor,
+    tau: float,
+    threshold: float,
+    signed: bool,
+    detach: bool,
+    alpha: float,
+) -> tuple[Tensor, Tensor]:
+    return membranes_BTK.new_empty(membranes_BTK.shape), dlast_BK.new_empty(dlast_BK.shape)
