@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -106,10 +106,7 @@ def serve(
     Many answers are written at the same time; states of prompts' beginnings are kept, so that a
     conversation or a shared system prompt is never read twice. Ctrl-C ends it.
     """
-    import uvicorn
-
     from asnn_goose.infer.server.app import make_app
-    from asnn_goose.infer.server.patience import patient
     from asnn_goose.infer.server.settings import Limits
     from asnn_goose.subject.served import Options, load_students
 
@@ -141,14 +138,23 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(s.name for s in students)
         tell(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
-        settings = uvicorn.Config(
-            app,
-            http=patient(limits.header_time),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=PARTING,
-        )
-        uvicorn.Server(settings).run(sockets=[sock])
+        run(app, sock, header_time=limits.header_time)
+
+
+def run(app: Any, sock: socket.socket, *, header_time: float) -> None:
+    """Serve on an open socket until a signal ends it."""
+    import uvicorn
+
+    from asnn_goose.infer.server.patience import patient
+
+    settings = uvicorn.Config(
+        app,
+        http=patient(header_time),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=PARTING,
+    )
+    uvicorn.Server(settings).run(sockets=[sock])
 
 
 def access_for(host: str, *, keys: Sequence[str], origins: Sequence[str]) -> Access:

@@ -19,11 +19,14 @@ from asnn_goose.model.parts.projection import Projection
 from asnn_goose.places import run_recipe
 from asnn_goose.recipe import Recipe, load_recipe
 from asnn_goose.report.model_card import ModelCard, SharedText, render_card
-from asnn_goose.shape.student import FP32, state_numbers
+from asnn_goose.shape.student import state_numbers
 from asnn_goose.sources.teachers import ON_THE_HUB, TEACHERS
 from asnn_goose.study.scores import training_totals
 from asnn_goose.subject.served import default_name
 from asnn_goose.subject.trained import load_trained, template_of, trained_folder
+
+FP32_BYTES = 4
+"""Of a number of the state."""
 
 SCORES, BENCH, METRICS = "eval.json", "bench.json", "metrics.jsonl"
 """Files of a run whose numbers go into the card."""
@@ -83,7 +86,7 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
         settings=model.config.to_dict(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         precision=precision_of(model),
-        state_bytes=FP32 * state_numbers(model.config.to_dict()),
+        state_bytes=FP32_BYTES * state_numbers(model.config.to_dict()),
         chat=chat,
         texts=list(texts_of(recipe)) if recipe else (),
         trained=_trained(run / METRICS),
