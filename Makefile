@@ -13,7 +13,7 @@ PACKAGES := $(shell find src -name __init__.py | LC_ALL=C sort | cksum | cut -d 
 READY := .venv/.ready-$(PACKAGES)
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check native-check mutants format bench clean
+.PHONY: help setup demo test check native-check arm64-check mutants format bench docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,8 +21,10 @@ help:
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy and the architecture test"
 	@echo "make native-check  the compiled code under sanitizers, and clang-tidy where there is one"
+	@echo "make arm64-check   the compiled code for arm64 under qemu-user"
 	@echo "make mutants break one formula at a time and see whether a test notices"
 	@echo "make bench   one script per speed claim"
+	@echo "make docs    the documentation site in build/site"
 	@echo "make format  let ruff rewrite the sources"
 	@echo "make clean   remove the environment and build products (runs/ stays)"
 
@@ -71,6 +73,9 @@ native-check: $(READY)
 	  clang-tidy --quiet -p build/check $$(git ls-files 'csrc/engine/*.cpp' 'csrc/kernels/*.cpp'); \
 	else echo "clang-tidy is not installed: skipped"; fi
 
+arm64-check: $(READY)
+	sh tests/arm64.sh
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -78,6 +83,12 @@ format: $(READY)
 # Breaks one formula at a time; not part of `make test`.
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
+
+# Pages with their links checked, and the reference from the docstrings.
+docs: $(READY)
+	$(BIN)/python docs/site.py build/site-pages
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/zensical build --clean
 
 bench: $(READY)
 	@set -e; for script in $(sort $(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script; done

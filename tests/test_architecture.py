@@ -31,7 +31,7 @@ GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "sh
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
 TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
-STUDY_MAY = TEACHERS_MAY | {"teachers", "subject", "report"}
+STUDY_MAY = TEACHERS_MAY | {"teachers", "subject", "report", "export"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
     "disk": set(),

@@ -4,4 +4,4 @@ Importing the package costs nothing: no torch, no registration. `import asnn_goo
 registers the student with the Transformers Auto classes.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

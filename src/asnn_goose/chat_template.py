@@ -27,7 +27,7 @@ class ChatTemplate:
     """A Jinja template in a sandbox. Raises TextError where its source is no template."""
 
     def __init__(self, source: str, *, tokens: Mapping[str, str] | None = None) -> None:
-        self._tokens = dict(tokens or {})
+        self.source, self._tokens = source, dict(tokens or {})
         # A template comes from a stranger's file, and must reach nothing but the messages.
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]

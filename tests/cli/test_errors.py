@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.expected_errors import expected_errors, message
+from asnn_goose.cli.expected_errors import TRAINING, expected_errors, message
 from asnn_goose.data.document import DataError
 from asnn_goose.sources import SourceError
 from asnn_goose.train.run_errors import RunInterrupted, TrainingDiverged
@@ -82,3 +84,27 @@ def test_a_closed_pipe_ends_quietly(student_dir: Path) -> None:
         assert process.wait(timeout=60) == 0
     # Packing comes first where no test before has packed this student.
     assert [line for line in errors.splitlines() if not line.startswith("packing ")] == []
+
+
+def test_what_only_training_needs_is_named_where_it_is_missing() -> None:
+    """As in the engine-only install: everything of the extra [train] is hidden."""
+    script = (
+        "import sys\n"
+        "from asnn_goose.cli.expected_errors import TRAINING\n"
+        "sys.modules.update(dict.fromkeys(TRAINING))\n"
+        "from asnn_goose.cli import app\n"
+        "app(['distill', 'recipes/smollm2-demo.toml'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "is not installed, and this needs it: pip install 'asnn-goose[train]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_extra_is_what_the_message_knows() -> None:
+    file = Path(__file__).parents[2] / "pyproject.toml"
+    wanted = tomllib.loads(file.read_text())["project"]["optional-dependencies"]["train"]
+    names = {re.split(r"[^\w-]", one)[0].replace("-", "_") for one in wanted}
+    assert names == TRAINING

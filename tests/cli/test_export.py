@@ -84,3 +84,25 @@ def test_a_damaged_student_is_named(runner: CliRunner, student_dir: Path, tmp_pa
     config = json.loads((student / "config.json").read_text())
     (student / "config.json").write_text(json.dumps(config | {"precision": {"donw": {}}}))
     assert "did you mean 'down'" in refused(runner, str(student), "--to", "packed")
+
+
+def test_a_run_is_made_a_folder_to_share(
+    runner: CliRunner, student_dir: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(student_dir, run / "model")
+    shutil.copyfile(recipe_file, run / "recipe.toml")
+    done = runner.invoke(app, ["export", str(run), "--to", "hub-folder"])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0] == str(run / "hub")
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["not in it"] * 2 + [
+        "upload it with"
+    ]
+    card = (run / "hub" / "README.md").read_text()
+    assert "| long.txt | by length | not known to asnn-goose | the maker's own choice |" in card
+    assert str(tmp_path) not in card.partition("## Recipe")[0]
+    assert (run / "hub" / "packed" / "packed.safetensors").is_file()
+    refusal = runner.invoke(app, ["push", str(run / "model"), "me/goose"])
+    assert refusal.exit_code == 2
+    assert "is no folder to share" in refusal.stderr

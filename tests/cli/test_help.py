@@ -36,7 +36,7 @@ def test_verbs() -> None:
     assert verbs == {
         *("teacher", "data", "distill", "eval", "report", "ablate", "sensitivity"),
         *("recall", "spikes"),
-        *("export", "restore", "generate", "chat", "serve", "bench", "doctor"),
+        *("export", "push", "restore", "generate", "chat", "serve", "bench", "doctor"),
     }
 
 

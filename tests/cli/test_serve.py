@@ -125,15 +125,6 @@ def test_what_cannot_be_served(runner: CliRunner, model: Path, words: list[str],
     assert said in result.stderr
 
 
-def test_a_missing_library_is_named(
-    runner: CliRunner, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "llguidance", None)
-    result = runner.invoke(app, ["serve", str(model)])
-    assert result.exit_code == 2
-    assert "pip install 'asnn-goose[serve]'" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("path", "name"), [("runs/demo", "demo"), ("runs/demo/packed", "demo"), ("a/model/", "a")]
 )

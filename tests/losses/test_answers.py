@@ -94,3 +94,12 @@ def test_without_gradients_the_value_stays(given: tuple[Tensor, Tensor, Batch]) 
     with torch.no_grad():
         term, _ = answer_term(trace, batch, curved, chunk=3)
     torch.testing.assert_close(term, curved(whole(*given)).detach())
+
+
+def test_logits_with_a_cap_are_capped(given: tuple[Tensor, Tensor, Batch]) -> None:
+    hidden_BTD, head_VD, batch = given
+    trace = Trace(final_BTD=hidden_BTD, head_VD=head_VD, logit_cap=1.5)
+    log_p_BTV = torch.log_softmax(1.5 * torch.tanh(hidden_BTD @ head_VD.T / 1.5), -1)
+    wanted_BT = log_p_BTV.gather(2, batch.labels_BT.clamp_min(0).unsqueeze(2))[..., 0]
+    found_B = answer_log_probs(trace, batch, chunk=3)
+    torch.testing.assert_close(found_B, (wanted_BT * batch.mask_BT).sum(1).detach())

@@ -76,6 +76,8 @@ MULTIPLIERS: dict[str, Any] = {
     "residual_multiplier": 0.3,
     "attention_multiplier": 0.11,
     "logits_scaling": 4.0,
+    "attention_bias": True,
+    "mlp_bias": True,
 }
 WINDOWS: dict[str, Any] = {
     "sliding_window": 8,

@@ -165,8 +165,12 @@ def test_other_neurons_and_other_needs_are_refused() -> None:
         at(student(precision={"*": NEURON, "head": NEURON}), 2)
 
 
-def test_a_student_without_spikes_is_its_own_equilibrium() -> None:
-    model = student(precision={})
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"parallel": True}, {"norm_place": "after"}, {"norm_place": "both", "logit_cap": 2.0}],
+)
+def test_a_student_without_spikes_is_its_own_equilibrium(settings: dict[str, Any]) -> None:
+    model = student(precision={}, **settings)
     trace, gap = at(model, 3)
     plain = model.trace(tokens(), NEEDS)
     assert gap == pytest.approx(0, abs=1e-6)

@@ -50,8 +50,16 @@ def test_it_gives_only_logits(of_family: Callable[..., Teacher]) -> None:
     model = TrainableTeacher(of_family("llama").model)
     with pytest.raises(ValueError, match="hidden"):
         model.trace(TOKENS_BT, NEEDS)
-    with pytest.raises(ValueError, match="documents_BT"):
-        model.trace(TOKENS_BT, VOCAB, window=Window(documents_BT=TOKENS_BT))
+
+
+def test_documents_are_kept_apart_as_the_teacher_keeps_them(
+    of_family: Callable[..., Teacher],
+) -> None:
+    teacher = of_family("granite")
+    window = Window(documents_BT=(torch.arange(9) > 4).long().expand(2, 9))
+    wanted = teacher.trace(TOKENS_BT, VOCAB, window=window).vocab(slice(None))
+    found = TrainableTeacher(teacher.model).trace(TOKENS_BT, VOCAB, window=window)
+    torch.testing.assert_close(found.vocab(slice(None)), wanted)
 
 
 @pytest.mark.parametrize("saved_as", [torch.float32, torch.float16])

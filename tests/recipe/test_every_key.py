@@ -204,7 +204,7 @@ SWITCHES = {
     "token_shift": False, "removal_key": True, "key_replacement": True, "bonus": False,
     "group_norm": True, "rope": True, "qk_norm": False, "qkv_bias": False, "output_bias": False,
     "mlp_bias": False, "embedding_norm": False, "tie_word_embeddings": True, "use_cache": True,
-    "value_shift": False,
+    "value_shift": False, "parallel": False,
 }  # fmt: skip
 """What a converted student of the default variant has."""
 

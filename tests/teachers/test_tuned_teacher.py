@@ -220,8 +220,8 @@ def test_it_learns_answers_as_a_student_does(tuning: Tuning, tmp_path: Path) -> 
     """The first step's loss is that of a stage sft whose student is this very teacher."""
     file = tmp_path / "examples.jsonl"
     records = [
-        {"prompt": " ".join(WORDS[n % 5 : n % 5 + 3]), "completion": f" {WORDS[n % 7]}"}
-        for n in range(90)
+        {"prompt": f"{WORDS[n % 13]} {WORDS[n // 13]} a", "completion": f" {WORDS[n % 7]}"}
+        for n in range(130)
     ]
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
     training = replace(tuning.training, examples=(str(file),), texts=("missing.txt",), lr=1e-2)

@@ -359,9 +359,14 @@ def test_nothing_follows_an_end(models: Any) -> None:
     prompt = torch.from_numpy(example(4, 0, seed=2).ids_N)
     settings = {"tokens": 6, "temperature": 1e-4}
     (whole,) = drawn(student, [prompt], **settings, ends={END})
-    (short,) = drawn(student, [prompt], **settings, ends={int(whole[2])})
-    first = whole.tolist().index(int(whole[2]))
+    end = int(whole[2])
+    first = whole.tolist().index(end)
+    others = [torch.from_numpy(example(3, 0, seed=seed).ids_N) for seed in range(20)]
+    whole_of = [drawn(student, [other], **settings, ends={END})[0] for other in others]
+    longer = next(o for o, w in zip(others, whole_of, strict=True) if end not in w)
+    short, long = drawn(student, [prompt, longer], **settings, ends={end})
     assert short.tolist() == whole.tolist()[: first + 1]
+    assert len(long) == 6
 
 
 def test_gkd_without_a_teacher_is_refused(models: Any) -> None:

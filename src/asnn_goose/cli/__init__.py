@@ -25,6 +25,7 @@ from asnn_goose.cli import (
     export,
     generate,
     lab,
+    push,
     recall,
     report,
     restore,
@@ -80,6 +81,7 @@ app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
 app.command("recall", epilog=recall.EXAMPLES)(recall.recall)
 app.command("spikes", epilog=spikes.EXAMPLES)(spikes.spikes)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("push", epilog=push.EXAMPLES)(push.push)
 app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)

@@ -13,6 +13,12 @@ USAGE = 2
 
 INTERRUPTED = 130
 
+TRAINING = frozenset(
+    {"accelerate", "gguf", "huggingface_hub", "lxml", "matplotlib", "rdata", "safetensors"}
+    | {"scipy", "tomli_w", "torch", "transformers"}
+)
+"""Packages of the extra [train], by the names of their modules."""
+
 
 @contextmanager
 def expected_errors() -> Iterator[None]:
@@ -41,6 +47,8 @@ def is_expected(error: Exception) -> bool:
     """
     if type(error).__module__.startswith("asnn_goose."):
         return True
+    if isinstance(error, ModuleNotFoundError):
+        return str(error.name).partition(".")[0] in TRAINING
     return isinstance(error, OSError) or (isinstance(error, ValueError) and _is_ours(error))
 
 
@@ -50,7 +58,15 @@ def _is_ours(error: Exception) -> bool:
 
 
 def message(error: Exception) -> str:
-    """The error's own words; of an error of the file system, what and which file."""
+    """The error's own words; of an error of the file system, what and which file.
+
+    Of a package that is missing, how it is installed.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{error.name} is not installed, and this needs it: pip install 'asnn-goose[train]'"
+            " (torch first from https://pytorch.org where no GPU build is wanted)"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

@@ -16,13 +16,15 @@ from asnn_goose.numbers import size
 from asnn_goose.places import SubjectError, run_recipe
 
 if TYPE_CHECKING:
-    from asnn_goose.export.packed import Packed
+    from asnn_goose.export.packed import Packed, PackSettings
 
 EXAMPLES = examples(
     "asnn-goose export runs/demo --to packed",
     "asnn-goose export runs/demo --to packed --out goose.packed --dense int8",
     "asnn-goose export runs/demo --to packed --head ternary --low-rank f16",
     "asnn-goose export runs/rung --to compact --out students/rung.safetensors",
+    "asnn-goose export runs/demo --to hub-folder --out share/goose-demo",
+    "asnn-goose export runs/dense --to gguf --dense int8",
     "asnn-goose export runs/lif --to nir",
 )
 
@@ -32,6 +34,8 @@ class Target(StrEnum):
 
     packed = "packed"
     compact = "compact"
+    hub_folder = "hub-folder"
+    gguf = "gguf"
     nir = "nir"
 
 
@@ -58,8 +62,8 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder or, for compact, file to write.  [default: packed/, nir/ or"
-            " compact.safetensors in the run or student's folder]"
+            help="Folder or, for compact and gguf, file to write.  [default: packed/, hub/, nir/,"
+            " compact.safetensors or student.gguf in the run or student's folder]"
         ),
     ] = None,
     dense: Annotated[
@@ -73,30 +77,70 @@ def export(
         typer.Option(help="Embedding and head; ternary adds a spiking head beside the embedding."),
     ] = Head.int8,
 ) -> None:
-    """Pack a student for the engine, ternary weights as bits, or keep it in a small file.
+    """Pack a student for the engine, keep it in a small file, or make a folder to share.
 
-    Which matrices are ternary, and which inputs spike, is the student's own setting (`precision`
-    in its recipe). The folder appears whole or not at all; an older packed model in its place
-    is replaced, anything else is left alone. A compact file leaves out what is the teacher's own;
-    `asnn-goose restore` makes a student of it that trains on. NIR says matrices and LIF neurons
-    for simulators and chips, one file each, and lists what it cannot say (docs/measurement.md).
+    packed: ternary weights as bits, for the engine. Which matrices are ternary, and which inputs
+    spike, is the student's own setting (`precision` in its recipe). compact: leaves out what is the
+    teacher's own; `asnn-goose restore` makes a student of it that trains on. hub-folder: weights,
+    tokenizer, modelling code and a card, for Transformers with trust_remote_code, and the packed
+    student in it; `asnn-goose push` uploads it. gguf: for llama.cpp, of students without rotary
+    positions and spikes; --dense int8 is its Q8_0. nir: matrices and LIF neurons for simulators and
+    chips, one file each, and a list of what it cannot say (docs/measurement.md).
+
+    A folder appears whole or not at all; an older one of its kind in its place is replaced,
+    anything else is left alone.
     """
-    if to is Target.nir:
-        typer.echo(nir(student, out or Path(student).expanduser() / "nir"))
-        return
-    if to is Target.compact:
-        file = out or Path(student).expanduser() / "compact.safetensors"
-        disk.check_file(file)
-        typer.echo(f"{file}\n  {compact(student, file)}")
-        return
-    from asnn_goose.export.packed import PackSettings, export_packed
+    from asnn_goose.export.packed import PackSettings
+
+    place = Path(student).expanduser()
+    settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
+    if to is Target.packed:
+        target = out or place / "packed"
+        typer.echo(f"{target}\n{pack(student, target, settings)}")
+    elif to is Target.compact:
+        target = out or place / "compact.safetensors"
+        disk.check_file(target)
+        typer.echo(f"{target}\n  {compact(student, target)}")
+    elif to is Target.gguf:
+        target = out or place / "student.gguf"
+        disk.check_file(target)
+        typer.echo(f"{target}\n  {gguf(student, target, form=dense.value)}")
+    elif to is Target.nir:
+        typer.echo(nir(student, out or place / "nir"))
+    else:
+        target = out or place / "hub"
+        typer.echo(f"{target}\n  {hub_folder(student, target, settings)}")
+
+
+def pack(student: str, target: Path, settings: PackSettings) -> str:
+    """Write the packed student; the bytes of its parts."""
+    from asnn_goose.export.packed import export_packed
     from asnn_goose.subject.trained import load_trained, trained_folder
 
-    settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
-    target, source = out or Path(student).expanduser() / "packed", trained_folder(student)
-    disk.check_folder(target)
-    packed = export_packed(load_trained(student), target, settings=settings, tokenizer=source)
-    typer.echo(f"{target}\n{table(packed)}")
+    source = trained_folder(student)
+    disk.check_folder(target.parent)
+    return table(export_packed(load_trained(student), target, settings=settings, tokenizer=source))
+
+
+def gguf(student: str, file: Path, *, form: str) -> str:
+    """Write the GGUF file; which of llama.cpp's architectures it is, and its size."""
+    from asnn_goose.export.gguf.file import write_gguf
+    from asnn_goose.subject.trained import load_trained, template_of, trained_folder
+
+    source = trained_folder(student)
+    architecture = write_gguf(
+        load_trained(student), file, form=form, source=source, template=template_of(source)
+    )
+    return f"{size(file.stat().st_size)}, llama.cpp's architecture {architecture}"
+
+
+def hub_folder(student: str, target: Path, settings: PackSettings) -> str:
+    """Write the folder to share; what of it is missing, and what to do with it."""
+    from asnn_goose.study.share import share
+
+    shared = share(student, target, settings=settings)
+    lines = [f"not in it: {reason}" for reason in shared.missing]
+    return "\n  ".join([*lines, f"upload it with: asnn-goose push {target} OWNER/NAME"])
 
 
 def nir(student: str, folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -16,12 +15,10 @@ from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.cli.generate import Threads
 from asnn_goose.numbers import count
-from asnn_goose.places import SubjectError
 
 if TYPE_CHECKING:
     from asnn_goose.infer.server.settings import Access
 
-NEEDED = ("fastapi", "uvicorn", "llguidance", "prometheus_client")
 PARTING = 5
 """Seconds that answers may still take once the server is told to end."""
 
@@ -109,10 +106,10 @@ def serve(
     Many answers are written at the same time; states of prompts' beginnings are kept, so that a
     conversation or a shared system prompt is never read twice. Ctrl-C ends it.
     """
-    check_installed()
     import uvicorn
 
     from asnn_goose.infer.server.app import make_app
+    from asnn_goose.infer.server.patience import patient
     from asnn_goose.infer.server.settings import Limits
     from asnn_goose.subject.served import Options, load_students
 
@@ -145,20 +142,13 @@ def serve(
         names = ", ".join(s.name for s in students)
         tell(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
         settings = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=PARTING
+            app,
+            http=patient(limits.header_time),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=PARTING,
         )
         uvicorn.Server(settings).run(sockets=[sock])
-
-
-def check_installed() -> None:
-    """Raise SubjectError where a library of the server is not installed."""
-    for library in NEEDED:
-        try:
-            importlib.import_module(library)
-        except ImportError as error:
-            raise SubjectError(
-                f"{library} is missing: pip install 'asnn-goose[serve]' brings all that serve needs"
-            ) from error
 
 
 def access_for(host: str, *, keys: Sequence[str], origins: Sequence[str]) -> Access:

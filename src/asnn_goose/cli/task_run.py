@@ -76,7 +76,7 @@ def task_table(found: TaskEvaluation) -> Table:
 
 def with_error(value: float, error: float) -> str:
     """A number and its standard error, if that is known."""
-    return f"{value:.3f}" if math.isnan(error) else f"{value:.3f} ± {error:.3f}"
+    return f"{value:.3f}" if math.isnan(error) else f"{value:.3f}±{error:.3f}"
 
 
 def generation_lines(found: TaskEvaluation) -> list[str]:

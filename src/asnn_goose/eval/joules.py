@@ -24,12 +24,9 @@ class Joules:
 
 def packages(root: Path = POWERCAP) -> list[Path]:
     """Folders of packages whose counters can be read."""
-    found = []
-    for folder in sorted(root.glob("intel-rapl:*")):
-        # Parts of a package are listed beside it, with one colon more, and are counted in it.
-        if folder.name.count(":") == 1 and _microjoules(folder) is not None:
-            found.append(folder)
-    return found
+    # Parts of a package are listed beside it, with one colon more, and are counted in it.
+    listed = (f for f in sorted(root.glob("intel-rapl:*")) if f.name.count(":") == 1)
+    return [folder for folder in listed if _microjoules(folder) is not None]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.chunked_head import head_terms
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch, Trace, capped
 
 
 def answer_log_probs(trace: Trace, batch: Batch, *, chunk: int) -> Tensor:
@@ -55,7 +55,7 @@ def _over_head(
     labels_m = batch.labels_BT.flatten()[mask_n]
 
     def of_chunk(tokens: slice, logits: tuple[Tensor, ...]) -> Sequence[Tensor]:
-        log_q_mV = torch.log_softmax(logits[0].float(), -1)
+        log_q_mV = torch.log_softmax(capped(logits[0].float(), trace.logit_cap), -1)
         found_m = log_q_mV.gather(1, labels_m[tokens, None])[:, 0]
         sums_B = found_m.new_zeros(rows).index_add(0, row_m[tokens], found_m)
         return terms(sums_B)

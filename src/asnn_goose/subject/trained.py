@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asnn_goose.format.packed import is_packed
+from asnn_goose.infer.chat_template import read_chat_template
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.assistant import load_student
 from asnn_goose.places import SubjectError, student_folder
@@ -30,3 +31,9 @@ def load_trained(student: str) -> GooseForCausalLM:
     """That student. Raises SubjectError, or TeacherError where its files are damaged."""
     hush()
     return load_student(str(trained_folder(student)))
+
+
+def template_of(folder: Path) -> str | None:
+    """The source of the chat template beside a tokenizer, None where there is none."""
+    template = read_chat_template(folder)
+    return None if template is None else template.source

@@ -113,10 +113,13 @@ def _watched(name: str, neuron: Neuron, see: See) -> Iterator[None]:
         handle = neuron.register_forward_pre_hook(
             lambda _, inputs: see(name, neuron.encode(inputs[0]).q_BK)
         )
+        # Kernels that code in a neuron's place, or once for several, would not call it.
+        cast(Any, neuron).coding = lambda *, rotate: None
         try:
             yield
         finally:
             handle.remove()
+            del cast(Any, neuron).coding
         return
     own = neuron.forward_with_state
 

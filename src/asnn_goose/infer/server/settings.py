@@ -11,6 +11,7 @@ class Limits:
 
     slots       answers that are written at the same time, for each student
     queue       requests that may wait for a slot; the next one is turned away with 429
+    header_time seconds for a connection to say what it wants
     body        bytes of a request
     body_time   seconds for a request's bytes to arrive
     prompt      tokens of a prompt
@@ -23,6 +24,7 @@ class Limits:
 
     slots: int = 64
     queue: int = 256
+    header_time: float = 20.0
     body: int = 1 << 20
     body_time: float = 20.0
     prompt: int = 32_768

@@ -127,7 +127,7 @@ class GooseBlock(nn.Module):
     def balance_places(self) -> Iterator[BalancePlace]:
         """Where channels may be balanced."""
         for half, norm in ((self.mixer, self.mixer_norm), (self.mlp, self.mlp_norm)):
-            gains = list(norm.parameters())
+            gains = list[Tensor](norm.parameters())
             # What no norm stands before has no gains into which a channel's size could fold.
             yield from (place for place in half.balance_places(gains) if place.gains)
 

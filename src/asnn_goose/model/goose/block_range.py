@@ -20,7 +20,7 @@ def run_range(
     What stands before them runs without one, and so does what mixers carry from there.
     """
     with torch.no_grad():
-        x_BTD = student.embedding(tokens_BT)
+        x_BTD: Tensor = student.embedding(tokens_BT)
         window = placed(window, x_BTD)
         x_BTD = student._embed(x_BTD, window.position_BT)
         carry: Tensor | None = None

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from asnn_goose.model.goose.block import BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
+from asnn_goose.model.goose.generation import RecurrentGeneration
 from asnn_goose.model.goose.initialise import initialise
 from asnn_goose.model.goose.inner_steps import InnerSteps
 from asnn_goose.model.goose.kept import Kept
@@ -31,7 +32,7 @@ from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import PLACES, Trace, Window, capped
 
 
-class GooseForCausalLM(PreTrainedModel, GenerationMixin):
+class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     """A recurrent student: constant memory at any length, no key-value cache.
 
     `forward` is what Transformers expects; `trace` and `drive` are what distillation uses.
@@ -117,9 +118,8 @@ class GooseForCausalLM(PreTrainedModel, GenerationMixin):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("pass exactly one of input_ids and inputs_embeds")
         x_BTD = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        use_cache = (
-            (self.config.use_cache and not self.training) if use_cache is None else use_cache
-        )
+        wanted = self.config.use_cache and not self.training
+        use_cache = wanted if use_cache is None else use_cache
         given = past_key_values if cache is None else cache
         cache = GooseCache() if given is None else given
         mask_BT = window_mask(attention_mask, x_BTD.shape[1])

@@ -120,6 +120,7 @@ def trace_at_equilibrium(
             final_BTD = student.final_norm(x_BTD)
         fields["final_BTD"] = replaced(student.final_norm(star_BTD), final_BTD)
         fields |= {"head_VD": student._head_VD(), "final_norm": student.final_norm}
+        fields["logit_cap"] = student.config.logit_cap
     return replace(student.outline, window=window, **fields), gap
 
 
@@ -135,8 +136,9 @@ def _closed(
 ) -> tuple[Tensor, Tensor | None]:
     formula = ClosedForm(window)
     mixed = block.mixer(block.mixer_norm(x_BTD), carry, None, window, formula)
-    x_BTD = x_BTD + mixed.out_BTD
-    return x_BTD + block.mlp(block.mlp_norm(x_BTD), None, window, formula).out_BTD, mixed.carry
+    mixed_BTD, mlp_in_BTD = _between(block, x_BTD, mixed.out_BTD)
+    out_BTD = block.mlp(mlp_in_BTD, None, window, formula).out_BTD
+    return mixed_BTD + block.mlp_after(out_BTD), mixed.carry
 
 
 @torch.no_grad()
@@ -146,11 +148,18 @@ def _counted(
     """The recurrence sees rates, once per token; the MLP sees every spike of every step."""
     counting = Counted(window, steps=steps)
     mixed = block.mixer(block.mixer_norm(x_BTD), carry, None, window, counting)
-    x_BTD = x_BTD + mixed.out_BTD
-    mlp_in_BTD, total_BTD, step = block.mlp_norm(x_BTD), torch.zeros_like(x_BTD), Step(window)
+    mixed_BTD, mlp_in_BTD = _between(block, x_BTD, mixed.out_BTD)
+    total_BTD, step = torch.zeros_like(x_BTD), Step(window)
     for _ in range(steps):
         total_BTD += block.mlp(mlp_in_BTD, None, window, step).out_BTD
-    return x_BTD + total_BTD / steps, mixed.carry
+    return mixed_BTD + block.mlp_after(total_BTD / steps), mixed.carry
+
+
+def _between(block: GooseBlock, x_BTD: Tensor, mixer_out_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    """The residual stream behind the mixer, and what the MLP reads."""
+    mixed_BTD = x_BTD + block.mixer_after(mixer_out_BTD)
+    mlp_in_BTD: Tensor = block.mlp_norm(x_BTD if block.parallel else mixed_BTD)
+    return mixed_BTD, mlp_in_BTD
 
 
 def _settling(neuron: Neuron) -> SpikingBERT:

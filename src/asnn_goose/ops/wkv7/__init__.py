@@ -8,7 +8,8 @@ fla        flash-linear-attention's kernel where it is installed: CUDA, bf16 ope
 
 from __future__ import annotations
 
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,10 +17,16 @@ from torch import Tensor
 from asnn_goose.ops.native_build import native_available, native_status
 from asnn_goose.ops.wkv7.chunked import chunked
 from asnn_goose.ops.wkv7.fla import fla, obstacle_to_fla
-from asnn_goose.ops.wkv7.native import HEAD_SIZES, native
 from asnn_goose.ops.wkv7.recurrent import recurrent
 
 __all__ = ["Form", "wkv7"]
+
+HEAD_SIZES = tuple(range(16, 129, 16))
+"""Head sizes N that the compiled kernel is written for."""
+
+# By name, as code that travels with a published student (export.modelling_code) leaves behind
+# what is compiled, and may be loaded beside this package, which registers its operators once.
+_native: Any = import_module("asnn_goose.ops.wkv7.native").native if native_available() else None
 
 NAMES = ("r", "log_w", "k", "v", "alpha", "beta")
 """The sequences that every form takes, in this order."""
@@ -116,7 +123,7 @@ def wkv7(
     r, log_w, k, v, alpha, beta, state = (x.to(dtype) for x in (*sequences, state_BHNN))
     with torch.autocast(r.device.type, enabled=False):
         if form == "native":
-            y, final = native(r, log_w, k, v, alpha, beta, state)
+            y, final = _native(r, log_w, k, v, alpha, beta, state)
         elif form == "fla":
             y, final = fla(r, log_w, k, v, alpha, beta, state)
         elif form == "chunked":

@@ -11,9 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-HEAD_SIZES = tuple(range(16, 129, 16))
-"""Head sizes N that the kernel is written for."""
-
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.mixers.mixer import MixerOutput
-from asnn_goose.model.mixers.rwkv7 import inherit, start
+from asnn_goose.model.mixers.rwkv7.inherit import inherit
+from asnn_goose.model.mixers.rwkv7.start import start_matrices, start_vectors
 from asnn_goose.model.mixers.rwkv7.weights import RECURRENCE, RWKV7Weights
 from asnn_goose.model.parts.attention import Attention
 from asnn_goose.model.parts.membranes import Membranes
@@ -83,15 +84,15 @@ class RWKV7Mixer(RWKV7Weights):
 
     def start_matrices(self) -> None:
         """As RWKV-7 does."""
-        start.start_matrices(self)
+        start_matrices(self)
 
     def start_vectors(self, *, layer: int, layers: int) -> None:
         """As RWKV-7 does."""
-        start.start_vectors(self, layer=layer, layers=layers)
+        start_vectors(self, layer=layer, layers=layers)
 
     def inherit(self, attention: Attention) -> None:
         """q, k, v, o become r, k, v and the output projection; gates start at one."""
-        inherit.inherit(self, attention)
+        inherit(self, attention)
 
     def _shifted(self, x_BTD: Tensor, state: State | None, window: Window) -> tuple[Tensor, ...]:
         """Inputs of r, w, k, v, a and, with a gate, g."""
