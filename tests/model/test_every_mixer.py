@@ -50,7 +50,8 @@ def published(teacher: Teacher) -> Callable[[str], GooseForCausalLM]:
 
     def make(name: str) -> GooseForCausalLM:
         torch.manual_seed(0)
-        student = awake(GooseForCausalLM(student_config(teacher, preset=name)))
+        config = student_config(teacher, preset=name, eos_token_id=None)
+        student = awake(GooseForCausalLM(config))
         with torch.no_grad():  # heads of 16 and 41 tokens make few sums that would fire
             for place, parameter in student.named_parameters():
                 if name == "spikebert" and place.endswith("_norm.bias"):
