@@ -36,7 +36,6 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     """A recurrent student: constant memory at any length, no key-value cache.
 
     `forward` is what Transformers expects; `trace` and `drive` are what distillation uses.
-    A new model starts as its mixer and MLP are published.
     """
 
     config: GooseConfig
@@ -126,7 +125,6 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         position_BT = positions(cache.position_B, mask_BT, x_BTD)
         window = Window(mask_BT=mask_BT, position_BT=position_BT)
         x_BTD = self._embed(x_BTD, position_BT)
-
         hidden, states = [x_BTD], list[BlockState]()
         for output in self._blocks(x_BTD, cache.blocks, window):
             x_BTD = output.x_BTD
@@ -186,8 +184,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         steps, copied = self.inner_steps, self.inner_steps.window(window)
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
             mixed = self._call(block.mixed, steps.spread(x_BTD), carry, copied)
-            # Mixers hand on to each other (RWKV-7's first values) although their inputs come from
-            # the teacher.
+            # RWKV-7's first values are handed on, although the inputs are the teacher's.
             carry = mixed.carry
             outputs.append(steps.mixed(mixed))
         return replace(
@@ -228,8 +225,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
-        # Checked as a whole before the first matrix changes: a table that fits half of the blocks
-        # would leave a student that is neither.
+        # Checked whole before a matrix changes: half a table would leave a student that is neither.
         before = self.config.precision
         try:
             check_words(precision)
