@@ -25,7 +25,7 @@ from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.norm import make_norm
 from asnn_goose.model.parts.positions import learned_positions
-from asnn_goose.model.parts.precision_table import HEAD, OUTSIDE, PrecisionTable
+from asnn_goose.model.parts.precision_table import EMBEDDING, HEAD, OUTSIDE, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
@@ -225,7 +225,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
-        # Checked whole before a matrix changes: half a table would leave a student that is neither.
+        # Checked as a whole before the first matrix changes: half of a table is no precision.
         before = self.config.precision
         try:
             check_words(precision)
@@ -277,8 +277,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     def _embed(self, x_BTD: Tensor, position_BT: Tensor | None) -> Tensor:
         if self.positions is not None:
             x_BTD = x_BTD + self.positions(position_BT)
-        if self.embedding_neuron is not None:
-            x_BTD = self.embedding_neuron(x_BTD)
+        x_BTD = Membranes(Window()).spikes(EMBEDDING, self.embedding_neuron, x_BTD)
         return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
 
     def _blocks(
