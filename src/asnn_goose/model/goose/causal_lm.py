@@ -71,10 +71,6 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the published initialisation depends on depth and is made in one piece."""
 
-    @classmethod
-    def _supports_default_dynamic_cache(cls) -> bool:
-        return False
-
     @property
     def signals(self) -> frozenset[str]:
         """Names of the signals that its mixers give to losses."""
