@@ -29,6 +29,7 @@ OUTPUTS: dict[tuple[str, str], Words] = {
     ("eval", "json"): ("eval", "{student}", "--on", "{text}"),
     ("export", "out"): ("export", "{student}", "--to", "packed"),
     ("recall", "json"): ("recall", "{student}", "--to", "64"),
+    ("report", "out"): ("report", "{done}"),
     ("restore", "out"): ("restore", "{compact}"),
     ("sensitivity", "out"): ("sensitivity", "{student}", "--planes", "1", "--on", "{text}"),
     ("serve", "cache_folder"): ("serve", "{student}", "--port", "0"),
@@ -43,13 +44,13 @@ OUTPUTS: dict[tuple[str, str], Words] = {
 """Paths that are written to, and the words that lead there."""
 
 FILES = {key for key in OUTPUTS if key[1] == "json"}
-FILES |= {("teacher answer", "out"), ("teacher write", "out"), ("compact", "out")}
+FILES |= {("report", "out"), ("teacher answer", "out"), ("teacher write", "out"), ("compact", "out")}
 COMPACT = {("compact", "out"): ("export", "{student}", "--to", "compact")}
 
 INPUTS: dict[tuple[str, str], Words] = {
     ("ablate", "grid"): ("ablate", "{bad}", "--dry-run"),
     ("distill", "recipes"): ("distill", "{bad}", "--dry-run"),
-    ("report", "run"): ("report", "{run}"),
+    ("report", "runs"): ("report", "{run}"),
     ("teacher cache", "recipe"): ("teacher", "cache", "{bad}"),
     ("restore", "file"): ("restore", "{bad}"),
     ("eval", "on"): ("eval", "{student}", "--on", "{bad}"),
@@ -58,6 +59,9 @@ INPUTS: dict[tuple[str, str], Words] = {
     ("teacher answer", "sets"): (
         *("teacher", "answer", "{teacher}", "--examples", "{bad}", "--count", "2", "--out"),
         "{new}.jsonl",
+    ),
+    ("teacher tune", "sets"): (
+        *("teacher", "tune", "{teacher}", "--examples", "{bad}", "--out", "{new}"),
     ),
     ("teacher tune", "text"): ("teacher", "tune", "{teacher}", "--text", "{bad}", "--out", "{new}"),
     ("teacher write", "text"): (
@@ -68,7 +72,8 @@ INPUTS: dict[tuple[str, str], Words] = {
 """Files that are read: by a path of their own, or by the name of a text."""
 
 TEXTS = {key for key in INPUTS if key[1] in ("on", "text", "sets")}
-FOLDERS = {("eval", "task_data")}  # of files that lm-eval reads
+FOLDERS = {("eval", "task_data"), ("push", "folder")}
+"""Of files that lm-eval reads; of what `export` wrote (tests/export/test_push.py)."""
 
 
 def verbs(group: typer.Typer, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -117,6 +122,9 @@ def places(
     config = json.loads((student / "config.json").read_text())
     spiking = config | {"precision": {"*": {"steps": 1}}}
     (found["spiking"] / "config.json").write_text(json.dumps(spiking))
+    found["done"] = tmp_path / "done"
+    found["done"].mkdir()
+    (found["done"] / "eval.json").write_text("{}")
     return found | {"text": text_file, "new": tmp_path / "new"}
 
 

@@ -51,6 +51,7 @@ def passing() -> Callable[[int], Trace]:
             width=WIDTH,
             head_size=4,
             final_norm=lambda x_BTD: F.layer_norm(x_BTD, (WIDTH,)),
+            embedding_VD=draw(VOCABULARY, WIDTH),
         )
 
     return make

@@ -41,15 +41,19 @@ def values(trace: Trace) -> dict[str, Any]:
     return {field.name: getattr(trace, field.name) for field in dataclasses.fields(trace)}
 
 
-def changed(trace: Trace, change: Callable[[Tensor], Tensor], *, head: bool = True) -> Trace:
-    """The same pass with every tensor changed; the head only where wanted."""
+TABLES = ("head_VD", "embedding_VD")
+"""Tensors of words, not of tokens."""
+
+
+def changed(trace: Trace, change: Callable[[Tensor], Tensor], *, tables: bool = True) -> Trace:
+    """The same pass with every tensor changed; those of words only where wanted."""
     new = {}
     for name, value in values(trace).items():
         if isinstance(value, tuple):
             new[name] = tuple(change(tensor) for tensor in value)
         elif name == "signals":
             new[name] = {key: tuple(change(x) for x in xs) for key, xs in value.items()}
-        elif isinstance(value, Tensor) and (head or name != "head_VD"):
+        elif isinstance(value, Tensor) and (tables or name not in TABLES):
             new[name] = change(value)
     return dataclasses.replace(trace, **new)
 
@@ -70,7 +74,7 @@ def disturbed(trace: Trace, mask_BT: Tensor) -> Trace:
         keep = mask_BT.reshape(*mask_BT.shape, *[1] * (tensor.dim() - 2))
         return torch.where(keep, tensor, torch.full_like(tensor, 7.0))
 
-    return changed(trace, spoil, head=False)
+    return changed(trace, spoil, tables=False)
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

@@ -302,7 +302,7 @@ def first_step(plan: StagePlan) -> Any:
     torch.manual_seed(0)
     batch = plan.loader.next(0.0)
     plan.stage.introduce()
-    student = plan.stage.student
+    student = plan.stage.train().student
     student.zero_grad()
     terms = plan.stage(batch)
     sum(terms.values()).backward()

@@ -93,7 +93,7 @@ def test_every_count_can_be_written_in_thousands(number: int) -> None:
         ),
         (["student.hidden_size=-4"], ["student", "hidden_size = -4: must be a whole number"]),
         (["name='..'"], ["name = '..'"]),
-        (["stage.0.losses=[]"], ["stage.0.losses: give 1 or more"]),
+        (["stage.0.losses=[]"], ["stage.0.losses = []: give 1 or more"]),
         (["stage.0.name=a", "stage.1.name=a"], ["a, a"]),
         (["name=../x"], ["name = '../x'"]),
     ],

@@ -118,7 +118,7 @@ def pack(student: str, target: Path, settings: PackSettings) -> str:
     from asnn_goose.subject.trained import load_trained, trained_folder
 
     source = trained_folder(student)
-    disk.check_folder(target.parent)
+    disk.check_folder(target)
     return table(export_packed(load_trained(student), target, settings=settings, tokenizer=source))
 
 
@@ -148,7 +148,7 @@ def nir(student: str, folder: Path) -> str:
     from asnn_goose.export.nir_graph import write_nir
     from asnn_goose.subject.trained import load_trained
 
-    disk.check_folder(folder.parent)
+    disk.check_folder(folder)
     found = write_nir(load_trained(student), folder)
     reasons = Counter(found.left_out.values())
     lines = [f"{folder}\n  {len(found.written)} matrices, with what comes before them"]

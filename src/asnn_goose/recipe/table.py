@@ -133,7 +133,7 @@ def _describe(kind: type[Table], error: Any) -> str:
     if error["type"] == "missing":
         return f"{place}: missing"
     if error["type"] == "too_short":
-        return f"{place}: give {error['ctx']['min_length']} or more"
+        return f"{place} = {error['input']!r}: give {error['ctx']['min_length']} or more"
     message = error["msg"].removeprefix("Value error, ")
     above, _, key = place.rpartition(".")
     if message.startswith(f"{key}."):  # the message goes on with the place within the value

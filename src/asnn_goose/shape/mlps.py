@@ -84,7 +84,7 @@ ACTIVATION = {"hidden_act": setting("silu", Name(), packed=Words(ACTIVATIONS))}
 
 MLPS: dict[str, Half] = {
     "gated": Half(slots=_gated, kept=_kept, settings=ACTIVATION, engine=True),
-    "plain": Half(slots=_plain, kept=_kept, settings=ACTIVATION),
+    "plain": Half(slots=_plain, kept=_kept, settings=ACTIVATION, engine=True),
     "channel_mix": Half(slots=_channel_mix, kept=_kept, state=_last_input, engine=True),
     "spiking": Half(slots=_spiking, kept=_kept, faults=_one_step),
     "gated_channel_mix": Half(slots=_gated_channel_mix, kept=_kept, state=_last_input),

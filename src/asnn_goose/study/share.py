@@ -48,7 +48,7 @@ def share(student: str, folder: Path, *, settings: PackSettings | None = None) -
     else already.
     """
     source = trained_folder(student)
-    disk.check_folder(folder.parent)
+    disk.check_folder(folder)
     model, cards = load_trained(student), list[ModelCard]()
     chat = template_of(source) is not None
 
