@@ -16,7 +16,7 @@ from asnn_goose.format.packed import read_packed, write_packed
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.infer.engine import Engine
 from asnn_goose.shape.settings import MODEL_TYPE, settings_of
-from asnn_goose.shape.slots import HEAD, Matrix, Vector
+from asnn_goose.shape.slots import HEAD, MatrixSlot, VectorSlot
 from asnn_goose.shape.student import layout
 
 SHAPE = {"vocab_size": 97, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -51,9 +51,9 @@ def write_student(folder: Path, *, steps: int | None) -> None:
     config |= SHAPE | ranks | PARTS | {"model_type": MODEL_TYPE}
     tensors, matrices = {}, {}
     for slot in layout(config):
-        if isinstance(slot, Vector):
+        if isinstance(slot, VectorSlot):
             tensors[slot.name] = random.normal(0.5, 0.2, slot.shape).astype(np.float32)
-        elif isinstance(slot, Matrix) and (slot.name != HEAD or not slot.optional):
+        elif isinstance(slot, MatrixSlot) and (slot.name != HEAD or not slot.optional):
             shape = (slot.rows, slot.columns)
             if steps is None or not slot.projection:
                 weight = random.normal(0, slot.columns**-0.5, shape)

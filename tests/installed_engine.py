@@ -21,7 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from asnn_goose import _native
 from asnn_goose.format.packed import write_packed
 from asnn_goose.shape.settings import MODEL_TYPE, settings_of
-from asnn_goose.shape.slots import HEAD, Matrix, Vector
+from asnn_goose.shape.slots import HEAD, MatrixSlot, VectorSlot
 from asnn_goose.shape.student import layout
 
 SHAPE = {"vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
@@ -52,9 +52,9 @@ def make_student(folder: Path) -> Path:
     config["eos_token_id"] = rows - 1
     tensors = {}
     for slot in layout(config):
-        if isinstance(slot, Vector):
+        if isinstance(slot, VectorSlot):
             tensors[slot.name] = random.normal(0.5, 0.2, slot.shape).astype(np.float32)
-        elif isinstance(slot, Matrix) and (slot.name != HEAD or not slot.optional):
+        elif isinstance(slot, MatrixSlot) and (slot.name != HEAD or not slot.optional):
             weight = random.normal(0, slot.columns**-0.5, (slot.rows, slot.columns))
             tensors[f"{slot.name}.weight"] = weight.astype(np.float16)
     write_packed(folder, config, tensors, {})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.model import GooseForCausalLM
-from asnn_goose.model.goose.causal_lm import STREAM
+from asnn_goose.model.goose.kept import STREAM
 from asnn_goose.model.starts.calibrate import calibrate
 from asnn_goose.trace import Trace
 

@@ -34,4 +34,5 @@ class EmbeddingTable(TraceLoss):
             raise ValueError("a Trace has no embedding table: capture 'embedding'")
         words_W = batch.tokens_BT[batch.mask_BT].unique()
         ours_WD, theirs_WD = student.embedding_VD[words_W], teacher.embedding_VD[words_W].float()
-        return (self.projection(ours_WD.float(), theirs_WD) - theirs_WD).square().mean()
+        found_WD: Tensor = self.projection(ours_WD.float(), theirs_WD)
+        return (found_WD - theirs_WD).square().mean()

@@ -51,12 +51,12 @@ def wkv6(
     r, log_w, k, v = (x.to(wide) for x in (r_BTHN, log_w_BTHN, k_BTHN, v_BTHN))
     if form == "auto":
         form = "chunked" if _obstacle_to_native(r_BTHN) else "native"
-    late = [_late(x, documents_BT) for x in (log_w, k, v)]
+    late_w, late_k, late_v = (_late(x, documents_BT) for x in (log_w, k, v))
     with torch.autocast(r.device.type, enabled=False):
         if form == "chunked":
-            y, before = _chunked(r, *late, state_BHNN, documents_BT)
+            y, before = _chunked(r, late_w, late_k, late_v, state_BHNN, documents_BT)
         else:
-            y, before = _one_late(r, *late, state_BHNN, documents_BT, form=form)
+            y, before = _one_late(r, late_w, late_k, late_v, state_BHNN, documents_BT, form=form)
         bonus = (r * u_HN.to(wide) * k).sum(-1, keepdim=True) * v
         last = before * log_w[:, -1].exp().unsqueeze(-2) + _outer(v[:, -1], k[:, -1])
     return (y + bonus).to(v_BTHN.dtype), last
@@ -107,10 +107,11 @@ def _chunked(
     if documents_BT is not None:
         text_BT = document_starts(documents_BT).cumsum(1)
     before_B1, outputs = torch.zeros_like(text_BT[:, :1]), []
-    for *parts, text in zip(
-        *(x.split(CHUNK, dim=1) for x in (r, log_w, k, v, text_BT)), strict=True
-    ):
-        y, S_BHNN = _chunk(*(x.transpose(1, 2) for x in parts), S_BHNN, text, before_B1)
+    for part in range(0, T, CHUNK):
+        tokens = slice(part, part + CHUNK)
+        r_c, w_c, k_c, v_c = (x[:, tokens].transpose(1, 2) for x in (r, log_w, k, v))
+        text = text_BT[:, tokens]
+        y, S_BHNN = _chunk(r_c, w_c, k_c, v_c, S_BHNN, text, before_B1)
         outputs.append(y.transpose(1, 2))
         before_B1 = text[:, -1:]
     return torch.cat(outputs, dim=1), S_BHNN

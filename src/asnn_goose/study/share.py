@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from asnn_goose.model.parts.projection import Projection
 from asnn_goose.places import run_recipe
 from asnn_goose.recipe import Recipe, load_recipe
 from asnn_goose.report.model_card import ModelCard, SharedText, render_card
-from asnn_goose.shape.student import state_numbers
+from asnn_goose.shape.student import state
 from asnn_goose.sources.teachers import ON_THE_HUB, TEACHERS
 from asnn_goose.study.scores import training_totals
 from asnn_goose.subject.served import default_name
@@ -86,7 +87,7 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
         settings=model.config.to_dict(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         precision=precision_of(model),
-        state_bytes=FP32_BYTES * state_numbers(model.config.to_dict()),
+        state_bytes=_state_bytes(model.config.to_dict()),
         chat=chat,
         texts=list(texts_of(recipe)) if recipe else (),
         trained=_trained(run / METRICS),
@@ -95,6 +96,11 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
         unpacked=unpacked,
         recipe=public_recipe(recipe) if recipe else "",
     )
+
+
+def _state_bytes(settings: Mapping[str, Any]) -> int:
+    each = sum(math.prod(part.shape) for part in state(settings))
+    return FP32_BYTES * int(settings["num_hidden_layers"]) * each
 
 
 def public_name(name: str) -> str:

@@ -61,7 +61,8 @@ def write_gguf(
 
 def _gate_rank(config: GooseConfig) -> int:
     """Inner channels of the gate as it is written (tensors._adapters)."""
-    return {"none": 0, "one_plus": config.gate_rank + 1}.get(config.gate, config.gate_rank)
+    rank = int(config.gate_rank)
+    return {"none": 0, "one_plus": rank + 1}.get(config.gate, rank)
 
 
 def _add_settings(

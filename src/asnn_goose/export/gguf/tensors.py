@@ -21,7 +21,8 @@ from asnn_goose.model.goose.block import GooseBlock
 from asnn_goose.model.mixers.rwkv7.weights import RWKV7Weights
 from asnn_goose.model.mlps.channel_mix import ChannelMix
 from asnn_goose.model.mlps.gated import GatedMLP
-from asnn_goose.model.parts.projection import Projection, rotated
+from asnn_goose.model.parts.projection import Projection
+from asnn_goose.ops.hadamard import rotated
 
 Kind = Literal["matrix", "narrow", "exact"]
 """Large matrices take the form that is asked for, low-rank factors fp16 at least, vectors fp32."""

@@ -25,7 +25,7 @@ from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.norm import make_norm
 from asnn_goose.model.parts.positions import learned_positions
-from asnn_goose.model.parts.precision_table import HEAD, OUTSIDE, PrecisionTable
+from asnn_goose.model.parts.precision_table import EMBEDDING, HEAD, OUTSIDE, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
 from asnn_goose.model.ternary import TernaryMethod
@@ -36,7 +36,6 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     """A recurrent student: constant memory at any length, no key-value cache.
 
     `forward` is what Transformers expects; `trace` and `drive` are what distillation uses.
-    A new model starts as its mixer and MLP are published.
     """
 
     config: GooseConfig
@@ -71,10 +70,6 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the published initialisation depends on depth and is made in one piece."""
-
-    @classmethod
-    def _supports_default_dynamic_cache(cls) -> bool:
-        return False
 
     @property
     def signals(self) -> frozenset[str]:
@@ -126,7 +121,6 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         position_BT = positions(cache.position_B, mask_BT, x_BTD)
         window = Window(mask_BT=mask_BT, position_BT=position_BT)
         x_BTD = self._embed(x_BTD, position_BT)
-
         hidden, states = [x_BTD], list[BlockState]()
         for output in self._blocks(x_BTD, cache.blocks, window):
             x_BTD = output.x_BTD
@@ -186,8 +180,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         steps, copied = self.inner_steps, self.inner_steps.window(window)
         for block, x_BTD in zip(self.blocks, mixer_in, strict=True):
             mixed = self._call(block.mixed, steps.spread(x_BTD), carry, copied)
-            # Mixers hand on to each other (RWKV-7's first values) although their inputs come from
-            # the teacher.
+            # RWKV-7's first values are handed on, although the inputs are the teacher's.
             carry = mixed.carry
             outputs.append(steps.mixed(mixed))
         return replace(
@@ -228,8 +221,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         Methods and neurons that stay as they are keep what they have learned. Raises ValueError
         for a table that does not fit, and changes nothing then.
         """
-        # Checked as a whole before the first matrix changes: a table that fits half of the blocks
-        # would leave a student that is neither.
+        # Checked as a whole before the first matrix changes: half of a table is no precision.
         before = self.config.precision
         try:
             check_words(precision)
@@ -281,8 +273,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
     def _embed(self, x_BTD: Tensor, position_BT: Tensor | None) -> Tensor:
         if self.positions is not None:
             x_BTD = x_BTD + self.positions(position_BT)
-        if self.embedding_neuron is not None:
-            x_BTD = self.embedding_neuron(x_BTD)
+        x_BTD = Membranes(Window()).spikes(EMBEDDING, self.embedding_neuron, x_BTD)
         return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
 
     def _blocks(

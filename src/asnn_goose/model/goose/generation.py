@@ -15,6 +15,10 @@ class RecurrentGeneration(GenerationMixin):
 
     generation_config: GenerationConfig
 
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False
+
     def generate(
         self,
         inputs: Any = None,

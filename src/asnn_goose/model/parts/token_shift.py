@@ -58,7 +58,8 @@ class FollowingShift(nn.Module):
 
     def forward(self, x_BTD: Tensor, last_BD: Tensor | None, window: Window) -> tuple[Tensor, ...]:
         """One mixed (B,T,D) per consumer; documents lean on nothing before them."""
-        delta_BTD = previous_token(x_BTD, last_BD, window) - x_BTD
+        before_BTD = previous_token(x_BTD, last_BD, window)
+        delta_BTD = before_BTD - x_BTD
         seen_BTD = torch.addcmul(x_BTD, delta_BTD, self.mix[0])
         inner_BTKR = torch.tanh(seen_BTD @ self.down).unflatten(-1, self.up.shape[:2])
         return tuple(
