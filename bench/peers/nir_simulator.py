@@ -47,7 +47,7 @@ def simulated(file: Path, x_TK: torch.Tensor) -> torch.Tensor:
     """Outputs (T, O) of snnTorch on one file, a step at a time."""
     nir: Any = importlib.import_module("nir")
     reader: Any = importlib.import_module("snntorch.import_nir")
-    network = reader.import_from_nir(nir.read(file), hack_w_scale=True, init_hidden=False)
+    network = reader.import_from_nir(nir.read(file))
     state, out = None, []
     for x_K in x_TK:
         y, state = network(x_K[None], state)

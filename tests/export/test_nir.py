@@ -115,6 +115,7 @@ def test_what_is_read_back_computes_the_same(
     ("precision", "said"),
     [
         ({"neuron": {"name": "lif", "ternary": True}, "steps": 1}, "negative spikes"),
+        ({"neuron": {"name": "lif", "along": "steps"}, "steps": 1}, "inner steps"),
         ({"steps": 1, "threshold": 0.7}, "mean magnitude"),
         ({"neuron": "learned", "steps": 2, "code": "rate"}, "2 steps"),
         ({"steps": 0, "sub_norm": True}, "normalised"),

@@ -87,10 +87,12 @@ def inexpressible(matrix: Projection) -> str:
     neuron = matrix.neuron
     if matrix.sub_norm is not None:
         return "its input is normalised: a mean over channels"
-    if neuron is None or (isinstance(neuron, LIF) and not neuron.ternary):
+    if neuron is None:
         return ""
     if isinstance(neuron, LIF):
-        return "a LIF neuron with negative spikes"
+        if neuron.along != "tokens":
+            return "a LIF neuron along the inner steps of a token"
+        return "a LIF neuron with negative spikes" if neuron.cell.signed else ""
     if neuron.training_only:
         return neuron.training_only
     constants = neuron.packed()
@@ -148,10 +150,10 @@ def _lif(neuron: LIF, columns: int) -> Any:
         return np.full(columns, value, np.float32)
 
     return nir.LIF(
-        tau=each(neuron.tau * DT),
+        tau=each(neuron.cell.tau * DT),
         r=each(1.0),
         v_leak=each(0.0),
-        v_threshold=each(neuron.threshold),
+        v_threshold=each(neuron.cell.threshold),
         v_reset=each(0.0),
     )
 
