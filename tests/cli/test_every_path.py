@@ -44,7 +44,12 @@ OUTPUTS: dict[tuple[str, str], Words] = {
 """Paths that are written to, and the words that lead there."""
 
 FILES = {key for key in OUTPUTS if key[1] == "json"}
-FILES |= {("report", "out"), ("teacher answer", "out"), ("teacher write", "out"), ("compact", "out")}
+FILES |= {
+    ("report", "out"),
+    ("teacher answer", "out"),
+    ("teacher write", "out"),
+    ("compact", "out"),
+}
 COMPACT = {("compact", "out"): ("export", "{student}", "--to", "compact")}
 
 INPUTS: dict[tuple[str, str], Words] = {

@@ -156,7 +156,7 @@ def test_a_run_and_a_packed_folder_are_its_student(runner: CliRunner, student: P
     run.mkdir()
     (run / "recipe.toml").write_text("")
     words = ("Hi", "--tokens", "9", "--greedy", "--keep-going")
-    assert "has no model/ yet: finish it" in refusal(runner, str(run), *words)
+    assert "has no model/ yet: resume its" in refusal(runner, str(run), *words)
     shutil.copytree(student, run / "model")
     found = {text(runner, str(place), *words) for place in (student, run, run / "packed")}
     assert len(found) == 1

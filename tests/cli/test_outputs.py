@@ -93,7 +93,7 @@ def test_a_student_in_a_folder_that_cannot_be_written_is_told_of_export(
     result = runner.invoke(app, ["generate", str(student), "Hi"])
     assert result.exit_code == 2
     assert "Read-only file system" in result.stderr
-    assert "--to packed --out FOLDER" in result.stderr
+    assert "in packed form to another folder" in result.stderr
 
 
 def test_a_model_without_a_number_is_no_success(

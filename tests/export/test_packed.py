@@ -201,7 +201,7 @@ def test_other_folders_are_left_alone(student: Student, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"mlp": "plain"}, {"qk_norm": True}, {"n_positions": 32}, {"real_vocab_size": 8}]
+    "setting", [{"mlp": "gated_channel_mix"}, {"mixer": "rwkv4"}, {"mixer": "rwkv6"}], ids=str
 )
 def test_parts_that_the_engine_lacks_are_refused(
     setting: dict[str, object], student: Student, tmp_path: Path

@@ -56,6 +56,9 @@ class FixedAmplitude(torch.nn.Module):
         super().__init__()
         self.steps, self.code, self.amplitude = steps, code, amplitude
 
+    def coding(self, *, rotate: bool) -> None:
+        """None: no compiled kernel knows it."""
+
     def packed(self) -> dict[str, float]:
         fires = {"fires": self.amplitude / 2} if self.steps == 1 else {}
         return {"amplitude": self.amplitude} | fires

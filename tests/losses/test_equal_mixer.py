@@ -92,7 +92,10 @@ def test_inherited_features_cost_nothing(
         wrong: dict[str, Any] = {
             place: tuple(1.5 * x.flip(1) for x in getattr(wanted, place)) for place in FELT
         }
-        wrong |= {"final_BTD": wanted.final_BTD.flip(1), "embedding_VD": wanted.embedding_VD.flip(0)}
+        wrong |= {
+            "final_BTD": wanted.final_BTD.flip(1),
+            "embedding_VD": wanted.embedding_VD.flip(0),
+        }
         spoiled = replace(equal, signals=student.drive(wanted.mixer_in, window=window).signals)
         assert cost(name, replace(spoiled, **wrong), wanted, inputs) > 1e-3
 

@@ -14,7 +14,7 @@ from asnn_goose.losses.features import (
     depth,
     documents_of,
 )
-from asnn_goose.trace import Batch, Trace, Window
+from asnn_goose.trace import Batch, Rotation, Trace, Window
 
 
 def test_rows_that_count_in_fp32(passing: Callable[[int], Trace], batch: Batch) -> None:
@@ -81,8 +81,12 @@ def test_layers_and_positions(passing: Callable[[int], Trace]) -> None:
     assert choose_layer(trace.signals["keys"], -1, setting="layer") is trace.signals["keys"][2]
     with pytest.raises(ValueError, match="teacher_layer = 3: the Trace holds 3 blocks"):
         choose_layer(trace.signals["keys"], 3, setting="teacher_layer")
-    assert torch.equal(at_positions(trace.signals["keys"][0], 0.0), trace.signals["keys"][0])
-    assert not torch.equal(at_positions(trace.signals["keys"][0], 10.0), trace.signals["keys"][0])
+    assert torch.equal(
+        at_positions(trace.signals["keys"][0], Rotation(theta=0.0)), trace.signals["keys"][0]
+    )
+    assert not torch.equal(
+        at_positions(trace.signals["keys"][0], Rotation(theta=10.0)), trace.signals["keys"][0]
+    )
 
 
 def test_missing_hidden_states_are_named(passing: Callable[[int], Trace]) -> None:

@@ -13,7 +13,7 @@ from asnn_goose.model.parts.groups import parameter_group, trainable
 from asnn_goose.model.parts.projection import Projection
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
+@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - {"rwkv4"}))  # k and r start at 0
 def test_weights_are_inherited(variant: str, teacher: Teacher) -> None:
     student = convert(teacher, variant=variant)
     theirs, ours = teacher.layers[1], student.blocks[1]

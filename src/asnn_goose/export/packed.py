@@ -150,8 +150,8 @@ def _check_known(config: GooseConfig, settings: dict[str, Any]) -> None:
         for layer in range(config.num_hidden_layers)
         for name in BLOCK_SITES
     ]
-    for place, found in places:
-        if found.steps:
+    for place, precision in places:
+        if precision.steps:
             raise ExportError(
                 f"precision.{place}: spikes there are for training only: PyTorch runs them"
             )

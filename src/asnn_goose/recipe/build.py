@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -136,7 +137,7 @@ def student_config_of(recipe: Recipe, teacher: Teacher | Assistant) -> GooseConf
     table = recipe.student
     with _about_student():
         if table.start in (None, SCRATCH):
-            known = {"variant": table.variant, "preset": table.preset}
+            known: dict[str, Any] = {"variant": table.variant, "preset": table.preset}
             return student_config(_transformer(teacher), **known, **table.overrides())
         place = student_place(table.start)
         # Shapes without memory: the dry run asks for a configuration, not for weights.

@@ -62,7 +62,7 @@ class TrainableTeacher(nn.Module):
         documents_BT = None if window is None else window.documents_BT
         config = self.model.config
         if documents_BT is not None:
-            check_apart(config, documents_BT.shape[1], name=config.name_or_path)
+            check_apart(config, documents_BT.shape[1], name=str(config.name_or_path))
         apart = arguments_apart(documents_BT, config, dtype=self.model.dtype)
         final_BTD = decoder(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
         return Trace(

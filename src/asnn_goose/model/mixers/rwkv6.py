@@ -130,7 +130,8 @@ class _WKV6Mixer(Mixer):
     def _log_decay(self, x_BTD: Tensor) -> Tensor:
         # In fp32 under autocast too: decays multiply up over the tokens, and so would their errors.
         if isinstance(self.decay, LowRank):
-            return -torch.exp(self.decay(x_BTD).float())
+            low_rank_BTC: Tensor = self.decay(x_BTD)
+            return -torch.exp(low_rank_BTC.float())
         return -torch.exp(self.decay.float()).expand(*x_BTD.shape[:-1], -1)
 
     def _by_head(self, x_BTC: Tensor) -> Tensor:
@@ -205,15 +206,14 @@ class _WKV6Mixer(Mixer):
         The token itself counts like any other (u = 1), nothing is shifted, a gate "one_plus" is
         exactly 1; decays start as published.
         """
-        normed = bool(attention.key_norm)
+        normed = attention.query_norm is not None and attention.key_norm is not None
         self.receptance.inherit(*attention.queries)
         self.key.inherit(*attention.keys, scale=1.0 if normed else attention.scaling)
         self.value.inherit(*attention.values)
         self.output.inherit(*attention.output)
         if normed and self.query_norm is not None and self.key_norm is not None:
-            self.query_norm.load_state_dict(attention.query_norm)
-            self.key_norm.load_state_dict(attention.key_norm)
-            self.key_norm.weight.mul_(attention.scaling)
+            self.query_norm.weight.copy_(attention.query_norm)
+            self.key_norm.weight.copy_(attention.key_norm).mul_(attention.scaling)
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             self.gate.into_basis_()

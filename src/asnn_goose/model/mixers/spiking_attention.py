@@ -80,7 +80,8 @@ class SpikingAttention(Mixer):
         x_BTC = self.get_submodule(name)(x_BTD, membranes)
         x_BTC = self.get_submodule(f"{name}_norm")(x_BTC)
         spikes_BTC, _ = self.spikes.forward_with_state(x_BTC, None, window)
-        return spikes_BTC.unflatten(-1, (self.heads, self.head_size))
+        by_head_BTHN: Tensor = spikes_BTC.unflatten(-1, (self.heads, self.head_size))
+        return by_head_BTHN
 
     def _sums(
         self, q: Tensor, k: Tensor, v: Tensor, state: State | None, window: Window

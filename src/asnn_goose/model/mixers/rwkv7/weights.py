@@ -15,7 +15,7 @@ from asnn_goose.model.parts.low_rank import LowRank
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection, block_matrix
-from asnn_goose.model.parts.token_shift import TokenShift
+from asnn_goose.model.parts.token_shift import FollowingShift, TokenShift
 from asnn_goose.shape.rwkv7 import RWKV7, normed_channels, rotary_base
 from asnn_goose.trace import ATTENTION
 
@@ -106,7 +106,9 @@ class RWKV7Weights(Mixer):
 
     def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
         """The norm before it, and its own group norm where no bonus passes that by."""
-        adapters = [part for part in self.children() if isinstance(part, LowRank)]
+        adapters: list[LowRank | FollowingShift] = [
+            part for part in self.children() if isinstance(part, LowRank)
+        ]
         yield BalancePlace(gains, [self.receptance, self.key, self.value], adapters)
         if self.norm is not None and self.bonus is None:
             yield BalancePlace(list(self.norm.parameters()), [self.output], [])
