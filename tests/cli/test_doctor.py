@@ -80,7 +80,8 @@ def test_cache_is_measured_and_its_teacher_seen(
     assert found["cache"] == f"{tmp_path / 'cache'}, 3.0 MB"
     advice = advice_of(doctor.teachers())
     assert advice.pop("smollm2-135m") == ""
-    assert advice and all("asnn-goose teacher fetch" in text for text in advice.values())
+    assert advice
+    assert all("asnn-goose teacher fetch" in text for text in advice.values())
 
 
 def test_an_unwritable_cache_is_essential(monkeypatch: pytest.MonkeyPatch) -> None:
