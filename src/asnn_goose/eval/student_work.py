@@ -70,7 +70,7 @@ def student_work(student: GooseForCausalLM, tokens_BT: Tensor) -> list[Work]:
     number of n as many as n; another one a multiplication and an addition per weight.
     """
     was, meter = student.training, Meter()
-    student.eval()
+    student.train(False)
     with ExitStack() as stack:
         for hook in _hooks(student, meter):
             stack.callback(hook.remove)

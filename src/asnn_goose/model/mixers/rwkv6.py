@@ -132,7 +132,8 @@ class _WKV6Mixer(Mixer):
         if isinstance(self.decay, LowRank):
             low_rank_BTC: Tensor = self.decay(x_BTD)
             return -torch.exp(low_rank_BTC.float())
-        return -torch.exp(self.decay.float()).expand(*x_BTD.shape[:-1], -1)
+        decay_C: Tensor = self.decay
+        return -torch.exp(decay_C.float()).expand(*x_BTD.shape[:-1], -1)
 
     def _by_head(self, x_BTC: Tensor) -> Tensor:
         return x_BTC.unflatten(-1, (self.heads, self.head_size))
@@ -206,14 +207,15 @@ class _WKV6Mixer(Mixer):
         The token itself counts like any other (u = 1), nothing is shifted, a gate "one_plus" is
         exactly 1; decays start as published.
         """
-        normed = attention.query_norm is not None and attention.key_norm is not None
+        normed = attention.key_norm is not None
         self.receptance.inherit(*attention.queries)
         self.key.inherit(*attention.keys, scale=1.0 if normed else attention.scaling)
         self.value.inherit(*attention.values)
         self.output.inherit(*attention.output)
-        if normed and self.query_norm is not None and self.key_norm is not None:
+        if self.query_norm is not None and attention.query_norm is not None:
             self.query_norm.weight.copy_(attention.query_norm)
-            self.key_norm.weight.copy_(attention.key_norm).mul_(attention.scaling)
+        if self.key_norm is not None and attention.key_norm is not None:
+            self.key_norm.weight.copy_(attention.key_norm * attention.scaling)
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             self.gate.into_basis_()
