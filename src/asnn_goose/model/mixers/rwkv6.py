@@ -132,8 +132,8 @@ class _WKV6Mixer(Mixer):
         if isinstance(self.decay, LowRank):
             low_rank_BTC: Tensor = self.decay(x_BTD)
             return -torch.exp(low_rank_BTC.float())
-        decay_C: Tensor = self.decay
-        return -torch.exp(decay_C.float()).expand(*x_BTD.shape[:-1], -1)
+        log_w_BTC: Tensor = -torch.exp(self.decay.float()).expand(*x_BTD.shape[:-1], -1)
+        return log_w_BTC
 
     def _by_head(self, x_BTC: Tensor) -> Tensor:
         return x_BTC.unflatten(-1, (self.heads, self.head_size))
