@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -132,11 +132,11 @@ class _WKV6Mixer(Mixer):
         if isinstance(self.decay, LowRank):
             low_rank_BTC: Tensor = self.decay(x_BTD)
             return -torch.exp(low_rank_BTC.float())
-        log_w_BTC: Tensor = -torch.exp(self.decay.float()).expand(*x_BTD.shape[:-1], -1)
-        return log_w_BTC
+        return -torch.exp(self.decay.float()).expand(*x_BTD.shape[:-1], -1)
 
     def _by_head(self, x_BTC: Tensor) -> Tensor:
-        return x_BTC.unflatten(-1, (self.heads, self.head_size))
+        by_head_BTHN: Tensor = x_BTC.unflatten(-1, (self.heads, self.head_size))
+        return by_head_BTHN
 
     def _normed(self, x_BTC: Tensor, norm: nn.RMSNorm | None) -> Tensor:
         x_BTHN = self._by_head(x_BTC)
