@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
