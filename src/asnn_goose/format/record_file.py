@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,10 @@ class RecordFolder:
 
     def refresh(self) -> None:
         """See what has been added since, by whoever."""
-        for file in sorted(self.folder.glob("*.records")):
-            for key, place in self._new_records(file):
+        # The newest record of a key counts, for it may stand in for a damaged one: names begin with
+        # the time.
+        for file in sorted(self.folder.glob("*.records"), reverse=True):
+            for key, place in dict(self._new_records(file)).items():
                 self._places.setdefault(key, place)
 
     def get(self, key: bytes) -> bytes | None:
@@ -127,7 +130,7 @@ class RecordFolder:
         if own is None or self._scanned[own] >= FILE_BYTES:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "about.json").write_text(self._about + "\n", encoding="utf-8")
-            own = self._own = self.folder / f"{secrets.token_hex(8)}.records"
+            own = self._own = self.folder / f"{time.time_ns():020d}-{secrets.token_hex(4)}.records"
             with own.open("xb") as stream:
                 stream.write(MAGIC)
             self._scanned[own] = len(MAGIC)
