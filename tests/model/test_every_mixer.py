@@ -219,6 +219,7 @@ def test_it_takes_ternary_weights_and_spikes(
         ({"mixer": "rwkv6", "rope": True}, "rope = True: must be false"),
         ({"mixer": "rwkv4", "gate": "one_plus"}, "gate = 'one_plus': must be 'sigmoid'"),
         ({"mixer": "rwkv5", "shift_rank": 8}, "shift_rank = 8: must be 0"),
+        ({"mixer": "rwkv6", "qk_norm_over": "all"}, "qk_norm_over = 'all': must be 'head'"),
         ({"mixer": "rwkv7", "gate": "silu"}, "gate = 'silu': "),
         ({"mixer": "rwkv4", "removal_key": False}, "removal_key = False: must be true"),
     ],

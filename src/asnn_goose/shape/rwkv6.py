@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from asnn_goose.shape.half import Half, Settings
-from asnn_goose.shape.limits import Setting, Size, Switch, Words, setting
+from asnn_goose.shape.limits import Only, Setting, Size, Switch, Words, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
 from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot, low_rank
 
@@ -95,6 +95,8 @@ def _settings(*, dynamic: bool) -> dict[str, Setting]:
         "bonus": setting(True, Switch()),
         "group_norm": setting(True, Switch()),
         "qk_norm": setting(False, Switch()),
+        # Its norms take a head by itself: one over all heads, as in OLMo 2, could not be inherited.
+        "qk_norm_over": setting("head", Only("head")),
         **no_parts_of_rwkv7(),
         **(ranks if dynamic else {"shift_rank": NO_SHIFT_RANK}),
     }
