@@ -32,4 +32,13 @@ void parallel_for(std::int64_t items, int threads, const Body& body) {
       &shared);
 }
 
+// Calls body(sequence, channel) for the first channel of every strip of `width` of them.
+template <class Body>
+void parallel_strips(std::int64_t sequences, std::int64_t channels, std::int64_t width, int threads,
+                     const Body& body) {
+  const std::int64_t strips = (channels + width - 1) / width;
+  parallel_for(sequences * strips, threads,
+               [&](int, std::int64_t item) { body(item / strips, item % strips * width); });
+}
+
 }  // namespace goose

@@ -3,38 +3,14 @@
 #include <memory>
 #include <new>
 
-#include "isa.h"
+#include "kernel_table.h"
 #include "parallel.h"
 
 namespace goose::wkv7 {
 
-namespace reference {
-extern const Kernel kernel;
-}
-namespace baseline {
-extern const Kernel kernel;
-}
-#ifdef GOOSE_X86
-namespace avx2 {
-extern const Kernel kernel;
-}
-namespace avx512 {
-extern const Kernel kernel;
-}
-#endif
+GOOSE_KERNEL_TABLE
 
 namespace {
-
-const Kernel& selected_kernel() {
-  switch (selected_isa()) {
-    case Isa::reference: return reference::kernel;
-#ifdef GOOSE_X86
-    case Isa::avx2: return avx2::kernel;
-    case Isa::avx512: return avx512::kernel;
-#endif
-    default: return baseline::kernel;
-  }
-}
 
 // State elements to update below which other threads cost more than they bring (about 0.1 ms). All
 // or one: an OpenMP team of yet another size would make the runtime end and start threads.
