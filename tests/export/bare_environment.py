@@ -11,7 +11,7 @@ import importlib.util
 import json
 import re
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,9 @@ class BarePath(PathFinder):
         return super().find_spec(fullname, path, target)
 
 
-sys.meta_path[:] = [BarePath if finder is PathFinder else finder for finder in sys.meta_path]
-assert importlib.util.find_spec("pytest") is None
+# Finders beside the path's, an editable install's among them, would find what is hidden.
+sys.meta_path[:] = [BuiltinImporter, FrozenImporter, BarePath]
+assert importlib.util.find_spec("pytest") is importlib.util.find_spec("asnn_goose") is None
 
 import torch  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402

@@ -9,8 +9,6 @@ from typing import Any
 
 from asnn_goose.train.validation import Validation
 
-WAYS = ("budget", "plateau", "validation")
-
 YARDSTICK = "ce+kl"
 """What a held-out loss is; a checkpoint from before has none, and measured by the objective."""
 
