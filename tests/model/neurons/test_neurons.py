@@ -29,6 +29,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("spikellm", {"steps": 2, "threshold": 3.0, "code": "radix2", "extra": 2}),
     ("lif", {}),
     ("lif", {"ternary": True, "surrogate": "superspike"}),
+    ("lif", {"ternary": True, "decay": "learned", "surrogate": "learnable", "tau": 1.4}),
     ("real_spike", {}),
     ("real_spike", {"steps": 3, "threshold": 3.0, "per": "channel"}),
     ("spikingbert", {}),
