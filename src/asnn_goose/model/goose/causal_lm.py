@@ -240,6 +240,8 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         for place in OUTSIDE:
             if before is None or table.of(place) != before.of(place):
                 setattr(self, f"{place}_neuron", table.of(place).spikes(self.config.hidden_size))
+        if before is not None:
+            self.train(self.training).to(self.embedding.weight.device)
 
     def anneal(self, share: float) -> None:
         """Tell every ternary method and neuron what share of the stage is done."""
