@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from asnn_goose.eval.costs import bits
 from torch import Tensor
 
+from asnn_goose.eval.costs import bits
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.study.allocation import Allocation, allocate
 from asnn_goose.study.sensitivity import mean_loss
