@@ -116,7 +116,7 @@ def test_a_block_sees_what_those_before_have_learned(parts: Any) -> None:
 
 
 def test_scales_alone_bring_codes_of_few_bits_nearer(parts: Any) -> None:
-    """To the student that it was before; a few channels are large, and spoil every token's range."""
+    """To the student that it was before; a few large channels spoil every token's range."""
     student, _, batch = parts
     with torch.no_grad():
         for block in student.blocks:

@@ -40,6 +40,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("heaviside", {}),
     ("lsq_plus", {}),
     ("lsq_plus", {"steps": 2, "per": "channel"}),
+    ("homeostatic", {}),
+    ("homeostatic", {"steps": 3, "threshold": 3.0, "rate": 0.4}),
 ]
 EVEN_OR_LEAKING = [
     ("mean", {"signed": False}),

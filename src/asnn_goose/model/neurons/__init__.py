@@ -6,6 +6,7 @@ remembers anything between two calls. A new one is one file and one row of NEURO
 
 from asnn_goose.model.neurons.gif import GIF
 from asnn_goose.model.neurons.heaviside import Heaviside
+from asnn_goose.model.neurons.homeostatic import Homeostatic
 from asnn_goose.model.neurons.learned_threshold import LearnedThreshold
 from asnn_goose.model.neurons.lif import LIF
 from asnn_goose.model.neurons.lsq_plus import LSQPlusSpikes
@@ -18,6 +19,7 @@ from asnn_goose.model.neurons.spikingbert import SpikingBERT
 
 NEURONS: dict[str, type[Neuron]] = {
     "mean": MeanThreshold,
+    "homeostatic": Homeostatic,
     "learned": LearnedThreshold,
     "spikelm": SpikeLM,
     "salient": SalientSteps,
@@ -38,6 +40,7 @@ __all__ = [
     "NEURONS",
     "RENAMED",
     "Heaviside",
+    "Homeostatic",
     "LSQPlusSpikes",
     "LearnedThreshold",
     "MeanThreshold",

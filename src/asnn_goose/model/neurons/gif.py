@@ -17,14 +17,16 @@ class GIF(Neuron):
     The others have log2(steps) bits more, a range of their own, and `steps` steps of at most
     2^bits - 1, so that their top code loses steps - 1. With one step there is one range for all.
     Saliency is signed, as published: a channel of a large negative score is low. It is the mean of
-    x (x W^T W) over the first `calibration` tokens of training, and then stays; before, or at a
-    place without a matrix, all channels are low. Gradients are straight-through, stop where the top
+    x (x W^T W) over the first `calibration` tokens of training, batch by batch, and then stays;
+    in the first batch, or at a place without a matrix, all channels are low. Gradients are straight-through, stop where the top
     code loses, and reach the two numbers of a token that make its range.
     """
 
     training_only = "its codes are affine, and the engine's are symmetric"
     saliency: Tensor
     seen: Tensor
+    met: Tensor
+    met_tokens: Tensor
     salient: Tensor
 
     def __init__(
@@ -53,19 +55,31 @@ class GIF(Neuron):
         self.bits, self.low, self.calibration = bits, low, calibration
         self.register_buffer("saliency", torch.zeros(columns))
         self.register_buffer("seen", torch.tensor(0))
+        self.register_buffer("met", torch.zeros(columns))
+        self.register_buffer("met_tokens", torch.tensor(0))
         self.register_buffer("salient", torch.zeros(columns, dtype=torch.bool))
 
     @torch.no_grad()
     def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
-        """Go on measuring the saliency, until `calibration` tokens were seen."""
+        """Measure a batch's saliency, until `calibration` tokens were seen."""
         # A channel whose code changed for ever would ask its columns for other weights for ever.
         if int(self.seen) >= self.calibration or not bool(h_BK.any()):
             return
         wide_RK, weight_OK = widened(h_BK).flatten(0, -2), widened(weight_OK)
-        total_K = (wide_RK * (wide_RK @ weight_OK.T @ weight_OK)).sum(0)
-        seen = int(self.seen) + len(wide_RK)
-        self.set_saliency_((self.saliency * int(self.seen) + total_K) / seen)
-        self.seen.fill_(seen)
+        self.met.copy_((wide_RK * (wide_RK @ weight_OK.T @ weight_OK)).sum(0))
+        self.met_tokens.fill_(len(wide_RK))
+
+    @torch.no_grad()
+    def anneal(self, share: float) -> None:
+        """Hear what share of the training is done, and count what the batch before has shown."""
+        super().anneal(share)
+        # Here and not in `meet_`, which checkpointing calls twice for one batch: the second time
+        # another channel might be salient, and the gradient be that of another function.
+        if new := int(self.met_tokens):
+            seen = int(self.seen)
+            self.set_saliency_((self.saliency * seen + self.met) / (seen + new))
+            self.seen.fill_(seen + new)
+            self.met_tokens.fill_(0)
 
     @torch.no_grad()
     def set_saliency_(self, score_K: Tensor) -> None:
