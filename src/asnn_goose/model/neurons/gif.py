@@ -18,8 +18,9 @@ class GIF(Neuron):
     2^bits - 1, so that their top code loses steps - 1. With one step there is one range for all.
     Saliency is signed, as published: a channel of a large negative score is low. It is the mean of
     x (x W^T W) over the first `calibration` tokens of training, batch by batch, and then stays;
-    in the first batch, or at a place without a matrix, all channels are low. Gradients are straight-through, stop where the top
-    code loses, and reach the two numbers of a token that make its range.
+    in the first batch, or at a place without a matrix, all channels are low. Gradients are
+    straight-through, stop where the top code loses, and reach the two numbers of a token that make
+    its range.
     """
 
     training_only = "its codes are affine, and the engine's are symmetric"
