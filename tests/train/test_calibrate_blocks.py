@@ -137,7 +137,7 @@ def test_scales_alone_bring_codes_of_few_bits_nearer(parts: Any) -> None:
             optimiser.step()
             found.append(float(loss.detach()))
         # The first one is of channels of which none was salient yet.
-        assert min(found[-5:]) < 0.8 * found[1], found
+        assert min(found[-5:]) < 0.9 * found[1], found
     measured = [m for m in student.modules() if isinstance(m, GIF)]
     assert all(int(m.seen) >= 4 and bool(m.salient.any()) for m in measured)
 

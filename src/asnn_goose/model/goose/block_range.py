@@ -27,8 +27,13 @@ def run_range(
     """Residual stream (B,T,D) behind block `last` - 1, with a gradient for blocks `first` and up.
 
     What stands before them runs without one, and so does what mixers carry from there. `blocks`
-    run in the place of the student's own.
+    run in the place of the student's own. Raises ValueError for a student with feedback.
     """
+    if student.feedback is not None:
+        raise ValueError(
+            "feedback = true: blocks that run up to the middle have no last stream to feed back; "
+            "use distill or equilibrium"
+        )
     blocks = student.blocks if blocks is None else blocks
     with torch.no_grad():
         x_BTD: Tensor = student.embedding(tokens_BT)
