@@ -14,6 +14,7 @@ from asnn_goose.export.forms import ExportError
 from asnn_goose.export.packed import export_packed
 from asnn_goose.model import GooseCache, GooseForCausalLM
 from asnn_goose.model.goose.block_range import run_range
+from asnn_goose.model.goose.feedback import Feedback
 from asnn_goose.model.goose.rates import trace_at_equilibrium
 from asnn_goose.ops.implicit import NotSettledError
 from asnn_goose.trace import Window
@@ -42,6 +43,8 @@ def back(model: GooseForCausalLM, a_BTD: Tensor) -> Tensor:
 def test_it_starts_as_a_student_without(fresh: Fresh, tokens_BT: Tensor) -> None:
     plain, model = fresh(), fresh(feedback=True)
     model.load_state_dict(plain.state_dict(), strict=False)
+    model.feedback = Feedback(model.config.hidden_size)  # the fixture's has been moved
+    assert not model.feedback.matrix.weight.any()
     assert torch.equal(model.eval()(tokens_BT).logits, plain.eval()(tokens_BT).logits)
 
 
