@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from asnn_goose.losses import LOSSES, Objective, Term
 from asnn_goose.losses.distances import huber
 from asnn_goose.model.goose.post_training import FIRST_CLIP, BlockFit, FittedBlock
 from asnn_goose.model.neurons import GIF
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
+from asnn_goose.train.loop import run
 from asnn_goose.train.stages import CalibrateBlocks
 
 HIDDEN = frozenset({"hidden"})
@@ -167,3 +172,44 @@ def test_what_would_not_follow_is_refused(parts: Any) -> None:
         copied.set_precision({"*": precision})
         with pytest.raises(ValueError, match=f"calibrate_blocks: .*{said}|{said}"):
             stage_of(copied, teacher)
+
+
+class StoppedError(Exception):
+    """What breaks a run off here."""
+
+
+def carried_out(tiny: ModuleType, out: Path, *, resume: bool = False, until: int = 0) -> bytes:
+    """A run of one stage on a ternary student with gif neurons, broken off after a step."""
+    plan = tiny.plan(noise=False)
+    stage = stage_of(plan.student, plan.stages[0].stage.teacher)
+    stage.objective.beside.clear()  # the run introduces it itself
+    entry = {"planes": 2, "steps": 2, "code": "rate", "neuron": {"name": "gif", "low": 0.5}}
+    one = tiny.stage_plan(
+        stage, name="fit", train="scales", steps=6, window=16, accumulate=2,
+        accelerator=plan.accelerator,
+    )  # fmt: skip
+    one = replace(one, precision=PrecisionTable({"*": entry}))
+    watcher = tiny.Watcher()
+    if until:
+
+        def stop(step: Any) -> None:
+            if step.run_step == until:
+                raise StoppedError
+
+        watcher.on_step = stop
+    run(replace(plan, stages=(one,)), out=out, resume=resume, progress=watcher)
+    return (out / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_run_goes_on_where_it_was_broken_off(tiny: ModuleType, tmp_path: Path) -> None:
+    """To the bit, its fits included; and the student that it leaves holds none of them."""
+    whole = carried_out(tiny, tmp_path / "whole")
+    for until in (2, 5):  # within either block's part
+        out = tmp_path / str(until)
+        with pytest.raises(StoppedError):
+            carried_out(tiny, out, until=until)
+        assert carried_out(tiny, out, resume=True) == whole
+    kept = load(whole)
+    assert not [name for name in kept if "clip" in name or "log_s" in name]
+    plain = tiny.plan(noise=False).student.state_dict()
+    assert not torch.equal(kept["blocks.1.mlp.down.weight"], plain["blocks.1.mlp.down.weight"])
