@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import count_of, json_file
 from asnn_goose.numbers import count, size
 from asnn_goose.places import SubjectError
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from asnn_goose.eval.random_student import Random
     from asnn_goose.infer.backend import BackendName
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose bench runs/demo",
     "asnn-goose bench goose.packed --threads 1,2 --concurrent 1,4,16 --json bench.json",
     "asnn-goose bench --random 135m --planes 2 --steps 3 --density 0.3",
@@ -40,11 +39,9 @@ def counts(option: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"{option} {text}: {error}, more than one with commas") from error
 
 
-@expected_errors()
 def bench(
     model: Annotated[
-        str | None,
-        typer.Argument(help="A packed folder, a run folder, or a student's folder."),
+        str | None, typer.Argument(help="A packed folder, a run folder, or a student's folder.")
     ] = None,
     random: Annotated[
         str | None,
@@ -68,12 +65,8 @@ def bench(
             help="Share of its inputs, in each step, that spike: thresholds are set to meet it."
         ),
     ] = 0.3,
-    tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens to decode per repeat.")
-    ] = 128,
-    prompt: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens to prefill per repeat.")
-    ] = 512,
+    tokens: Annotated[int, count_of("Tokens to decode per repeat.")] = 128,
+    prompt: Annotated[int, count_of("Tokens to prefill per repeat.")] = 512,
     concurrent: Annotated[
         str, typer.Option(metavar="N,N", help="Independent sequences decoded at once.")
     ] = "1",
@@ -82,9 +75,7 @@ def bench(
     reference: Annotated[
         bool, typer.Option("--reference", help="The numpy oracle instead of the compiled engine.")
     ] = False,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write everything measured there.")
-    ] = None,
+    json: Annotated[Path | None, json_file("Write everything measured there.")] = None,
 ) -> None:
     """Measure a packed student: speed, memory, spikes, arithmetic, energy.
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors, message
-from asnn_goose.cli.generate import (
+from asnn_goose.cli.expected_errors import message
+from asnn_goose.cli.options import (
     Greedy,
     MinP,
     RepetitionPenalty,
@@ -26,9 +25,9 @@ from asnn_goose.cli.generate import (
     Threads,
     TopK,
     TopP,
+    count_of,
     stop_strings,
 )
-from asnn_goose.numbers import count
 from asnn_goose.places import SubjectError
 
 if TYPE_CHECKING:
@@ -39,14 +38,13 @@ _say = partial(typer.echo, err=True)
 
 COMMANDS = "/reset, /save FILE, /load FILE, /quit"
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose chat runs/demo",
     'asnn-goose chat goose.packed --system "You answer in one sentence." --temperature 0.5',
     "asnn-goose chat goose.packed --greedy < questions.txt",
 )
 
 
-@expected_errors()
 def chat(
     model: Annotated[
         str, typer.Argument(help="A packed folder, a run folder, or a student's folder.")
@@ -54,9 +52,7 @@ def chat(
     system: Annotated[
         str | None, typer.Option(help="System prompt.  [default: the template's own, if any]")
     ] = None,
-    tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens of one answer at most.")
-    ] = 500,
+    tokens: Annotated[int, count_of("Tokens of one answer at most.")] = 500,
     temperature: Temperature = 0.7,
     top_p: TopP = 0.95,
     top_k: TopK = 0,

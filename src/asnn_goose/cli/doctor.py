@@ -16,12 +16,10 @@ from typing import Annotated
 import typer
 
 from asnn_goose import disk, mkl
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
 from asnn_goose.threads import SPINS, usable_cores, waiting
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose doctor",
     "asnn-goose doctor --deep",
 )
@@ -52,7 +50,6 @@ class Finding:
         return "MISSING" if self.essential else "note"
 
 
-@expected_errors()
 def doctor(deep: Deep = False) -> None:
     """Look over this machine and say what is amiss.
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import count_of, json_file
 from asnn_goose.numbers import ALL, count, duration
 from asnn_goose.places import run_recipe
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from asnn_goose.eval.window_errors import Difference
     from asnn_goose.study.evaluate import Request
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose eval runs/demo",
     "asnn-goose eval runs/demo --on validation --on my.txt --tokens 100k --json scores.json",
     "asnn-goose eval smollm2-135m --on austen --tokens all",
@@ -37,7 +36,6 @@ def limited(text: str) -> int:
     return ALL if text == "all" else count(text)
 
 
-@expected_errors()
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="A run folder, a student's folder, or a teacher's name.")
@@ -46,14 +44,11 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="in-domain, validation, out-of-domain, a corpus, or a .txt or .jsonl file; may be"
-            " repeated.  [default: in-domain and out-of-domain]",
+            " repeated.  [default: in-domain and out-of-domain]"
         ),
     ] = None,
     window: Annotated[
-        int | None,
-        typer.Option(
-            parser=count, metavar="N", help="Tokens of context.  [default: the run's, or 512]"
-        ),
+        int | None, count_of("Tokens of context.  [default: the run's, or 512]")
     ] = None,
     tokens: Annotated[
         int | None,
@@ -107,9 +102,7 @@ def evaluate(
         str | None,
         typer.Option(help="What runs a student on tasks: native or torch.  [default: native]"),
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write scores and protocol there.")
-    ] = None,
+    json: Annotated[Path | None, json_file("Write scores and protocol there.")] = None,
 ) -> None:
     """Perplexity and bits per byte, or scores on tasks, student beside teacher.
 
@@ -200,15 +193,15 @@ def cells(row: Measurement) -> tuple[str, ...]:
     return (
         f"{row.score.tokens:,}",
         f"{row.score.perplexity:,.2f}",
-        number(row.score.perplexity * row.error, ",.2f"),
-        number(row.score.word_perplexity, ",.1f"),
+        shown(row.score.perplexity * row.error, ",.2f"),
+        shown(row.score.word_perplexity, ",.1f"),
         f"{row.score.bits_per_byte:.3f}",
         f"{row.tokens_per_s:,.0f}",
         f"{row.peak_bytes / 1e6:,.0f}",
     )
 
 
-def number(value: float, form: str) -> str:
+def shown(value: float, form: str) -> str:
     """A number in a form of `format`; a dash where it is not known."""
     return "-" if math.isnan(value) else format(value, form)
 
@@ -216,7 +209,7 @@ def number(value: float, form: str) -> str:
 def difference_lines(found: Mapping[tuple[str, str, str], Difference]) -> list[str]:
     """What a model loses more than another on the same windows, a line for each pair and text."""
     return [
-        f"{text}: {one} {of.mean:+.4f} nats ± {number(of.error, '.4f')} against {other}"
+        f"{text}: {one} {of.mean:+.4f} nats ± {shown(of.error, '.4f')} against {other}"
         for (text, one, other), of in found.items()
     ]
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import Student
 from asnn_goose.numbers import size
 from asnn_goose.places import SubjectError, run_recipe
 
 if TYPE_CHECKING:
     from asnn_goose.export.packed import Packed, PackSettings
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose export runs/demo --to packed",
     "asnn-goose export runs/demo --to packed --out goose.packed --dense int8",
     "asnn-goose export runs/demo --to packed --head ternary --low-rank f16",
@@ -55,9 +54,8 @@ class Head(StrEnum):
     ternary = "ternary"
 
 
-@expected_errors()
 def export(
-    student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
+    student: Student,
     to: Annotated[Target, typer.Option("--to", help="What to make of it.")],
     out: Annotated[
         Path | None,

@@ -8,27 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.cli.options import count_of, json_file
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from asnn_goose.study.recall import RecallStudy
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose recall runs/demo",
     "asnn-goose recall runs/demo --to 16k --beside runs/control --json runs/demo/recall.json",
 )
 
 
-@expected_errors()
 def recall(
     model: Annotated[str, typer.Argument(help="A run, a student's folder, or a teacher's name.")],
-    to: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Farthest distance, in tokens.")
-    ] = 2048,
+    to: Annotated[int, count_of("Farthest distance, in tokens.")] = 2048,
     teacher: Annotated[
         str | None, typer.Option(help="Ask this model too.  [default: the run's teacher]")
     ] = None,
@@ -40,8 +35,7 @@ def recall(
         str | None, typer.Option(help="What runs a student: native or torch.  [default: native]")
     ] = None,
     json: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write everything there; report shows RUN/recall.json."),
+        Path | None, json_file("Write everything there; report shows RUN/recall.json.")
     ] = None,
 ) -> None:
     """Copy, induction, association and passkey over 64 tokens and more, student beside teacher.

@@ -8,17 +8,14 @@ from typing import Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.places import SubjectError
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose restore students/smollm2-spiking.safetensors",
     "asnn-goose restore students/smollm2-spiking.safetensors --out runs/spiking",
 )
 
 
-@expected_errors()
 def restore(
     file: Annotated[Path, typer.Argument(help="What `export --to compact` wrote.")],
     out: Annotated[

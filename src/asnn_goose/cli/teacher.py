@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.verbs import add
 from asnn_goose.numbers import size
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose teacher show",
     "asnn-goose teacher fetch smollm2-135m",
     "asnn-goose teacher cache my.toml",
@@ -25,10 +24,6 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    epilog=examples("asnn-goose teacher show", "asnn-goose teacher show smollm2-135m"),
-)
-@expected_errors()
 def show(
     name: Annotated[
         str, typer.Argument(help="Built-in name, folder or Hub id; without one, the list.")
@@ -49,8 +44,6 @@ def show(
     typer.echo("Also a folder with a model (save_pretrained layout or one GGUF), or a Hub id.")
 
 
-@app.command(epilog=examples("asnn-goose teacher fetch smollm2-135m"))
-@expected_errors()
 def fetch(
     name: Annotated[str, typer.Argument(help="Built-in name or Hub id.")],
 ) -> None:
@@ -79,3 +72,7 @@ def describe(name: str) -> None:
     if isinstance(folder, Path):
         weights = [f for f in folder.iterdir() if f.suffix in {".gguf", ".safetensors"}]
         typer.echo(f"{'on disk':12}{size(sum(f.stat().st_size for f in weights))}")
+
+
+add(app, "show", show, ("asnn-goose teacher show", "asnn-goose teacher show smollm2-135m"))
+add(app, "fetch", fetch, ("asnn-goose teacher fetch smollm2-135m",))
