@@ -19,8 +19,9 @@ from asnn_goose.recipe import load_recipe
 from asnn_goose.study import ablation
 from asnn_goose.study.ablation import Advance
 from asnn_goose.study.cell import Outcome, Task, main
-from asnn_goose.study.evaluate import STUDENT, TEACHER, Evaluation
+from asnn_goose.study.evaluate import Evaluation
 from asnn_goose.study.grid import ScoringTable, load_grid
+from asnn_goose.study.request import STUDENT, TEACHER
 from asnn_goose.study.scores import read_scores
 
 FAKE = Path(__file__).resolve().parent.parent / "study" / "fake_cell.py"

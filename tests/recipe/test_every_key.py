@@ -20,7 +20,8 @@ from asnn_goose.recipe import RecipeError, build_run, load_recipe
 from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.table import Table
 from asnn_goose.sources import SourceError
-from asnn_goose.study.evaluate import Request, protocol_of, texts_of
+from asnn_goose.study.evaluate import protocol_of
+from asnn_goose.study.request import Request, texts_of
 from asnn_goose.train.plan import RunPlan, StagePlan
 from asnn_goose.train.trackers import TrackerError
 

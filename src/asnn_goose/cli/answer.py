@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose import disk
 from asnn_goose.cli.options import Quiet, ResumeFile, Teacher, count_of, json_file, seed_of
 from asnn_goose.numbers import count
 
@@ -54,15 +53,8 @@ def answer(
     the questions are those of its training split. The file appears once all is written; Ctrl-C
     keeps what there is, and --resume goes on as if nothing had happened.
     """
-    from dataclasses import asdict
-    from functools import partial
-
-    from rich.console import Console
-
-    from asnn_goose.cli.progress import drawing, say
-    from asnn_goose.subject.torch_model import hush
-    from asnn_goose.teachers.teacher_answers import Answerer, Answering, write_answers
-    from asnn_goose.teachers.text_file import TextFile
+    from asnn_goose.cli.progress import fill
+    from asnn_goose.teachers.teacher_answers import Answerer, Answering
 
     answering = Answering(
         model=model,
@@ -74,20 +66,14 @@ def answer(
         temperature=temperature,
         seed=seed,
     )
-    disk.check_file(out)
-    hush()
-    console, file = Console(), TextFile(out, asdict(answering))
-    tell = partial(say, console)
-    if file.check(resume=resume):
-        tell(f"{out} is complete")
-        return
-    answerer = Answerer(answering, tell=tell)
-    try:
-        with drawing(console, questions, quiet=quiet) as advance:
-            written = write_answers(answerer, file, advance=advance)
-    except KeyboardInterrupt:
-        tell("what is written is kept: go on with --resume")
-        raise
-    kind = "sft" if against is None else "dpo"
-    tell(f"wrote {out}: {written:,} records, made as {file.record} says")
-    tell(f'next: in a stage {kind}, examples = ["{out}"]')
+    stage = "sft" if against is None else "dpo"
+    next_step = f'in a stage {stage}, examples = ["{{out}}"]'
+    fill(
+        answering,
+        Answerer,
+        out=out,
+        resume=resume,
+        quiet=quiet,
+        unit="records",
+        next_step=next_step,
+    )

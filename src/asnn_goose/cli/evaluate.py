@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from asnn_goose.eval.comparison import Measurement
     from asnn_goose.eval.window_errors import Difference
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
 
 EXAMPLES = (
     "asnn-goose eval runs/demo",
@@ -126,7 +126,7 @@ def evaluate(
     if tasks:
         ask_tasks(model, tasks, task_data, limit, teacher, engine, on=texts, json=json)
         return
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
 
     request = Request(
         model=model,

@@ -45,8 +45,8 @@ def recall(
     from asnn_goose.cli.progress import advancing
     from asnn_goose.cli.tables import show
     from asnn_goose.eval.recall import DISTANCES
-    from asnn_goose.study.evaluate import Request
     from asnn_goose.study.recall import study_recall
+    from asnn_goose.study.request import Request
 
     distances = tuple(distance for distance in DISTANCES if distance <= to)
     if not distances:

@@ -42,7 +42,7 @@ def spikes(
     """
     from asnn_goose.cli.progress import advancing
     from asnn_goose.cli.tables import show
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
     from asnn_goose.study.spikes import study_spikes
 
     if json:

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
     from asnn_goose.study.streams import Streams
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose import disk
 from asnn_goose.cli.options import Quiet, ResumeFile, Teacher, count_of, json_file, seed_of
 
 EXAMPLES = (
@@ -49,16 +48,9 @@ def write(
     so write more than it is to read. The file appears once all is written; Ctrl-C keeps what
     there is, and --resume goes on as if nothing had happened.
     """
-    from dataclasses import asdict
-    from functools import partial
-
-    from rich.console import Console
-
-    from asnn_goose.cli.progress import drawing, say
+    from asnn_goose.cli.progress import fill
     from asnn_goose.data.corpora import DEFAULT_TRAIN
-    from asnn_goose.subject.torch_model import hush
-    from asnn_goose.teachers.teacher_texts import Writer, Writing, write_texts
-    from asnn_goose.teachers.text_file import TextFile
+    from asnn_goose.teachers.teacher_texts import Writer, Writing
 
     writing = Writing(
         model=model,
@@ -71,19 +63,5 @@ def write(
         prompt_tokens=prompt_tokens,
         texts=tuple(text or DEFAULT_TRAIN),
     )
-    disk.check_file(out)
-    hush()
-    console, file = Console(), TextFile(out, asdict(writing))
-    tell = partial(say, console)
-    if file.check(resume=resume):
-        tell(f"{out} is complete")
-        return
-    writer = Writer(writing, tell=tell)
-    try:
-        with drawing(console, tokens, quiet=quiet) as advance:
-            written = write_texts(writer, file, advance=advance)
-    except KeyboardInterrupt:
-        tell("what is written is kept: go on with --resume")
-        raise
-    tell(f"wrote {out}: {written:,} tokens, made as {file.record} says")
-    tell(f'next: in a recipe, data.train = ["{out}"] and the loss ce')
+    next_step = 'in a recipe, data.train = ["{out}"] and the loss ce'
+    fill(writing, Writer, out=out, resume=resume, quiet=quiet, unit="tokens", next_step=next_step)

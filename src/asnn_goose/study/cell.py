@@ -89,7 +89,8 @@ def carry_out(task: Task) -> None:
     from asnn_goose.recipe import load_recipe
     from asnn_goose.recipe.run import is_complete, train_recipe
     from asnn_goose.report import write_report
-    from asnn_goose.study.evaluate import Request, evaluate
+    from asnn_goose.study.evaluate import evaluate
+    from asnn_goose.study.request import Request
     from asnn_goose.subject.torch_model import hush
 
     hush()

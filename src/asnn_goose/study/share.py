@@ -18,10 +18,11 @@ from asnn_goose.export.packed import PackSettings
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.places import run_recipe
-from asnn_goose.recipe import Recipe, load_recipe
+from asnn_goose.recipe import Recipe
 from asnn_goose.report.model_card import ModelCard, SharedText, render_card
 from asnn_goose.shape.student import state
 from asnn_goose.sources.teachers import ON_THE_HUB, TEACHERS
+from asnn_goose.study.request import recipe_of
 from asnn_goose.study.scores import training_totals
 from asnn_goose.subject.served import default_name
 from asnn_goose.subject.trained import load_trained, template_of, trained_folder
@@ -74,8 +75,7 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
 
     Raises ExportError where a file of scores is no JSON.
     """
-    file = run_recipe(student)
-    recipe = load_recipe(file) if file else None
+    file, recipe = run_recipe(student), recipe_of(student)
     run = file.parent if file else Path(student).expanduser()
     teacher = recipe.teacher[0].model if recipe else "a transformer that is not recorded"
     return ModelCard(

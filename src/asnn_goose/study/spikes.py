@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asnn_goose import disk
 from asnn_goose.eval.comparison import Protocol, finite
 from asnn_goose.eval.effective import PlaceWork, effective
 from asnn_goose.eval.spikes.information import Information, classes, components, information
@@ -23,14 +20,14 @@ from asnn_goose.eval.texts import windows_of
 from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.format.packed import read_packed
 from asnn_goose.ops.hsic import unbiased_cka
-from asnn_goose.places import SubjectError, run_recipe
-from asnn_goose.recipe import load_recipe
-from asnn_goose.recipe.read_texts import trained_hashes
-from asnn_goose.study.evaluate import (
+from asnn_goose.places import SubjectError
+from asnn_goose.study.findings import Findings
+from asnn_goose.study.request import (
     TEACHER,
     Request,
     check_vocabulary,
     models_of,
+    recipe_of,
     texts_of,
 )
 from asnn_goose.subject.engine_model import packed_folder
@@ -49,7 +46,7 @@ NEEDS = frozenset({"hidden", "vocab"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpikeStudy:
+class SpikeStudy(Findings):
     """Everything that came out.
 
     raster   codes of a sentence by place
@@ -83,11 +80,6 @@ class SpikeStudy:
             "raster": dict(self.raster),
         }
 
-    def write(self, file: Path) -> None:
-        """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_text(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
-
 
 def study_spikes(
     request: Request, *, with_teacher: bool = True, watch: Watch = unwatched
@@ -96,8 +88,7 @@ def study_spikes(
 
     Raises SubjectError for a model without spikes, DataError, or what loading a model raises.
     """
-    recipe_file = run_recipe(request.model)
-    recipe = load_recipe(recipe_file) if recipe_file else None
+    recipe = recipe_of(request.model)
     models = models_of(request, recipe)
     if not with_teacher:
         models = {role: name for role, name in models.items() if role != TEACHER}
@@ -105,7 +96,7 @@ def study_spikes(
     tallies = tallies_of(student.model)
     if not tallies:
         raise SubjectError(f"{request.model} has no spikes: its precision sets no steps")
-    (text,) = texts_of(request, recipe, hashes=trained_hashes(request.model))[:1]
+    (text,) = texts_of(request, recipe)[:1]
     protocol = Protocol(window=request.window or WINDOW, limit=request.tokens or TOKENS)
     windows = [
         tokens_1T

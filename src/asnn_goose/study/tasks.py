@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from asnn_goose import disk
 from asnn_goose.eval.comparison import Protocol, finite
 from asnn_goose.eval.generation import (
     PROMPT,
@@ -26,19 +24,18 @@ from asnn_goose.eval.tasks.task_scores import Relative, TaskScore, relative
 from asnn_goose.eval.texts import windows_of
 from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.ops.allocator import keep_freed_memory
-from asnn_goose.places import run_recipe
-from asnn_goose.recipe import Recipe, load_recipe
-from asnn_goose.recipe.read_texts import trained_hashes
-from asnn_goose.study.evaluate import (
+from asnn_goose.recipe import Recipe
+from asnn_goose.study.findings import Findings
+from asnn_goose.study.request import (
     STUDENT,
     TEACHER,
     Request,
-    check_vocabulary,
     models_of,
+    reader_for,
+    recipe_of,
+    shared_tokenizer,
     texts_of,
 )
-from asnn_goose.subject.readers import reader_of, torch_reader
-from asnn_goose.subject.torch_model import load_tokenizer
 
 LIMIT = 100
 """Items of a task at most, unless told otherwise."""
@@ -72,7 +69,7 @@ class TaskRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskEvaluation:
+class TaskEvaluation(Findings):
     """Everything that came out, by role."""
 
     request: TaskRequest
@@ -123,11 +120,6 @@ class TaskEvaluation:
             "samples": [dict(sample) for sample in self.samples],
         }
 
-    def write(self, file: Path) -> None:
-        """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_text(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
-
 
 def ask_models(
     request: TaskRequest, *, watch: Watch = unwatched, tell: Callable[[str], None] = lambda t: None
@@ -141,14 +133,13 @@ def ask_models(
     scored = [name for name in names if name not in {GENERATION, INSTRUCTIONS}]
     if scored:
         load_tasks(scored, folder=request.folder)  # a missing file ends here
-    recipe_file = run_recipe(request.model)
-    recipe = load_recipe(recipe_file) if recipe_file else None
+    recipe = recipe_of(request.model)
     models = models_of(Request(model=request.model, teacher=request.teacher), recipe)
     prompts = prompts_of(request, models, recipe) if GENERATION in names else []
     scores, drawn, obeyed = {}, {}, {}
     texts: dict[str, list[str]] = {"prompt": []}
     for role, name in models.items():
-        reader = _reader(request, role, name, tell)
+        reader = reader_for(role, name, engine=request.engine, threads=request.threads, tell=tell)
         if scored:
             scores[role] = _ask(reader, scored, request, watch, role)
         if prompts:
@@ -166,14 +157,6 @@ def ask_models(
         instructions=obeyed,
         samples=[dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=False)],
     )
-
-
-def _reader(request: TaskRequest, role: str, name: str, tell: Callable[[str], None]) -> Reader:
-    """The model of a role on what runs it."""
-    # Even a teacher that is a student: beside the same on the engine it shows whether both agree.
-    if role == TEACHER:
-        return torch_reader(name)
-    return reader_of(name, engine=request.engine, threads=request.threads, tell=tell)
 
 
 def _ask(
@@ -203,11 +186,9 @@ def prompts_of(
     request: TaskRequest, models: Mapping[str, str], recipe: Recipe | None
 ) -> list[list[int]]:
     """Beginnings of windows of held-out text, evenly spaced over it."""
-    tokenizer = load_tokenizer(request.model)
-    for name in models.values():
-        check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
     on = Request(model=request.model, on=request.on[:1] or ("out-of-domain",))
-    (text,) = texts_of(on, recipe, hashes=trained_hashes(request.model))
+    tokenizer = shared_tokenizer(on, models)
+    (text,) = texts_of(on, recipe)
     protocol = Protocol(window=PROMPT, limit=PROMPT * PROMPTS)
     windows = [
         window
