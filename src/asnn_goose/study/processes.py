@@ -48,7 +48,7 @@ class _Running:
         self.job = job
         self._started = time.monotonic()
         with job.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 job.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -60,18 +60,10 @@ class _Running:
 
     def poll(self) -> Exited | None:
         """How the job ended, or None while it goes on."""
-        code = self._process.poll()
+        code = self.process.poll()
         if code is None:
             return None
         return Exited(job=self.job, code=code, seconds=time.monotonic() - self._started)
-
-    def stop(self) -> None:
-        """Ask it to save and end."""
-        self._process.terminate()
-
-    def wait(self) -> None:
-        """Until it has ended."""
-        self._process.wait()
 
 
 def carry_out(
@@ -97,9 +89,9 @@ def carry_out(
             time.sleep(PAUSE_S if running else 0)
     finally:
         for one in running:
-            one.stop()
+            one.process.terminate()
         for one in running:
-            one.wait()
+            one.process.wait()
 
 
 def _collect(running: list[_Running], on_end: Callable[[Exited], None]) -> None:
