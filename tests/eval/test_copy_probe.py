@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -133,7 +134,7 @@ def test_probes_of_a_copier_and_of_one_that_knows_nothing() -> None:
     assert known.repeated_loss < unknown.repeated_loss * 3
     assert known.copied_share > 0.4
     assert probes(uniform, vocabulary=V, seed=3) == unknown
-    assert set(known.as_dict()) == {"repeated_loss", "copied_share"}
+    assert set(asdict(known)) == {"repeated_loss", "copied_share"}
 
 
 def test_probes_are_far_and_near_as_they_say() -> None:

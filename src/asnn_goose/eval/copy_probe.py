@@ -8,7 +8,7 @@ recall predicts how a recurrent model does on real text (Arora et al. 2023, arXi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -96,10 +96,6 @@ class Probes:
 
     repeated_loss: float
     copied_share: float
-
-    def as_dict(self) -> dict[str, float]:
-        """For a JSON file."""
-        return asdict(self)
 
 
 class CopyTally:

@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from asnn_goose.sources.cache import SourceError
+from asnn_goose.sources.cache import SourceError, new_folder
 
 OTHER_CACHE = "A cache filled on another machine can be given with ASNN_GOOSE_CACHE"
 _LAST_LINES = 4
@@ -26,6 +29,48 @@ class Package(Protocol):
 
     def found_version(self) -> str:
         """The version that `fetch` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned(ABC):
+    """An archive of one version, which is unpacked for what it holds and never installed.
+
+    sha256  of the archive; None takes whatever comes
+    folder  inside it that matters
+    """
+
+    package: str
+    version: str
+    sha256: str | None = None
+    folder: str = ""
+
+    @abstractmethod
+    def home(self) -> Path:
+        """Where the cache keeps it unpacked."""
+
+    @abstractmethod
+    def download(self, folder: Path) -> Path:
+        """The archive, put into a folder by the registry's client."""
+
+    def place(self) -> Path:
+        """Where `fetch` leads, fetched or not."""
+        return self.home() / self.folder
+
+    def fetch(self) -> Path:
+        """The folder inside it, downloaded on first use.
+
+        Raises SourceError where the client is missing or fails, or on another SHA-256.
+        """
+        if not self.home().is_dir():
+            with new_folder(self.home()) as fresh, scratch() as downloads:
+                archive = self.download(downloads)
+                verify(archive, self.sha256)
+                unpack(archive, fresh)
+        return self.place()
+
+    def found_version(self) -> str:
+        """The pinned version."""
+        return self.version
 
 
 @contextmanager
@@ -80,11 +125,15 @@ def verify(file: Path, sha256: str | None) -> None:
         )
 
 
-def untar(archive: Path, folder: Path) -> None:
-    """Unpack a .tar.gz, refusing links and paths that lead out of the folder."""
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a wheel or a .tar.gz. Raises SourceError where it is damaged, or leads elsewhere."""
     try:
-        with tarfile.open(archive) as members:
-            # An archive may name files outside of its folder; the filter refuses those.
-            members.extractall(folder, filter="data")
-    except tarfile.TarError as error:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                wheel.extractall(folder)
+        else:
+            with tarfile.open(archive) as members:
+                # An archive may name files outside of its folder; the filter refuses those.
+                members.extractall(folder, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
         raise SourceError(f"{archive.name} is not a readable archive: {error}") from error

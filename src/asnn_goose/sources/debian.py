@@ -32,10 +32,32 @@ class DebianPackage:
     """
 
     package: str
+    sha256: str | None = None
 
     def fetch(self) -> Path:
-        """The unpacked package."""
-        return debian_package(self.package)
+        """Folder with the unpacked package, downloaded with apt-get on first use.
+
+        Its version stands in the file `version` beside what was packed. Root is needed only where
+        the package lists are missing and must be updated first. Raises SourceError where apt-get
+        or dpkg-deb is missing or fails, or on another SHA-256.
+        """
+        folder, wanted = cache_dir() / "debian" / self.package, f"the Debian package {self.package}"
+        if not (folder / _VERSION).is_file():
+            for program in ("apt-get", "dpkg-deb"):
+                require_program(program, wanted=wanted, instead=_SYSTEM)
+            with new_folder(folder, replace=True) as fresh, scratch() as downloads:
+                _apt_download(self.package, downloads, wanted=wanted)
+                package = only_file(downloads, "*.deb", wanted=wanted)
+                verify(package, self.sha256)
+                run(
+                    ["dpkg-deb", "-x", str(package), str(fresh)],
+                    wanted=f"to unpack {wanted}",
+                    remedy="nothing was kept; check the space left on the disk, then try again",
+                )
+                # apt names the file NAME_VERSION_ARCHITECTURE.deb, the version's colon as %3a.
+                version = unquote(package.stem.split("_")[1])
+                (fresh / _VERSION).write_text(version, "utf-8")
+        return folder
 
     def found_version(self) -> str:
         """The version in the cache, fetched on first use."""
@@ -66,33 +88,7 @@ class AptDescriptions:
         return (self.fetch() / _VERSION).read_text("utf-8")
 
 
-def debian_package(name: str, sha256: str | None = None) -> Path:
-    """Folder with the unpacked Debian package `name`, downloaded with apt-get on first use.
-
-    Its version stands in the file `version` beside what was packed. Root is needed only where the
-    package lists are missing and must be updated first. Raises SourceError where apt-get or
-    dpkg-deb is missing or fails, or on another SHA-256.
-    """
-    folder = cache_dir() / "debian" / name
-    if not (folder / _VERSION).is_file():
-        for program in ("apt-get", "dpkg-deb"):
-            require_program(program, wanted=f"the Debian package {name}", instead=_SYSTEM)
-        with new_folder(folder, replace=True) as fresh, scratch() as downloads:
-            _apt_download(name, downloads)
-            package = only_file(downloads, "*.deb", wanted=f"the Debian package {name}")
-            verify(package, sha256)
-            run(
-                ["dpkg-deb", "-x", str(package), str(fresh)],
-                wanted=f"to unpack the Debian package {name}",
-                remedy="nothing was kept; check the space left on the disk, then try again",
-            )
-            # apt names the file NAME_VERSION_ARCHITECTURE.deb, the version's colon as %3a.
-            version = unquote(package.stem.split("_")[1])
-            (fresh / _VERSION).write_text(version, "utf-8")
-    return folder
-
-
-def _apt_download(name: str, downloads: Path) -> None:
+def _apt_download(name: str, downloads: Path, *, wanted: str) -> None:
     command = ["apt-get", "download", "-qq", name]
     if subprocess.run(command, cwd=downloads, capture_output=True, check=False).returncode == 0:
         return
@@ -101,7 +97,7 @@ def _apt_download(name: str, downloads: Path) -> None:
         subprocess.run(["apt-get", "update", "-qq"], capture_output=True, check=False)
     run(
         command,
-        wanted=f"the Debian package {name}",
+        wanted=wanted,
         remedy="check the network, and run apt-get update as root if the package lists are "
         f"missing or old. {OTHER_CACHE}",
         folder=downloads,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
@@ -82,7 +82,7 @@ class Evaluation(Findings):
                 {"text": text, "model": one, "less": other, **finite(found._asdict())}
                 for (text, one, other), found in self.differences().items()
             ],
-            "probes": finite({role: row.as_dict() for role, row in self.probes.items()}),
+            "probes": finite({role: asdict(row) for role, row in self.probes.items()}),
         }
 
     def check(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from asnn_goose.eval.comparison import finite
@@ -32,7 +32,7 @@ class RecallStudy(Findings):
             "models": dict(self.models),
             "seed": self.seed,
             "recall": {
-                role: [finite(row.as_dict()) for row in rows] for role, rows in self.found.items()
+                role: [finite(asdict(row)) for row in rows] for role, rows in self.found.items()
             },
         }
 

@@ -74,7 +74,7 @@ class SpikeStudy(Findings):
             "tokens": self.tokens,
             "gates": [asdict(gate) for gate in self.gates()],
             "cka": {str(layer): value for layer, value in self.cka.items()},
-            "places": [finite(place.as_dict()) for place in self.places],
+            "places": [finite(asdict(place)) for place in self.places],
             "work": [asdict(place) for place in self.work],
             "no_work": self.no_work,
             "raster": dict(self.raster),

@@ -55,20 +55,8 @@ def entropy(counts_Q: NDArray[np.generic]) -> float:
     return float(-(p * np.log2(p)).sum() + (len(p) - 1) / (2 * total * math.log(2)))
 
 
-def mutual_information(x_n: I64, y_n: I64) -> float:
-    """Bits that two variables with values 0, 1, ... share, bias taken off; may be below 0.
-
-    Raises ValueError for lengths that differ, or nothing.
-    """
-    if len(x_n) != len(y_n) or not len(x_n):
-        raise ValueError(f"{len(x_n)} values beside {len(y_n)}: give as many, at least one")
-    width = int(y_n.max()) + 1
-    counts_XY = np.bincount(x_n * width + y_n, minlength=(int(x_n.max()) + 1) * width)
-    return float(_shared(counts_XY.reshape(1, -1, width))[0])
-
-
-def _shared(counts_CXY: NDArray[np.int64]) -> F64:
-    """Bits shared by rows and columns of every table."""
+def shared_bits(counts_CXY: NDArray[np.int64]) -> F64:
+    """Bits that rows and columns of every table of counts share, bias taken off; may be below 0."""
     total_C = counts_CXY.sum((1, 2)).astype(np.float64)
     p = counts_CXY / total_C[:, None, None]
     rows, columns = p.sum(2, keepdims=True), p.sum(1, keepdims=True)
@@ -119,5 +107,5 @@ def _bits(x_nM: I64, y_nF: I64) -> F64:
     for y_n in y_nF.T:
         cells_nM = x_nM * bins + y_n[:, None] + values * bins * np.arange(channels)
         counts = np.bincount(cells_nM.ravel(), minlength=channels * values * bins)
-        total += _shared(counts.reshape(channels, values, bins))
+        total += shared_bits(counts.reshape(channels, values, bins))
     return total
