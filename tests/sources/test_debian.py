@@ -11,7 +11,7 @@ import pytest
 
 from asnn_goose.sources import AptDescriptions, DebianPackage, SourceError, debian
 
-from .client_stand_in import finished, install, left_in
+from .client_stand_in import finished, install
 
 
 def apt(monkeypatch: pytest.MonkeyPatch, *, lists: bool, root: bool) -> list[list[str]]:
@@ -84,14 +84,6 @@ def test_missing_package_lists_are_updated_by_root_only(monkeypatch: pytest.Monk
     commands = apt(monkeypatch, lists=False, root=True)
     assert (DebianPackage("book").fetch() / "text").exists()
     assert ["apt-get", "update"] in [command[:2] for command in commands]
-
-
-def test_debian_hash_is_verified(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    apt(monkeypatch, lists=True, root=False)
-    with pytest.raises(SourceError, match="SHA-256"):
-        DebianPackage("book", "0" * 64).fetch()
-    assert DebianPackage("book", hashlib.sha256(b"archive").hexdigest()).fetch()
-    assert sorted(left_in(cache)) == ["debian/book/text", "debian/book/version"]
 
 
 def test_machine_without_apt_is_told_what_to_do(

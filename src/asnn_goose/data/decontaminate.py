@@ -84,15 +84,13 @@ def held(texts: Sequence[tuple[str, Split]]) -> Held:
     return Held(grams=grams, identity=identity)
 
 
-def decontaminated(
-    shard: Shard, name: str, against: Held, *, key: str | None = None
-) -> tuple[Shard, list[Overlap]]:
+def decontaminated(shard: Shard, name: str, against: Held) -> tuple[Shard, list[Overlap]]:
     """A training shard without the documents that overlap with an evaluation text, and those.
 
     `name` is what the shard was made of. The search is done once and kept in the cache. Raises
     DataError where nothing is left.
     """
-    texts = (d for d in documents(name, "train", key=key) if d.text)
+    texts = (d for d in documents(name, "train") if d.text)
     found = _kept_search(shard, islice(texts, shard.meta.documents), against)
     if not found:
         return shard, []

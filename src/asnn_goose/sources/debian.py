@@ -17,7 +17,6 @@ from asnn_goose.sources.clients import (
     require_program,
     run,
     scratch,
-    verify,
 )
 
 _VERSION = "version"
@@ -32,14 +31,13 @@ class DebianPackage:
     """
 
     package: str
-    sha256: str | None = None
 
     def fetch(self) -> Path:
         """Folder with the unpacked package, downloaded with apt-get on first use.
 
         Its version stands in the file `version` beside what was packed. Root is needed only where
         the package lists are missing and must be updated first. Raises SourceError where apt-get
-        or dpkg-deb is missing or fails, or on another SHA-256.
+        or dpkg-deb is missing or fails.
         """
         folder, wanted = cache_dir() / "debian" / self.package, f"the Debian package {self.package}"
         if not (folder / _VERSION).is_file():
@@ -48,7 +46,6 @@ class DebianPackage:
             with new_folder(folder, replace=True) as fresh, scratch() as downloads:
                 _apt_download(self.package, downloads, wanted=wanted)
                 package = only_file(downloads, "*.deb", wanted=wanted)
-                verify(package, self.sha256)
                 run(
                     ["dpkg-deb", "-x", str(package), str(fresh)],
                     wanted=f"to unpack {wanted}",
@@ -66,18 +63,16 @@ class DebianPackage:
 
 @dataclass(frozen=True, slots=True)
 class AptDescriptions:
-    """The descriptions of all packages that apt knows, in one language."""
-
-    language: str = "en"
+    """The English descriptions of all packages that apt knows."""
 
     def fetch(self) -> Path:
-        """Folder with the index files as apt names them, *_Translation-LANGUAGE."""
-        folder = cache_dir() / "debian" / f"descriptions-{self.language}"
+        """Folder with the index files as apt names them, *_Translation-en."""
+        folder = cache_dir() / "debian" / "descriptions-en"
         if not folder.is_dir():
             require_program("apt-get", wanted="the descriptions of packages", instead=_SYSTEM)
             with new_folder(folder) as fresh, scratch() as lists:
-                _update(lists, self.language)
-                files = sorted(lists.glob(f"*_Translation-{self.language}"))
+                _update(lists)
+                files = sorted(lists.glob("*_Translation-en"))
                 for file in files:
                     (fresh / file.name).write_bytes(file.read_bytes())
                 (fresh / _VERSION).write_text(_digest(files), "utf-8")
@@ -104,13 +99,13 @@ def _apt_download(name: str, downloads: Path, *, wanted: str) -> None:
     )
 
 
-def _update(lists: Path, language: str) -> None:
+def _update(lists: Path) -> None:
     """Fill a folder of our own with apt's lists: neither root nor the system's are needed."""
     (lists / "partial").mkdir()
     settings = {
         "Dir::State::lists": str(lists),
         "Dir::Cache": str(lists / "cache"),
-        "Acquire::Languages": language,
+        "Acquire::Languages": "en",
         "Acquire::GzipIndexes": "false",
         "APT::Sandbox::User": "",
     }

@@ -87,11 +87,10 @@ def reader_for(
     name: str,
     *,
     engine: str | None,
-    threads: int | None = None,
     tell: Callable[[str], None],
 ) -> Reader:
     """The model of a role on what runs it."""
     # Even a teacher that is a student: beside the same on the engine it shows whether both agree.
     if role == TEACHER:
         return torch_reader(name)
-    return reader_of(name, engine=engine, threads=threads, tell=tell)
+    return reader_of(name, engine=engine, tell=tell)

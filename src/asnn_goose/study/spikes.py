@@ -105,7 +105,7 @@ def study_spikes(
     ]
     total = sum(window.numel() for window in windows) * len(models)
     with watch(f"spikes of {request.model}", total) as advance:
-        with seeing(student.model, _into(tallies)):
+        with seeing(student.model, lambda name, q_BTK: tallies[name].add(q_BTK)):
             hidden = _hidden(student, windows, advance)
         theirs = list[Tensor]()
         if TEACHER in models:
@@ -135,10 +135,6 @@ def _work(student: str, tallies: Mapping[str, PlaceTally]) -> tuple[list[PlaceWo
     spikes = {name: tally.spikes_KS().sum(1).numpy() for name, tally in tallies.items()}
     tokens = max(tally.tokens for tally in tallies.values())
     return list(effective(model, spikes, tokens=tokens)), ""
-
-
-def _into(tallies: Mapping[str, PlaceTally]) -> Callable[[str, Tensor], None]:
-    return lambda name, q_BTK: tallies[name].add(q_BTK)
 
 
 @torch.no_grad()

@@ -64,7 +64,6 @@ class TaskRequest:
     limit: int | None = LIMIT
     teacher: str | None = None
     engine: str | None = None
-    threads: int | None = None
     on: tuple[str, ...] = ()
 
 
@@ -139,7 +138,7 @@ def ask_models(
     scores, drawn, obeyed = {}, {}, {}
     texts: dict[str, list[str]] = {"prompt": []}
     for role, name in models.items():
-        reader = reader_for(role, name, engine=request.engine, threads=request.threads, tell=tell)
+        reader = reader_for(role, name, engine=request.engine, tell=tell)
         if scored:
             scores[role] = _ask(reader, scored, request, watch, role)
         if prompts:
@@ -162,8 +161,7 @@ def ask_models(
 def _ask(
     reader: Reader, names: Sequence[str], request: TaskRequest, watch: Watch, role: str
 ) -> list[TaskScore]:
-    from asnn_goose.eval.tasks.ask import ask
-    from asnn_goose.eval.tasks.harness import HarnessLM
+    from asnn_goose.eval.tasks.harness import HarnessLM, ask
 
     def watched(label: str, total: int) -> Any:
         return watch(f"{role} {label}", total)

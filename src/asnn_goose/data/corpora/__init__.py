@@ -49,24 +49,21 @@ def mixture(
     return spelt_out(names, weights, CORPORA)
 
 
-def documents(
-    name_or_path: str | Path, split: Split = "train", *, key: str | None = None
-) -> Iterator[Document]:
+def documents(name_or_path: str | Path, split: Split = "train") -> Iterator[Document]:
     """Documents of one split of a named corpus, a data set on the Hub (hf:...), or a file.
 
     The splits "train", "validation" and "test" are disjoint and stay the same on every machine;
-    "all" is the whole text. `key` names the text in the records of a .jsonl or .parquet file and
-    of a data set; None takes what `read_own` says.
+    "all" is the whole text.
 
     Raises DataError for an unknown name or a file that cannot be used, SourceError where the
     package of a corpus or the Hub cannot be had.
     """
     check_split(split)
     if is_hub(name_or_path):
-        return read_hub(hub_text(name_or_path), split, key=key)
+        return read_hub(hub_text(name_or_path), split)
     corpus = find_corpus(name_or_path)
     if corpus is None:
-        return read_own(Path(name_or_path).expanduser(), split, key=key)
+        return read_own(Path(name_or_path).expanduser(), split)
     if not corpus.only_evaluated:
         return (d for d in kept_documents(corpus) if split in ("all", split_of(d.group)))
     if split in ("test", "all"):

@@ -68,10 +68,10 @@ def shared_bits(counts_CXY: NDArray[np.int64]) -> F64:
     return np.asarray(terms.sum((1, 2)) - occurring / (2 * total_C * math.log(2)))
 
 
-def classes(feature_nF: F64, bins: int = BINS) -> I64:
-    """Every feature cut into classes of equal frequency, (n, F) with values 0 to bins - 1."""
+def classes(feature_nF: F64) -> I64:
+    """Every feature cut into classes of equal frequency, (n, F) with values 0 to BINS - 1."""
     ranks_nF = feature_nF.argsort(0, kind="stable").argsort(0, kind="stable")
-    return np.asarray(ranks_nF * bins // len(feature_nF), np.int64)
+    return np.asarray(ranks_nF * BINS // len(feature_nF), np.int64)
 
 
 def components(features_nD: F64, count: int = COMPONENTS) -> F64:
@@ -81,12 +81,12 @@ def components(features_nD: F64, count: int = COMPONENTS) -> F64:
     return np.asarray(centred @ vectors[:, ::-1][:, :count])
 
 
-def information(codes_nM: NDArray[np.integer], classes_nF: I64, *, seed: int = 0) -> Information:
+def information(codes_nM: NDArray[np.integer], classes_nF: I64) -> Information:
     """What channels' codes tell of features that are cut into classes, and what chance tells."""
     x_nM = np.asarray(codes_nM, np.int64)
     x_nM = x_nM - x_nM.min(initial=0)
     per_channel = _bits(x_nM, classes_nF)
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     shuffled = [
         float(_bits(x_nM, classes_nF[draw.permutation(len(classes_nF))]).mean())
         for _ in range(SHUFFLES)
