@@ -79,7 +79,7 @@ def held(texts: Sequence[tuple[str, Split]]) -> Held:
     for name, split in texts:
         hashes = [_grams(words_of(text)) for text in _held_strings(name, split)]
         grams[name] = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]))
-        origins.append([name, split, _identity(name)])
+        origins.append([name, split, identity_of(name)])
     identity = hashlib.sha256(json.dumps([WORDS, origins]).encode()).hexdigest()[:16]
     return Held(grams=grams, identity=identity)
 
@@ -168,7 +168,8 @@ def strings_of(value: Any) -> Iterator[str]:
             yield from strings_of(inner)
 
 
-def _identity(name: str) -> str:
+def identity_of(name: str) -> str:
+    """What tells one state of a text from another: a package's version, or a file's content."""
     corpus = find_corpus(name)
     if corpus is not None:
         return text_meta(corpus).identity

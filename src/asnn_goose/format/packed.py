@@ -19,7 +19,8 @@ from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import unpack_planes
-from asnn_goose.shape.packed_error import PackedError, wrong
+from asnn_goose.shape.packed_error import PackedError as PackedError
+from asnn_goose.shape.packed_error import wrong
 from asnn_goose.shape.settings import checked_settings, needs_3
 from asnn_goose.shape.student import layout
 
@@ -37,18 +38,6 @@ FORMAT, VERSION, NEWER = "asnn_goose_packed", "2", "3"
 READABLE = ("1", VERSION, NEWER)
 """Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting. A file
 is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`)."""
-
-__all__ = [
-    "CONFIG",
-    "TOKENIZER_FILES",
-    "WEIGHTS",
-    "PackedError",
-    "PackedModel",
-    "is_packed",
-    "packed_folder",
-    "read_packed",
-    "write_packed",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from asnn_goose import __version__, disk
 from asnn_goose.report.charts import charts
 from asnn_goose.report.run_files import ReportError as ReportError
 from asnn_goose.report.run_files import RunFiles, read_run, summaries
+from asnn_goose.report.templates import template
 
 
 def write_report(*runs: Path, out: Path | None = None) -> Path:
@@ -40,7 +39,8 @@ def render(runs: Sequence[RunFiles]) -> str:
         for part, held in parts.items()
         for place, chart in enumerate(held)
     }
-    return _template().render(
+    # Names of runs, texts and terms are a user's own: everything is escaped.
+    return template("report.html", escaped=True, number=_number).render(
         title=", ".join(run.name for run in runs),
         runs=[
             {
@@ -102,20 +102,6 @@ def _script_json(value: Any) -> Markup:
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)
-
-
-@cache
-def _template() -> Template:
-    # Names of runs, texts and terms are a user's own: everything is escaped.
-    environment = Environment(
-        loader=PackageLoader("asnn_goose.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
-    return environment.get_template("report.html")
 
 
 def _number(value: float | None, form: str) -> str:

@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from asnn_goose.data.corpora.broad import BROAD, spelt_out
-from asnn_goose.data.corpora.corpus import Corpus
+from asnn_goose.data.corpora.broad import BROAD as BROAD
+from asnn_goose.data.corpora.broad import spelt_out
+from asnn_goose.data.corpora.corpus import Corpus as Corpus
 from asnn_goose.data.corpora.encyclopaedic import ENCYCLOPAEDIC
 from asnn_goose.data.corpora.essays import ESSAYS
 from asnn_goose.data.corpora.everyday import EVERYDAY
@@ -22,17 +23,6 @@ from asnn_goose.data.corpora.technical import TECHNICAL
 from asnn_goose.data.document import DataError, Document, Split, check_split, split_of
 from asnn_goose.data.hub import GRAMMAR, hub_text, is_hub, read_hub
 from asnn_goose.data.own_text import SUFFIXES, read_own
-
-__all__ = [
-    "BROAD",
-    "CORPORA",
-    "DEFAULT_OUT_OF_DOMAIN",
-    "DEFAULT_TRAIN",
-    "Corpus",
-    "documents",
-    "find_corpus",
-    "mixture",
-]
 
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus for corpus in (*ENCYCLOPAEDIC, *NARRATIVE, *ESSAYS, *EVERYDAY, *TECHNICAL)

