@@ -14,6 +14,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import count_of, json_file
+from asnn_goose.cli.tables import plain_table, show
 from asnn_goose.numbers import count, size
 from asnn_goose.places import SubjectError
 
@@ -131,8 +132,6 @@ def folder_of(model: str | None, random: Random | None, *, backend: BackendName)
 
 def report(result: Result, *, heading: str) -> None:
     """All tables on standard output."""
-    from asnn_goose.cli.tables import show
-
     start = result.start
     show(heading, speeds(result))
     show(
@@ -147,8 +146,6 @@ def report(result: Result, *, heading: str) -> None:
 
 def speeds(result: Result) -> Table:
     """One row per number of threads and sequences."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("threads", "sequences", "decode tok/s", "prefill tok/s")
     for rate in result.rates:
         made.add_row(
@@ -159,8 +156,6 @@ def speeds(result: Result) -> Table:
 
 def densities(sites: Mapping[str, Mapping[int, float]]) -> Table:
     """Layers down, matrices across; the head on a line of its own."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("layer", *(short(name, sites) for name in sites))
     for layer in sorted({layer for by_layer in sites.values() for layer in by_layer}):
         cells = [by_layer.get(layer) for by_layer in sites.values()]
@@ -182,8 +177,6 @@ def short(name: str, among: Iterable[str]) -> str:
 
 def operations(result: Result) -> Table:
     """Additions, multiplications and energy by part, and dense matrices beside them."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("part", "M additions", "M multiplications", "µJ", "MB read", "dense / ours")
     rows = [(w.part, w.additions, w.multiplications, w.picojoules, w.bytes) for w in result.work]
     whole = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]

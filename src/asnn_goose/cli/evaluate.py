@@ -11,6 +11,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import count_of, json_file
+from asnn_goose.cli.tables import plain_table, show
 from asnn_goose.numbers import ALL, count, duration
 from asnn_goose.places import run_recipe
 
@@ -154,7 +155,6 @@ def score(request: Request, *, json: Path | None) -> None:
     """Perplexities."""
     from asnn_goose.cli.copying_table import copying_table, probe_lines
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.evaluate import evaluate as evaluated
 
     found = evaluated(request, watch=advancing)
@@ -177,8 +177,6 @@ def score(request: Request, *, json: Path | None) -> None:
 
 def table(found: Sequence[Measurement]) -> Table:
     """One row per text and model, texts together."""
-    from asnn_goose.cli.tables import plain_table
-
     numbers = ("tokens", "perplexity", "±", "a word", "bits/byte", "tokens/s", "peak MB")
     made = plain_table("text", "model", *numbers, words=2)
     for text in dict.fromkeys(row.text for row in found):

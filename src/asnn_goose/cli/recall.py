@@ -9,6 +9,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import count_of, json_file
+from asnn_goose.cli.tables import plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,6 @@ def recall(
     A transformer is asked as far as it reaches. docs/measurement.md says what the tasks are.
     """
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.eval.recall import DISTANCES
     from asnn_goose.study.recall import study_recall
     from asnn_goose.study.request import Request
@@ -68,7 +68,6 @@ def recall(
 
 def table(found: RecallStudy, distances: tuple[int, ...]) -> Table:
     """Shares of what was recalled: tasks and models down, distances across."""
-    from asnn_goose.cli.tables import plain_table
     from asnn_goose.eval.recall import by_task
 
     made = plain_table("recalled", "model", *(f"{distance:,}" for distance in distances), words=2)

@@ -9,6 +9,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import Student, Text, count_of
+from asnn_goose.cli.tables import plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +52,6 @@ def sensitivity(
     --planes 1; of inputs alone: --steps 3.
     """
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.heat_map import write_map
     from asnn_goose.study.sensitivity import sensitivity_on
 
@@ -86,8 +86,6 @@ def sensitivity(
 
 def table(found: Sensitivity) -> Table:
     """Nats per token that every place costs: layers down, matrices across."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("layers", *found.names)
     for (first, last), costs in zip(found.rows, found.cost, strict=True):
         label = str(first) if first == last else f"{first}-{last}"

@@ -9,6 +9,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import Student, Text, count_of, json_file
+from asnn_goose.cli.tables import plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,6 @@ def spikes(
     docs/measurement.md says how each is computed.
     """
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.request import Request
     from asnn_goose.study.spikes import study_spikes
 
@@ -76,8 +76,6 @@ def work_line(found: SpikeStudy) -> str:
 
 def place_table(found: SpikeStudy) -> Table:
     """Means over layers, a row per kind of place."""
-    from asnn_goose.cli.tables import plain_table
-
     heads = ("rate", "dead", "saturated", "bits", "bits/spike", "along tokens", "told", "shuffled")
     made = plain_table("place", *heads)
     for site in dict.fromkeys(place.site for place in found.places):

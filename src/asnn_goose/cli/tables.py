@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def plain_table(*headings: str, words: int = 1) -> Table:
     """An empty table whose first `words` columns hold words, and the others numbers."""
+    # Here, and not above: a help page shows no table, and rich takes a while to import.
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False)
     for number, heading in enumerate(headings):
         if number < words:
@@ -20,6 +25,8 @@ def plain_table(*headings: str, words: int = 1) -> Table:
 
 def show(*parts: str | Table) -> None:
     """Print tables, and lines between them without colours."""
+    from rich.console import Console
+
     console = Console()
     for part in parts:
         console.print(part, highlight=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from asnn_goose.cli.tables import plain_table, show
 from asnn_goose.numbers import ALL
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ def ask_tasks(
 ) -> None:
     """Ask, print, and write where that is wanted."""
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.tasks import LIMIT, TaskRequest, ask_models
 
     request = TaskRequest(
@@ -53,8 +53,6 @@ def ask_tasks(
 
 def task_table(found: TaskEvaluation) -> Table:
     """One row per task: chance, every model with its standard error, and the relative score."""
-    from asnn_goose.cli.tables import plain_table
-
     relatives = found.relatives()
     extra = ("relative", "same") if relatives else ()
     made = plain_table("task", "metric", "items", "chance", *found.scores, *extra, words=2)

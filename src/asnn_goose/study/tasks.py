@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from asnn_goose.data.chat_tokens import template_of
 from asnn_goose.eval.comparison import Protocol, finite
 from asnn_goose.eval.generation import (
     PROMPT,
@@ -36,6 +37,7 @@ from asnn_goose.study.request import (
     shared_tokenizer,
     texts_of,
 )
+from asnn_goose.subject.torch_model import load_tokenizer
 
 LIMIT = 100
 """Items of a task at most, unless told otherwise."""
@@ -171,9 +173,7 @@ def _ask(
 
 
 def _obey(reader: Reader, role: str, watch: Watch) -> Obedience:
-    from asnn_goose.subject.harness import template_of
-
-    template = template_of(reader.name)
+    template = template_of(load_tokenizer(reader.name))
     if template is None:
         raise TaskError(f"{reader.name} has no chat template: leave out --tasks {INSTRUCTIONS}")
     with watch(f"{role}: instructions", asked_in_all()) as advance:
