@@ -6,7 +6,6 @@ import json as json_text
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import count_of, json_file
-from asnn_goose.cli.tables import plain_table, show
+from asnn_goose.cli.tables import aside, plain_table, show
 from asnn_goose.numbers import count, size
 from asnn_goose.places import SubjectError
 
@@ -119,7 +118,7 @@ def folder_of(model: str | None, random: Random | None, *, backend: BackendName)
     if model is not None:
         from asnn_goose.subject.engine_model import packed_folder
 
-        yield packed_folder(model, tell=partial(typer.echo, err=True))
+        yield packed_folder(model, tell=aside)
         return
     from asnn_goose.eval.random_student import write_random
 

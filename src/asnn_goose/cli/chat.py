@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,13 +27,12 @@ from asnn_goose.cli.options import (
     count_of,
     stop_strings,
 )
+from asnn_goose.cli.tables import aside
 from asnn_goose.places import SubjectError
 
 if TYPE_CHECKING:
     from asnn_goose.infer.conversation import Conversation
     from asnn_goose.infer.sampler import Sampling
-
-_say = partial(typer.echo, err=True)
 
 COMMANDS = "/reset, /save FILE, /load FILE, /quit"
 
@@ -98,7 +96,7 @@ def begin(
     from asnn_goose.infer.sampler import Drawer
     from asnn_goose.subject.engine_model import load_engine
 
-    loaded = load_engine(model, threads=threads, tell=_say)
+    loaded = load_engine(model, threads=threads, tell=aside)
     template = read_chat_template(loaded.folder)
     if template is None:
         raise SubjectError(
@@ -145,9 +143,9 @@ def obey(conversation: Conversation, line: str) -> None:
             wanted = f"{command} FILE" if command in needs_file else COMMANDS
             raise SubjectError(f"{line!r} is no command: write {wanted}")
     except (SubjectError, EngineError, OSError) as error:
-        _say(f"error: {message(error)}")
+        aside(f"error: {message(error)}")
     else:
-        _say(f"[{command[1:]}: {len(conversation.messages)} messages]")
+        aside(f"[{command[1:]}: {len(conversation.messages)} messages]")
 
 
 def reply(conversation: Conversation, said: str, *, limit: int, stops: Sequence[str]) -> None:
@@ -161,11 +159,11 @@ def reply(conversation: Conversation, said: str, *, limit: int, stops: Sequence[
             for piece in answer:
                 print(piece, end="", flush=True)
         except TextError as error:
-            _say(f"error: {message(error)}")
+            aside(f"error: {message(error)}")
             return
         print(flush=True)
     seconds = time.perf_counter() - started
-    _say(
+    aside(
         f"[read {conversation.read - read} tokens, drew {conversation.drawn} in {seconds:.1f} s"
         f"{', stopped' if cancelled() else ''}]"
     )

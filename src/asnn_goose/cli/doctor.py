@@ -130,14 +130,8 @@ def threads(used: int) -> Iterator[Finding]:
         advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"
     yield Finding(name="threads", found=f"{used} threads on {cores} cores", advice=advice)
     yield waiting_threads(used)
-    yield Finding(name="matrix products", found=matrix_products())
-
-
-def matrix_products() -> str:
-    """Whose choice of kernels torch's products run with."""
-    if mkl.in_use():
-        return f"MKL's fast kernels on an AMD processor ({mkl.SETTING}=as_is leaves them alone)"
-    return "as torch chooses"
+    fast = f"MKL's fast kernels on an AMD processor ({mkl.SETTING}=as_is leaves them alone)"
+    yield Finding(name="matrix products", found=fast if mkl.in_use() else "as torch chooses")
 
 
 def waiting_threads(used: int) -> Finding:

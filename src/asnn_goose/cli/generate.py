@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -22,6 +21,7 @@ from asnn_goose.cli.options import (
     count_of,
     stop_strings,
 )
+from asnn_goose.cli.tables import aside
 
 EXAMPLES = (
     'asnn-goose generate runs/demo "The history of the country begins"',
@@ -75,8 +75,7 @@ def generate(
         repetition_penalty=repetition_penalty,
         greedy=greedy,
     )
-    tell = partial(typer.echo, err=True)
-    source = source_of(model, engine=engine.value if engine else None, threads=threads, tell=tell)
+    source = source_of(model, engine=engine.value if engine else None, threads=threads, tell=aside)
     stops = stop_strings(stop)
     written = Continuation(
         source, text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going, stops=stops
@@ -86,7 +85,7 @@ def generate(
         for piece in written:
             print(piece, end="", flush=True)
     print(flush=True)
-    tell(
+    aside(
         f"[{written.count} tokens, {written.count / reading.seconds:.1f} tokens/s,"
         f" peak memory {reading.peak_bytes / 1e6:.0f} MB]"
     )

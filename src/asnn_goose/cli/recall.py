@@ -9,7 +9,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import count_of, json_file
-from asnn_goose.cli.tables import plain_table, show
+from asnn_goose.cli.tables import aside, plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +59,7 @@ def recall(
         seed=seed,
         engine=engine,
         watch=advancing,
-        tell=lambda said: typer.echo(said, err=True),
+        tell=aside,
     )
     show(table(found, distances))
     if json:

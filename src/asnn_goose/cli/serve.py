@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asnn_goose.cli.options import Threads, count_of
+from asnn_goose.cli.tables import aside
 from asnn_goose.numbers import count
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ def serve(
         slice=slice_,
     )
     access = access_for(host, keys=api_key or [], origins=allow_origin or [])
-    tell = partial(typer.echo, err=True)
-    students = load_students(student, options, limits, tell=tell)
+    students = load_students(student, options, limits, tell=aside)
     app = make_app(students, limits=limits, access=access)
     # Our own socket, so that a port that is taken is told before anything else, and port 0 can be
     # shown.
@@ -120,7 +119,7 @@ def serve(
         # An address of IPv6 has colons of its own.
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(s.name for s in students)
-        tell(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
+        aside(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
         run(app, sock, header_time=limits.header_time)
 
 

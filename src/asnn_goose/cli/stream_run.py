@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asnn_goose.cli.tables import plain_table, show
+from asnn_goose.cli.tables import aside, plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,7 @@ def read_streams(request: Request, engine: str | None, *, json: Path | None) -> 
         request,
         engine=engine,
         watch=advancing,
-        tell=lambda said: typer.echo(said, err=True),
+        tell=aside,
     )
     through = f"segments of {found.segment:,} tokens" if found.segment else "the whole text"
     typer.echo(f"the state is carried through {through}; a transformer begins anew when it is full")

@@ -1,11 +1,18 @@
-"""Tables on standard output: no lines, words at the left, numbers at the right."""
+"""What verbs print: tables without lines, words at the left and numbers at the right; asides."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
+
+import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+aside = partial(typer.echo, err=True)
+"""Prints beside the results, on standard error: what a pipe is not to get."""
 
 
 def plain_table(*headings: str, words: int = 1) -> Table:

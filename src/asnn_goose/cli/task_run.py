@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asnn_goose.cli.tables import plain_table, show
+from asnn_goose.cli.tables import aside, plain_table, show
 from asnn_goose.numbers import ALL
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def ask_tasks(
         engine=engine,
         on=on,
     )
-    found = ask_models(request, watch=advancing, tell=lambda said: typer.echo(said, err=True))
+    found = ask_models(request, watch=advancing, tell=aside)
     if any(found.scores.values()):
         show(task_table(found))
     for line in (*generation_lines(found), *instruction_lines(found)):

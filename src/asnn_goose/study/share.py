@@ -77,6 +77,7 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
     """
     file, recipe = run_recipe(student), recipe_of(student)
     run = file.parent if file else Path(student).expanduser()
+    numbers = sum(math.prod(part.shape) for part in state(model.config.to_dict()))
     teacher = recipe.teacher[0].model if recipe else "a transformer that is not recorded"
     return ModelCard(
         name=default_name(student),
@@ -87,7 +88,7 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
         settings=model.config.to_dict(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         precision=precision_of(model),
-        state_bytes=_state_bytes(model.config.to_dict()),
+        state_bytes=FP32_BYTES * model.config.num_hidden_layers * numbers,
         chat=chat,
         texts=list(texts_of(recipe)) if recipe else (),
         trained=_trained(run / METRICS),
@@ -96,11 +97,6 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
         unpacked=unpacked,
         recipe=public_recipe(recipe) if recipe else "",
     )
-
-
-def _state_bytes(settings: Mapping[str, Any]) -> int:
-    each = sum(math.prod(part.shape) for part in state(settings))
-    return FP32_BYTES * int(settings["num_hidden_layers"]) * each
 
 
 def public_name(name: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from asnn_goose.data.corpora.corpus import Corpus
+from asnn_goose.data.readers.books import read_speeches
 from asnn_goose.data.readers.html_pages import read_html
-from asnn_goose.data.readers.speeches import read_speeches
 from asnn_goose.data.readers.sword import read_sword
 from asnn_goose.sources import DebianPackage, PypiWheel
 

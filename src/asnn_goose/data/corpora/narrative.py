@@ -7,7 +7,7 @@ from functools import partial
 from asnn_goose.data.corpora.corpus import Corpus
 from asnn_goose.data.readers.books import read_book, read_gutenberg, read_tales
 from asnn_goose.data.readers.game_texts import read_crawl, read_json_strings, read_marked_strings
-from asnn_goose.data.readers.novels import read_novels
+from asnn_goose.data.readers.r_lazy import read_novels
 from asnn_goose.data.readers.sword import read_sword
 from asnn_goose.sources import DebianPackage, NpmPackage, PypiSdist, PypiWheel
 
