@@ -14,6 +14,7 @@ import typer
 from asnn_goose import __version__, mkl, threads
 from asnn_goose.cli import (
     ablate,
+    allocate,
     answer,
     bench,
     cache,
@@ -78,6 +79,7 @@ add(app, "distill", distill.distill, distill.EXAMPLES)
 add(app, "eval", evaluate.evaluate, evaluate.EXAMPLES)
 add(app, "report", report.report, report.EXAMPLES)
 add(app, "ablate", ablate.ablate, ablate.EXAMPLES)
+add(app, "allocate", allocate.allocate, allocate.EXAMPLES)
 add(app, "sensitivity", sensitivity.sensitivity, sensitivity.EXAMPLES)
 add(app, "recall", recall.recall, recall.EXAMPLES)
 add(app, "spikes", spikes.spikes, spikes.EXAMPLES)
