@@ -68,6 +68,7 @@ def _main(
     mkl.use_fast_kernels()
 
 
+# In the order of the work, which is the order of the list in `--help`.
 add(teacher.app, "cache", cache.cache, cache.EXAMPLES)
 add(teacher.app, "lab", lab.lab, lab.EXAMPLES)
 add(teacher.app, "tune", tune.tune, tune.EXAMPLES)

@@ -60,6 +60,7 @@ def distill(
     learn from an earlier one's folder. --resume skips what is finished, continues what has begun
     and starts the rest.
     """
+    # Before torch is imported: a wrong option is told at once.
     if len(recipes) > 1:
         check_shared(recipes, out=out, settings=settings)
     from asnn_goose.subject.torch_model import hush

@@ -122,6 +122,7 @@ def evaluate(
     refuse(not tasks, {"--task-data": task_data, "--limit": limit}, "for --tasks only")
     refuse(not (tasks or stream), {"--engine": engine}, "for --tasks and --stream only")
     if json:
+        # Now: after an hour of scoring it would be a pity.
         disk.check_file(json)
     texts = tuple(on or ())
     if tasks:

@@ -28,6 +28,7 @@ def expected_errors() -> Iterator[None]:
     """
     try:
         yield
+    # Before OSError, of which it is one.
     except BrokenPipeError:
         raise typer.Exit(0) from None  # the reader has seen enough, as with `| head`
     except KeyboardInterrupt:

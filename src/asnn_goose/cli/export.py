@@ -115,6 +115,7 @@ def pack(student: str, target: Path, settings: PackSettings) -> str:
     from asnn_goose.export.packed import export_packed
     from asnn_goose.subject.trained import load_trained, trained_folder
 
+    # What is no student is told before a folder is made for it.
     source = trained_folder(student)
     disk.check_folder(target)
     return table(export_packed(load_trained(student), target, settings=settings, tokenizer=source))

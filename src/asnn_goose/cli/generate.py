@@ -80,6 +80,7 @@ def generate(
     written = Continuation(
         source, text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going, stops=stops
     )
+    # The prompt too, so that what is printed can be read, and kept, as one text.
     print(text, end="", flush=True)
     with measured() as reading:
         for piece in written:

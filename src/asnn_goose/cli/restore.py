@@ -33,6 +33,7 @@ def restore(
     folder = out or Path("runs") / file.stem
     if folder.exists() and any(folder.iterdir()):
         raise SubjectError(f"{folder} is not empty: choose another --out")
+    # Before the teacher, which may have to be fetched, is loaded for nothing.
     disk.check_folder(folder)
     hush()
     name, dtype = compact_teacher(file)

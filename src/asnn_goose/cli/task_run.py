@@ -37,6 +37,7 @@ def ask_tasks(
         model=model,
         tasks=tuple(name for words in tasks for name in words.split(",")),
         folder=folder.expanduser() if folder else None,
+        # Not given is our default; "all" is no limit, which the library calls None.
         limit=LIMIT if limit is None else None if limit == ALL else limit,
         teacher=teacher,
         engine=engine,

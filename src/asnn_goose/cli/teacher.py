@@ -64,6 +64,7 @@ def describe(name: str) -> None:
     from asnn_goose.sources import teacher_folder
 
     folder = teacher_folder(name)
+    # Its configuration alone: a look at a teacher must not load its weights.
     with readable(name, folder):
         config = AutoConfig.from_pretrained(folder, **gguf_option(folder))
     for label, value in facts(config).items():

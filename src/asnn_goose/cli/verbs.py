@@ -11,6 +11,7 @@ from asnn_goose.cli.expected_errors import expected_errors
 
 def add(group: typer.Typer, name: str, run: Callable[..., None], examples: Sequence[str]) -> None:
     """Put a verb into a group of them."""
+    # Wrapped here and not where it is written, so that no verb can be added without it.
     group.command(name, epilog=epilog(examples))(expected_errors()(run))
 
 

@@ -90,6 +90,7 @@ def decontaminated(shard: Shard, name: str, against: Held) -> tuple[Shard, list[
     `name` is what the shard was made of. The search is done once and kept in the cache. Raises
     DataError where nothing is left.
     """
+    # Numbered as in the shard, which leaves empty ones out, and ends early in a stream.
     texts = (d for d in documents(name, "train") if d.text)
     found = _kept_search(shard, islice(texts, shard.meta.documents), against)
     if not found:

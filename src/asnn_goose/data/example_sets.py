@@ -99,6 +99,7 @@ class ExampleSets:
             found = spoilt(built_in.records(split)) if pairs else built_in.records(split)
             if self._tokenizer.chat_template is None:
                 found = ((place, without_template(record)) for place, record in found)
+        # Here, so that no way to examples leads past the check.
         against = self._against
         for place, record in found:
             if against is None or not any(map(against.overlap, strings_of(record))):

@@ -116,6 +116,7 @@ def _texts(text: HubText) -> Iterator[tuple[str, str]]:
     column = None
     for number, row in enumerate(hub_rows(text)):
         place = f"{text.repository}, row {number}"
+        # By the first row: a stream need not say what its columns are.
         if column is None:
             strings = [name for name, value in row.items() if isinstance(value, str)]
             column = text_column(strings, list(row), text.column, place=place)

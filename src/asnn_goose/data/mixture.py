@@ -14,6 +14,7 @@ from asnn_goose.data.shards import Shard
 from asnn_goose.data.stream import Part, check_origin, side_by_side
 from asnn_goose.trace import Batch
 
+# Of all steps it is the golden one whose points lie most evenly, however many there are.
 _STEP = (math.sqrt(5) - 1) / 2
 _MILLION = 1_000_000
 

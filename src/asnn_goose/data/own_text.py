@@ -63,6 +63,7 @@ def deal(texts: Iterable[tuple[str, str]], split: Split, *, nothing: str) -> Ite
             group = _digest(text)
             if split in ("all", split_of(group)):
                 yield Document(id=id_, group=group, text=text)
+    # Only at the end: a split may be empty where the whole is not.
     if empty:
         raise DataError(nothing)
 

@@ -11,6 +11,7 @@ from typing import Any
 from asnn_goose.data.document import DataError
 
 _STRINGS = frozenset({"string", "large_string", "string_view"})
+# Few at a time: a row may be a book.
 _BATCH_ROWS = 256
 
 

@@ -63,6 +63,7 @@ def perplexities(
 ) -> Iterator[Chart]:
     """Of held-out windows while training, and what `eval` found at the end, beside the teacher."""
     nats = _over_tokens(steps, "readings", "validation.ce")
+    # Above 700 exp overflows: a run that diverged must not end its own report.
     held = [(tokens, math.exp(min(value, 700.0))) for tokens, value in nats]
     series = {"validation": held} if held else {}
     last = float(steps[-1]["tokens_seen"])

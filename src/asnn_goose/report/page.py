@@ -23,6 +23,7 @@ def write_report(*runs: Path, out: Path | None = None) -> Path:
     Raises ReportError where a folder holds nothing to show, or what is not JSON.
     """
     target = out or runs[0] / "report.html"
+    # Before the runs are read: large ones take a while.
     disk.check_file(target)
     found = [read_run(run) for run in runs]
     target.parent.mkdir(parents=True, exist_ok=True)
