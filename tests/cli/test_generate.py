@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.generate import stop_strings
+from asnn_goose.cli.options import stop_strings
 from asnn_goose.export.packed import PackSettings, export_packed
 from asnn_goose.format.origin import is_made_of
 from asnn_goose.infer.draw import draw

@@ -13,20 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asnn_goose.cli import options
 from asnn_goose.cli.expected_errors import message
-from asnn_goose.cli.options import (
-    Greedy,
-    MinP,
-    RepetitionPenalty,
-    Seed,
-    Stop,
-    Temperature,
-    Threads,
-    TopK,
-    TopP,
-    count_of,
-    stop_strings,
-)
 from asnn_goose.cli.tables import aside
 from asnn_goose.places import SubjectError
 
@@ -50,16 +38,16 @@ def chat(
     system: Annotated[
         str | None, typer.Option(help="System prompt.  [default: the template's own, if any]")
     ] = None,
-    tokens: Annotated[int, count_of("Tokens of one answer at most.")] = 500,
-    temperature: Temperature = 0.7,
-    top_p: TopP = 0.95,
-    top_k: TopK = 0,
-    min_p: MinP = 0.0,
-    repetition_penalty: RepetitionPenalty = 1.0,
-    greedy: Greedy = False,
-    stop: Stop = None,
-    seed: Seed = None,
-    threads: Threads = None,
+    tokens: Annotated[int, options.count_of("Tokens of one answer at most.")] = 500,
+    temperature: options.Temperature = 0.7,
+    top_p: options.TopP = 0.95,
+    top_k: options.TopK = 0,
+    min_p: options.MinP = 0.0,
+    repetition_penalty: options.RepetitionPenalty = 1.0,
+    greedy: options.Greedy = False,
+    stop: options.Stop = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
 ) -> None:
     """Chat in the terminal; the model keeps its state, so each turn reads only what is new.
 
@@ -77,7 +65,7 @@ def chat(
         greedy=greedy,
     )
     conversation = begin(model, sampling, system=system, seed=seed, threads=threads)
-    stops = stop_strings(stop)
+    stops = options.stop_strings(stop)
     for line in turns(greeting=f"{model}; {COMMANDS}"):
         if line in ("/quit", "/exit"):
             return

@@ -7,20 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.options import (
-    EngineName,
-    Greedy,
-    MinP,
-    RepetitionPenalty,
-    Seed,
-    Stop,
-    Temperature,
-    Threads,
-    TopK,
-    TopP,
-    count_of,
-    stop_strings,
-)
+from asnn_goose.cli import options
 from asnn_goose.cli.tables import aside
 
 EXAMPLES = (
@@ -38,23 +25,23 @@ def generate(
     prompt: Annotated[
         str, typer.Argument(help="Text to continue; - reads it from standard input.")
     ] = "-",
-    tokens: Annotated[int, count_of("Tokens to draw at most (1k = 1000).")] = 200,
-    temperature: Temperature = 0.8,
-    top_p: TopP = 0.95,
-    top_k: TopK = 0,
-    min_p: MinP = 0.0,
-    repetition_penalty: RepetitionPenalty = 1.0,
-    greedy: Greedy = False,
-    stop: Stop = None,
-    seed: Seed = None,
+    tokens: Annotated[int, options.count_of("Tokens to draw at most (1k = 1000).")] = 200,
+    temperature: options.Temperature = 0.8,
+    top_p: options.TopP = 0.95,
+    top_k: options.TopK = 0,
+    min_p: options.MinP = 0.0,
+    repetition_penalty: options.RepetitionPenalty = 1.0,
+    greedy: options.Greedy = False,
+    stop: options.Stop = None,
+    seed: options.Seed = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Do not stop where the model ends its text.")
     ] = False,
     engine: Annotated[
-        EngineName | None,
+        options.EngineName | None,
         typer.Option(help="What runs it.  [default: native for students, torch for teachers]"),
     ] = None,
-    threads: Threads = None,
+    threads: options.Threads = None,
 ) -> None:
     """Continue a prompt, token by token.
 
@@ -76,7 +63,7 @@ def generate(
         greedy=greedy,
     )
     source = source_of(model, engine=engine.value if engine else None, threads=threads, tell=aside)
-    stops = stop_strings(stop)
+    stops = options.stop_strings(stop)
     written = Continuation(
         source, text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going, stops=stops
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
-from lm_eval.evaluator import evaluate
 
 from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.eval.readers.reader import Pair, Reader, batches, continuations
@@ -143,6 +142,9 @@ def ask(lm: Any, tasks: Mapping[str, Any], *, limit: int | None) -> list[TaskSco
     lm     what lm-eval calls a model
     tasks  of `load_tasks`; they remember answers, so every model needs tasks of its own
     """
+    # Here: lm-eval's own evaluator may be what is importing this file, as a plug-in.
+    from lm_eval.evaluator import evaluate
+
     items = {name: spread_items(len(task.eval_docs), limit) for name, task in tasks.items()}
     # No bootstrap: errors come from the items themselves, and it starts processes.
     found = evaluate(lm, {"tasks": dict(tasks)}, samples=items, bootstrap_iters=0)
