@@ -21,7 +21,7 @@ from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.table import Table
 from asnn_goose.sources import SourceError
 from asnn_goose.study.evaluate import protocol_of
-from asnn_goose.study.request import Request, texts_of
+from asnn_goose.study.request import Request
 from asnn_goose.train.plan import RunPlan, StagePlan
 from asnn_goose.train.trackers import TrackerError
 
@@ -331,7 +331,7 @@ def test_it_changes_the_student(key: str, file: Path, places: dict[str, Path]) -
 def test_it_changes_what_is_scored(key: str, file: Path, places: dict[str, Path]) -> None:
     request = Request(model="run")
     recipes = [load_recipe(file, settings) for settings in ((), (FOR_EVAL[key].format(**places),))]
-    before, after = ((protocol_of(request, r), texts_of(request, r)) for r in recipes)
+    before, after = ((protocol_of(request, r), request.texts(r)) for r in recipes)
     assert before != after
 
 

@@ -18,15 +18,7 @@ from asnn_goose.numbers import ALL
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.recipe import Recipe
 from asnn_goose.study.findings import Findings
-from asnn_goose.study.request import (
-    STUDENT,
-    TEACHER,
-    Request,
-    models_of,
-    recipe_of,
-    shared_tokenizer,
-    texts_of,
-)
+from asnn_goose.study.request import STUDENT, TEACHER, Request
 from asnn_goose.subject.torch_model import TorchModel, load_torch
 
 DEFAULT_TOKENS = 32_000
@@ -97,12 +89,12 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     Raises SubjectError, DataError, RecipeError, or what loading a model raises.
     """
     keep_freed_memory()
-    recipe = recipe_of(request.model)
+    recipe = request.recipe()
     protocol = protocol_of(request, recipe)
-    texts = texts_of(request, recipe)
-    models = models_of(request, recipe)
+    texts = request.texts(recipe)
+    models = request.models(recipe)
     # Before any model is loaded: another tokenizer makes a ratio meaningless.
-    tokenizer = shared_tokenizer(request, models)
+    tokenizer = request.tokenizer(models)
     windows = {
         name: held
         for text in texts

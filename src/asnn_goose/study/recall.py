@@ -10,12 +10,7 @@ from asnn_goose.eval.comparison import finite
 from asnn_goose.eval.recall import TASKS, Recalled, recall, tokens_read
 from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.study.findings import Findings
-from asnn_goose.study.request import (
-    Request,
-    models_of,
-    reader_for,
-    recipe_of,
-)
+from asnn_goose.study.request import Request, reader_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +42,7 @@ def study_recall(
     tell: Callable[[str], None] = lambda said: None,
 ) -> RecallStudy:
     """Ask every model of a request. Raises SubjectError, or what loading a model raises."""
-    models = models_of(request, recipe_of(request.model))
+    models = request.models(request.recipe())
     found = {}
     for role, name in models.items():
         reader = reader_for(role, name, engine=engine, tell=tell)

@@ -35,32 +35,36 @@ class Request:
     beside: tuple[str, ...] = ()
     detokenise: bool = False
 
+    def recipe(self) -> Recipe | None:
+        """The recipe of a run; None for any other model."""
+        file = run_recipe(self.model)
+        return load_recipe(file) if file else None
 
-def recipe_of(model: str) -> Recipe | None:
-    """The recipe of a run; None for any other model."""
-    file = run_recipe(model)
-    return load_recipe(file) if file else None
+    def texts(self, recipe: Recipe | None) -> list[Text]:
+        """The texts asked for, each once, in the order asked for."""
+        names = dict.fromkeys(self.on or (IN_DOMAIN, OUT_OF_DOMAIN))
+        options: dict[str, Any] = {"hashes": trained_hashes(self.model)}
+        if recipe is not None:
+            data = recipe.data
+            options |= {"trained_on": data.train, "weights": data.weights}
+            options["out_of_domain"] = data.out_of_domain
+        found = [text_named(name, **options) for name in names]
+        return found + ([detokenised_text(name) for name in names] if self.detokenise else [])
 
+    def models(self, recipe: Recipe | None) -> dict[str, str]:
+        """Role -> name of every model to score: the teacher first, if there is one."""
+        teacher = self.teacher or (recipe.teacher[0].model if recipe else None)
+        beside = {name: name for name in self.beside}
+        if teacher is None:
+            return {MODEL: self.model} | beside
+        return {TEACHER: teacher, STUDENT: self.model} | beside
 
-def texts_of(request: Request, recipe: Recipe | None) -> list[Text]:
-    """The texts asked for, each once, in the order asked for."""
-    names = dict.fromkeys(request.on or (IN_DOMAIN, OUT_OF_DOMAIN))
-    options: dict[str, Any] = {"hashes": trained_hashes(request.model)}
-    if recipe is not None:
-        data = recipe.data
-        options |= {"trained_on": data.train, "weights": data.weights}
-        options["out_of_domain"] = data.out_of_domain
-    found = [text_named(name, **options) for name in names]
-    return found + ([detokenised_text(name) for name in names] if request.detokenise else [])
-
-
-def models_of(request: Request, recipe: Recipe | None) -> dict[str, str]:
-    """Role -> name of every model to score: the teacher first, if there is one."""
-    teacher = request.teacher or (recipe.teacher[0].model if recipe else None)
-    beside = {name: name for name in request.beside}
-    if teacher is None:
-        return {MODEL: request.model} | beside
-    return {TEACHER: teacher, STUDENT: request.model} | beside
+    def tokenizer(self, models: Mapping[str, str]) -> PreTrainedTokenizerBase:
+        """The tokenizer of all models. Raises SubjectError where one has another."""
+        tokenizer = load_tokenizer(self.model)
+        for name in models.values():
+            check_vocabulary(self.model, tokenizer, name, load_tokenizer(name))
+        return tokenizer
 
 
 def check_vocabulary(
@@ -72,14 +76,6 @@ def check_vocabulary(
             f"{model} and {other} have different vocabularies, so they cannot be scored on the same"
             " tokens: score each on its own and compare bits per byte"
         )
-
-
-def shared_tokenizer(request: Request, models: Mapping[str, str]) -> PreTrainedTokenizerBase:
-    """The tokenizer of all models. Raises SubjectError where one has another."""
-    tokenizer = load_tokenizer(request.model)
-    for name in models.values():
-        check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
-    return tokenizer
 
 
 def reader_for(

@@ -22,7 +22,7 @@ from asnn_goose.recipe import Recipe
 from asnn_goose.report.model_card import ModelCard, SharedText, render_card
 from asnn_goose.shape.student import state
 from asnn_goose.sources.teachers import ON_THE_HUB, TEACHERS
-from asnn_goose.study.request import recipe_of
+from asnn_goose.study.request import Request
 from asnn_goose.study.scores import training_totals
 from asnn_goose.subject.served import default_name
 from asnn_goose.subject.trained import load_trained, template_of, trained_folder
@@ -75,7 +75,7 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
 
     Raises ExportError where a file of scores is no JSON.
     """
-    file, recipe = run_recipe(student), recipe_of(student)
+    file, recipe = run_recipe(student), Request(model=student).recipe()
     run = file.parent if file else Path(student).expanduser()
     numbers = sum(math.prod(part.shape) for part in state(model.config.to_dict()))
     teacher = recipe.teacher[0].model if recipe else "a transformer that is not recorded"

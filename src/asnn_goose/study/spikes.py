@@ -22,14 +22,7 @@ from asnn_goose.format.packed import read_packed
 from asnn_goose.ops.hsic import unbiased_cka
 from asnn_goose.places import SubjectError
 from asnn_goose.study.findings import Findings
-from asnn_goose.study.request import (
-    TEACHER,
-    Request,
-    check_vocabulary,
-    models_of,
-    recipe_of,
-    texts_of,
-)
+from asnn_goose.study.request import TEACHER, Request, check_vocabulary
 from asnn_goose.subject.engine_model import packed_folder
 from asnn_goose.subject.torch_model import TorchModel, load_torch
 
@@ -88,15 +81,15 @@ def study_spikes(
 
     Raises SubjectError for a model without spikes, DataError, or what loading a model raises.
     """
-    recipe = recipe_of(request.model)
-    models = models_of(request, recipe)
+    recipe = request.recipe()
+    models = request.models(recipe)
     if not with_teacher:
         models = {role: name for role, name in models.items() if role != TEACHER}
     student = load_torch(request.model)
     tallies = tallies_of(student.model)
     if not tallies:
         raise SubjectError(f"{request.model} has no spikes: its precision sets no steps")
-    (text,) = texts_of(request, recipe)[:1]
+    (text,) = request.texts(recipe)[:1]
     protocol = Protocol(window=request.window or WINDOW, limit=request.tokens or TOKENS)
     windows = [
         tokens_1T

@@ -19,14 +19,7 @@ from asnn_goose.eval.window_errors import Difference, difference
 from asnn_goose.eval.word_counts import word_table
 from asnn_goose.numbers import ALL
 from asnn_goose.study.findings import Findings
-from asnn_goose.study.request import (
-    Request,
-    models_of,
-    reader_for,
-    recipe_of,
-    shared_tokenizer,
-    texts_of,
-)
+from asnn_goose.study.request import Request, reader_for
 
 TOKENS = 32_000
 """Tokens of a text, from its beginning, unless told otherwise."""
@@ -77,10 +70,10 @@ def stream_models(
 
     Raises SubjectError, DataError, RecipeError, or what loading a model raises.
     """
-    recipe = recipe_of(request.model)
-    texts = texts_of(request, recipe)
-    models = models_of(request, recipe)
-    tokenizer = shared_tokenizer(request, models)
+    recipe = request.recipe()
+    texts = request.texts(recipe)
+    models = request.models(recipe)
+    tokenizer = request.tokenizer(models)
     limit = request.tokens or TOKENS
     ids = {text.name: tokens_of(text, tokenizer) for text in texts}
     if limit != ALL:

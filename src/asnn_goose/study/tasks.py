@@ -8,16 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from asnn_goose.data.chat_tokens import template_of
+from asnn_goose.eval import generation
 from asnn_goose.eval.comparison import Protocol, finite
-from asnn_goose.eval.generation import (
-    PROMPT,
-    PROMPTS,
-    Agreement,
-    Variety,
-    agreement,
-    drawn_after,
-    variety,
-)
 from asnn_goose.eval.instructions import Obedience, asked_in_all, obey
 from asnn_goose.eval.readers.reader import Reader
 from asnn_goose.eval.tasks.task_files import TaskError, load_tasks, named
@@ -27,16 +19,7 @@ from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.ops.allocator import keep_freed_memory
 from asnn_goose.recipe import Recipe
 from asnn_goose.study.findings import Findings
-from asnn_goose.study.request import (
-    STUDENT,
-    TEACHER,
-    Request,
-    models_of,
-    reader_for,
-    recipe_of,
-    shared_tokenizer,
-    texts_of,
-)
+from asnn_goose.study.request import STUDENT, TEACHER, Request, reader_for
 from asnn_goose.subject.torch_model import load_tokenizer
 
 LIMIT = 100
@@ -89,14 +72,14 @@ class TaskEvaluation(Findings):
             if score.task in teacher
         }
 
-    def agreement(self) -> Agreement | None:
+    def agreement(self) -> generation.Agreement | None:
         """The student's continuations beside the teacher's; None unless both drew."""
         drawn, wanted = (self.continuations.get(role) for role in (STUDENT, TEACHER))
-        return agreement(drawn, wanted) if drawn and wanted else None
+        return generation.agreement(drawn, wanted) if drawn and wanted else None
 
-    def varieties(self) -> dict[str, Variety]:
+    def varieties(self) -> dict[str, generation.Variety]:
         """Role -> of its continuations."""
-        return {role: variety(drawn) for role, drawn in self.continuations.items()}
+        return {role: generation.variety(drawn) for role, drawn in self.continuations.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file."""
@@ -134,8 +117,9 @@ def ask_models(
     scored = [name for name in names if name not in {GENERATION, INSTRUCTIONS}]
     if scored:
         load_tasks(scored, folder=request.folder)  # a missing file ends here
-    recipe = recipe_of(request.model)
-    models = models_of(Request(model=request.model, teacher=request.teacher), recipe)
+    asked = Request(model=request.model, teacher=request.teacher)
+    recipe = asked.recipe()
+    models = asked.models(recipe)
     prompts = prompts_of(request, models, recipe) if GENERATION in names else []
     scores, drawn, obeyed = {}, {}, {}
     texts: dict[str, list[str]] = {"prompt": []}
@@ -145,7 +129,7 @@ def ask_models(
             scores[role] = _ask(reader, scored, request, watch, role)
         if prompts:
             with watch(f"{role}: continuations", len(prompts)) as advance:
-                drawn[role] = drawn_after(reader, prompts, advance=advance)
+                drawn[role] = generation.drawn_after(reader, prompts, advance=advance)
             texts[role] = _texts(reader, prompts, drawn[role])
             texts["prompt"] = _texts(reader, [[]] * SHOWN, prompts)
         if INSTRUCTIONS in names:
@@ -185,15 +169,15 @@ def prompts_of(
 ) -> list[list[int]]:
     """Beginnings of windows of held-out text, evenly spaced over it."""
     on = Request(model=request.model, on=request.on[:1] or ("out-of-domain",))
-    tokenizer = shared_tokenizer(on, models)
-    (text,) = texts_of(on, recipe)
-    protocol = Protocol(window=PROMPT, limit=PROMPT * PROMPTS)
+    tokenizer = on.tokenizer(models)
+    (text,) = on.texts(recipe)
+    protocol = Protocol(window=generation.PROMPT, limit=generation.PROMPT * generation.PROMPTS)
     windows = [
         window
         for held in windows_of(text, tokenizer, protocol=protocol).values()
         for window in held
     ]
-    return [tokens_1T[0].tolist() for tokens_1T, _ in windows[:PROMPTS]]
+    return [tokens_1T[0].tolist() for tokens_1T, _ in windows[: generation.PROMPTS]]
 
 
 def _texts(
