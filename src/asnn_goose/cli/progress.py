@@ -93,10 +93,7 @@ class LiveSteps:
         if self._task is None:
             self._task = self._progress.add_task("", total=info.tokens_total, details="")
         self._progress.update(
-            self._task,
-            completed=info.tokens_seen,
-            description=place(info),
-            details=details(info),
+            self._task, completed=info.tokens_seen, description=place(info), details=details(info)
         )
 
     def on_message(self, text: str) -> None:

@@ -21,12 +21,7 @@ def read_streams(request: Request, engine: str | None, *, json: Path | None) -> 
     from asnn_goose.cli.progress import advancing
     from asnn_goose.study.streams import stream_models
 
-    found = stream_models(
-        request,
-        engine=engine,
-        watch=advancing,
-        tell=aside,
-    )
+    found = stream_models(request, engine=engine, watch=advancing, tell=aside)
     through = f"segments of {found.segment:,} tokens" if found.segment else "the whole text"
     typer.echo(f"the state is carried through {through}; a transformer begins anew when it is full")
     show(stream_table(found), "", place_table(found))

@@ -44,9 +44,7 @@ def show(
     typer.echo("Also a folder with a model (save_pretrained layout or one GGUF), or a Hub id.")
 
 
-def fetch(
-    name: Annotated[str, typer.Argument(help="Built-in name or Hub id.")],
-) -> None:
+def fetch(name: Annotated[str, typer.Argument(help="Built-in name or Hub id.")]) -> None:
     """Download a teacher once, load it to see that it works, and describe it."""
     from asnn_goose.model import load_teacher
 

@@ -74,11 +74,7 @@ class Renderer:
         return self._cut(whole, spans, special=False)
 
     def answered(
-        self,
-        prompt: str | Sequence[Message],
-        answer: str | Sequence[Message],
-        *,
-        place: str,
+        self, prompt: str | Sequence[Message], answer: str | Sequence[Message], *, place: str
     ) -> Rendered:
         """A prompt and what follows it: messages through the template, text as it stands.
 

@@ -10,14 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asnn_goose.data.example_batches import (
-    Rows,
-    check_left,
-    cut_of,
-    longest,
-    rows_of,
-    shortened,
-)
+from asnn_goose.data.example_batches import Rows, check_left, cut_of, longest, rows_of, shortened
 from asnn_goose.data.examples import Example, Pair
 from asnn_goose.data.stream import side_by_side
 from asnn_goose.trace import Batch

@@ -82,11 +82,7 @@ class Shard:
     meta: ShardMeta
 
 
-def shard(
-    name_or_path: str | Path,
-    split: Split,
-    tokenizer: PreTrainedTokenizerBase,
-) -> Shard:
+def shard(name_or_path: str | Path, split: Split, tokenizer: PreTrainedTokenizerBase) -> Shard:
     """The tokenised split of a corpus, a data set on the Hub or the user's file, made on first use.
 
     Of a data set (hf:...) documents are read until the split has its share of `tokens`; the last

@@ -97,10 +97,7 @@ class Obedience:
 
 
 def obey(
-    reader: Reader,
-    template: ChatTemplate,
-    *,
-    advance: Callable[[int], None] = lambda done: None,
+    reader: Reader, template: ChatTemplate, *, advance: Callable[[int], None] = lambda done: None
 ) -> Obedience:
     """Answers to every instruction on every topic, greedy, as the chat template puts them."""
     asked = list(_asked())

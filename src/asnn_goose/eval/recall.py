@@ -175,11 +175,7 @@ def recall(
 
 
 def _recalled(
-    reader: Reader,
-    task: str,
-    distance: int,
-    rows: Sequence[Row],
-    advance: Callable[[int], None],
+    reader: Reader, task: str, distance: int, rows: Sequence[Row], advance: Callable[[int], None]
 ) -> Recalled:
     right, nats = [], []
     for row in rows:

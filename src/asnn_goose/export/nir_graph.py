@@ -159,11 +159,7 @@ def _lif(neuron: LIF, columns: int) -> Any:
 
 
 def _two_signs(
-    nodes: dict[str, Any],
-    edges: list[tuple[str, str]],
-    last: str,
-    weight: F32,
-    matrix: Projection,
+    nodes: dict[str, Any], edges: list[tuple[str, str]], last: str, weight: F32, matrix: Projection
 ) -> None:
     """Spikes of -1, 0 and 1 at fixed thresholds: two thresholds, whose matrices' outputs add up."""
     import nir

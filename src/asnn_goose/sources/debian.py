@@ -11,13 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from asnn_goose.sources.cache import cache_dir, new_folder
-from asnn_goose.sources.clients import (
-    OTHER_CACHE,
-    only_file,
-    require_program,
-    run,
-    scratch,
-)
+from asnn_goose.sources.clients import OTHER_CACHE, only_file, require_program, run, scratch
 
 _VERSION = "version"
 _SYSTEM = "use Debian or Ubuntu"

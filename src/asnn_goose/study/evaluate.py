@@ -118,9 +118,7 @@ def protocol_of(request: Request, recipe: Recipe | None) -> Protocol:
     window = request.window or (recipe.eval.window if recipe else Protocol().window)
     tokens = request.tokens or (recipe.eval.tokens if recipe else DEFAULT_TOKENS)
     return Protocol(
-        window=window,
-        limit=None if tokens == ALL else tokens,
-        seed=recipe.seed if recipe else None,
+        window=window, limit=None if tokens == ALL else tokens, seed=recipe.seed if recipe else None
     )
 
 

@@ -78,13 +78,7 @@ def check_vocabulary(
         )
 
 
-def reader_for(
-    role: str,
-    name: str,
-    *,
-    engine: str | None,
-    tell: Callable[[str], None],
-) -> Reader:
+def reader_for(role: str, name: str, *, engine: str | None, tell: Callable[[str], None]) -> Reader:
     """The model of a role on what runs it."""
     # Even a teacher that is a student: beside the same on the engine it shows whether both agree.
     if role == TEACHER:

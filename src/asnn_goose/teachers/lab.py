@@ -23,10 +23,7 @@ LAB = TextTraining(tokens=4_000_000, seed=0, window=512, batch=8, lr=2e-3, texts
 
 
 def lab_plan(
-    training: TextTraining = LAB,
-    *,
-    config: LlamaConfig | None = None,
-    tell: Callable[[str], None],
+    training: TextTraining = LAB, *, config: LlamaConfig | None = None, tell: Callable[[str], None]
 ) -> RunPlan:
     """A run of one stage, `pretrain`, that the ordinary loop carries out.
 

