@@ -9,7 +9,6 @@ Sums are edges that meet. What NIR has no node for is listed, with the reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +60,9 @@ def write_nir(student: nn.Module, folder: Path) -> NIRExport:
     import nir
 
     graphs, left_out = dict[str, Any](), dict[str, str]()
-    for name, matrix in _matrices(student):
+    for name, matrix in student.named_modules():
+        if not isinstance(matrix, Projection):
+            continue
         if reason := inexpressible(matrix):
             left_out[name] = reason
         else:
@@ -74,12 +75,6 @@ def write_nir(student: nn.Module, folder: Path) -> NIRExport:
         index = {"seconds_per_token": DT, "written": [*graphs], "left_out": left_out | BEYOND}
         (fresh / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     return NIRExport(written=tuple(graphs), left_out=left_out)
-
-
-def _matrices(student: nn.Module) -> Iterator[tuple[str, Projection]]:
-    for name, module in student.named_modules():
-        if isinstance(module, Projection):
-            yield name, module
 
 
 def inexpressible(matrix: Projection) -> str:
