@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from asnn_goose.report.templates import template
+from asnn_goose.report.jinja_template import template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

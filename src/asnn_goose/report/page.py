@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from asnn_goose import __version__, disk
 from asnn_goose.report.charts import charts
+from asnn_goose.report.jinja_template import template
 from asnn_goose.report.run_files import ReportError as ReportError
 from asnn_goose.report.run_files import RunFiles, read_run, summaries
-from asnn_goose.report.templates import template
 
 
 def write_report(*runs: Path, out: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""The templates of this room: a name that they use and that is not there is an error."""
+"""The files of templates/: a name that they use and that is not there is an error."""
 
 from __future__ import annotations
 
