@@ -79,7 +79,7 @@ class ExampleSets:
     ) -> list[Found]:
         key = (tuple(names), split)
         if key not in kept:
-            found = []
+            found: list[Found] = []
             for name in names:
                 # A built-in set gives one split already; other records are dealt to splits.
                 dealt = "all" if name in INSTRUCTIONS else split
