@@ -43,11 +43,7 @@ def prepare(
     Raises SourceError at the end that names every corpus that failed; the others are kept.
     """
     corpora = [corpus for name in names if (corpus := find_corpus(name)) is not None]
-    missing = [
-        corpus
-        for corpus in corpora
-        if not all(tokenised_meta(corpus, split, tokenizer) for split in splits_of(corpus))
-    ]
+    missing = [corpus for corpus in corpora if not is_ready(corpus, tokenizer)]
     # The long ones first, so that no process is left with one of them at the end.
     missing.sort(key=lambda corpus: -corpus.megabytes)
     if not missing:
@@ -66,6 +62,11 @@ def prepare(
                 tell(f"{corpus.name}: failed; {pace.after(corpus.megabytes)}")
     if failed:
         raise SourceError("\n".join(failed))
+
+
+def is_ready(corpus: Corpus, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether every split of a corpus is in the cache, tokenised."""
+    return all(tokenised_meta(corpus, split, tokenizer) for split in splits_of(corpus))
 
 
 class _Pace:
