@@ -148,7 +148,7 @@ def test_survives_compilation_as_one_graph(operands):
 @pytest.mark.parametrize(
     ("N", "dtype", "message"),
     [
-        (16, torch.float64, "it computes in fp32, the inputs are fp64"),
+        (16, torch.float64, "it computes in fp32, the inputs are torch.float64"),
         (24, torch.float32, "it takes head sizes 16, 32, 48, 64, 80, 96, 112, 128, not 24"),
     ],
 )

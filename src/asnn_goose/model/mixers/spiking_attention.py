@@ -16,7 +16,6 @@ from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.projection import Projection, block_matrix
 from asnn_goose.model.parts.state import State
-from asnn_goose.ops.wkv7 import wkv7
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
 from asnn_goose.shape.spiking_attention import SPIKING_ATTENTION
 from asnn_goose.trace import Window
@@ -94,8 +93,6 @@ class SpikingAttention(Mixer):
         nothing = torch.zeros_like(q)
         before = None if state is None else state["memory"]
         operands = (q, log_w, k, v, nothing, nothing, before)
-        if window.documents_BT is None:
-            return wkv7(*operands)
         return wkv7_by_document(*operands, documents_BT=window.documents_BT)
 
     @classmethod
