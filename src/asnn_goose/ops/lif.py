@@ -95,9 +95,10 @@ class _Lif(torch.autograd.Function):
         surrogate: Surrogate,
         marks_BT: Tensor | None,
     ) -> Run:
+        marks = torch.empty(0, dtype=torch.uint8) if marks_BT is None else marks_BT
         settings = (cell.tau, cell.threshold, cell.signed)
-        spikes, membranes, last = _forward(h_BTK, state_BK, marks_BT, *settings)
-        ctx.save_for_backward(membranes, marks_BT)
+        spikes, membranes, last = _forward(h_BTK, state_BK, marks, *settings)
+        ctx.save_for_backward(membranes, marks)
         ctx.cell, ctx.surrogate = cell, surrogate
         ctx.mark_non_differentiable(membranes)
         return spikes, membranes, last
@@ -125,15 +126,15 @@ _CELL = "float tau, float threshold, bool signed"
     "asnn_goose::lif",
     mutates_args=(),
     device_types="cpu",
-    schema=f"(Tensor h, Tensor state, Tensor? marks, {_CELL}) -> (Tensor, Tensor, Tensor)",
+    schema=f"(Tensor h, Tensor state, Tensor marks, {_CELL}) -> (Tensor, Tensor, Tensor)",
 )
 def _forward(
-    h: Tensor, state: Tensor, marks: Tensor | None, tau: float, threshold: float, signed: bool
+    h: Tensor, state: Tensor, marks: Tensor, tau: float, threshold: float, signed: bool
 ) -> tuple[Tensor, ...]:
-    """A Run."""
+    """A Run; no marks where they are empty, and so lie at address 0."""
     from asnn_goose import _native
 
-    given = [None if x is None else x.contiguous() for x in (h, state, marks)]
+    given = [x.contiguous() for x in (h, state, marks)]
     spikes, membranes, last = like(h, h, state)
     B, T, K = h.shape
     _native.lif_forward(
@@ -152,24 +153,17 @@ def _forward(
     "asnn_goose::lif_backward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor membranes, Tensor slope, Tensor dspikes, Tensor dlast, Tensor? marks, "
+    schema="(Tensor membranes, Tensor slope, Tensor dspikes, Tensor dlast, Tensor marks, "
     f"{_CELL}, bool detach, float alpha) -> (Tensor, Tensor)",
 )
 def _backward(
-    membranes: Tensor,
-    slope: Tensor,
-    dspikes: Tensor,
-    dlast: Tensor,
-    marks: Tensor | None,
-    *neuron: Any,
+    membranes: Tensor, slope: Tensor, dspikes: Tensor, dlast: Tensor, marks: Tensor, *neuron: Any
 ) -> tuple[Tensor, ...]:
     """Gradients of h and of the first membranes."""
     from asnn_goose import _native
 
     tau, threshold, signed, detach, alpha = neuron
-    found = [
-        None if x is None else x.contiguous() for x in (membranes, slope, dspikes, dlast, marks)
-    ]
+    found = [x.contiguous() for x in (membranes, slope, dspikes, dlast, marks)]
     gradients = like(membranes, dlast)
     B, T, K = membranes.shape
     _native.lif_backward(
