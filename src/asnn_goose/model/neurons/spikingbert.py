@@ -41,7 +41,6 @@ class SpikingBERT(Neuron):
         self.register_buffer("measured", torch.tensor(False))
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         with torch.no_grad():
             range_1 = self.range_of(h_BK)
             values_BK = self.encode(h_BK).values().to(h_BK.dtype)

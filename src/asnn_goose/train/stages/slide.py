@@ -12,7 +12,8 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from asnn_goose.model.goose.block_range import run_range, tell_share
+from asnn_goose.model.goose.block import tell_share
+from asnn_goose.model.goose.block_range import run_range
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.trace import Batch, Trace
 from asnn_goose.train.stages.stage import Stage
