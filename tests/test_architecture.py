@@ -60,6 +60,7 @@ TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "
 TORCHLESS |= {"chat_template", "mkl", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
+
 def room_of(module: str) -> str:
     """`asnn_goose.ops.wkv7` lives in `ops`; the package itself in no room."""
     return module.split(".")[1] if "." in module else ""

@@ -18,13 +18,6 @@ GUARD = 64
 """Floats before and after a buffer that must stay untouched."""
 
 
-@pytest.fixture(params=_native.isas())
-def isa(request, monkeypatch) -> str:
-    monkeypatch.setenv("ASNN_GOOSE_ISA", request.param)
-    assert _native.isa() == request.param
-    return request.param
-
-
 @pytest.mark.parametrize("N", [16, 48, 64, 128])
 @pytest.mark.parametrize("T", [1, 32, 71])
 @pytest.mark.usefixtures("isa")

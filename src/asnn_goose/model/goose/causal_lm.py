@@ -64,6 +64,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         self.gradient_checkpointing = False
         self.inner_steps = InnerSteps(config.inner_steps)
         self.post_init()  # type: ignore[no-untyped-call]
+        # from_pretrained builds without memory and brings the weights.
         if not self.embedding.weight.is_meta:
             initialise(self)
 
