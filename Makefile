@@ -64,7 +64,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_lengths.py
 
 # The sanitizers' runtime must be loaded before Python; leaks of the interpreter are not ours.
 native-check: $(READY)

@@ -124,6 +124,7 @@ class _Loop:
 
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
+        # Before the starts: they fit and calibrate the codes that this stage trains.
         resume.change_precision(self.plan.student, stage)
         # Before the trainer would do it: fits and rankings run batches of the device through it.
         stage.stage.to(self.accelerator.device)
@@ -133,6 +134,7 @@ class _Loop:
         if stage.reference is not None:
             stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
+        # After the trainer, which makes the projectors that are to take it over.
         resume.take_over(stage.stage.objective, self.learned)
         if snapshot is not None:
             resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
@@ -260,6 +262,7 @@ class _Loop:
         if not self.main:
             self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)
             return
+        # Lines first: a run that goes on can drop lines too many, and never write those it lacks.
         self.folder.metrics.flush()
         self.folder.metrics.sync()
         folder = self.folder.checkpoints
