@@ -128,7 +128,7 @@ def evaluate(
     refuse(not tasks, {"--task-data": task_data, "--limit": limit}, "for --tasks only")
     refuse(not (tasks or stream), {"--engine": engine}, "for --tasks and --stream only")
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     texts = tuple(on or ())
     if tasks:
         ask_tasks(model, tasks, task_data, limit, teacher, engine, on=texts, json=json)

@@ -10,7 +10,7 @@ import typer
 from asnn_goose import disk
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.numbers import SEEDS, count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +35,9 @@ def recall(
     beside: Annotated[
         list[str] | None, typer.Option(help="Ask this model too; may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the words that are drawn.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS - 1, help="Of the words that are drawn.")
+    ] = 0,
     engine: Annotated[
         str | None, typer.Option(help="What runs a student: native or torch.  [default: native]")
     ] = None,
@@ -58,7 +60,7 @@ def recall(
     if not distances:
         raise ValueError(f"--to {to}: must be at least {DISTANCES[0]}")
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     found = study_recall(
         Request(model=model, teacher=teacher, beside=tuple(beside or ())),
         distances=distances,

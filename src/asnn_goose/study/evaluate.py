@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from asnn_goose import disk
 from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
 from asnn_goose.eval.copy_probe import PROBE_TOKENS, Probes, joined, probes
 from asnn_goose.eval.perplexity import LabelledWindow, mixed
@@ -110,7 +111,7 @@ class Evaluation:
         """As JSON."""
         file.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.as_dict(), indent=1, allow_nan=False)
-        file.write_text(text + "\n", encoding="utf-8")
+        disk.write_text(file, text + "\n")
 
     def check(self) -> None:
         """Raise ValueError where a model gave no number, or infinity."""
