@@ -93,3 +93,44 @@ def test_a_link_stays_one_and_a_pipe_is_written_to(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"words"
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     os.close(reader)
+
+
+def replace(folder: Path) -> None:
+    with disk.replaced_folder(folder, kind="list", marks="list", holds=("*.item",)) as fresh:
+        (fresh / "list").touch()
+
+
+def test_a_folder_of_its_own_kind_is_replaced_and_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    replace(folder)
+    (folder / "old.item").touch()
+    replace(folder)
+    assert [file.name for file in folder.iterdir()] == ["list"]
+    (folder / "mine").touch()
+    with pytest.raises(disk.TakenError, match="holds 'mine' beside a list"):
+        replace(folder)
+    (folder / "list").unlink()
+    with pytest.raises(disk.TakenError, match="is no list"):
+        replace(folder)
+    with pytest.raises(disk.TakenError, match="is no list"):
+        replace(folder / "mine")
+    assert [file.name for file in folder.iterdir()] == ["mine"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    replace(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "list").exists()
+
+
+def test_a_file_of_another_kind_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "scores"
+    for text in ("{}", ""):
+        file.write_text(text)
+        disk.check_file(file, kind="JSON", is_one=disk.JSON)
+    file.write_text("my notes")
+    with pytest.raises(disk.TakenError, match="scores exists and is no JSON"):
+        disk.check_file(file, kind="JSON", is_one=disk.JSON)
+    assert file.read_text() == "my notes"

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,10 @@ _BLOCK = 4096
 
 class NotTextError(ValueError):
     """A file that is to be text is none; the message names it."""
+
+
+class TakenError(ValueError):
+    """What is to be written would replace something of another kind; the message names it."""
 
 
 def read_text(path: Path) -> str:
@@ -49,13 +53,24 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     A link stays one, and a device or pipe is written to.
     """
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Give the name of a file to write; it takes the place of `path`, or of what a link leads to.
+
+    If writing fails `path` stays as it was. A device or pipe is given itself.
+    """
     if path.exists() and not path.is_file():
-        path.write_bytes(data)
+        yield path
         return
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(data)
+        with system_errors():
+            yield temporary
         sync(temporary)
         # Bytes first, then the name: a name that reached the disk earlier could point at nothing
         # after a crash.
@@ -91,11 +106,18 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
+def replaced_folder(path: Path, *, kind: str, marks: str, holds: Iterable[str]) -> Iterator[Path]:
     """Give a temporary folder to fill; it takes the place of the folder `path`, if there is one.
 
+    kind   what such a folder is, for messages
+    marks  a file that every one of them has
+    holds  patterns of the other names in it
+
     If filling fails `path` stays as it was. Of two processes that do so at once one comes last.
+    Raises TakenError where `path` is a file, a folder of another kind, or holds anything else too.
     """
+    path = path.resolve()  # a link to a folder stays one
+    _check_ours(path, kind=kind, marks=marks, holds=(marks, *holds))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
         fresh, old = Path(scratch) / "fresh", Path(scratch) / "old"
@@ -113,14 +135,39 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             raise
 
 
+def _check_ours(path: Path, *, kind: str, marks: str, holds: Iterable[str]) -> None:
+    """Raise TakenError for what would be lost."""
+    if not path.exists():
+        return
+    entries = sorted(path.iterdir()) if path.is_dir() else [path]
+    if entries and not (path / marks).is_file():
+        raise TakenError(
+            f"{path} exists and is no {kind}: choose another folder, or remove it first"
+        )
+    for entry in entries:
+        if not any(entry.match(pattern) for pattern in holds):
+            raise TakenError(
+                f"{path} holds {entry.name!r} beside a {kind}, which would be lost: choose another "
+                "folder, or move it away first"
+            )
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what an interrupted write left in `folder`."""
     for entry in folder.glob(".*.part"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def check_file(path: Path) -> None:
-    """Raise OSError where a file could not be written at `path`: now, before the work is done."""
+def check_file(
+    path: Path, *, kind: str = "file", is_one: Callable[[Path], bool] = Path.is_file
+) -> None:
+    """Raise OSError where a file could not be written at `path`: now, before the work is done.
+
+    kind    what is to be written, for messages
+    is_one  tells of a file whether it is of that kind
+
+    Raises TakenError where a file of another kind lies there, which would be lost.
+    """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, and a file is to be written", str(path))
     if path.exists():
@@ -130,6 +177,21 @@ def check_file(path: Path) -> None:
             pass
     if path.is_file() or not path.exists():
         check_folder(path.resolve().parent)
+    if path.is_file() and path.stat().st_size and not is_one(path):
+        raise TakenError(f"{path} exists and is no {kind}: choose another file, or remove it first")
+
+
+def begins(start: bytes) -> Callable[[Path], bool]:
+    """Tells of a file whether it begins with these bytes."""
+
+    def is_one(path: Path) -> bool:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+
+    return is_one
+
+
+JSON, PAGE, GGUF = begins(b"{"), begins(b"<"), begins(b"GGUF")
 
 
 def check_folder(path: Path) -> None:

@@ -47,9 +47,9 @@ def allocate(
         list[str] | None,
         typer.Option(help="Only this matrix; may be repeated.  [default: all matrices]"),
     ] = None,
-    together: Annotated[int, typer.Option(help="Neighbouring layers that are alike.")] = 3,
+    together: Annotated[int, typer.Option(min=1, help="Neighbouring layers that are alike.")] = 3,
     patience: Annotated[
-        int, typer.Option(help="Places raised before a gain is measured anew; 0: always.")
+        int, typer.Option(min=0, help="Places raised before a gain is measured anew; 0: always.")
     ] = 4,
     on: Text = "validation",
     tokens: Annotated[int, count_of("Tokens scored.")] = 1024,

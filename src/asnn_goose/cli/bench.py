@@ -89,7 +89,7 @@ def bench(
     if (model is None) == (random is None):
         raise SubjectError("give either a model or --random SHAPE")
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     settings = BenchSettings(
         tokens=tokens,
         prompt=prompt,
@@ -109,7 +109,7 @@ def bench(
         measured = result.as_dict(settings)
         content = {"model": name, "random": vars(wanted) if wanted else None} | measured
         json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(json_text.dumps(content, indent=1) + "\n", encoding="utf-8")
+        disk.write_text(json, json_text.dumps(content, indent=1) + "\n")
 
 
 @contextmanager

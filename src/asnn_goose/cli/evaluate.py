@@ -123,7 +123,7 @@ def evaluate(
     refuse(not (tasks or stream), {"--engine": engine}, "for --tasks and --stream only")
     if json:
         # Now: after an hour of scoring it would be a pity.
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     texts = tuple(on or ())
     if tasks:
         ask_tasks(model, tasks, task_data, limit, teacher, engine, on=texts, json=json)

@@ -96,12 +96,14 @@ def export(
         target = out or place / "packed"
         typer.echo(f"{target}\n{pack(student, target, settings)}")
     elif to is Target.compact:
+        from asnn_goose.export.compact import is_compact
+
         target = out or place / "compact.safetensors"
-        disk.check_file(target)
+        disk.check_file(target, kind="compact student", is_one=is_compact)
         typer.echo(f"{target}\n  {compact(student, target)}")
     elif to is Target.gguf:
         target = out or place / "student.gguf"
-        disk.check_file(target)
+        disk.check_file(target, kind="GGUF file", is_one=disk.GGUF)
         typer.echo(f"{target}\n  {gguf(student, target, form=dense.value)}")
     elif to is Target.nir:
         typer.echo(nir(student, out or place / "nir"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.options import count_of, json_file
+from asnn_goose.cli.options import count_of, json_file, seed_of
 from asnn_goose.cli.tables import aside, plain_table, show
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def recall(
     beside: Annotated[
         list[str] | None, typer.Option(help="Ask this model too; may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the words that are drawn.")] = 0,
+    seed: Annotated[int, seed_of("Of the words that are drawn.")] = 0,
     engine: Annotated[
         str | None, typer.Option(help="What runs a student: native or torch.  [default: native]")
     ] = None,
@@ -52,7 +52,7 @@ def recall(
     if not distances:
         raise ValueError(f"--to {to}: must be at least {DISTANCES[0]}")
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     found = study_recall(
         Request(model=model, teacher=teacher, beside=tuple(beside or ())),
         distances=distances,

@@ -46,7 +46,7 @@ def spikes(
     from asnn_goose.study.spikes import study_spikes
 
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     request = Request(model=student, on=(on,), tokens=tokens, window=window, teacher=teacher)
     found = study_spikes(request, with_teacher=not no_teacher, watch=advancing)
     typer.echo(f"{found.tokens:,} tokens of {found.text}")

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from asnn_goose import disk
 from asnn_goose.export.forms import Arrays, ExportError, dense, floats
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.low_rank import LowRank
@@ -56,7 +57,8 @@ def write_compact(
         "config": model.config.to_json_string(use_diff=False),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, file, metadata=metadata)
+    with disk.replaced_file(file) as fresh:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, fresh, metadata=metadata)
     return sum(array.nbytes for array in arrays.values())
 
 
@@ -147,6 +149,14 @@ def compact_teacher(file: Path) -> tuple[str, torch.dtype]:
     if not isinstance(dtype, torch.dtype):
         raise ExportError(f"{file}: dtype = {found['dtype']!r} in its metadata is none of torch's")
     return found["teacher"], dtype
+
+
+def is_compact(file: Path) -> bool:
+    """Whether a file is a compact student, sound or not."""
+    try:
+        return bool(_metadata(file))
+    except ExportError:
+        return False
 
 
 def _metadata(file: Path) -> dict[str, str]:

@@ -25,6 +25,8 @@ from asnn_goose.ops.hadamard import hadamard
 if TYPE_CHECKING:
     from torch import nn
 
+INDEX = "index.json"
+
 DT = 1e-4
 """Seconds of a time step: what simulators that read NIR take unless told otherwise."""
 
@@ -55,7 +57,8 @@ class NIRExport:
 def write_nir(student: nn.Module, folder: Path) -> NIRExport:
     """A folder with PLACE.nir for every matrix that can be said, and index.json with the rest.
 
-    The folder appears whole, in place of an older one. Raises NIRError where nothing can be said.
+    The folder appears whole, in place of an older one. Raises NIRError where nothing can be said,
+    TakenError where something else lies there.
     """
     import nir
 
@@ -69,11 +72,11 @@ def write_nir(student: nn.Module, folder: Path) -> NIRExport:
             graphs[name] = graph_of(matrix)
     if not graphs:
         raise NIRError(f"no place can be said in NIR: {next(iter(left_out.values()), 'no matrix')}")
-    with disk.replaced_folder(folder) as fresh:
+    with disk.replaced_folder(folder, kind="NIR export", marks=INDEX, holds=("*.nir",)) as fresh:
         for name, graph in graphs.items():
             nir.write(fresh / f"{name}.nir", graph)
         index = {"seconds_per_token": DT, "written": [*graphs], "left_out": left_out | BEYOND}
-        (fresh / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        (fresh / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     return NIRExport(written=tuple(graphs), left_out=left_out)
 
 

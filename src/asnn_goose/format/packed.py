@@ -148,24 +148,9 @@ def write_packed(
 def packed_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which takes the name `target` once the block has ended well.
 
-    A packed model that lies there is replaced; an error leaves it as it was. Raises PackedError
+    A packed model that lies there is replaced; an error leaves it as it was. Raises TakenError
     where `target` is anything else but an empty folder, or holds files of somebody else too.
     """
-    _check_replaceable(target)
-    with disk.replaced_folder(target) as fresh:
+    holds = (CONFIG, ORIGIN, *TOKENIZER_FILES)
+    with disk.replaced_folder(target, kind="packed model", marks=WEIGHTS, holds=holds) as fresh:
         yield fresh
-
-
-def _check_replaceable(target: Path) -> None:
-    if not target.exists():
-        return
-    names = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
-    if names and not is_packed(target):
-        raise PackedError(
-            f"{target} exists and is no packed model: choose another folder, or remove it first"
-        )
-    if foreign := sorted(names - {WEIGHTS, CONFIG, ORIGIN, *TOKENIZER_FILES}):
-        raise PackedError(
-            f"{target} holds {foreign[0]!r} beside a packed model, which would be lost: choose "
-            f"another folder, or move it away first"
-        )

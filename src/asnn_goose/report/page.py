@@ -24,7 +24,7 @@ def write_report(*runs: Path, out: Path | None = None) -> Path:
     """
     target = out or runs[0] / "report.html"
     # Before the runs are read: large ones take a while.
-    disk.check_file(target)
+    disk.check_file(target, kind="page", is_one=disk.PAGE)
     found = [read_run(run) for run in runs]
     target.parent.mkdir(parents=True, exist_ok=True)
     disk.write_text(target, render(found))
