@@ -131,7 +131,7 @@ SIZES = (
 )  # fmt: skip
 ON = (
     "token_shift", "bonus", "qk_norm", "qkv_bias", "output_bias", "mlp_bias", "embedding_norm",
-    "value_shift", "parallel",
+    "value_shift", "parallel", "feedback",
 )  # fmt: skip
 OFF = (
     "removal_key", "key_replacement", "group_norm", "rope", "tie_word_embeddings", "use_cache",
