@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from tests.campaign.shim import build
+
 import asnn_goose
 from asnn_goose.cli import app
-from tests.campaign.shim import build
 
 SETTINGS = {
     "OMP_NUM_THREADS": "1",
@@ -90,6 +91,7 @@ class Child:
     def said(self) -> str:
         """What it printed."""
         return self.log.read_text("utf-8", errors="replace")
+
 
 MARK = "GOOSE_CAMPAIGN"
 """Variable of the environment by which whatever a command has started is known."""

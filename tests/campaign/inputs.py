@@ -140,7 +140,8 @@ def _write_teacher(folder: Path) -> None:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens(["<|endoftext|>"])
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>").save_pretrained(folder)
+    words = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>")
+    words.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=257,

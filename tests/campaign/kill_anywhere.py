@@ -138,9 +138,7 @@ class Campaign:
         number = SIGNALS[blow.kind]
         times = 2 if blow.kind == "INT INT" else 1
         first = sys.maxsize if blow.by_clock else int(blow.share * sound.calls)
-        arm = partial(
-            shim.arm, self.work, kinds=CHANGES, first=first, times=times, number=number
-        )
+        arm = partial(shim.arm, self.work, kinds=CHANGES, first=first, times=times, number=number)
         child = self.start(command.line(self.work, given=self.given), before=arm)
         if blow.by_clock:
             time.sleep(blow.share * sound.seconds)
@@ -199,7 +197,8 @@ def carry_out(options: argparse.Namespace, folder: Path) -> int:
 
 def main() -> int:
     """Exit code 1 where a trial went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    plain = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("--count", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=list(COMMANDS))

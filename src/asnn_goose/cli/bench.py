@@ -118,7 +118,7 @@ def bench(
         measured = result.as_dict(settings)
         content = {"model": name, "random": vars(wanted) if wanted else None} | measured
         json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(json_text.dumps(content, indent=1) + "\n", encoding="utf-8")
+        disk.write_text(json, json_text.dumps(content, indent=1) + "\n")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from asnn_goose import disk
 from asnn_goose.export.forms import Arrays, ExportError, dense, floats
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.low_rank import LowRank
@@ -33,7 +34,7 @@ LEFT_OUT = ("embedding.weight", "lm_head.weight")
 def write_compact(
     model: GooseForCausalLM, file: Path, *, teacher: str, embedding_VD: Tensor
 ) -> int:
-    """Write the student and return the bytes of its tensors.
+    """Write the student, all of it or nothing, and return the bytes of its tensors.
 
     teacher       name that `load_teacher` knows; embedding_VD is its embedding, in the dtype in
                   which the student took it over
@@ -56,7 +57,8 @@ def write_compact(
         "config": model.config.to_json_string(use_diff=False),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, file, metadata=metadata)
+    with disk.new_file(file) as fresh:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, fresh, metadata=metadata)
     return sum(array.nbytes for array in arrays.values())
 
 

@@ -6,13 +6,13 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from asnn_goose.sources.cache import SourceError
+from asnn_goose import disk
+from asnn_goose.sources.cache import SourceError, cache_dir
 
 OTHER_CACHE = "A cache filled on another machine can be given with ASNN_GOOSE_CACHE"
 _LAST_LINES = 4
@@ -30,9 +30,11 @@ class Package(Protocol):
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for downloads that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="asnn-goose-") as temp:
-        yield Path(temp)
+    """A folder for downloads that is gone afterwards, or once the next one is made."""
+    # In the cache: what is killed leaves there what it had, and /tmp may be small.
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with disk.scratch(cache_dir() / "downloads") as folder:
+        yield folder
 
 
 def require_program(program: str, *, wanted: str, instead: str) -> None:

@@ -97,7 +97,7 @@ def carry_out(task: Task) -> None:
     begun = (task.folder / "recipe.toml").exists()
     if not (begun and is_complete(task.folder, recipe)):
         train_recipe(recipe, task.folder, resume=begun, progress=Printed())
-        write_report(task.folder)
+    write_report(task.folder)  # of one that was ended between the two as well
     gc.collect()  # models hold cycles: without this the trained one stays beside the loaded ones
     wanted = {"on": scoring.on, "window": scoring.window, "tokens": scoring.tokens}
     evaluate(Request(model=str(task.folder), **wanted)).write(task.scores)  # type: ignore[arg-type]

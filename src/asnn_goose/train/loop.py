@@ -288,10 +288,11 @@ class _Loop:
 
     def _finish(self) -> Path:
         """Write model/ and say so; of the checkpoints only the last stays."""
+        if self.main:  # moments are of no more use, and are most of what a run keeps
+            # Before the model, with which a run is complete and nobody comes back.
+            checkpoint.prune(self.folder.checkpoints, keep=1)
         if self.main and not self.folder.model.exists():
             self.folder.write_model(cast(Saveable, self.plan.student), self.plan.tokenizer)
             self._tell(f"the student is in {self.folder.model}")
-        if self.main:  # moments are of no more use, and are most of what a run keeps
-            checkpoint.prune(self.folder.checkpoints, keep=1)
         self.accelerator.wait_for_everyone()
         return self.folder.model

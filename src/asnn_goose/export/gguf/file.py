@@ -41,9 +41,8 @@ def write_gguf(
         raise ExportError("dense = 'int8': Q8_0 wants widths that 32 divides; take f16")
     rows = config.real_vocab_size or config.vocab_size
     words = read_words(source, rows=rows, settings=config.to_dict())
-    part = file.with_name(f".{file.name}.part")
-    writer = gguf.GGUFWriter(part, architecture)
-    try:
+    with disk.new_file(file) as fresh:
+        writer = gguf.GGUFWriter(fresh, architecture)
         _add_settings(writer, config, architecture, form=form, gate=_gate_rank(config))
         _add_words(writer, words, template)
         for named in tensors(model, architecture):
@@ -52,10 +51,6 @@ def write_gguf(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        disk.sync(part)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
     return architecture
 
 
