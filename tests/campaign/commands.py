@@ -17,14 +17,16 @@ READ_ONLY = ("spiking", "dense")
 class Command:
     """A command line in a folder of its own, {work}; {inputs} is shared and only read.
 
-    begun   what lies in {work} once there is something to resume; "" where the same words go on
-    copied  an input that the command writes into, as {work}/student
+    begun     what lies in {work} once there is something to resume; "" where the same words go on
+    copied    an input that the command writes into, as {work}/student
+    optional  what may be missing where the disk refused it and the command went on
     """
 
     name: str
     words: tuple[str, ...]
     begun: str = ""
     copied: str = ""
+    optional: str = ""
 
     def prepare(self, work: Path, *, given: Path) -> None:
         """An empty folder, but for what is copied."""
@@ -43,7 +45,7 @@ def _distill() -> Iterator[Command]:
     for name in inputs.recipes():
         if name not in READ_ONLY:
             words = ("distill", f"{{inputs}}/{name}.toml", "--out", "{work}/run", "--quiet")
-            yield Command(name=name, words=words, begun="run/recipe.toml")
+            yield Command(name=name, words=words, begun="run/recipe.toml", optional="cache/teacher")
 
 
 def _export() -> Iterator[Command]:

@@ -27,7 +27,7 @@ static char folder[PATH_MAX];
 static int armed_kinds, armed_error, armed_signal;
 static pid_t armed_process;
 static long armed_first, armed_times;
-static atomic_long seen;
+static atomic_long seen, seen_of[9];
 static time_t clock_shift;
 
 void goose_arm(const char *path, int kinds, long first, long times, int error, int number)
@@ -40,9 +40,16 @@ void goose_arm(const char *path, int kinds, long first, long times, int error, i
     armed_signal = number;
     armed_process = getpid();
     atomic_store(&seen, 0);
+    for (int kind = WRITES; kind <= READS; kind *= 2) atomic_store(&seen_of[kind], 0);
 }
 
-long goose_seen(void) { return atomic_load(&seen); }
+long goose_seen(int kinds)
+{
+    long sum = 0;
+    for (int kind = WRITES; kind <= READS; kind *= 2)
+        if (kinds & kind) sum += atomic_load(&seen_of[kind]);
+    return sum;
+}
 
 void goose_shift_clock(long seconds) { clock_shift = seconds; }
 
@@ -51,6 +58,7 @@ static int hit(int kind, const char *path)
 {
     if (!(armed_kinds & kind) || getpid() != armed_process) return 0;
     if (strncmp(path, folder, strlen(folder))) return 0;
+    atomic_fetch_add(&seen_of[kind], 1);
     long number = atomic_fetch_add(&seen, 1) - armed_first;
     return number >= 0 && number < armed_times;
 }

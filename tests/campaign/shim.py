@@ -12,6 +12,8 @@ from pathlib import Path
 WRITES, REMOVES, SYNCS, READS = 1, 2, 4, 8
 """Kinds of calls, as in faults.c; added up."""
 
+CHANGES, ALL = WRITES | REMOVES, WRITES | REMOVES | SYNCS | READS
+
 FOR_EVER = sys.maxsize
 
 SOURCE = Path(__file__).with_name("faults.c")
@@ -53,11 +55,11 @@ def arm(
     ctypes.CDLL(None).goose_arm(prefix, kinds, long(first), long(times), error, number)
 
 
-def seen() -> int:
-    """Calls that counted since `arm`."""
+def seen(kinds: int) -> int:
+    """Calls of some of the armed kinds since `arm`."""
     count = ctypes.CDLL(None).goose_seen
     count.restype = ctypes.c_long
-    return int(count())
+    return int(count(kinds))
 
 
 def shift_clock(seconds: int) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, BinaryIO
 
 from asnn_goose import disk, mkl
 from asnn_goose.study.grid import ScoringTable
@@ -103,6 +105,19 @@ def carry_out(task: Task) -> None:
     evaluate(Request(model=str(task.folder), **wanted)).write(task.scores)  # type: ignore[arg-type]
 
 
+def follow(stream: BinaryIO) -> None:
+    """End this process once `stream` does: whoever started it was killed, and may begin again.
+
+    At once and without a checkpoint, so that the run folder is free by then.
+    """
+
+    def wait() -> None:
+        stream.read()
+        os._exit(FAILED)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def main(text: str) -> int:
     """Carry a task out, note how it ended, give the exit code."""
     task = Task.from_json(text)
@@ -126,4 +141,5 @@ def _words(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    follow(sys.stdin.buffer)
     sys.exit(main(sys.argv[1]))

@@ -25,7 +25,7 @@ ONE_THREAD = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process to run; what it prints goes to `log`."""
+    """A process to run; what it prints goes to `log`, and its input ends when ours does."""
 
     name: str
     command: tuple[str, ...]
@@ -50,7 +50,8 @@ class _Running:
         with job.log.open("ab") as log:
             self._process = subprocess.Popen(
                 job.command,
-                stdin=subprocess.DEVNULL,
+                # Never written to: it ends when this process does, however that is ended.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | ONE_THREAD,
@@ -63,6 +64,7 @@ class _Running:
         code = self._process.poll()
         if code is None:
             return None
+        self.wait()
         return Exited(job=self.job, code=code, seconds=time.monotonic() - self._started)
 
     def stop(self) -> None:
@@ -71,7 +73,10 @@ class _Running:
 
     def wait(self) -> None:
         """Until it has ended."""
+        # Only now: a job takes the end of its input for the end of this process.
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 def carry_out(
