@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "names": set(),
     "numbers": set(),
     "places": {"shape"},
-    "chat_template": set(),
+    "chat_template": {"template_limits"},
+    "template_limits": set(),
     "mkl": {"_native"},
     "threads": set(),
     "sources": {"disk", "names"},
@@ -61,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
-TORCHLESS |= {"chat_template", "mkl", "threads"}
+TORCHLESS |= {"chat_template", "template_limits", "mkl", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 FILE_LINES = 300

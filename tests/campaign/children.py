@@ -36,7 +36,7 @@ COMMON = (
 BUG = 70
 """Exit code of a command that ended in a traceback."""
 
-PATIENCE_S = 300
+PATIENCE_S = 1800
 """No command here takes as long."""
 
 

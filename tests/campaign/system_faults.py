@@ -73,7 +73,7 @@ FAULTS = (
         name="no space for a run",
         command="align",
         begin=failing("work/run", shim.WRITES, errno.ENOSPC),
-        says=(f"work/run: {FULL}",),
+        says=(f"work/run cannot be written: {FULL}",),
     ),
     Fault(
         name="no space for a checkpoint",

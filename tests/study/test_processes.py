@@ -67,7 +67,7 @@ OUTLIVED = """
 import sys
 from pathlib import Path
 from asnn_goose.study.processes import Process, carry_out
-job = "import sys, time; from asnn_goose.study.cell import follow; follow(sys.stdin.buffer); " \
+job = "import sys, time; from asnn_goose.study.cell import follow; follow(0); " \
       "print('up', flush=True); time.sleep(60)"
 log = Path(sys.argv[1])
 one = Process(name="one", command=(sys.executable, "-c", job), log=log)

@@ -16,7 +16,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import Any
 
 from asnn_goose import disk, mkl
 from asnn_goose.study.grid import ScoringTable
@@ -105,14 +105,16 @@ def carry_out(task: Task) -> None:
     evaluate(Request(model=str(task.folder), **wanted)).write(task.scores)  # type: ignore[arg-type]
 
 
-def follow(stream: BinaryIO) -> None:
-    """End this process once `stream` does: whoever started it was killed, and may begin again.
+def follow(descriptor: int) -> None:
+    """End this process once an input does: whoever started it was killed, and may begin again.
 
     At once and without a checkpoint, so that the run folder is free by then.
     """
 
     def wait() -> None:
-        stream.read()
+        # Not through a file: the interpreter could not take its lock when it ends.
+        while os.read(descriptor, 1):
+            pass
         os._exit(FAILED)
 
     Thread(target=wait, daemon=True).start()
@@ -141,5 +143,5 @@ def _words(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    follow(sys.stdin.buffer)
+    follow(sys.stdin.fileno())
     sys.exit(main(sys.argv[1]))

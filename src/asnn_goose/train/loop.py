@@ -269,7 +269,7 @@ class _Loop:
             )
         except CheckpointError as error:
             if must:
-                raise
+                raise CheckpointError(f"{error}; make room, and resume the run") from error
             self._tell(f"{error}; training goes on")
             return
         checkpoint.prune(folder, keep=self.plan.settings.keep)
