@@ -78,7 +78,7 @@ def write_inputs(folder: Path) -> None:
         for n in range(40)
     )
     (folder / "examples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
-    _write_teacher(folder / "teacher")
+    write_teacher(folder / "teacher")
     _write_wheel(folder / "wheels")
     for name, stages in recipes().items():
         text = tomli_w.dumps(recipe(folder, name, stages))
@@ -130,7 +130,7 @@ def recipe(folder: Path, name: str, stages: list[dict[str, Any]]) -> dict[str, A
     }
 
 
-def _write_teacher(folder: Path) -> None:
+def write_teacher(folder: Path) -> None:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

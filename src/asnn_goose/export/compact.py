@@ -197,8 +197,9 @@ def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
 
 def _config(file: Path) -> GooseConfig:
     """The student's configuration. Raises ExportError where there is none."""
+    text = _metadata(file)["config"]
     try:
-        settings = dict(json.loads(_metadata(file)["config"]))
+        settings = dict(json.loads(text))
         known = GooseConfig.__dataclass_fields__
         return GooseConfig(**{key: value for key, value in settings.items() if key in known})
     except (TypeError, ValueError, RecursionError) as error:
