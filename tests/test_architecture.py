@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "names": set(),
     "numbers": set(),
     "places": {"shape"},
-    "chat_template": set(),
+    "chat_template": {"template_limits"},
+    "template_limits": set(),
     "mkl": {"_native"},
     "threads": set(),
     "sources": {"disk", "names"},
@@ -57,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 TORCHLESS = {"shape", "format", "infer", "disk", "names", "numbers", "places", "report"}
-TORCHLESS |= {"chat_template", "mkl", "threads"}
+TORCHLESS |= {"chat_template", "template_limits", "mkl", "threads"}
 TORCH = {"torch", "transformers", "accelerate", "torchvision", "torchaudio"}
 
 
@@ -187,12 +188,12 @@ def test_the_table_in_contributing_is_this_one() -> None:
     assert {room: named(cell) for room, cell in rows} == MAY_IMPORT
 
 
-def test_only_its_own_tests_import_the_command_line() -> None:
+def test_only_its_own_tests_and_the_campaign_import_the_command_line() -> None:
     paths = [*(ROOT / "bench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     found = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in paths
-        if not path.is_relative_to(ROOT / "tests" / "cli")
+        if not any(path.is_relative_to(ROOT / "tests" / own) for own in ("cli", "campaign"))
         for name in imported(path.read_text(encoding="utf-8"), path.stem, package=False)
         if name.startswith(f"{PACKAGE}.cli")
     ]
@@ -202,6 +203,64 @@ def test_only_its_own_tests_import_the_command_line() -> None:
 def test_every_room_is_on_the_plan() -> None:
     rooms = {room_of(module_name(path, SOURCE)) for path in SOURCE.rglob("*.py")} - {""}
     assert rooms <= set(MAY_IMPORT), f"rooms without a floor: {rooms - set(MAY_IMPORT)}"
+
+
+PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+"""Modules that run what a file tells them to."""
+AUTO = {"AutoConfig", "AutoTokenizer", "AutoModelForCausalLM", "kind"}
+"""What `from_pretrained` of may find code in a folder; `kind` is one that a caller gives."""
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    """Value of a keyword, as it stands in the source; None where it is not given."""
+    return next((ast.unparse(one.value) for one in call.keywords if one.arg == name), None)
+
+
+def trusting(source: str) -> Iterator[str]:
+    """Calls and imports that could run what a stranger's file holds."""
+    for name in imported(source, "x", package=False):
+        if name.split(".")[0] in PICKLES:
+            yield f"import {name}"
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called, of = ast.unparse(node.func), ast.unparse(node.func).rpartition(".")
+        safe = (
+            (called != "torch.load" or keyword(node, "weights_only") == "True")
+            and (of[2] != "from_pretrained" or of[0] not in AUTO or not trusts(node))
+            and keyword(node, "allow_pickle") in (None, "False")
+            and keyword(node, "trust_remote_code") in (None, "False")
+        )
+        if not safe:
+            yield called
+
+
+def trusts(call: ast.Call) -> bool:
+    """Whether a call leaves it to a library, or a user at a prompt, to run code of a folder."""
+    return keyword(call, "trust_remote_code") != "False"
+
+
+def test_nothing_runs_what_a_file_tells_it_to() -> None:
+    paths = [*SOURCE.rglob("*.py"), *BENCH.rglob("*.py")]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    found = [f"{path}: {one}" for path, text in texts.items() for one in trusting(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "def f():\n    from joblib import load",
+        "torch.load(file)",
+        "torch.load(file, weights_only=False)",
+        "np.load(file, allow_pickle=True)",
+        "AutoTokenizer.from_pretrained(folder)",
+        "lm_eval.simple_evaluate(trust_remote_code=True)",
+    ],
+)
+def test_such_a_call_is_found(source: str) -> None:
+    assert list(trusting(source))
 
 
 def test_measuring_never_reaches_training() -> None:

@@ -157,6 +157,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
     console = Console()
     if resume and is_complete(folder, recipe):
         say(console, f"{folder} is complete: {folder / 'model'} holds its student")
+        if not (folder / "report.html").exists():  # it was ended between the two
+            say(console, f"wrote {write_report(folder)}")
         return
     disk.check_folder(folder)
     with watcher(console, quiet=quiet) as view:

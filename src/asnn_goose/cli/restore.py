@@ -39,7 +39,9 @@ def restore(
     name, dtype = compact_teacher(file)
     teacher = load_teacher(name, dtype=dtype)
     embedding = teacher.embedding_VD
-    restored(file, embedding_VD=embedding).save_pretrained(folder)
-    if teacher.tokenizer is not None:
-        teacher.tokenizer.save_pretrained(folder)
+    student = restored(file, embedding_VD=embedding)
+    with disk.new_folder(folder) as fresh:
+        student.save_pretrained(fresh)
+        if teacher.tokenizer is not None:
+            teacher.tokenizer.save_pretrained(fresh)
     typer.echo(f"the student is in {folder}")

@@ -64,7 +64,7 @@ def describe(name: str) -> None:
     folder = teacher_folder(name)
     # Its configuration alone: a look at a teacher must not load its weights.
     with readable(name, folder):
-        config = AutoConfig.from_pretrained(folder, **gguf_option(folder))
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **gguf_option(folder))
     for label, value in facts(config).items():
         typer.echo(f"{label:12}{value}")
     typer.echo(f"{'place':12}{folder}")

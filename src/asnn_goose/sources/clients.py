@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from asnn_goose.sources.cache import SourceError, new_folder
+from asnn_goose import disk
+from asnn_goose.sources.cache import SourceError, cache_dir, new_folder
 
 OTHER_CACHE = "A cache filled on another machine can be given with ASNN_GOOSE_CACHE"
 _LAST_LINES = 4
@@ -75,9 +75,11 @@ class Pinned(ABC):
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for downloads that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="asnn-goose-") as temp:
-        yield Path(temp)
+    """A folder for downloads that is gone afterwards, or once the next one is made."""
+    # In the cache: what is killed leaves there what it had, and /tmp may be small.
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with disk.scratch(cache_dir() / "downloads") as folder:
+        yield folder
 
 
 def require_program(program: str, *, wanted: str, instead: str) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
+from threading import Thread
 
 from pydantic import BaseModel, ConfigDict
 
@@ -79,10 +81,25 @@ def carry_out(task: Task) -> None:
     begun = (task.folder / "recipe.toml").exists()
     if not (begun and is_complete(task.folder, recipe)):
         train_recipe(recipe, task.folder, resume=begun, progress=Printed())
-        write_report(task.folder)
+    write_report(task.folder)  # of one that was ended between the two as well
     gc.collect()  # models hold cycles: without this the trained one stays beside the loaded ones
     wanted = {"on": scoring.on, "window": scoring.window, "tokens": scoring.tokens}
     evaluate(Request(model=str(task.folder), **wanted)).write(task.scores)  # type: ignore[arg-type]
+
+
+def follow(descriptor: int) -> None:
+    """End this process once an input does: whoever started it was killed, and may begin again.
+
+    At once and without a checkpoint, so that the run folder is free by then.
+    """
+
+    def wait() -> None:
+        # Not through a file: the interpreter could not take its lock when it ends.
+        while os.read(descriptor, 1):
+            pass
+        os._exit(FAILED)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def main(text: str) -> int:
@@ -108,4 +125,5 @@ def _words(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    follow(sys.stdin.fileno())
     sys.exit(main(sys.argv[1]))

@@ -25,7 +25,7 @@ ONE_THREAD = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process to run; what it prints goes to `log`."""
+    """A process to run; what it prints goes to `log`, and its input ends when ours does."""
 
     name: str
     command: tuple[str, ...]
@@ -50,7 +50,8 @@ class _Running:
         with job.log.open("ab") as log:
             self.process = subprocess.Popen(
                 job.command,
-                stdin=subprocess.DEVNULL,
+                # Never written to: it ends when this process does, however that is ended.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | ONE_THREAD,
@@ -63,7 +64,19 @@ class _Running:
         code = self.process.poll()
         if code is None:
             return None
+        self.wait()
         return Exited(job=self.job, code=code, seconds=time.monotonic() - self._started)
+
+    def stop(self) -> None:
+        """Ask it to save and end."""
+        self.process.terminate()
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        # Only now: a job takes the end of its input for the end of this process.
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 def carry_out(
@@ -89,9 +102,9 @@ def carry_out(
             time.sleep(PAUSE_S if running else 0)
     finally:
         for one in running:
-            one.process.terminate()
+            one.stop()
         for one in running:
-            one.process.wait()
+            one.wait()
 
 
 def _collect(running: list[_Running], on_end: Callable[[Exited], None]) -> None:
