@@ -44,7 +44,8 @@ class Assistant:
     @property
     def student_head_VD(self) -> Tensor:
         """The head."""
-        return self.model.lm_head.weight
+        weight_VD: Tensor = self.model.lm_head.weight
+        return weight_VD
 
     @property
     def outline(self) -> Trace:
