@@ -37,39 +37,49 @@ void emit(const V* z, int planes, std::int32_t weight, std::int32_t columns, std
   }
 }
 
-// Of a column the bits of +1 and of "not zero"; with `size` the latter twice, so that a weight
-// counts as 1 whatever its sign.
-template <bool minus, bool size, class V>
+template <bool minus, class V>
 inline Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
   constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
   const auto* one = reinterpret_cast<const V*>(columns + std::uint64_t{entry[0]} * kScale);
   const auto* two = reinterpret_cast<const V*>(columns + std::uint64_t{entry[1]} * kScale);
-  return add_columns<minus>(z, one[size], one[1], two[size], two[1]);
+  return add_columns<minus>(z, one[0], one[1], two[0], two[1]);
 }
 
 // Adds a group of columns to the counters z[0..2]; the pair is worth eight.
-template <bool minus, bool size, class V>
+template <bool minus, class V>
 inline Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
-  const Pair<V> a = two<minus, size>(z[0], columns, entries);
-  const Pair<V> b = two<minus, size>(z[0], columns, entries + 2);
+  const Pair<V> a = two<minus>(z[0], columns, entries);
+  const Pair<V> b = two<minus>(z[0], columns, entries + 2);
   const Pair<V> four = add_pairs(z[1], a, b);
-  const Pair<V> c = two<minus, size>(z[0], columns, entries + 4);
-  const Pair<V> d = two<minus, size>(z[0], columns, entries + 6);
+  const Pair<V> c = two<minus>(z[0], columns, entries + 4);
+  const Pair<V> d = two<minus>(z[0], columns, entries + 6);
   return add_pairs(z[2], four, add_pairs(z[1], c, d));
 }
 
-template <bool size, class V>
+template <class V>
 inline Pair<V> eight(bool minus, V* z, const char* columns, const std::uint32_t* entries) {
-  return minus ? eight<true, size>(z, columns, entries) : eight<false, size>(z, columns, entries);
+  return minus ? eight<true>(z, columns, entries) : eight<false>(z, columns, entries);
 }
 
-// Groups g and g + 1 of a span; the pair is worth sixteen.
-template <bool size, class V>
-inline Pair<V> sixteen(const Span& span, int g, V* z, const char* columns,
-                       const std::uint32_t* entries) {
-  const Pair<V> one = eight<size>(g >= span.plus, z, columns, entries);
-  const Pair<V> two = eight<size>(g + 1 >= span.plus, z, columns, entries + kGroup);
-  return add_pairs(z[3], one, two);
+// Adds the sizes of a group's weights (or 1 - size) to the counters z[0..2]; the bit is worth eight.
+template <bool minus, class V>
+inline V eight_sizes(V* z, const char* columns, const std::uint32_t* entries) {
+  constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
+  const auto size = [&](int i) {
+    return reinterpret_cast<const V*>(columns + std::uint64_t{entries[i]} * kScale)[1];
+  };
+  V carry[4];
+  for (int i = 0; i < 4; ++i) {
+    carry[i] = add_pair(z[0], pair_of<minus>(size(2 * i), size(2 * i + 1)));
+  }
+  const V low = add_pair(z[1], pair_of<false>(carry[0], carry[1]));
+  const V high = add_pair(z[1], pair_of<false>(carry[2], carry[3]));
+  return add_pair(z[2], pair_of<false>(low, high));
+}
+
+template <class V>
+inline V eight_sizes(bool minus, V* z, const char* columns, const std::uint32_t* entries) {
+  return minus ? eight_sizes<true>(z, columns, entries) : eight_sizes<false>(z, columns, entries);
 }
 
 // Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits; with `sides`
@@ -81,11 +91,17 @@ inline void count(const char* columns, const Span& span, V* counters, V* sizes, 
   const int groups = span.plus + span.minus;
   constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
   const char* asked = columns + ahead;
-  V z[4] = {}, n[4] = {};
+  V z[4] = {}, n[3] = {};
   int g = 0;
   for (; g + 2 <= groups; g += 2, entries += 2 * kGroup) {
-    ripple(counters, 4, planes, sixteen<false>(span, g, z, columns, entries));
-    if constexpr (sides) ripple(sizes, 4, planes, sixteen<true>(span, g, n, columns, entries));
+    const Pair<V> one = eight(g >= span.plus, z, columns, entries);
+    const Pair<V> two = eight(g + 1 >= span.plus, z, columns, entries + kGroup);
+    ripple(counters, 4, planes, add_pairs(z[3], one, two));
+    if constexpr (sides) {
+      const V first = eight_sizes(g >= span.plus, n, columns, entries);
+      const V second = eight_sizes(g + 1 >= span.plus, n, columns, entries + kGroup);
+      ripple(sizes, 3, planes, pair_of<false>(first, second));
+    }
     if (ahead == 0) continue;
     // Of both lists the first goes over the columns and asks for all.
     const char* reached = columns + std::uint64_t{entries[kGroup - 1]} * kScale + ahead;
@@ -93,12 +109,14 @@ inline void count(const char* columns, const Span& span, V* counters, V* sizes, 
   }
   for (int i = 0; i < 4; ++i) counters[i] = z[i];
   if constexpr (sides) {
-    for (int i = 0; i < 4; ++i) sizes[i] = n[i];
+    for (int i = 0; i < 3; ++i) sizes[i] = n[i];
   }
   if (g == groups) return;
   const bool minus = g >= span.plus;
-  ripple(counters, 3, planes, eight<false>(minus, counters, columns, entries));
-  if constexpr (sides) ripple(sizes, 3, planes, eight<true>(minus, sizes, columns, entries));
+  ripple(counters, 3, planes, eight(minus, counters, columns, entries));
+  if constexpr (sides) {
+    ripple(sizes, 3, planes, pair_of<false>(eight_sizes(minus, sizes, columns, entries), V{}));
+  }
 }
 
 // With `sides` what the weights' sizes give comes after the rows.
@@ -109,12 +127,14 @@ void wide(const Segment& segment, const Span& span, std::int32_t weight, std::in
   V counters[kPlanes], sizes[sides ? kPlanes : 1];
   for (int i = 4; i < planes; ++i) counters[i] = V{};
   if constexpr (sides) {
-    for (int i = 4; i < planes; ++i) sizes[i] = V{};
+    for (int i = 3; i < planes; ++i) sizes[i] = V{};
   }
   count<sides>(reinterpret_cast<const char*>(segment.columns), span, counters, sizes, planes,
                first ? segment.ahead : 0);
   emit<first>(counters, planes, weight, columns, out);
-  if constexpr (sides) emit<first>(sizes, planes, weight, columns, out + segment.rows);
+  if constexpr (sides) {
+    emit<first>(sizes, planes, weight, span.minus * kGroup, out + segment.rows);
+  }
 }
 
 // A segment of 64 rows takes as many columns at once as words fit a vector.
