@@ -79,7 +79,7 @@ def write_inputs(folder: Path) -> None:
     )
     (folder / "examples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
     write_teacher(folder / "teacher")
-    _write_wheel(folder / "wheels")
+    write_wheel(folder / "wheels")
     for name, stages in recipes().items():
         text = tomli_w.dumps(recipe(folder, name, stages))
         (folder / f"{name}.toml").write_text(text, "utf-8")
@@ -158,7 +158,7 @@ def write_teacher(folder: Path) -> None:
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def _write_wheel(folder: Path) -> None:
+def write_wheel(folder: Path) -> None:
     folder.mkdir()
     about = f"{WHEEL}-{VERSION}.dist-info"
     files = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -47,6 +48,18 @@ def test_parameter_is_named(trainer: StageTrainer) -> None:
     with torch.no_grad():
         trainer.plan.stage.student.blocks[1].mixer.key.weight[2, 3] = NAN
     assert fails(trainer) == "parameter 'student.blocks.1.mixer.key.weight'"
+
+
+def test_every_parameter_is_named(trainer: StageTrainer) -> None:
+    named = trainer.plan.stage.student.named_parameters()
+    bad = itertools.cycle([NAN, float("inf"), -float("inf")])
+    for name, parameter in named:
+        kept = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.view(-1)[-1] = next(bad)
+        assert fails(trainer) == f"parameter 'student.{name}'"
+        with torch.no_grad():
+            parameter.copy_(kept)
 
 
 def test_innermost_module_is_named(trainer: StageTrainer) -> None:
