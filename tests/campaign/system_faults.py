@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import tests.campaign.corpora  # noqa: F401 - for `data fetch`
 from tests.campaign import children, shim
 from tests.campaign.broken_network import serving
 from tests.campaign.commands import COMMANDS, Command
