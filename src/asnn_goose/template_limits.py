@@ -173,7 +173,7 @@ class _Counting(NodeTransformer):
         self.generic_visit(node)
         return _call(JOINED, list(node.nodes), line=node.lineno)
 
-    def _ticking(self, node: Any) -> nodes.Node:
+    def _ticking(self, node: nodes.For | nodes.Macro | nodes.CallBlock) -> nodes.Node:
         written = sum(len(text.data) for text in node.find_all(nodes.TemplateData))
         self.generic_visit(node)
         node.body.insert(0, nodes.Output([_tick(written, line=node.lineno)], lineno=node.lineno))

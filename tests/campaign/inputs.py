@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from asnn_goose.data.corpora import CORPORA, Corpus
-from asnn_goose.data.document import Document
-from asnn_goose.sources.pypi import pypi_wheel
 from asnn_goose.study.smoke import STAGES
 
 STEPS, WINDOW, BATCH = 3, 16, 2
@@ -34,36 +29,8 @@ CURRICULUM: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LocalWheel:
-    """A package that pip finds in a folder (PIP_FIND_LINKS)."""
-
-    def fetch(self) -> Path:
-        return pypi_wheel(WHEEL, VERSION)
-
-    def found_version(self) -> str:
-        return VERSION
-
-
-def _read(place: Path) -> Iterator[Document]:
-    for number, line in enumerate((place / "text.txt").read_text("utf-8").splitlines()):
-        yield Document(id=f"{place.name}/{number}", group=str(number), text=line)
-
-
 NAMES = ("campaign_one", "campaign_two")
-# Here and not in a function: processes that prepare texts import this file, and must find them.
-for name in NAMES:
-    CORPORA[name] = Corpus(
-        name=name,
-        kind="numbers",
-        licence="none",
-        source="nowhere",
-        group="line",
-        packages=(LocalWheel(),),
-        place=WHEEL,
-        read=_read,
-        megabytes=0.1,
-    )
+"""Corpora of that package (corpora.py)."""
 
 
 def paragraphs(count: int) -> list[str]:
@@ -79,7 +46,7 @@ def write_inputs(folder: Path) -> None:
     )
     (folder / "examples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
     write_teacher(folder / "teacher")
-    _write_wheel(folder / "wheels")
+    write_wheel(folder / "wheels")
     for name, stages in recipes().items():
         text = tomli_w.dumps(recipe(folder, name, stages))
         (folder / f"{name}.toml").write_text(text, "utf-8")
@@ -158,7 +125,7 @@ def write_teacher(folder: Path) -> None:
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def _write_wheel(folder: Path) -> None:
+def write_wheel(folder: Path) -> None:
     folder.mkdir()
     about = f"{WHEEL}-{VERSION}.dist-info"
     files = {

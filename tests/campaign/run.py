@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import tests.campaign.corpora  # noqa: F401 - for `data fetch`
 from tests.campaign import children
 from tests.campaign.blows import KINDS, Blow
 from tests.campaign.commands import COMMANDS

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import tests.campaign.corpora  # noqa: F401 - for `data fetch`
 from tests.campaign import children, shim
 from tests.campaign.broken_network import serving
 from tests.campaign.commands import COMMANDS, Command
@@ -125,7 +126,7 @@ FAULTS = (
     ),
     Fault(
         name="a clock that jumps",
-        command="two_stages",
+        command="align",
         begin=lambda folder: shim.shift_clock(-YEAR),
         says=("the student is in",),
         ends=0,

@@ -19,7 +19,6 @@ FAULTS = (
     "read-only run folder",
     "a clock that jumps",
     "little memory",
-    "a network that breaks",
 )
 """Those that say most; `make campaign` has all."""
 
@@ -37,7 +36,7 @@ def carried_out(module: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 def test_kills_and_failing_calls(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    short = ("--only", "two_stages", "teacher-write", "restore", "--log", str(log))
+    short = ("--only", "two_stages", "teacher-write", "--log", str(log))
     done = carried_out("run", "--count", "8", "--seed", "3", *short)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [row.split("\t")[-1] for row in log.read_text().splitlines()] == ["sound"] * 8

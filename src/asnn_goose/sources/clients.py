@@ -100,6 +100,8 @@ def run(command: Sequence[str], *, wanted: str, remedy: str, folder: Path | None
     )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-_LAST_LINES:]
+        if "Traceback" in done.stderr:  # where the client broke helps nobody here
+            said = said[-1:]
         raise SourceError(
             f"wanted {wanted}, but {Path(command[0]).name} failed with exit code "
             f"{done.returncode}: {remedy}.\n" + "\n".join(f"  {line}" for line in said)

@@ -63,8 +63,7 @@ class RunFolder:
         """Whether `begin` has made an entry before the recipe, without which there is no run."""
         if entry == self.checkpoints:
             return not any(entry.iterdir())
-        own = entry.name in (_LOCK, TEXTS) or disk.is_leftover(entry)
-        return own and not self.recipe.exists()
+        return entry.name in (_LOCK, TEXTS) or disk.is_leftover(entry)
 
     def write_model(self, student: Saveable, tokenizer: Saveable) -> None:
         """Write model/ in the layout of Transformers, all of it or nothing.
