@@ -100,9 +100,11 @@ def test_a_folder_takes_the_place_of_another(
     if not exchange:
         monkeypatch.setattr(disk.ctypes, "CDLL", lambda name: object())
     for text in ("one", "two"):
-        with disk.replaced_folder(tmp_path / "a") as fresh:
+        with disk.replaced_folder(tmp_path / "a", kind="x", marks="mark", holds=("*",)) as fresh:
+            (fresh / "mark").touch()
             (fresh / text).write_text(text)
-    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == ["a", "a/two"]
+    names = [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))]
+    assert names == ["a", "a/mark", "a/two"]
 
 
 def test_text_is_replaced_and_survives_a_failed_write(
