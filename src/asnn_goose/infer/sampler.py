@@ -171,7 +171,7 @@ class Drawer:
             logits_V.ctypes.data,
             len(logits_V),
             temperature=sampling.temperature,
-            top_k=sampling.top_k,
+            top_k=min(sampling.top_k, len(logits_V)),  # any number, and C++ has 64 bits
             top_p=sampling.top_p,
             min_p=sampling.min_p,
             uniform=uniform,
