@@ -5,6 +5,10 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO_RECIPE ?= recipes/smollm2-demo.toml
 DEMO_RUN ?= runs/demo
+KILLS ?= 1000
+FILES ?= 100000
+SEED ?= 0
+SHIPPED ?= runs/smollm2-spiking
 DEMO_PROMPT ?= The history of the country begins
 
 BIN := .venv/bin
@@ -13,16 +17,17 @@ PACKAGES := $(shell find src -name __init__.py | LC_ALL=C sort | cksum | cut -d 
 READY := .venv/.ready-$(PACKAGES)
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check native-check arm64-check mutants format bench docs clean
+.PHONY: help setup demo test check native-check arm64-check mutants campaign format bench docs clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    distil SmolLM2-135M into a Goose student and measure both (a quarter of an hour on two cores)"
+	@echo "make demo    hear the spiking student in students/, then distil SmolLM2-135M into one of your own and measure it (a quarter of an hour on two cores)"
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy and the architecture test"
 	@echo "make native-check  the compiled code under sanitizers, and clang-tidy where there is one"
 	@echo "make arm64-check   the compiled code for arm64 under qemu-user"
 	@echo "make mutants break one formula at a time and see whether a test notices"
+	@echo "make campaign  kills, faults of the system and damaged files, for hours (KILLS=, FILES=, SEED=)"
 	@echo "make bench   one script per speed claim"
 	@echo "make docs    the documentation site in build/site"
 	@echo "make format  let ruff rewrite the sources"
@@ -43,8 +48,12 @@ $(READY): pyproject.toml CMakeLists.txt $(wildcard csrc/* csrc/*/* csrc/*/*/*)
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	@rm -f .venv/.ready* && touch $@
 
+# The student in the repository speaks first, and says how fast; then one of one's own is trained.
 # A second call continues an interrupted run; a finished one is only measured again.
 demo: $(READY)
+	@test -f $(SHIPPED)/config.json || $(GOOSE) restore students/smollm2-spiking.safetensors --out $(SHIPPED)
+	$(GOOSE) generate $(SHIPPED) "$(DEMO_PROMPT)" --tokens 100 --temperature 0.7 --seed 0
+	@echo
 	$(GOOSE) distill $(DEMO_RECIPE) --out $(DEMO_RUN) $(if $(wildcard $(DEMO_RUN)/recipe.toml),--resume)
 	@echo
 	$(GOOSE) generate $(DEMO_RUN) "$(DEMO_PROMPT)" --tokens 100 --temperature 0.7 --seed 0
@@ -59,7 +68,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_lengths.py
 
 # The sanitizers' runtime must be loaded before Python; leaks of the interpreter are not ours.
 native-check: $(READY)
@@ -83,6 +92,14 @@ format: $(READY)
 # Breaks one formula at a time; not part of `make test`.
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
+
+# What `make test` does a little of (docs/campaign.md). The log is a table, and goes on where it ended.
+campaign: $(READY)
+	mkdir -p build
+	$(BIN)/python -m tests.campaign.system_faults
+	$(BIN)/python -m tests.campaign.fuzz_readers --files $(FILES) --seed $(SEED)
+	$(BIN)/python bench/fuzz_packed.py --files $(FILES) --seed $(SEED) --engine native
+	$(BIN)/python -m tests.campaign.run --count $(KILLS) --seed $(SEED) --log build/campaign-$(SEED).tsv
 
 # Pages with their links checked, and the reference from the docstrings.
 docs: $(READY)

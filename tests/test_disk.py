@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,20 +43,68 @@ def test_everything_is_synced_before_it_gets_its_name(
     with disk.new_folder(tmp_path / "a") as temporary:
         (temporary / "inner").mkdir()
         (temporary / "inner" / "file").write_text("x")
-    assert [name for name, _ in synced] == ["inner", "file", ".a.part", tmp_path.name]
+    assert [name for name, _ in synced] == ["file", "inner", "fresh", tmp_path.name]
     assert [there for _, there in synced] == [False, False, False, True]
 
 
-def test_leftovers_of_a_crash_are_overwritten_and_removed(tmp_path: Path) -> None:
-    (tmp_path / ".a.part").mkdir()
-    (tmp_path / ".a.part" / "old").write_text("old")
+KILLED = """
+import sys, time
+from pathlib import Path
+from asnn_goose import disk
+with disk.new_folder(Path(sys.argv[1])) as fresh:
+    (fresh / "half").write_text("half")
+    print("filling", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def filling(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the middle of making the folder `a`."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "a")], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"filling\n"
+        yield process
+        process.kill()
+
+
+def test_what_the_killed_leave_goes_and_what_the_living_fill_stays(
+    tmp_path: Path, filling: subprocess.Popen[bytes]
+) -> None:
     with disk.new_folder(tmp_path / "a"):
         pass
-    assert list((tmp_path / "a").iterdir()) == []
-    (tmp_path / ".b.part").mkdir()
-    (tmp_path / ".c.part").write_text("half")
+    disk.remove_leftovers(tmp_path)
+    assert len(list(tmp_path.glob(".a.*/fresh/half"))) == 1
+    filling.kill()
+    filling.wait()
     disk.remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_next_write_of_a_name_removes_what_a_killed_one_left(
+    tmp_path: Path, filling: subprocess.Popen[bytes]
+) -> None:
+    (tmp_path / ".a.jsonl.part").write_text("somebody's")
+    filling.kill()
+    filling.wait()
+    disk.write_text(tmp_path / "a", "now a file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.jsonl.part", "a"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_folder_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(disk.ctypes, "CDLL", lambda name: object())
+    for text in ("one", "two"):
+        with disk.replaced_folder(tmp_path / "a", kind="x", marks="mark", holds=("*",)) as fresh:
+            (fresh / "mark").touch()
+            (fresh / text).write_text(text)
+    names = [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))]
+    assert names == ["a", "a/mark", "a/two"]
 
 
 def test_text_is_replaced_and_survives_a_failed_write(

@@ -54,8 +54,9 @@ void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std
 }  // namespace
 
 Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
-                 std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena)
-    : planes_(P), M_(M), groups_(groups), scale_(scale), table_(table) {
+                 std::int64_t K, std::int64_t groups, bool sides, const kernels::Table& table,
+                 Arena& arena)
+    : planes_(P), M_(M), groups_(groups), sides_(sides), scale_(scale), table_(table) {
   const std::int64_t units = divide_up(M, 64), padded = round_up(K, 64);
   std::int64_t from = 0;
   for (const std::int32_t rows : heights(units, table.widest)) {
@@ -93,6 +94,7 @@ void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kerne
   const Part& rows = rows_[static_cast<std::size_t>(part)];
   std::int32_t worth[kernels::kMaxSteps];
   for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
+  if (sides_) return multiply_sides(rows, spikes, worth, e.steps, y + rows.from, ahead);
   alignas(64) std::int32_t integers[512];
   float* to = y + rows.from;
   const std::int64_t terms = planes_ * groups_;
@@ -104,6 +106,22 @@ void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kerne
                 integers);
     table_.scale(integers, scale_ + term * M_ + rows.from, spikes.amplitude, term == 0,
                  term + 1 == terms, to, rows.rows);
+  }
+}
+
+// Group by group, and of each +1 before -1.
+void Ternary::multiply_sides(const Part& rows, const kernels::Spikes& spikes,
+                             const std::int32_t* worth, std::int32_t steps, float* y,
+                             std::int32_t ahead) const {
+  alignas(64) std::int32_t integers[2 * 512];
+  const kernels::Segment segment{rows.segment.columns, rows.segment.rows, ahead};
+  for (std::int64_t g = 0; g < groups_; ++g) {
+    table_.sides(segment, spikes.spans + g, worth, steps, static_cast<std::int32_t>(groups_),
+                 integers);
+    const float *plus = scale_ + g * M_ + rows.from, *minus = plus + groups_ * M_;
+    table_.scale(integers, plus, spikes.amplitude, g == 0, false, y, rows.rows);
+    table_.scale(integers + segment.rows, minus, spikes.amplitude, false, g + 1 == groups_, y,
+                 rows.rows);
   }
 }
 

@@ -61,37 +61,80 @@ inline Pair<V> eight(bool minus, V* z, const char* columns, const std::uint32_t*
   return minus ? eight<true>(z, columns, entries) : eight<false>(z, columns, entries);
 }
 
-// Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits.
+// Adds the sizes of a group's weights (or 1 - size) to the counters z[0..2]; the bit is worth eight.
+template <bool minus, class V>
+inline V eight_sizes(V* z, const char* columns, const std::uint32_t* entries) {
+  constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
+  const auto size = [&](int i) {
+    return reinterpret_cast<const V*>(columns + std::uint64_t{entries[i]} * kScale)[1];
+  };
+  V carry[4];
+  for (int i = 0; i < 4; ++i) {
+    carry[i] = add_pair(z[0], pair_of<minus>(size(2 * i), size(2 * i + 1)));
+  }
+  const V low = add_pair(z[1], pair_of<false>(carry[0], carry[1]));
+  const V high = add_pair(z[1], pair_of<false>(carry[2], carry[3]));
+  return add_pair(z[2], pair_of<false>(low, high));
+}
+
 template <class V>
-inline void count(const char* columns, const Span& span, V* counters, int planes, int ahead) {
+inline V eight_sizes(bool minus, V* z, const char* columns, const std::uint32_t* entries) {
+  return minus ? eight_sizes<true>(z, columns, entries) : eight_sizes<false>(z, columns, entries);
+}
+
+// Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits; with `sides`
+// those of the weights' sizes too, while the columns are at hand.
+template <bool sides, class V>
+inline void count(const char* columns, const Span& span, V* counters, V* sizes, int planes,
+                  int ahead) {
   const std::uint32_t* entries = span.columns;
   const int groups = span.plus + span.minus;
   constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
   const char* asked = columns + ahead;
-  V z[4] = {};
+  V z[4] = {}, n[3] = {};
   int g = 0;
   for (; g + 2 <= groups; g += 2, entries += 2 * kGroup) {
     const Pair<V> one = eight(g >= span.plus, z, columns, entries);
     const Pair<V> two = eight(g + 1 >= span.plus, z, columns, entries + kGroup);
     ripple(counters, 4, planes, add_pairs(z[3], one, two));
+    if constexpr (sides) {
+      const V first = eight_sizes(g >= span.plus, n, columns, entries);
+      const V second = eight_sizes(g + 1 >= span.plus, n, columns, entries + kGroup);
+      ripple(sizes, 3, planes, pair_of<false>(first, second));
+    }
     if (ahead == 0) continue;
     // Of both lists the first goes over the columns and asks for all.
     const char* reached = columns + std::uint64_t{entries[kGroup - 1]} * kScale + ahead;
     for (; asked < reached; asked += 64) __builtin_prefetch(asked, 0, 2);
   }
   for (int i = 0; i < 4; ++i) counters[i] = z[i];
-  if (g < groups) ripple(counters, 3, planes, eight(g >= span.plus, counters, columns, entries));
+  if constexpr (sides) {
+    for (int i = 0; i < 3; ++i) sizes[i] = n[i];
+  }
+  if (g == groups) return;
+  const bool minus = g >= span.plus;
+  ripple(counters, 3, planes, eight(minus, counters, columns, entries));
+  if constexpr (sides) {
+    ripple(sizes, 3, planes, pair_of<false>(eight_sizes(minus, sizes, columns, entries), V{}));
+  }
 }
 
-template <bool first, class V>
+// With `sides` what the weights' sizes give comes after the rows.
+template <bool first, bool sides, class V>
 void wide(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
   const int columns = (span.plus + span.minus) * kGroup;
   const int planes = planes_for(columns) < 5 ? 5 : planes_for(columns);
-  V counters[kPlanes];
+  V counters[kPlanes], sizes[sides ? kPlanes : 1];
   for (int i = 4; i < planes; ++i) counters[i] = V{};
-  count(reinterpret_cast<const char*>(segment.columns), span, counters, planes,
-        first ? segment.ahead : 0);
+  if constexpr (sides) {
+    for (int i = 3; i < planes; ++i) sizes[i] = V{};
+  }
+  count<sides>(reinterpret_cast<const char*>(segment.columns), span, counters, sizes, planes,
+               first ? segment.ahead : 0);
   emit<first>(counters, planes, weight, columns, out);
+  if constexpr (sides) {
+    emit<first>(sizes, planes, weight, span.minus * kGroup, out + segment.rows);
+  }
 }
 
 // A segment of 64 rows takes as many columns at once as words fit a vector.
@@ -128,43 +171,44 @@ inline void gather(const char* columns, const std::uint32_t* e, Bits512& positiv
 }
 #endif
 
-template <bool minus>
+template <bool minus, bool size>
 inline Pair<Lanes> two_gathers(Lanes& z, const char* columns, const std::uint32_t* entries) {
   Lanes a1, n1, a2, n2;
   gather(columns, entries, a1, n1);
   gather(columns, entries + kLanes, a2, n2);
-  return add_columns<minus>(z, a1, n1, a2, n2);
+  return add_columns<minus>(z, size ? n1 : a1, n1, size ? n2 : a2, n2);
 }
 
 // One sign's groups: 2 * kLanes columns at a time, then what is left with empty columns.
-template <bool minus>
+template <bool minus, bool size>
 inline int count_lanes(const char* columns, const std::uint32_t* entries, int groups,
                        Lanes* counters, int planes) {
   constexpr int kStep = 2 * kLanes;
   const int total = groups * kGroup;
   int c = 0;
   for (; c + kStep <= total; c += kStep) {
-    ripple(counters, 1, planes, two_gathers<minus>(counters[0], columns, entries + c));
+    ripple(counters, 1, planes, two_gathers<minus, size>(counters[0], columns, entries + c));
   }
   if (c < total) {  // only where a vector holds a whole group
     Lanes a, n;
     gather(columns, entries + c, a, n);
-    ripple(counters, 1, planes, add_columns<minus>(counters[0], a, n, Lanes{}, Lanes{}));
+    ripple(counters, 1, planes,
+           add_columns<minus>(counters[0], size ? n : a, n, Lanes{}, Lanes{}));
     c += kStep;
   }
   return c / kLanes;
 }
 
-template <bool first>
+template <bool first, bool size>
 void narrow(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
   const auto* columns = reinterpret_cast<const char*>(segment.columns);
   const int most = ((span.plus + span.minus) * kGroup + 4 * kLanes) / kLanes;
   const int planes = planes_for(most) < 2 ? 2 : planes_for(most);
   Lanes counters[kPlanes];
   for (int i = 0; i < planes; ++i) counters[i] = Lanes{};
-  int taken = count_lanes<false>(columns, span.columns, span.plus, counters, planes);
-  taken += count_lanes<true>(columns, span.columns + span.plus * kGroup, span.minus, counters,
-                             planes);
+  int taken = count_lanes<false, size>(columns, span.columns, span.plus, counters, planes);
+  taken += count_lanes<true, size>(columns, span.columns + span.plus * kGroup, span.minus,
+                                   counters, planes);
   std::int32_t lanes[64 * kLanes];
   emit<true>(counters, planes, weight, taken, lanes);
   // Byte i of vector b is row 8 b + i % 8 of lane i / 8.
@@ -183,16 +227,26 @@ extern const std::int32_t widest_segment = GOOSE_VECTOR_BYTES == 64 ? 512 : 256;
 
 namespace {
 
-template <bool first>
+template <bool first, bool sides>
 void one_step(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
   if (segment.rows == 64) {
-    narrow<first>(segment, span, weight, out);
+    narrow<first, false>(segment, span, weight, out);
+    if constexpr (sides) narrow<first, true>(segment, span, weight, out + segment.rows);
 #if GOOSE_VECTOR_BYTES == 64
   } else if (segment.rows == 512) {
-    wide<first, Bits512>(segment, span, weight, out);
+    wide<first, sides, Bits512>(segment, span, weight, out);
 #endif
   } else {
-    wide<first, Bits256>(segment, span, weight, out);
+    wide<first, sides, Bits256>(segment, span, weight, out);
+  }
+}
+
+template <bool sides>
+void all_steps(const Segment& segment, const Span* spans, const std::int32_t* weights,
+               std::int32_t steps, std::int32_t stride, std::int32_t* out) {
+  one_step<true, sides>(segment, spans[0], weights[0], out);
+  for (int step = 1; step < steps; ++step) {
+    one_step<false, sides>(segment, spans[step * stride], weights[step], out);
   }
 }
 
@@ -200,9 +254,19 @@ void one_step(const Segment& segment, const Span& span, std::int32_t weight, std
 
 void tile(const Segment& segment, const Span* spans, const std::int32_t* weights,
           std::int32_t steps, std::int32_t stride, std::int32_t* out) {
-  one_step<true>(segment, spans[0], weights[0], out);
-  for (int step = 1; step < steps; ++step) {
-    one_step<false>(segment, spans[step * stride], weights[step], out);
+  all_steps<false>(segment, spans, weights, steps, stride, out);
+}
+
+void sides(const Segment& segment, const Span* spans, const std::int32_t* weights,
+           std::int32_t steps, std::int32_t stride, std::int32_t* out) {
+  all_steps<true>(segment, spans, weights, steps, stride, out);
+  // Of a sum over both signs and one over sizes, half the sum is what +1 gave, half the difference
+  // what -1 gave.
+  std::int32_t* const size = out + segment.rows;
+  for (int r = 0; r < segment.rows; ++r) {
+    const std::int32_t both = out[r];
+    out[r] = (both + size[r]) / 2;
+    size[r] = (both - size[r]) / 2;
   }
 }
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import Student
 from asnn_goose.numbers import size
 from asnn_goose.places import SubjectError, run_recipe
 
 if TYPE_CHECKING:
     from asnn_goose.export.packed import Packed, PackSettings
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose export runs/demo --to packed",
     "asnn-goose export runs/demo --to packed --out goose.packed --dense int8",
     "asnn-goose export runs/demo --to packed --head ternary --low-rank f16",
@@ -55,9 +54,8 @@ class Head(StrEnum):
     ternary = "ternary"
 
 
-@expected_errors()
 def export(
-    student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
+    student: Student,
     to: Annotated[Target, typer.Option("--to", help="What to make of it.")],
     out: Annotated[
         Path | None,
@@ -76,6 +74,13 @@ def export(
         Head,
         typer.Option(help="Embedding and head; ternary adds a spiking head beside the embedding."),
     ] = Head.int8,
+    absorb: Annotated[
+        bool,
+        typer.Option(
+            "--absorb",
+            help="Move amplitudes of spikes into the weights' scales, where all tokens share one.",
+        ),
+    ] = False,
 ) -> None:
     """Pack a student for the engine, keep it in a small file, or make a folder to share.
 
@@ -93,7 +98,9 @@ def export(
     from asnn_goose.export.packed import PackSettings
 
     place = Path(student).expanduser()
-    settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
+    settings = PackSettings(
+        dense=dense.value, low_rank=low_rank.value, head=head.value, absorb=absorb
+    )
     if to is Target.packed:
         target = out or place / "packed"
         typer.echo(f"{target}\n{pack(student, target, settings)}")
@@ -119,6 +126,7 @@ def pack(student: str, target: Path, settings: PackSettings) -> str:
     from asnn_goose.export.packed import export_packed
     from asnn_goose.subject.trained import load_trained, trained_folder
 
+    # What is no student is told before a folder is made for it.
     source = trained_folder(student)
     disk.check_folder(target)
     return table(export_packed(load_trained(student), target, settings=settings, tokenizer=source))
@@ -185,4 +193,6 @@ def table(packed: Packed) -> str:
     rows = [f"  {part.replace('-', ' '):<12}{size(count):>8}" for part, count in parts]
     ratio = packed.fp32_bytes / packed.total_bytes
     whole = f"  {'together':<12}{size(packed.total_bytes):>8}"
-    return "\n".join([*rows, f"{whole}, 1/{ratio:.1f} of {size(packed.fp32_bytes)} in fp32"])
+    rows.append(f"{whole}, 1/{ratio:.1f} of {size(packed.fp32_bytes)} in fp32")
+    rows += [f"  not absorbed: {name}: {reason}" for name, reason in packed.kept.items()]
+    return "\n".join(rows)

@@ -9,7 +9,6 @@ Sums are edges that meet. What NIR has no node for is listed, with the reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,9 @@ def write_nir(student: nn.Module, folder: Path) -> NIRExport:
     import nir
 
     graphs, left_out = dict[str, Any](), dict[str, str]()
-    for name, matrix in _matrices(student):
+    for name, matrix in student.named_modules():
+        if not isinstance(matrix, Projection):
+            continue
         if reason := inexpressible(matrix):
             left_out[name] = reason
         else:
@@ -77,12 +78,6 @@ def write_nir(student: nn.Module, folder: Path) -> NIRExport:
         index = {"seconds_per_token": DT, "written": [*graphs], "left_out": left_out | BEYOND}
         (fresh / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     return NIRExport(written=tuple(graphs), left_out=left_out)
-
-
-def _matrices(student: nn.Module) -> Iterator[tuple[str, Projection]]:
-    for name, module in student.named_modules():
-        if isinstance(module, Projection):
-            yield name, module
 
 
 def inexpressible(matrix: Projection) -> str:
@@ -153,7 +148,7 @@ def _lif(neuron: LIF, columns: int) -> Any:
         return np.full(columns, value, np.float32)
 
     return nir.LIF(
-        tau=each(float(neuron.cell.tau) * DT),
+        tau=each(neuron.tau * DT),
         r=each(1.0),
         v_leak=each(0.0),
         v_threshold=each(float(neuron.cell.threshold)),
@@ -162,11 +157,7 @@ def _lif(neuron: LIF, columns: int) -> Any:
 
 
 def _two_signs(
-    nodes: dict[str, Any],
-    edges: list[tuple[str, str]],
-    last: str,
-    weight: F32,
-    matrix: Projection,
+    nodes: dict[str, Any], edges: list[tuple[str, str]], last: str, weight: F32, matrix: Projection
 ) -> None:
     """Spikes of -1, 0 and 1 at fixed thresholds: two thresholds, whose matrices' outputs add up."""
     import nir

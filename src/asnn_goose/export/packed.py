@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from asnn_goose.export.forms import (
-    DENSE,
-    Arrays,
-    ExportError,
-    dense,
-    floats,
-    one,
-    planes,
-    projection,
-    spikes,
-)
+from asnn_goose.export import forms
+from asnn_goose.export.absorb import why_not
+from asnn_goose.export.forms import Arrays, ExportError
 from asnn_goose.format.origin import write_origin
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
@@ -59,6 +51,7 @@ class PackSettings:
     dense     block matrices that `precision` leaves dense: "f16", "int8" (a scale per row), "f32"
     low_rank  low-rank factors of the mixers, likewise
     head      embedding and head: "int8", "f16", or "ternary" for a head of its own (TERNARY_HEAD)
+    absorb    amplitudes of spikes move into the weights' scales where they can (`export.absorb`)
 
     Raises ExportError for another word.
     """
@@ -66,9 +59,14 @@ class PackSettings:
     dense: str = "f16"
     low_rank: str = "int8"
     head: str = "int8"
+    absorb: bool = False
 
     def __post_init__(self) -> None:
-        for setting, allowed in (("dense", DENSE), ("low_rank", DENSE), ("head", HEADS)):
+        for setting, allowed in (
+            ("dense", forms.DENSE),
+            ("low_rank", forms.DENSE),
+            ("head", HEADS),
+        ):
             found = getattr(self, setting)
             if found not in allowed:
                 raise ExportError(f"{setting} = {found!r}: choose one of {', '.join(allowed)}")
@@ -76,10 +74,14 @@ class PackSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """What was written: bytes by part of the model, and what all of it takes as fp32."""
+    """What was written: bytes by part of the model, and what all of it takes as fp32.
+
+    kept  with `absorb`: spiking matrix or site -> why its amplitude stays where it is
+    """
 
     bytes_by_part: dict[str, int]
     fp32_bytes: int
+    kept: dict[str, str] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -101,8 +103,10 @@ def export_packed(
     Raises ExportError for what cannot be packed, PackedError where `folder` holds anything but an
     older packed model.
     """
+    settings = settings or PackSettings()
+    kept = _kept(model) if settings.absorb else {}
     with packed_folder(folder) as fresh:
-        arrays, matrices = pack(model, settings or PackSettings())
+        arrays, matrices = pack(model, settings)
         # Whole, with defaults: a default that changes some day must not change old files.
         config = json.loads(model.config.to_json_string(use_diff=False))
         config = _without_padding(config)
@@ -115,7 +119,24 @@ def export_packed(
             # content.
             write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Packed(bytes_by_part=_by_part(config, arrays), fp32_bytes=4 * parameters)
+    return Packed(bytes_by_part=_by_part(config, arrays), fp32_bytes=4 * parameters, kept=kept)
+
+
+def _kept(model: GooseForCausalLM) -> dict[str, str]:
+    """Spiking places whose amplitude stays. Raises ExportError where it does at all of them."""
+    spiking = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, Projection) and module.neuron is not None
+    }
+    for name, module in spiking.items():
+        assert module.neuron is not None
+        forms.spikes(module.neuron, name=name)  # refuses one that the engine cannot run
+    found = {name: reason for name, module in spiking.items() if (reason := why_not(module))}
+    if len(found) == len(spiking):
+        first = next((f"{name}: {reason}" for name, reason in found.items()), "no input spikes")
+        raise ExportError(f"absorb: no amplitude can move into the weights behind it; {first}")
+    return found
 
 
 @torch.no_grad()
@@ -162,7 +183,7 @@ def _slot(
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if isinstance(slot, VectorSlot):
-        return {"": floats(model.get_parameter(slot.name), name=slot.name)}, None
+        return {"": forms.floats(model.get_parameter(slot.name), name=slot.name)}, None
     found, entry = (
         _site(model, slot) if isinstance(slot, SiteSlot) else _matrix(model, slot, settings)
     )
@@ -173,10 +194,10 @@ def _site(model: GooseForCausalLM, slot: SiteSlot) -> tuple[Arrays, Entry | None
     """Arrays and entry of a signal of a mixer, such as `blocks.3.mixer.k`."""
     mixer, _, letter = slot.name.rpartition(".")
     neuron: Neuron | None = getattr(model.get_submodule(mixer), f"{letter}_neuron")
-    numbers = {} if neuron is None else spikes(neuron, name=slot.name)
+    numbers = {} if neuron is None else forms.spikes(neuron, name=slot.name)
     if "factor" in numbers:
         raise ExportError(f"{slot.name}: the factor of its spikes has no weights to fold into")
-    return one(numbers), _entry(neuron, rotate=False)
+    return forms.one(numbers), _entry(neuron, rotate=False)
 
 
 def _matrix(
@@ -185,16 +206,18 @@ def _matrix(
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:
         form = "f16" if settings.head == "f16" else "int8"
-        return dense(model.embedding.weight[: slot.rows], form, name=slot.name), None
+        return forms.dense(model.embedding.weight[: slot.rows], form, name=slot.name), None
     if slot.name == POSITIONS:
-        return dense(model.get_parameter(f"{POSITIONS}.weight"), "f16", name=slot.name), None
+        return forms.dense(model.get_parameter(f"{POSITIONS}.weight"), "f16", name=slot.name), None
     if slot.name == HEAD:
         return _head(model, settings, words=slot.rows)
     if not slot.projection:  # a low-rank factor, which PyTorch keeps as [in, out]
-        return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name), None
+        return forms.dense(
+            model.get_parameter(slot.name).T, settings.low_rank, name=slot.name
+        ), None
     module = model.get_submodule(slot.name)
     assert isinstance(module, Projection)
-    arrays = projection(module, settings.dense, name=slot.name)
+    arrays = forms.projection(module, settings.dense, name=slot.name, absorb=settings.absorb)
     return arrays, _entry(module.neuron, rotate=module.precision.rotate)
 
 
@@ -212,15 +235,15 @@ def _head(
     weight, as_set = model.lm_head.weight[:words], TERNARY_HEAD
     if settings.head != "ternary":
         tied = model.config.tie_word_embeddings
-        return {} if tied else dense(weight, settings.head, name=HEAD), None
+        return {} if tied else forms.dense(weight, settings.head, name=HEAD), None
     try:
         as_set.check_columns(weight.shape[1])
     except ValueError as error:
         raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
     # In fp32, for the rotation's order of sums is the engine's only there.
-    wide = torch.from_numpy(floats(weight, name=HEAD))
+    wide = torch.from_numpy(forms.floats(weight, name=HEAD))
     matrix = absmean(rotated(wide), planes=as_set.planes, group=as_set.group)
-    arrays = planes(matrix, name=HEAD) | one({"threshold": as_set.threshold})
+    arrays = forms.planes(matrix, name=HEAD) | forms.one({"threshold": as_set.threshold})
     return arrays, _entry(as_set, rotate=as_set.rotate)
 
 

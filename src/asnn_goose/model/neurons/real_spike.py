@@ -41,7 +41,6 @@ class RealSpike(Neuron):
         self.value = nn.Parameter(torch.ones(columns if per == "channel" else 1))
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         wide_BK = widened(h_BK)
         with torch.no_grad():
             spikes = self.unlearned.encode(wide_BK)
@@ -53,7 +52,7 @@ class RealSpike(Neuron):
     @torch.no_grad()
     def encode(self, h_BK: Tensor) -> Spikes:
         """Integers (..., K), and amplitude times value: (..., 1), or (..., K) per channel."""
-        q_BK, amplitude_B1 = self.unlearned.encode(h_BK)
+        q_BK, amplitude_B1, _ = self.unlearned.encode(h_BK)
         return Spikes(q_BK, amplitude_B1 * positive(self.value.to(amplitude_B1.dtype)))
 
     def constants(self) -> dict[str, float]:

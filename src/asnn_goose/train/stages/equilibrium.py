@@ -8,15 +8,16 @@ from torch import Tensor
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.rates import GIVES, trace_at_equilibrium
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch
 from asnn_goose.train.stages.stage import Stage
 
 
 class Equilibrium(Stage):
     """Distillation whose student spikes for `steps` steps a token (the paper's T_conv, 100).
 
-    Each step costs an MLP; memory is that of one pass. As in the paper's release no layer feeds
-    back, so that the adjoint is plain back-propagation through the clamps.
+    Each step costs an MLP; memory is that of one pass. In a student with `feedback` the formula is
+    solved for the stream that comes back into the first block; in one without, as in the paper's
+    release, the adjoint is plain back-propagation through the clamps.
     """
 
     gives: ClassVar = GIVES
@@ -31,18 +32,15 @@ class Equilibrium(Stage):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name. Raises ValueError for neurons that do not settle."""
         self.anneal(batch)
-        tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
-        teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student, gap = trace_at_equilibrium(
             cast(GooseForCausalLM, self.student),
-            tokens_BT,
+            batch.tokens_BT,
             self.objective.needs,
-            window=window,
+            window=self.window(batch),
             steps=self.steps,
         )
         self._gaps.append(gap)
-        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
-        return terms
+        return self.terms(student, self.heard(batch), batch)
 
     def readings(self) -> dict[str, float]:
         """How far counted hidden states are from the formula, relative."""
