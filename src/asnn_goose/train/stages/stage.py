@@ -151,7 +151,7 @@ class Stage(nn.Module):
         What the stage learns of its own joins the objective, whose parameters train and are kept.
         """
         device = next(self.student.parameters()).device
-        self.objective.beside.update(self.beside().to(device))
+        self.objective.beside.update(dict(self.beside().to(device).items()))
         if self.objective.wants_sizes:
             student, teacher = cast(Known, self.student), cast(Known, self.teacher)
             self.objective.meet(student.outline, teacher.outline)
