@@ -82,6 +82,9 @@ def test_where_templates_lie(tmp_path: Path) -> None:
     named = [{"name": "tools", "template": "t"}, {"name": "default", "template": "d"}]
     config.write_text(json.dumps({"chat_template": named}))
     assert text_of(tmp_path) == "d"
+    for foreign in ([1], [{"name": ["default"]}], {"default": "d"}):
+        config.write_text(json.dumps({"chat_template": foreign}))
+        assert read_chat_template(tmp_path) is None
     (tmp_path / "chat_template.jinja").write_text("file")
     assert text_of(tmp_path) == "file"
 

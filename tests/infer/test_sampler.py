@@ -132,6 +132,7 @@ SETTINGS = [
     {"min_p": 0.1},
     {"top_k": 20, "top_p": 0.9, "min_p": 0.02, "temperature": 0.8},
     {"repetition_penalty": 1.5, "top_k": 40},
+    {"repetition_penalty": 1e-320},
 ]
 
 

@@ -19,5 +19,6 @@ def read_chat_template(folder: Path) -> ChatTemplate | None:
         return ChatTemplate(disk.read_text(file), tokens=tokens)
     found = tokenizer_config(folder).get("chat_template")
     if isinstance(found, list):
-        found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
+        named = [entry for entry in found if isinstance(entry, dict)]
+        found = next((e.get("template") for e in named if e.get("name") == "default"), None)
     return ChatTemplate(found, tokens=tokens) if isinstance(found, str) else None

@@ -19,6 +19,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -128,8 +130,12 @@ def penalised(logits_V: F32, recent_ids: Iterable[int], *, penalty: float) -> F3
     seen = np.fromiter(recent_ids, np.int64)
     changed_V = logits_V.copy()
     values = changed_V[seen]
-    # Multiplied where negative: to divide there would make a seen word likelier.
-    changed_V[seen] = np.where(values > 0, values / penalty, values * penalty)
+    penalty = min(max(penalty, SMALLEST), LARGEST)  # in fp32 it would be 0 or infinite
+    with np.errstate(over="ignore"):
+        # Multiplied where negative: to divide there would make a seen word likelier.
+        found = np.where(values > 0, values / penalty, values * penalty)
+    # Of two infinite logits none would be the larger.
+    changed_V[seen] = np.clip(found, -LARGEST, LARGEST)
     return changed_V
 
 
