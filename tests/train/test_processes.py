@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -86,19 +85,3 @@ def test_every_loss_keeps_the_processes_alike() -> None:
     told = [process.communicate(timeout=280) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told[0][1][-3000:]
     assert told[0][0].split() == sorted(LOSSES | VOCAB_LOSSES)
-
-
-def test_a_killed_process_ends_the_others_with_a_word(tmp_path: Path) -> None:
-    processes = launch(tmp_path / "run")
-    assert processes[0].stdout is not None
-    for line in processes[0].stdout:
-        if line == "step 3\n":
-            processes[1].kill()
-            break
-    began = time.monotonic()
-    _, errors = processes[0].communicate(timeout=120)
-    assert time.monotonic() - began < 60
-    assert processes[0].returncode == 2, errors
-    saved = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
-    assert f"another process of this run has ended; resume it from {saved}" in errors
-    assert "Traceback" not in errors
