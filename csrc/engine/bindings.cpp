@@ -211,7 +211,7 @@ class TernaryMatrix {
                std::int64_t rows) const {
     for (std::int64_t part = 0; part < ternary_.parts(); ++part) {
       for (std::int64_t row = 0; row < rows; ++row) {
-        ternary_.multiply(part, encoding.encoder, spikes[row], y + row * M_, 0);
+        ternary_.multiply(part, encoding.encoder, spikes[row], y + row * M_, false);
       }
     }
   }

@@ -125,7 +125,7 @@ void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   const Ternary& ternary = *ternary_;
   const kernels::Spikes* spikes = x.spikes(encoding_, pool);
   // A single step reads a third of the columns: asking for all of them would keep memory busy.
-  const std::int32_t distance = encoding_.encoder.steps > 1 ? ahead(x.rows()) : 0;
+  const bool asks = encoding_.encoder.steps > 1 && x.rows() == 1;
   // Few items, so that a segment is read once for all rows where there are enough segments.
   const std::int64_t split = ternary.parts() >= 2 * pool.threads() ? 1 : pool.threads();
   const std::int64_t block = divide_up(x.rows(), std::min(split, x.rows()));
@@ -133,7 +133,7 @@ void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   pool.each(ternary.parts() * blocks, [&](int, std::int64_t item) {
     const std::int64_t part = item / blocks, first = item % blocks * block;
     for (std::int64_t row = first; row < std::min(first + block, x.rows()); ++row) {
-      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_, distance);
+      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_, asks);
     }
   });
 }

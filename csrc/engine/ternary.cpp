@@ -55,20 +55,20 @@ void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std
 
 Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
                  std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena)
-    : planes_(P), M_(M), groups_(groups), scale_(scale), table_(table) {
-  const std::int64_t units = divide_up(M, 64), padded = round_up(K, 64);
-  std::int64_t from = 0;
+    : planes_(P), M_(M), groups_(groups), scale_(scale), table_(table), columns_(round_up(K, 64)) {
+  const std::int64_t units = divide_up(M, 64);
+  std::int64_t from = 0, words = 0;
   for (const std::int32_t rows : heights(units, table.widest)) {
     rows_.push_back({from, std::min<std::int64_t>(rows, M - from), {nullptr, rows}});
-    plane_words_ += segment_words(padded, rows);
+    words += P * segment_words(columns_, rows);
     from += rows;
   }
-  auto* to = arena.take<std::uint64_t>(static_cast<std::size_t>(plane_words_ * P));
-  for (std::int64_t p = 0; p < P; ++p) {
-    for (Part& part : rows_) {
-      if (p == 0) part.segment.columns = to;
+  auto* to = arena.take<std::uint64_t>(static_cast<std::size_t>(words));
+  for (Part& part : rows_) {
+    part.segment.columns = to;
+    for (std::int64_t p = 0; p < P; ++p) {
       fill(part, planes + p * units * K * 2, K, to);
-      to += segment_words(padded, part.segment.rows);
+      to += segment_words(columns_, part.segment.rows);
     }
   }
 }
@@ -89,8 +89,12 @@ void Ternary::fill(const Part& part, const std::uint64_t* plane, std::int64_t K,
 }
 
 void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kernels::Spikes& spikes,
-                       float* y, std::int32_t ahead) const {
-  const Part& rows = rows_[static_cast<std::size_t>(part)];
+                       float* y, bool ahead) const {
+  const auto index = static_cast<std::size_t>(part);
+  const Part& rows = rows_[index];
+  const std::int64_t words = segment_words(columns_, rows.segment.rows);
+  // Behind the last part the next matrix begins, most likely with a part as high as this one's first.
+  const Part& after = rows_[index + 1 < rows_.size() ? index + 1 : 0];
   std::int32_t worth[kernels::kMaxSteps];
   for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
   alignas(64) std::int32_t integers[512];
@@ -98,8 +102,13 @@ void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kerne
   const std::int64_t terms = planes_ * groups_;
   for (std::int64_t term = 0; term < terms; ++term) {
     const std::int64_t p = term / groups_, g = term % groups_;
-    const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows,
-                                   ahead};
+    kernels::Segment segment{rows.segment.columns + p * words, rows.segment.rows};
+    segment.next = segment.columns + words;
+    if (ahead && g == 0) {
+      const std::int64_t next = segment_words(
+          columns_, p + 1 < planes_ ? rows.segment.rows : after.segment.rows);
+      segment.ahead = static_cast<std::int32_t>(8 * next);
+    }
     table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
                 integers);
     table_.scale(integers, scale_ + term * M_ + rows.from, spikes.amplitude, term == 0,

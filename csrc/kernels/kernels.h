@@ -26,7 +26,9 @@ constexpr int kGroup = 8;
 struct Segment {
   const std::uint64_t* columns;
   std::int32_t rows;
-  std::int32_t ahead = 0;  // bytes; as below
+  // What is read after this one, and how many bytes of it to ask for; 0 where it is in a cache.
+  const std::uint64_t* next = nullptr;
+  std::int32_t ahead = 0;
 };
 
 // Weights lie in the order of their use, and one token reads them all from memory. Kernels that are

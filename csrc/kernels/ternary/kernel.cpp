@@ -37,8 +37,11 @@ void emit(const V* z, int planes, std::int32_t weight, std::int32_t columns, std
   }
 }
 
+// Without this compilers keep the counters in memory from call to call.
+#define GOOSE_INLINE inline __attribute__((always_inline))
+
 template <bool minus, class V>
-inline Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
+GOOSE_INLINE Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
   constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
   const auto* one = reinterpret_cast<const V*>(columns + std::uint64_t{entry[0]} * kScale);
   const auto* two = reinterpret_cast<const V*>(columns + std::uint64_t{entry[1]} * kScale);
@@ -47,7 +50,7 @@ inline Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
 
 // Adds a group of columns to the counters z[0..2]; the pair is worth eight.
 template <bool minus, class V>
-inline Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
+GOOSE_INLINE Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
   const Pair<V> a = two<minus>(z[0], columns, entries);
   const Pair<V> b = two<minus>(z[0], columns, entries + 2);
   const Pair<V> four = add_pairs(z[1], a, b);
@@ -56,41 +59,59 @@ inline Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
   return add_pairs(z[2], four, add_pairs(z[1], c, d));
 }
 
-template <class V>
-inline Pair<V> eight(bool minus, V* z, const char* columns, const std::uint32_t* entries) {
-  return minus ? eight<true>(z, columns, entries) : eight<false>(z, columns, entries);
+// What is asked for while columns are added: `lines` of memory for every two groups.
+struct Ahead {
+  const char* at;
+  const char* end;
+  int lines;
+
+  GOOSE_INLINE void ask() {
+    for (int i = 0; i < lines && at < end; ++i, at += 64) __builtin_prefetch(at, 0, 2);
+  }
+};
+
+// Adds two groups, whose signs are known when this is compiled.
+template <bool one, bool two, class V>
+GOOSE_INLINE void sixteen(V* z, V* counters, int planes, const char* columns,
+                          const std::uint32_t* entries, Ahead& ahead) {
+  const Pair<V> a = eight<one>(z, columns, entries);
+  const Pair<V> b = eight<two>(z, columns, entries + kGroup);
+  ripple(counters, 4, planes, add_pairs(z[3], a, b));
+  ahead.ask();
 }
 
 // Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits.
 template <class V>
-inline void count(const char* columns, const Span& span, V* counters, int planes, int ahead) {
+inline void count(const char* columns, const Span& span, V* counters, int planes, Ahead& ahead) {
   const std::uint32_t* entries = span.columns;
   const int groups = span.plus + span.minus;
-  constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
-  const char* asked = columns + ahead;
+  const auto at = [=](int group) { return entries + group * kGroup; };
   V z[4] = {};
   int g = 0;
-  for (; g + 2 <= groups; g += 2, entries += 2 * kGroup) {
-    const Pair<V> one = eight(g >= span.plus, z, columns, entries);
-    const Pair<V> two = eight(g + 1 >= span.plus, z, columns, entries + kGroup);
-    ripple(counters, 4, planes, add_pairs(z[3], one, two));
-    if (ahead == 0) continue;
-    // Of both lists the first goes over the columns and asks for all.
-    const char* reached = columns + std::uint64_t{entries[kGroup - 1]} * kScale + ahead;
-    for (; asked < reached; asked += 64) __builtin_prefetch(asked, 0, 2);
+  for (; g + 2 <= span.plus; g += 2) {
+    sixteen<false, false>(z, counters, planes, columns, at(g), ahead);
+  }
+  if (g < span.plus && g + 2 <= groups) {
+    sixteen<false, true>(z, counters, planes, columns, at(g), ahead);
+    g += 2;
+  }
+  for (; g + 2 <= groups; g += 2) {
+    sixteen<true, true>(z, counters, planes, columns, at(g), ahead);
   }
   for (int i = 0; i < 4; ++i) counters[i] = z[i];
-  if (g < groups) ripple(counters, 3, planes, eight(g >= span.plus, counters, columns, entries));
+  if (g == groups) return;
+  ripple(counters, 3, planes,
+         g < span.plus ? eight<false>(counters, columns, at(g)) : eight<true>(counters, columns, at(g)));
 }
 
 template <bool first, class V>
-void wide(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+void wide(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
+          std::int32_t* out) {
   const int columns = (span.plus + span.minus) * kGroup;
   const int planes = planes_for(columns) < 5 ? 5 : planes_for(columns);
   V counters[kPlanes];
   for (int i = 4; i < planes; ++i) counters[i] = V{};
-  count(reinterpret_cast<const char*>(segment.columns), span, counters, planes,
-        first ? segment.ahead : 0);
+  count(reinterpret_cast<const char*>(segment.columns), span, counters, planes, ahead);
   emit<first>(counters, planes, weight, columns, out);
 }
 
@@ -139,12 +160,13 @@ inline Pair<Lanes> two_gathers(Lanes& z, const char* columns, const std::uint32_
 // One sign's groups: 2 * kLanes columns at a time, then what is left with empty columns.
 template <bool minus>
 inline int count_lanes(const char* columns, const std::uint32_t* entries, int groups,
-                       Lanes* counters, int planes) {
+                       Lanes* counters, int planes, Ahead& ahead) {
   constexpr int kStep = 2 * kLanes;
   const int total = groups * kGroup;
   int c = 0;
   for (; c + kStep <= total; c += kStep) {
     ripple(counters, 1, planes, two_gathers<minus>(counters[0], columns, entries + c));
+    if (c % (2 * kGroup) == 0) ahead.ask();
   }
   if (c < total) {  // only where a vector holds a whole group
     Lanes a, n;
@@ -156,15 +178,16 @@ inline int count_lanes(const char* columns, const std::uint32_t* entries, int gr
 }
 
 template <bool first>
-void narrow(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+void narrow(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
+            std::int32_t* out) {
   const auto* columns = reinterpret_cast<const char*>(segment.columns);
   const int most = ((span.plus + span.minus) * kGroup + 4 * kLanes) / kLanes;
   const int planes = planes_for(most) < 2 ? 2 : planes_for(most);
   Lanes counters[kPlanes];
   for (int i = 0; i < planes; ++i) counters[i] = Lanes{};
-  int taken = count_lanes<false>(columns, span.columns, span.plus, counters, planes);
+  int taken = count_lanes<false>(columns, span.columns, span.plus, counters, planes, ahead);
   taken += count_lanes<true>(columns, span.columns + span.plus * kGroup, span.minus, counters,
-                             planes);
+                             planes, ahead);
   std::int32_t lanes[64 * kLanes];
   emit<true>(counters, planes, weight, taken, lanes);
   // Byte i of vector b is row 8 b + i % 8 of lane i / 8.
@@ -184,25 +207,38 @@ extern const std::int32_t widest_segment = GOOSE_VECTOR_BYTES == 64 ? 512 : 256;
 namespace {
 
 template <bool first>
-void one_step(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+void one_step(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
+              std::int32_t* out) {
   if (segment.rows == 64) {
-    narrow<first>(segment, span, weight, out);
+    narrow<first>(segment, span, weight, ahead, out);
 #if GOOSE_VECTOR_BYTES == 64
   } else if (segment.rows == 512) {
-    wide<first, Bits512>(segment, span, weight, out);
+    wide<first, Bits512>(segment, span, weight, ahead, out);
 #endif
   } else {
-    wide<first, Bits256>(segment, span, weight, out);
+    wide<first, Bits256>(segment, span, weight, ahead, out);
   }
+}
+
+// Spread over all steps: memory answers while there is work to do.
+Ahead spread(const Segment& segment, const Span* spans, std::int32_t steps, std::int32_t stride) {
+  const auto* at = reinterpret_cast<const char*>(segment.next);
+  if (segment.ahead == 0) return {at, at, 0};
+  int pairs = 1;
+  for (int step = 0; step < steps; ++step) {
+    pairs += (spans[step * stride].plus + spans[step * stride].minus) / 2;
+  }
+  return {at, at + segment.ahead, (segment.ahead / 64 + pairs - 1) / pairs};
 }
 
 }  // namespace
 
 void tile(const Segment& segment, const Span* spans, const std::int32_t* weights,
           std::int32_t steps, std::int32_t stride, std::int32_t* out) {
-  one_step<true>(segment, spans[0], weights[0], out);
+  Ahead ahead = spread(segment, spans, steps, stride);
+  one_step<true>(segment, spans[0], weights[0], ahead, out);
   for (int step = 1; step < steps; ++step) {
-    one_step<false>(segment, spans[step * stride], weights[step], out);
+    one_step<false>(segment, spans[step * stride], weights[step], ahead, out);
   }
 }
 
