@@ -41,7 +41,7 @@ Source source_of(const TensorMap& tensors, const SpikingMap& matrices) {
 
 void forward(Engine& engine, const std::vector<State*>& states, const std::vector<Tokens>& tokens,
              std::uintptr_t logits, bool every, int threads, float missed,
-             std::uintptr_t spikes) {
+             float temperature, std::uintptr_t spikes) {
   if (states.size() != tokens.size()) {
     throw std::invalid_argument(std::to_string(states.size()) + " states for " +
                                 std::to_string(tokens.size()) + " token arrays: give one each");
@@ -60,7 +60,8 @@ void forward(Engine& engine, const std::vector<State*>& states, const std::vecto
         {states[i], tokens[i].data(), static_cast<std::int64_t>(tokens[i].size()), counted});
   }
   const nb::gil_scoped_release released;
-  engine.forward(sequences, reinterpret_cast<float*>(logits), every, missed, threads);
+  engine.forward(sequences, reinterpret_cast<float*>(logits), every, {missed, temperature},
+                 threads);
 }
 
 nb::list usage(Engine& engine) {
@@ -252,7 +253,7 @@ void bind(nb::module_& m) {
            "config"_a, "tensors"_a, "matrices"_a)
       .def("new_state", &Engine::new_state)
       .def("forward", &forward, "states"_a, "tokens"_a, "logits"_a, "every"_a, "threads"_a,
-           "missed"_a = 0.0F, "spikes"_a = 0)
+           "missed"_a = 0.0F, "temperature"_a = 1.0F, "spikes"_a = 0)
       .def("usage", &usage)
       .def("counts", &counts)
       .def("reset_counts", &Engine::reset_usage);

@@ -28,7 +28,7 @@ const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
   return x_.data();
 }
 
-void Pass::head(const float* x, const std::vector<Piece>& pieces, float missed, float* logits,
+void Pass::head(const float* x, const std::vector<Piece>& pieces, Rough rough, float* logits,
                 Pool& pool) {
   begin(pieces, pool);
   const std::int64_t rows = pieces.back().row + pieces.back().count;
@@ -36,7 +36,7 @@ void Pass::head(const float* x, const std::vector<Piece>& pieces, float missed, 
   inputs_.set(normed_.data(), rows, model_.config.width);
   // What is rough before it is bounded would hold more of the probability after it.
   const bool bounded = model_.config.logit_cap > 0;
-  model_.head->multiply(inputs_, logits, bounded ? 0 : missed, pool);
+  model_.head->multiply(inputs_, logits, bounded ? Rough{} : rough, pool);
   if (bounded) cap(logits, rows);
   const Matrix& matrix = model_.head->matrix();
   tally(inputs_, matrix.encoding(), matrix.counts());

@@ -30,8 +30,8 @@ class Pass {
 
   // Advances the states over the pieces; their rows (rows, D) before the last norm.
   const float* run(const std::vector<Piece>& pieces, Pool& pool);
-  // Logits (rows, V) of such rows; `missed` as in head.h.
-  void head(const float* x, const std::vector<Piece>& pieces, float missed, float* logits,
+  // Logits (rows, V) of such rows.
+  void head(const float* x, const std::vector<Piece>& pieces, Rough rough, float* logits,
             Pool& pool);
 
  private:

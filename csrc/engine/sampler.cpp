@@ -107,7 +107,7 @@ std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& s, 
   }
   const float* below = scaled(logits, vocab, most, s.temperature);
   float masses[kernels::kMargins];
-  kernels::selected_table().masses(below, vocab, 0, kMargins, masses);
+  kernels::selected_table().masses(below, vocab, 0, 1, kMargins, masses);
   const int margin = s.top_k > 0 ? 0 : margin_for(s, masses, uniform);
   Candidates kept = candidates(below, vocab, s, margin);
   auto count = static_cast<std::int64_t>(kept.size());

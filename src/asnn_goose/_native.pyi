@@ -201,6 +201,7 @@ class Engine:
         every: bool,
         threads: int,
         missed: float = 0.0,
+        temperature: float = 1.0,
     ) -> None: ...
     def usage(self) -> list[tuple[str, int, int, int, int, int]]:
         """Of every matrix: name, rows, columns, steps, vectors multiplied, spikes in them.

@@ -114,9 +114,9 @@ def test_the_head_may_be_as_rough_as_the_drawing_does_not_notice(
     asked: list[float] = []
     prefill = loaded.engine.prefill
 
-    def recorded(state: Any, ids: list[int], *, missed: float = 0.0) -> np.ndarray:
-        asked.append(missed)
-        return prefill(state, ids, missed=missed)
+    def recorded(state: Any, ids: list[int], **rough: float) -> np.ndarray:
+        asked.append(rough["missed"])
+        return prefill(state, ids, **rough)
 
     monkeypatch.setattr(loaded.engine, "prefill", recorded)
     drawer = Drawer(sampling, seed=0)

@@ -27,8 +27,8 @@
   void relu(float* x, std::int64_t width);                                                       \
   void square(float* x, std::int64_t width);                                                     \
   void decay(float* x, std::int64_t width);                                                      \
-  void masses(const float* x, std::int64_t width, float most, const float* margins,              \
-              float* masses);                                                                    \
+  void masses(const float* x, std::int64_t width, float most, float sharpness,                   \
+              const float* margins, float* masses);                                              \
   void wkv(float* state, const float* next, const float* r, const float* w, const float* k,      \
            const float* v, const float* alpha, const float* beta, float* y, std::int64_t n);     \
   }

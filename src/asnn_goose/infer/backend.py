@@ -74,11 +74,13 @@ class Backend(Protocol):
         *,
         every: bool,
         missed: float = 0.0,
+        temperature: float = 1.0,
         spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         """Advance states; logits of every token, or of the last one of each state.
 
-        Words that together hold no more than `missed` of the probability may have rough logits.
+        Words that together hold no more than `missed` of the probability at that temperature may
+        have rough logits.
         Spikes (states, places in the order of `counts`) are added to where they are asked for.
         """
         ...
@@ -127,6 +129,7 @@ class _NativeBackend:
         *,
         every: bool,
         missed: float = 0.0,
+        temperature: float = 1.0,
         spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         logits = self._room(sum(map(len, tokens)) if every else len(states))
@@ -137,6 +140,7 @@ class _NativeBackend:
             every,
             self.threads_for(states),
             missed,
+            temperature,
             0 if spikes is None else spikes.ctypes.data,
         )
         return logits

@@ -133,7 +133,7 @@ class Conversation:
 
     def _read(self, ids: list[int]) -> NDArray[np.float32]:
         """Logits (V,) after these tokens, as rough as the drawing does not notice."""
-        logits_V = self._engine.prefill(self._state, ids, missed=self._drawer.sampling.unnoticed)
+        logits_V = self._engine.prefill(self._state, ids, **self._drawer.sampling.rough)
         self.read += len(ids)
         self._unread = []
         return logits_V

@@ -80,19 +80,27 @@ class Engine:
         return self._backend.new_state()
 
     def step(
-        self, states: Sequence[SequenceState], tokens: Sequence[int], *, missed: float = 0.0
+        self,
+        states: Sequence[SequenceState],
+        tokens: Sequence[int],
+        *,
+        missed: float = 0.0,
+        temperature: float = 1.0,
     ) -> F32:
         """Advance every state by its token; logits (number of states, V) of what comes next.
 
-        missed  probability that unlikely words may hold whose logits are some tenths off, which
-                makes an int8 head faster (Sampling.unnoticed); 0 makes all exact
+        missed       probability that unlikely words may hold whose logits are some tenths off,
+                     which makes an int8 head faster (Sampling.unnoticed); 0 makes all exact
+        temperature  at which that probability is meant
         """
         if len(states) != len(tokens):
             raise EngineError(f"{len(tokens)} tokens for {len(states)} states: give one each")
         if not states:
             raise EngineError("no states: give at least one")
         ids = [self._ids([token]) for token in tokens]
-        return self._backend.forward(states, ids, every=False, missed=missed)
+        return self._backend.forward(
+            states, ids, every=False, missed=missed, temperature=temperature
+        )
 
     def advance(
         self,
@@ -121,12 +129,21 @@ class Engine:
         """Names of the places that spike, as in `counts`."""
         return tuple(self.counts())
 
-    def prefill(self, state: SequenceState, tokens: ArrayLike, *, missed: float = 0.0) -> F32:
-        """Read tokens (T,), at least one; logits (V,) after the last. `missed` as in `step`."""
+    def prefill(
+        self,
+        state: SequenceState,
+        tokens: ArrayLike,
+        *,
+        missed: float = 0.0,
+        temperature: float = 1.0,
+    ) -> F32:
+        """Read tokens (T,), at least one; logits (V,) after the last; the rest as in `step`."""
         logits = None
         # In parts, because the compiled engine hears no Ctrl-C while it reads.
         for ids in self._parts(tokens, PREFILL):
-            logits = self._backend.forward([state], [ids], every=False, missed=missed)
+            logits = self._backend.forward(
+                [state], [ids], every=False, missed=missed, temperature=temperature
+            )
         assert logits is not None
         return np.asarray(logits[0])
 
@@ -164,7 +181,7 @@ class Engine:
         """
         sampling = sampling or Sampling()
         drawer = Drawer(sampling, seed=seed, native=self.backend == "native")
-        read = partial(self.prefill, state, missed=sampling.unnoticed)
+        read = partial(self.prefill, state, **sampling.rough)
         prompt = np.asarray(tokens, np.int64).reshape(-1).tolist()
         return draw(read, prompt, drawer=drawer, limit=limit, ends=ends)
 

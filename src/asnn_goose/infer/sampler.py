@@ -70,10 +70,14 @@ class Sampling:
         """
         if self.greedy and self.repetition_penalty == 1:
             return 1.0
-        # Above 1 unlikely words come nearer, and with a penalty their order changes: then all must
-        # be exact.
-        plain = self.temperature <= 1 and self.repetition_penalty == 1 and not self.greedy
+        # With a penalty the order of words changes: then all must be exact.
+        plain = self.repetition_penalty == 1 and not self.greedy
         return 0.4 * (1 - self.top_p) if plain else 0.0
+
+    @property
+    def rough(self) -> dict[str, float]:
+        """What the engine may leave rough for this drawing, as `Engine.step` takes it."""
+        return {"missed": self.unnoticed, "temperature": self.temperature}
 
 
 def choose(
