@@ -237,11 +237,28 @@ std::int64_t draw(std::uintptr_t logits, std::int64_t vocab, float temperature, 
                 {temperature, top_k, top_p, min_p}, uniform);
 }
 
+std::int64_t kept(std::uintptr_t logits, std::int64_t vocab, float temperature, std::int64_t top_k,
+                  float top_p, float min_p, std::uintptr_t tokens, std::uintptr_t probabilities) {
+  const nb::gil_scoped_release released;
+  return distribution(reinterpret_cast<const float*>(logits), vocab,
+                      {temperature, top_k, top_p, min_p},
+                      reinterpret_cast<std::int64_t*>(tokens),
+                      reinterpret_cast<double*>(probabilities));
+}
+
+void assign(State& state, const State& other) {
+  if (state.size() != other.size()) {
+    throw std::invalid_argument("a state belongs to another model");
+  }
+  state.assign(other);
+}
+
 }  // namespace
 
 void bind(nb::module_& m) {
   nb::class_<State>(m, "State")
       .def("copy", [](const State& state) { return State(state); })
+      .def("assign", &assign, "other"_a)
       .def("to_bytes", &state_bytes)
       .def("load_bytes", &load_state, "data"_a)
       .def_prop_ro("nbytes", [](const State& s) { return s.size() * sizeof(float); })
@@ -271,6 +288,8 @@ void bind(nb::module_& m) {
   m.def("limits", &limits_of_the_engine);
   m.def("sample", &draw, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "uniform"_a);
+  m.def("distribution", &kept, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
+        "top_p"_a, "min_p"_a, "tokens"_a, "probabilities"_a);
 }
 
 }  // namespace goose::engine

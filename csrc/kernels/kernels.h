@@ -125,6 +125,8 @@ struct Table {
   // y = (x + score * v) * (plus + gate); without a gate (null) y = x + score * v.
   void (*gate)(const float* x, float score, const float* v, float plus, const float* gate, float* y,
                std::int64_t n);
+  // Turns the pairs (x[i], x[n + i]) by the angles whose cosines and sines are given.
+  void (*turn)(float* x, const float* cosine, const float* sine, std::int64_t n);
   // y = x + (last - x) * mix
   void (*shift)(const float* x, const float* last, const float* mix, float* y, std::int64_t width);
   // In place.

@@ -176,6 +176,8 @@ class State:
     """What one sequence carries from token to token."""
 
     def copy(self) -> State: ...
+    def assign(self, other: State) -> None:
+        """Take over the other one's contents. Raises ValueError for another model's."""
     def to_bytes(self) -> bytes: ...
     def load_bytes(self, data: bytes) -> None: ...
     @property
@@ -256,3 +258,16 @@ def sample(
     uniform: float,
 ) -> int:
     """One token; csrc/engine/sampler.h says how it is drawn."""
+
+def distribution(
+    logits: int,
+    vocab: int,
+    *,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    tokens: int,
+    probabilities: int,
+) -> int:
+    """How many tokens can be drawn; they and their probabilities go to the last two addresses."""

@@ -18,6 +18,7 @@
               float* beta, float* written, std::int64_t n);                                      \
   void gate(const float* x, float score, const float* v, float plus, const float* gate,          \
             float* y, std::int64_t n);                                                           \
+  void turn(float* x, const float* cosine, const float* sine, std::int64_t n);                   \
   void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width); \
   void sigmoid(float* x, std::int64_t width);                                                    \
   void tanh(float* x, std::int64_t width);                                                       \

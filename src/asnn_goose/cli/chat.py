@@ -17,6 +17,9 @@ import typer
 from asnn_goose.cli.examples import examples
 from asnn_goose.cli.expected_errors import expected_errors, message
 from asnn_goose.cli.generate import (
+    DRAFT_TOKENS,
+    Draft,
+    DraftTokens,
     Greedy,
     MinP,
     RepetitionPenalty,
@@ -34,6 +37,7 @@ from asnn_goose.places import SubjectError
 if TYPE_CHECKING:
     from asnn_goose.infer.conversation import Conversation
     from asnn_goose.infer.sampler import Sampling
+    from asnn_goose.subject.engine_model import EngineModel
 
 _say = partial(typer.echo, err=True)
 
@@ -66,6 +70,8 @@ def chat(
     stop: Stop = None,
     seed: Seed = None,
     threads: Threads = None,
+    draft: Draft = None,
+    draft_tokens: DraftTokens = DRAFT_TOKENS,
 ) -> None:
     """Chat in the terminal; the model keeps its state, so each turn reads only what is new.
 
@@ -82,7 +88,8 @@ def chat(
         repetition_penalty=repetition_penalty,
         greedy=greedy,
     )
-    conversation = begin(model, sampling, system=system, seed=seed, threads=threads)
+    loaded = load(model, threads=threads, draft=draft, draft_tokens=draft_tokens)
+    conversation = begin(model, loaded, sampling, system=system, seed=seed)
     stops = stop_strings(stop)
     for line in turns(greeting=f"{model}; {COMMANDS}"):
         if line in ("/quit", "/exit"):
@@ -93,16 +100,21 @@ def chat(
             reply(conversation, line, limit=tokens, stops=stops)
 
 
+def load(model: str, *, threads: int | None, draft: str | None, draft_tokens: int) -> EngineModel:
+    """The student on the engine, and what drafts for it."""
+    from asnn_goose.subject.engine_model import load_engine
+
+    return load_engine(model, threads=threads, draft=draft, draft_tokens=draft_tokens, tell=_say)
+
+
 def begin(
-    model: str, sampling: Sampling, *, system: str | None, seed: int | None, threads: int | None
+    model: str, loaded: EngineModel, sampling: Sampling, *, system: str | None, seed: int | None
 ) -> Conversation:
     """A chat without a word yet. Raises SubjectError for a model without a chat template."""
     from asnn_goose.infer.chat_template import read_chat_template
     from asnn_goose.infer.conversation import Conversation
     from asnn_goose.infer.sampler import Drawer
-    from asnn_goose.subject.engine_model import load_engine
 
-    loaded = load_engine(model, threads=threads, tell=_say)
     template = read_chat_template(loaded.folder)
     if template is None:
         raise SubjectError(
@@ -110,7 +122,14 @@ def begin(
             f" chat_template.jinja into {loaded.folder}); asnn-goose generate continues plain text"
         )
     drawer = Drawer(sampling, seed=seed, native=loaded.engine.backend == "native")
-    return Conversation(loaded.engine, loaded.vocabulary, template, drawer=drawer, system=system)
+    return Conversation(
+        loaded.engine,
+        loaded.vocabulary,
+        template,
+        drawer=drawer,
+        system=system,
+        drafting=loaded.drafting,
+    )
 
 
 def turns(*, greeting: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ EXAMPLES = examples(
     'asnn-goose generate runs/demo "Once" --tokens 1k --temperature 0.7 --top-p 0.9 --seed 1',
     'asnn-goose generate goose.packed "A list:" --min-p 0.05 --repetition-penalty 1.1 --stop "\\n"',
     "asnn-goose generate smollm2-135m - --greedy < prompt.txt",
+    'asnn-goose generate runs/demo "The history of" --greedy --draft text',
 )
 
 
@@ -57,6 +58,20 @@ Threads = Annotated[
     ),
 ]
 
+DRAFT_TOKENS = 4
+
+Draft = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="Propose tokens that are read together, drawn as ever: text (what followed the same"
+        " words), a number of steps (the student with fewer spikes), or another student.",
+    ),
+]
+DraftTokens = Annotated[
+    int, typer.Option(parser=count, metavar="N", help="Tokens of a proposal at most.")
+]
+
 
 @expected_errors()
 def generate(
@@ -86,6 +101,8 @@ def generate(
         typer.Option(help="What runs it.  [default: native for students, torch for teachers]"),
     ] = None,
     threads: Threads = None,
+    draft: Draft = None,
+    draft_tokens: DraftTokens = DRAFT_TOKENS,
 ) -> None:
     """Continue a prompt, token by token.
 
@@ -96,6 +113,7 @@ def generate(
     text = sys.stdin.read() if prompt == "-" else prompt
     from asnn_goose.infer.sampler import Sampling
     from asnn_goose.meter import measured
+    from asnn_goose.subject.engine_model import EngineModel
     from asnn_goose.subject.source import Continuation, source_of
 
     sampling = Sampling(
@@ -107,7 +125,14 @@ def generate(
         greedy=greedy,
     )
     tell = partial(typer.echo, err=True)
-    source = source_of(model, engine=engine.value if engine else None, threads=threads, tell=tell)
+    source = source_of(
+        model,
+        engine=engine.value if engine else None,
+        threads=threads,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        tell=tell,
+    )
     stops = stop_strings(stop)
     written = Continuation(
         source, text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going, stops=stops
@@ -121,6 +146,8 @@ def generate(
         f"[{written.count} tokens, {written.count / reading.seconds:.1f} tokens/s,"
         f" peak memory {reading.peak_bytes / 1e6:.0f} MB]"
     )
+    if isinstance(source, EngineModel) and source.drafting is not None:
+        tell(f"[{source.drafting}]")
 
 
 def stop_strings(given: list[str] | None) -> list[str]:

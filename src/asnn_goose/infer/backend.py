@@ -49,6 +49,10 @@ class SequenceState(Protocol):
         """An independent state with the same contents."""
         ...
 
+    def assign(self, other: Any) -> None:
+        """Take over the contents of a state of the same model."""
+        ...
+
     def to_bytes(self) -> bytes:
         """The contents, to be stored."""
         ...

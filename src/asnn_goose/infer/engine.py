@@ -154,15 +154,24 @@ class Engine:
         for ids in self._parts(tokens, chunk):
             yield self._backend.forward([state], [ids], every=True)
 
-    def score_each(self, states: Sequence[SequenceState], tokens: Sequence[ArrayLike]) -> list[F32]:
+    def score_each(
+        self,
+        states: Sequence[SequenceState],
+        tokens: Sequence[ArrayLike],
+        *,
+        missed: float = 0.0,
+        temperature: float = 1.0,
+    ) -> list[F32]:
         """Advance every state over its own tokens; logits (t,V) after each of them, state by state.
 
-        All logits are there at once: give short texts.
+        All logits are there at once: give short texts. The rest as in `step`.
         """
         if len(states) != len(tokens) or not states:
             raise EngineError(f"{len(tokens)} texts for {len(states)} states: give one each")
         ids = [self._ids(text) for text in tokens]
-        logits = self._backend.forward(states, ids, every=True)
+        logits = self._backend.forward(
+            states, ids, every=True, missed=missed, temperature=temperature
+        )
         return np.split(logits, np.cumsum([len(text) for text in ids])[:-1])
 
     def generate(
