@@ -111,7 +111,7 @@ void Head::screen(const float* x, std::int64_t rows, float* y, float* noise, Poo
       for (std::int64_t row = 0; row < rows; ++row) {
         table_.screen(levels_, level_scale_, bytes.data() + row * width_, amplitude.data()[row],
                       y + row * words, width_, from, std::min(end, from + together),
-                      rows > 1 ? 0 : kernels::kAhead);
+                      row == 0 ? kernels::kAhead : 0);
       }
     }
   });

@@ -104,7 +104,8 @@ void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kerne
     const std::int64_t p = term / groups_, g = term % groups_;
     kernels::Segment segment{rows.segment.columns + p * words, rows.segment.rows};
     segment.next = segment.columns + words;
-    if (ahead && g == 0) {
+    // Where few fire, asking for all columns would keep memory busy with what nobody reads.
+    if (ahead && g == 0 && 8 * spikes.active >= 3 * e.count) {
       const std::int64_t next = segment_words(
           columns_, p + 1 < planes_ ? rows.segment.rows : after.segment.rows);
       segment.ahead = static_cast<std::int32_t>(8 * next);
