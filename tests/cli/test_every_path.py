@@ -22,6 +22,11 @@ from asnn_goose.cli import app
 
 Words = tuple[str, ...]
 
+WRITTEN = ("packed", "sensitivity", "allocation")
+"""What commands leave in a student's folder."""
+
+ALLOCATE = ("allocate", "{student}", "--no-rotate", "--budget", "3", "--on")
+
 OUTPUTS: dict[tuple[str, str], Words] = {
     ("ablate", "out"): ("ablate", "{grid}"),
     ("bench", "json"): ("bench", "{student}"),
@@ -31,6 +36,15 @@ OUTPUTS: dict[tuple[str, str], Words] = {
     ("recall", "json"): ("recall", "{student}", "--to", "64"),
     ("report", "out"): ("report", "{done}"),
     ("restore", "out"): ("restore", "{compact}"),
+    ("allocate", "out"): (
+        "allocate",
+        "{student}",
+        "--no-rotate",
+        "--budget",
+        "3",
+        "--on",
+        "{text}",
+    ),
     ("sensitivity", "out"): ("sensitivity", "{student}", "--planes", "1", "--on", "{text}"),
     ("serve", "cache_folder"): ("serve", "{student}", "--port", "0"),
     ("spikes", "json"): ("spikes", "{spiking}", "--no-teacher", "--on", "{text}"),
@@ -59,6 +73,7 @@ INPUTS: dict[tuple[str, str], Words] = {
     ("teacher cache", "recipe"): ("teacher", "cache", "{bad}"),
     ("restore", "file"): ("restore", "{bad}"),
     ("eval", "on"): ("eval", "{student}", "--on", "{bad}"),
+    ("allocate", "on"): (*ALLOCATE, "{bad}"),
     ("sensitivity", "on"): ("sensitivity", "{student}", "--planes", "1", "--on", "{bad}"),
     ("spikes", "on"): ("spikes", "{spiking}", "--no-teacher", "--on", "{bad}"),
     ("teacher answer", "sets"): (
@@ -115,7 +130,9 @@ def places(
     student_dir: Path, teacher_dir: Path, recipe_file: Path, text_file: Path, tmp_path: Path
 ) -> dict[str, Path]:
     student = shutil.copytree(
-        student_dir, tmp_path / "s", ignore=shutil.ignore_patterns("packed", "sensitivity")
+        student_dir,
+        tmp_path / "s",
+        ignore=shutil.ignore_patterns(*WRITTEN),
     )
     cells = 'cell = [{ name = "a" }, { name = "b", set = ["stage.0.lr=1e-2"] }]'
     grid = f'name = "grid"\nbase = "{recipe_file}"\nseeds = [0]\n{cells}\n'

@@ -34,7 +34,7 @@ def example_lines(text: str) -> list[str]:
 def test_verbs() -> None:
     verbs = {path[0] for path in PAGES}
     assert verbs == {
-        *("teacher", "data", "distill", "eval", "report", "ablate", "sensitivity"),
+        *("teacher", "data", "distill", "eval", "report", "ablate", "allocate", "sensitivity"),
         *("recall", "spikes"),
         *("export", "push", "restore", "generate", "chat", "serve", "bench", "doctor"),
     }

@@ -129,6 +129,7 @@ NEURONS_HERE = [
     {"name": "mean", "surrogate": "learnable"},
     {"name": "lif", "surrogate": "learnable"},
     "real_spike",
+    "homeostatic",
 ]
 
 

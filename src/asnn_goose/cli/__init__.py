@@ -14,6 +14,7 @@ import typer
 from asnn_goose import __version__, mkl, threads
 from asnn_goose.cli import (
     ablate,
+    allocate,
     answer,
     bench,
     cache,
@@ -77,6 +78,7 @@ app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
+app.command("allocate", epilog=allocate.EXAMPLES)(allocate.allocate)
 app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
 app.command("recall", epilog=recall.EXAMPLES)(recall.recall)
 app.command("spikes", epilog=spikes.EXAMPLES)(spikes.spikes)

@@ -71,18 +71,22 @@ def sensitivity_on(
     check_words(dict.fromkeys(names, entry))
     if set(names) & sites():  # signals without a matrix have no basis to turn
         entry = {key: value for key, value in entry.items() if key != "rotate"}
-    keep_freed_memory()
-    tokenizer = load_tokenizer(student)
-    parts = windows_of(text_named(text), tokenizer, protocol=Protocol(window=window, limit=tokens))
-    windows = [window for part in parts.values() for window in part]
     return sensitivity(
         load_student(student),
-        windows,
+        scored_windows(student, text=text, tokens=tokens, window=window),
         entry=entry,
         names=names or None,
         together=together,
         progress=progress,
     )
+
+
+def scored_windows(student: str, *, text: str, tokens: int, window: int) -> list[LabelledWindow]:
+    """Windows of a text as `eval` names it, in the tokens of a student by name."""
+    keep_freed_memory()
+    tokenizer = load_tokenizer(student)
+    parts = windows_of(text_named(text), tokenizer, protocol=Protocol(window=window, limit=tokens))
+    return [window for part in parts.values() for window in part]
 
 
 def sensitivity(
@@ -141,7 +145,7 @@ def _losses(
     try:
         for table in tables:
             student.set_precision(table)
-            found.append(_loss(student, windows))
+            found.append(mean_loss(student, windows))
             if progress:
                 progress(len(found), len(tables))
     finally:
@@ -164,7 +168,7 @@ def _all(
     return {**own, **places}
 
 
-def _loss(student: GooseForCausalLM, windows: Sequence[LabelledWindow]) -> float:
+def mean_loss(student: GooseForCausalLM, windows: Sequence[LabelledWindow]) -> float:
     """Mean cross-entropy in nats of the labelled tokens."""
     student.train(False)
     found = perplexity(student.trace, windows, batch=1)

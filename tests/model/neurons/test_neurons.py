@@ -35,6 +35,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("spikingbert", {"steps": 6, "code": "rate", "threshold": 2.0}),
     ("spikingbert", {"steps": 4, "code": "rate", "threshold": 2.0, "signed": False}),
     ("heaviside", {}),
+    ("homeostatic", {}),
+    ("homeostatic", {"steps": 3, "threshold": 3.0, "rate": 0.4}),
 ]
 EVEN_OR_LEAKING = [
     ("mean", {"signed": False}),

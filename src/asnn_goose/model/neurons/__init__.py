@@ -5,6 +5,7 @@ remembers anything between two calls. A new one is one file and one row of NEURO
 """
 
 from asnn_goose.model.neurons.heaviside import Heaviside
+from asnn_goose.model.neurons.homeostatic import Homeostatic
 from asnn_goose.model.neurons.learned_threshold import LearnedThreshold
 from asnn_goose.model.neurons.lif import LIF
 from asnn_goose.model.neurons.mean_threshold import MeanThreshold
@@ -16,6 +17,7 @@ from asnn_goose.model.neurons.spikingbert import SpikingBERT
 
 NEURONS: dict[str, type[Neuron]] = {
     "mean": MeanThreshold,
+    "homeostatic": Homeostatic,
     "learned": LearnedThreshold,
     "spikelm": SpikeLM,
     "spikellm": SpikeLLM,
@@ -29,6 +31,7 @@ __all__ = [
     "LIF",
     "NEURONS",
     "Heaviside",
+    "Homeostatic",
     "LearnedThreshold",
     "MeanThreshold",
     "Neuron",

@@ -73,18 +73,25 @@ class MeanThreshold(Neuron):
         """Its steps, code and threshold."""
         if self.gradient is not None or not self.signed or (self.training and self.fade):
             return None
-        return Coding(rotate=rotate, steps=self.steps, code=self.code, threshold=self.threshold)
+        return Coding(
+            rotate=rotate, steps=self.steps, code=self.code, threshold=self.relative_threshold
+        )
 
     def encode(self, h_BK: Tensor) -> Spikes:
         """The integers and amplitudes themselves, without a gradient."""
         wide_BK = widened(h_BK.detach())
         if not self.signed:
-            return encode_binary(wide_BK, threshold=self.threshold)
-        return encode(wide_BK, steps=self.steps, code=self.code, threshold=self.threshold)
+            return encode_binary(wide_BK, threshold=self.relative_threshold)
+        return encode(wide_BK, steps=self.steps, code=self.code, threshold=self.relative_threshold)
 
     def constants(self) -> dict[str, float]:
         """The threshold, relative to each token's mean magnitude."""
-        return {"threshold": self.threshold}
+        return {"threshold": self.relative_threshold}
+
+    @property
+    def relative_threshold(self) -> float:
+        """In multiples of a token's mean magnitude."""
+        return self.threshold
 
     def window(self, h_BK: Tensor, amplitude_B1: Tensor) -> Tensor:
         """True where a gradient passes."""
@@ -107,4 +114,4 @@ class MeanThreshold(Neuron):
         return slope_BK.to(h_BK.dtype)
 
     def _threshold(self, h_BK: Tensor, amplitude_B1: Tensor) -> Tensor:
-        return mean_magnitude(h_BK.to(amplitude_B1.dtype)) * self.threshold
+        return mean_magnitude(h_BK.to(amplitude_B1.dtype)) * self.relative_threshold
