@@ -1,4 +1,4 @@
-"""Decoding deep in a text, beside llama.cpp: its cache grows with what was read, our state does not.
+"""Decoding deep in a text, beside llama.cpp: its cache grows with the text, our state does not.
 
     python bench/depth.py PACKED [--llama-cpp FOLDER] [--depth 0 --depth 8k ...] [--rounds 3]
 
@@ -73,10 +73,9 @@ def llama_rate(folder: Path, gguf: Path, depth: int, *, tokens: int) -> float:
     program = folder / "llama-bench"
     if not program.exists():
         raise NotRunError(f"no llama-bench in {folder}: {HOW}")
-    said, _ = watched(
-        [program, "-m", gguf, "-o", "json", "-t", "1", "-p", "0", "-r", "1"]
-        + ["-n", str(tokens), "-d", str(depth)]
-    )
+    command = [program, "-m", gguf, "-o", "json", "-t", 1, "-p", 0, "-r", 1]
+    command += ["-n", tokens, "-d", depth]
+    said, _ = watched([str(word) for word in command])
     (row,) = json.loads(said[said.index("[") :])
     return float(row["avg_ts"])
 

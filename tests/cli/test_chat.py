@@ -19,6 +19,7 @@ from asnn_goose.cli import app
 from asnn_goose.cli.chat import interruptible, turns
 from asnn_goose.infer.backend import EngineError
 from asnn_goose.infer.conversation import Conversation
+from asnn_goose.infer.drafts import Drafting, TextDraft
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.text import TextError
 from asnn_goose.subject.engine_model import EngineModel, load_engine
@@ -105,6 +106,21 @@ def test_a_kept_state_answers_as_one_that_reads_everything(loaded: EngineModel, 
     np.testing.assert_allclose(script.logits[limit], logits_V, atol=1e-5)
     roles = [message["role"] for message in talk.messages]
     assert roles == ["user", "assistant", "user", "assistant"]
+
+
+def test_drafts_change_no_answer_and_no_state(loaded: EngineModel) -> None:
+    talks = []
+    for drafting in (None, Drafting(TextDraft(), tokens=3)):
+        talk = Conversation(
+            loaded.engine,
+            loaded.vocabulary,
+            ChatTemplate(TEMPLATE),
+            drawer=Drawer(GREEDY, native=True),
+            drafting=drafting,
+        )
+        said = ["".join(talk.answer(words, limit=12)) for words in ("A goose", "flew north")]
+        talks.append((said, talk.drawn, talk.read, talk._unread, talk._state.position))
+    assert talks[0] == talks[1]
 
 
 @pytest.mark.parametrize(("sampling", "missed"), [(Sampling(top_p=0.5), 0.2), (Sampling(), 0.0)])
