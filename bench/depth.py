@@ -27,6 +27,7 @@ from bench.peers.llama_cpp import HOW
 from bench.peers.peer import NotRunError, watched
 
 from asnn_goose.eval import speed
+from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer
@@ -45,7 +46,8 @@ class Ours:
     def __init__(self, folder: Path, depths: Sequence[int]) -> None:
         self.engine = Engine.load(folder, threads=1)
         words = speed.random_tokens(1 + max(depths), vocabulary=self.engine.vocab_size)
-        state, self.states = self.engine.start(), {}
+        state = self.engine.start()
+        self.states: dict[int, SequenceState] = {}
         for depth in sorted(depths):
             if depth > state.position:
                 self.engine.prefill(state, words[state.position : depth], missed=1.0)

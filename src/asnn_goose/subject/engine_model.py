@@ -69,7 +69,8 @@ def load_engine(
     """
     folder = packed_folder(name_or_path, tell=tell)
     model = read_packed(folder)
-    engine, drafting = Engine(model, threads=threads), None
+    engine = Engine(model, threads=threads)
+    drafting: Drafting | None = None
     if draft is not None:
         drafting = drafting_of(draft, engine, tokens=draft_tokens, tell=tell)
     return EngineModel(
