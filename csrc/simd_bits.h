@@ -52,6 +52,13 @@ inline Pair<V> add_columns(V& z, V a1, V n1, V a2, V n2) {
   return {first, add_column<minus>(z, a2, n2)};
 }
 
+// Two bits of equal worth, or with `not_them` their complements, as a pair.
+template <bool not_them, class V>
+inline Pair<V> pair_of(V a, V b) {
+  if constexpr (not_them) return {~a, ~b};
+  return {a, b};
+}
+
 template <class V>
 inline V add_pair(V& z, Pair<V> p) {
   const V carry = logic<kMajority>(z, p.first, p.second);
@@ -75,6 +82,11 @@ inline Pair<V> add_columns(V& z, V a1, V n1, V a2, V n2) {
   const V r = a2 ^ s;
   z = s ^ n2;
   return {w ^ s, w ^ (minus ? n2 & r : n2 & ~r)};
+}
+
+template <bool not_them, class V>
+inline Pair<V> pair_of(V a, V b) {
+  return {not_them ? ~a : a, ~(a ^ b)};
 }
 
 template <class V>

@@ -127,10 +127,11 @@ void load_state(State& state, const nb::bytes& data) {
 class TernaryMatrix {
  public:
   TernaryMatrix(std::uintptr_t planes, std::int64_t P, std::int64_t M, std::int64_t K,
-                std::int64_t groups, std::uintptr_t scale)
+                std::int64_t groups, std::uintptr_t scale, bool sides)
       : M_(M), K_(K), table_(kernels::selected_table()), pool_(1), inputs_(table_),
         ternary_(reinterpret_cast<const std::uint64_t*>(planes),
-                 reinterpret_cast<const float*>(scale), P, M, K, groups, table_, arena_) {
+                 reinterpret_cast<const float*>(scale), P, M, K, groups, sides, table_,
+                 arena_) {
     if (M < 1 || K < 1 || K % 64 != 0 || groups < 1 || K % groups != 0 ||
         K / groups % 64 != 0) {
       throw std::invalid_argument("columns and groups of columns must be multiples of 64");
@@ -276,8 +277,8 @@ void bind(nb::module_& m) {
       .def("reset_counts", &Engine::reset_usage);
   nb::class_<TernaryMatrix>(m, "TernaryMatrix")
       .def(nb::init<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                    std::uintptr_t>(),
-           "planes"_a, "P"_a, "M"_a, "K"_a, "groups"_a, "scale"_a)
+                    std::uintptr_t, bool>(),
+           "planes"_a, "P"_a, "M"_a, "K"_a, "groups"_a, "scale"_a, "sides"_a = false)
       .def("multiply", &TernaryMatrix::multiply, "x"_a, "y"_a, "rows"_a, "steps"_a, "code"_a,
            "threshold"_a, "rotate"_a, "repeats"_a = 1)
       .def("encode", &TernaryMatrix::encode, "x"_a, "codes"_a, "amplitude"_a, "rows"_a, "steps"_a,

@@ -80,29 +80,33 @@ void Matrix::read_ternary(const Source& source, const kernels::Table& table, Are
                                 " groups for " + std::to_string(K_) +
                                 " columns: a group holds a multiple of 64");
   }
+  // Scales for two planes where there is one: those of its +1 and of its -1.
+  const bool sides = P == 1 && scales[0] == 2;
   const auto* planes = source.take<std::uint64_t>(name_ + ".planes", "U64", {P, units, K_, 2});
-  scale_ = source.floats(name_ + ".scale", {P, groups, M_});
+  scale_ = source.floats(name_ + ".scale", {sides ? 2 : P, groups, M_});
   encoding_ = source.encoding(name_, K_, groups == 1 ? Inputs::stride(K_) : K_ / groups);
   if (encoding_.spikes()) {
     format_ = Format::ternary;
-    ternary_.emplace(planes, scale_, P, M_, K_, groups, table, arena);
+    ternary_.emplace(planes, scale_, P, M_, K_, groups, sides, table, arena);
   } else {
     format_ = Format::ternary_dense;
-    spread_planes(planes, P, groups, arena);
+    spread_planes(planes, P, groups, sides, arena);
   }
 }
 
 void Matrix::spread_planes(const std::uint64_t* planes, std::int64_t P, std::int64_t groups,
-                           Arena& arena) {
+                           bool sides, Arena& arena) {
   const std::int64_t units = divide_up(M_, 64);
   piece_width_ = K_ / groups;
-  for (std::int64_t p = 0; p < P; ++p) {
+  for (std::int64_t piece = 0; piece < (sides ? 2 : P); ++piece) {
+    const std::int64_t p = sides ? 0 : piece;
     for (std::int64_t g = 0; g < groups; ++g) {
       const auto weight = [&](std::int64_t m, std::int64_t k) {
         const std::uint64_t* word =
             planes + ((p * units + m / 64) * K_ + g * piece_width_ + k) * 2;
         const bool plus = word[0] >> (m % 64) & 1, set = word[1] >> (m % 64) & 1;
-        return static_cast<std::int8_t>(set ? (plus ? 1 : -1) : 0);
+        const bool left_out = sides && plus == (piece == 1);
+        return static_cast<std::int8_t>(set && !left_out ? (plus ? 1 : -1) : 0);
       };
       pieces_.push_back(filled_up<std::int8_t>(arena, M_, piece_width_, weight));
     }

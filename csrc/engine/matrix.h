@@ -44,7 +44,7 @@ class Matrix {
 
   void read_dense(const Source& source, Arena& arena);
   void read_ternary(const Source& source, const kernels::Table& table, Arena& arena);
-  void spread_planes(const std::uint64_t* planes, std::int64_t P, std::int64_t groups,
+  void spread_planes(const std::uint64_t* planes, std::int64_t P, std::int64_t groups, bool sides,
                      Arena& arena);
   void multiply_dense(Inputs& x, float* y, Pool& pool) const;
   void multiply_spread(Inputs& x, float* y, Pool& pool) const;

@@ -12,9 +12,11 @@ namespace goose::engine {
 // Bit planes in the order of the instruction set: segment after segment, each in all planes.
 class Ternary {
  public:
-  // planes [P, ceil(M/64), K, 2] and scale [P, G, M] as in the packed file (docs/engine.md).
+  // planes [P, ceil(M/64), K, 2] and scale [P, G, M] as in the packed file (docs/engine.md); with
+  // `sides` one plane whose +1 and -1 have a scale each: scale [2, G, M].
   Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
-          std::int64_t K, std::int64_t groups, const kernels::Table& table, Arena& arena);
+          std::int64_t K, std::int64_t groups, bool sides, const kernels::Table& table,
+          Arena& arena);
 
   struct Part {
     std::int64_t from, rows;  // of the matrix; `rows` counts only real ones
@@ -30,8 +32,12 @@ class Ternary {
 
  private:
   void fill(const Part& part, const std::uint64_t* plane, std::int64_t K, std::uint64_t* to) const;
+  kernels::Segment segment(std::size_t part, std::int64_t plane, bool ahead) const;
+  void multiply_sides(std::size_t part, const kernels::Spikes&, const std::int32_t* worth,
+                      std::int32_t steps, float* y, bool ahead) const;
 
   std::int64_t planes_, M_, groups_;
+  bool sides_;
   const float* scale_;
   const kernels::Table& table_;
   std::int64_t columns_;

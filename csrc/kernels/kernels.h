@@ -74,6 +74,10 @@ struct Table {
   // out[r] = sum over steps of weights[step] * sum over columns of W[r, column] * spike, exactly.
   void (*tile)(const Segment&, const Span* spans, const std::int32_t* weights, std::int32_t steps,
                std::int32_t stride, std::int32_t* out);
+  // The same, apart for weights +1 (out[r]) and for weights -1 (out[rows + r]): for matrices whose
+  // two signs have a scale each. `out` has room for 2 * rows.
+  void (*sides)(const Segment&, const Span* spans, const std::int32_t* weights, std::int32_t steps,
+                std::int32_t stride, std::int32_t* out);
   // x = H x / 8 in blocks of 64: the orthonormal Hadamard transform, in place.
   void (*hadamard)(float* x, std::int64_t width);
   // Integers, amplitude and lists of x, which is 64-byte aligned.

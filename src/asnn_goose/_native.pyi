@@ -219,7 +219,9 @@ class Engine:
 class TernaryMatrix:
     """One ternary matrix by itself, for benchmarks and tests."""
 
-    def __init__(self, planes: int, P: int, M: int, K: int, groups: int, scale: int) -> None: ...
+    def __init__(
+        self, planes: int, P: int, M: int, K: int, groups: int, scale: int, sides: bool = False
+    ) -> None: ...
     def multiply(
         self,
         x: int,

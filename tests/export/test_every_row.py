@@ -30,6 +30,7 @@ from asnn_goose.trace import Window
 TOKENS, PADDING, SECOND = 14, 5, 6
 ROWS: dict[str, dict[str, Any]] = {
     **{f"neuron {name}": {"steps": 1, "neuron": name} for name in NEURONS},
+    "neuron lif learned": {"steps": 1, "neuron": {"name": "lif", "decay": "learned"}},
     **{
         f"ternary {name}": {"planes": row.planes_known[0], "ternary": name}
         for name, row in TERNARY.items()

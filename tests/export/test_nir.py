@@ -82,6 +82,10 @@ def step(name: str, node: Any, x: Any, voltages: dict[str, np.ndarray]) -> np.nd
             "mlp.down",
         ),
         (
+            {"down": {"neuron": {"name": "lif", "decay": "learned"}, "steps": 1, "threshold": 0.2}},
+            "mlp.down",
+        ),
+        (
             {"down": {"neuron": "lif", "steps": 1, "threshold": 0.2, "planes": 1, "rotate": True}},
             "mlp.down",
         ),

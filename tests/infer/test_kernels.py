@@ -109,6 +109,38 @@ def test_the_encoder_agrees_with_pytorch_exactly(isa: str, case: Case) -> None:
     np.testing.assert_array_equal(amplitude, wanted.amplitude_B1.numpy()[:, 0])
 
 
+SIDES = [Case(576, 576, 1, 1, 1, "radix3", 1.3, False), *CASES[1:]]
+
+
+@pytest.mark.parametrize("case", SIDES, ids=str)
+def test_signs_with_a_scale_each_are_two_planes_to_the_bit(isa: str, case: Case) -> None:
+    """One plane and its two scales, beside codes 0, 1 and codes -1, 0 in a plane each."""
+    two = Ternary(case._replace(planes=2))
+    signs = np.random.default_rng(5).integers(-1, 2, two.T.shape[1:]).astype(np.int8)
+    two.T[:] = signs.clip(0, None), signs.clip(None, 0)
+    one = Ternary(case._replace(planes=1))
+    one.x = two.x
+    for ternary, codes in ((two, two.T), (one, signs[None])):
+        ternary.packed = np.ascontiguousarray(pack_planes(codes))
+        ternary.scale = two.scale
+        ternary.matrix = native.TernaryMatrix(
+            ternary.packed.ctypes.data,
+            len(codes),
+            case.M,
+            case.K,
+            case.groups,
+            two.scale.ctypes.data,
+            sides=len(codes) == 1,
+        )
+    assert one.packed.nbytes * 2 == two.packed.nbytes
+    wanted = two.multiplied()
+    assert np.abs(wanted[0]).max() > 0
+    if case.groups == 1:
+        np.testing.assert_array_equal(one.multiplied(), wanted)
+    else:  # sums of groups come in another order
+        np.testing.assert_allclose(one.multiplied(), wanted, rtol=1e-5, atol=1e-5)
+
+
 AMPLITUDES = [0.3, 0.125, 7.0, 1e-30, 1e-42]
 
 

@@ -52,7 +52,7 @@ PLACES = [
 def test_every_neuron_is_that_of_pytorch_or_refused(
     neuron: str, steps: int, student: Make, packed: Make, ids: np.ndarray
 ) -> None:
-    code = "radix2" if neuron == "spikellm" else "rate"
+    code = "radix2" if neuron == "salient" else "rate"
     entry = {"planes": 1, "steps": steps, "code": code, "threshold": 1.5, "neuron": neuron}
     model = student(mlp="gated", num_hidden_layers=2, precision={"*": entry})
     model.train()

@@ -49,7 +49,7 @@ def test_the_product_is_the_one_of_integers(
     h = hadamard(x_BK) if turn else x_BK
     q, amplitude = h, torch.ones(4, 5, 1)
     if steps:
-        q, amplitude = encode(h, steps=steps, code=code, threshold=2.0)
+        q, amplitude, _ = encode(h, steps=steps, code=code, threshold=2.0)
     want = torch.zeros(4, 5, 48, dtype=torch.float64)
     if planes:
         codes, scale = absmean(layer.weight.detach(), planes=planes, group=group)

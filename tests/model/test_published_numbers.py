@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asnn_goose.losses.distances import token_relative
-from asnn_goose.model.neurons import SpikeLLM, SpikingBERT
+from asnn_goose.model.neurons import SalientSteps, SpikingBERT
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import PrecisionTable
@@ -39,8 +39,8 @@ def test_tervit_has_eight_bits_in_the_first_half(weight_OK: torch.Tensor) -> Non
     assert kept == [True, True, False, False]
 
 
-def test_spikellm_gives_a_tenth_of_the_channels_more_steps() -> None:
-    neuron = SpikeLLM(60)
+def test_salient_steps_give_a_tenth_of_the_channels_more_steps() -> None:
+    neuron = SalientSteps(60)
     neuron.set_saliency_(torch.arange(60.0))
     assert neuron.salient.nonzero().flatten().tolist() == list(range(54, 60))
 
@@ -83,6 +83,6 @@ def test_defaults_are_where_they_are_said() -> None:
     for kind, setting, value in (
         (TERNARY["tequila"], "strength", 1e-3),
         (TERNARY["tervit"], "eight_bit", 0.5),
-        (SpikeLLM, "share", 0.1),
+        (SalientSteps, "share", 0.1),
     ):
         assert inspect.signature(kind).parameters[setting].default == value

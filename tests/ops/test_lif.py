@@ -53,6 +53,40 @@ def test_the_kernel_is_the_loop(
     assert 0.05 < float(found["native"][0].detach().abs().mean()) < 0.95
 
 
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("detach", [False, True])
+def test_the_kernel_learns_the_decay_of_the_loop(marked: bool, detach: bool) -> None:
+    B, T, K = 2, 40, 70
+    cell = Cell(tau=99.0, threshold=0.8, signed=True, detach=detach)
+    marks_BT = marks(B, T) if marked else None
+    back = [torch.randn(B, T, K), torch.randn(B, K)]
+    found = {}
+    for form in ("loop", "native"):
+        h = currents(B, T, K).requires_grad_()
+        state, decay = torch.zeros(B, K), torch.tensor(-0.3, requires_grad=True)
+        s, _, last = lif(h, state, cell, atan, decay=decay, marks_BT=marks_BT, form=form)
+        found[form] = (s, last, *torch.autograd.grad((s, last), (h, decay), back))
+    assert torch.equal(found["loop"][0], found["native"][0])
+    assert torch.equal(found["loop"][1], found["native"][1])
+    torch.testing.assert_close(found["native"][2:], found["loop"][2:], rtol=1e-4, atol=1e-5)
+    fixed = Cell(tau=float(1 / torch.tensor(-0.3).sigmoid()), threshold=0.8, signed=True)
+    again, _, _ = lif(currents(B, T, K), torch.zeros(B, K), fixed, atan, marks_BT=marks_BT)
+    assert torch.equal(again, found["native"][0])
+
+
+def test_a_decay_by_hand() -> None:
+    """Where nothing fires: dm0/dd = (h0 - V) l (1 - l), dm1/dd likewise, and (1 - l) dm0/dd."""
+    cell = Cell(tau=1.0, threshold=1e6, signed=False)
+    decay = torch.tensor(0.4, requires_grad=True)
+    _, _, last = lif(torch.tensor([[[1.9], [1.0]]]), torch.zeros(1, 1), cell, atan, decay=decay)
+    (found,) = torch.autograd.grad(last.sum(), decay)
+    share = float(torch.tensor(0.4).sigmoid())
+    m0 = 1.9 * share
+    slope = share * (1 - share)
+    assert float(last.detach()) == pytest.approx(m0 + share * (1 - m0))
+    assert float(found) == pytest.approx(slope * (1 - m0) + (1 - share) * slope * 1.9, rel=1e-4)
+
+
 def test_the_reset_has_a_gradient() -> None:
     """A spike empties the membrane, so a larger current now means less of it later."""
     cell = Cell(tau=2.0, threshold=1.0, signed=False)

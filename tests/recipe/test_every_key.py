@@ -157,6 +157,7 @@ STUDENT: dict[str, tuple[str, ...]] = {
     "hidden_act": ("student.hidden_act='gelu'",),
     "norm": ("student.norm='layer'",),
     "dropout": ("student.dropout=0.1",),
+    "feedback": ("student.feedback=true",),
     "shift_rank": ("student.variant='rwkv6'", "student.shift_rank=7"),
     "inner_steps": (
         "student.start='scratch'",

@@ -83,6 +83,7 @@ def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     student, teacher, _ = parts
     loss = {"distill": "kl", "pretrain": "ce", "sft": "ce", "dpo": "dpo", "gkd": "jsd"}
     loss |= {"equilibrium": "kl", "slide": "block_output"}
+    loss |= {"calibrate_blocks": "block_output"}
     own: dict[str, Any] = {"gkd": {"samples": None}, "equilibrium": {"steps": 2}}
     own |= {"slide": {"span": 2}}
     stage = STAGES[kind](

@@ -70,49 +70,98 @@ struct Ahead {
   }
 };
 
-// Adds two groups, whose signs are known when this is compiled.
-template <bool one, bool two, class V>
-GOOSE_INLINE void sixteen(V* z, V* counters, int planes, const char* columns,
-                          const std::uint32_t* entries, Ahead& ahead) {
-  const Pair<V> a = eight<one>(z, columns, entries);
-  const Pair<V> b = eight<two>(z, columns, entries + kGroup);
-  ripple(counters, 4, planes, add_pairs(z[3], a, b));
-  ahead.ask();
+// Adds the sizes of a group's weights (or 1 - size) to the counters z[0..2]; the bit is worth eight.
+template <bool minus, class V>
+GOOSE_INLINE V eight_sizes(V* z, const char* columns, const std::uint32_t* entries) {
+  constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
+  const auto size = [&](int i) {
+    return reinterpret_cast<const V*>(columns + std::uint64_t{entries[i]} * kScale)[1];
+  };
+  V carry[4];
+  for (int i = 0; i < 4; ++i) {
+    carry[i] = add_pair(z[0], pair_of<minus>(size(2 * i), size(2 * i + 1)));
+  }
+  const V low = add_pair(z[1], pair_of<false>(carry[0], carry[1]));
+  const V high = add_pair(z[1], pair_of<false>(carry[2], carry[3]));
+  return add_pair(z[2], pair_of<false>(low, high));
 }
 
-// Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits.
-template <class V>
-inline void count(const char* columns, const Span& span, V* counters, int planes, Ahead& ahead) {
+// Counts on their way: the lowest planes of bits, which stay in registers, and all of them.
+template <bool sides, class V>
+struct Counting {
+  V z[4], n[sides ? 3 : 1];
+  V *counters, *sizes;
+  int planes;
+
+  // Adds two groups, whose signs are known when this is compiled.
+  template <bool one, bool two>
+  GOOSE_INLINE void add(const char* columns, const std::uint32_t* entries) {
+    const Pair<V> a = eight<one>(z, columns, entries);
+    const Pair<V> b = eight<two>(z, columns, entries + kGroup);
+    ripple(counters, 4, planes, add_pairs(z[3], a, b));
+    if constexpr (sides) {
+      const V first = eight_sizes<one>(n, columns, entries);
+      const V second = eight_sizes<two>(n, columns, entries + kGroup);
+      ripple(sizes, 3, planes, pair_of<false>(first, second));
+    }
+  }
+
+  // Puts the lowest planes to the others and adds the group that is left, if any.
+  template <bool minus>
+  GOOSE_INLINE void end(bool left, const char* columns, const std::uint32_t* entries) {
+    for (int i = 0; i < 4; ++i) counters[i] = z[i];
+    if constexpr (sides) {
+      for (int i = 0; i < 3; ++i) sizes[i] = n[i];
+    }
+    if (!left) return;
+    ripple(counters, 3, planes, eight<minus>(counters, columns, entries));
+    if constexpr (sides) {
+      ripple(sizes, 3, planes, pair_of<false>(eight_sizes<minus>(sizes, columns, entries), V{}));
+    }
+  }
+};
+
+// Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits; with `sides`
+// those of the weights' sizes too, while the columns are at hand.
+template <bool sides, class V>
+inline void count(const char* columns, const Span& span, V* counters, V* sizes, int planes,
+                  Ahead& ahead) {
   const std::uint32_t* entries = span.columns;
   const int groups = span.plus + span.minus;
   const auto at = [=](int group) { return entries + group * kGroup; };
-  V z[4] = {};
+  Counting<sides, V> counting{{}, {}, counters, sizes, planes};
   int g = 0;
-  for (; g + 2 <= span.plus; g += 2) {
-    sixteen<false, false>(z, counters, planes, columns, at(g), ahead);
+  for (; g + 2 <= span.plus; g += 2, ahead.ask()) {
+    counting.template add<false, false>(columns, at(g));
   }
   if (g < span.plus && g + 2 <= groups) {
-    sixteen<false, true>(z, counters, planes, columns, at(g), ahead);
+    counting.template add<false, true>(columns, at(g));
+    ahead.ask();
     g += 2;
   }
-  for (; g + 2 <= groups; g += 2) {
-    sixteen<true, true>(z, counters, planes, columns, at(g), ahead);
+  for (; g + 2 <= groups; g += 2, ahead.ask()) {
+    counting.template add<true, true>(columns, at(g));
   }
-  for (int i = 0; i < 4; ++i) counters[i] = z[i];
-  if (g == groups) return;
-  ripple(counters, 3, planes,
-         g < span.plus ? eight<false>(counters, columns, at(g)) : eight<true>(counters, columns, at(g)));
+  if (g < span.plus) return counting.template end<false>(true, columns, at(g));
+  counting.template end<true>(g < groups, columns, at(g));
 }
 
-template <bool first, class V>
+// With `sides` what the weights' sizes give comes after the rows.
+template <bool first, bool sides, class V>
 void wide(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
           std::int32_t* out) {
   const int columns = (span.plus + span.minus) * kGroup;
   const int planes = planes_for(columns) < 5 ? 5 : planes_for(columns);
-  V counters[kPlanes];
+  V counters[kPlanes], sizes[sides ? kPlanes : 1];
   for (int i = 4; i < planes; ++i) counters[i] = V{};
-  count(reinterpret_cast<const char*>(segment.columns), span, counters, planes, ahead);
+  if constexpr (sides) {
+    for (int i = 3; i < planes; ++i) sizes[i] = V{};
+  }
+  count<sides>(reinterpret_cast<const char*>(segment.columns), span, counters, sizes, planes, ahead);
   emit<first>(counters, planes, weight, columns, out);
+  if constexpr (sides) {
+    emit<first>(sizes, planes, weight, span.minus * kGroup, out + segment.rows);
+  }
 }
 
 // A segment of 64 rows takes as many columns at once as words fit a vector.
@@ -149,35 +198,36 @@ inline void gather(const char* columns, const std::uint32_t* e, Bits512& positiv
 }
 #endif
 
-template <bool minus>
+template <bool minus, bool size>
 inline Pair<Lanes> two_gathers(Lanes& z, const char* columns, const std::uint32_t* entries) {
   Lanes a1, n1, a2, n2;
   gather(columns, entries, a1, n1);
   gather(columns, entries + kLanes, a2, n2);
-  return add_columns<minus>(z, a1, n1, a2, n2);
+  return add_columns<minus>(z, size ? n1 : a1, n1, size ? n2 : a2, n2);
 }
 
 // One sign's groups: 2 * kLanes columns at a time, then what is left with empty columns.
-template <bool minus>
+template <bool minus, bool size>
 inline int count_lanes(const char* columns, const std::uint32_t* entries, int groups,
                        Lanes* counters, int planes, Ahead& ahead) {
   constexpr int kStep = 2 * kLanes;
   const int total = groups * kGroup;
   int c = 0;
   for (; c + kStep <= total; c += kStep) {
-    ripple(counters, 1, planes, two_gathers<minus>(counters[0], columns, entries + c));
+    ripple(counters, 1, planes, two_gathers<minus, size>(counters[0], columns, entries + c));
     if (c % (2 * kGroup) == 0) ahead.ask();
   }
   if (c < total) {  // only where a vector holds a whole group
     Lanes a, n;
     gather(columns, entries + c, a, n);
-    ripple(counters, 1, planes, add_columns<minus>(counters[0], a, n, Lanes{}, Lanes{}));
+    ripple(counters, 1, planes,
+           add_columns<minus>(counters[0], size ? n : a, n, Lanes{}, Lanes{}));
     c += kStep;
   }
   return c / kLanes;
 }
 
-template <bool first>
+template <bool first, bool size>
 void narrow(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
             std::int32_t* out) {
   const auto* columns = reinterpret_cast<const char*>(segment.columns);
@@ -185,9 +235,9 @@ void narrow(const Segment& segment, const Span& span, std::int32_t weight, Ahead
   const int planes = planes_for(most) < 2 ? 2 : planes_for(most);
   Lanes counters[kPlanes];
   for (int i = 0; i < planes; ++i) counters[i] = Lanes{};
-  int taken = count_lanes<false>(columns, span.columns, span.plus, counters, planes, ahead);
-  taken += count_lanes<true>(columns, span.columns + span.plus * kGroup, span.minus, counters,
-                             planes, ahead);
+  int taken = count_lanes<false, size>(columns, span.columns, span.plus, counters, planes, ahead);
+  taken += count_lanes<true, size>(columns, span.columns + span.plus * kGroup, span.minus,
+                                   counters, planes, ahead);
   std::int32_t lanes[64 * kLanes];
   emit<true>(counters, planes, weight, taken, lanes);
   // Byte i of vector b is row 8 b + i % 8 of lane i / 8.
@@ -206,17 +256,18 @@ extern const std::int32_t widest_segment = GOOSE_VECTOR_BYTES == 64 ? 512 : 256;
 
 namespace {
 
-template <bool first>
+template <bool first, bool sides>
 void one_step(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
               std::int32_t* out) {
   if (segment.rows == 64) {
-    narrow<first>(segment, span, weight, ahead, out);
+    narrow<first, false>(segment, span, weight, ahead, out);
+    if constexpr (sides) narrow<first, true>(segment, span, weight, ahead, out + segment.rows);
 #if GOOSE_VECTOR_BYTES == 64
   } else if (segment.rows == 512) {
-    wide<first, Bits512>(segment, span, weight, ahead, out);
+    wide<first, sides, Bits512>(segment, span, weight, ahead, out);
 #endif
   } else {
-    wide<first, Bits256>(segment, span, weight, ahead, out);
+    wide<first, sides, Bits256>(segment, span, weight, ahead, out);
   }
 }
 
@@ -231,14 +282,33 @@ Ahead spread(const Segment& segment, const Span* spans, std::int32_t steps, std:
   return {at, at + segment.ahead, (segment.ahead / 64 + pairs - 1) / pairs};
 }
 
+template <bool sides>
+void all_steps(const Segment& segment, const Span* spans, const std::int32_t* weights,
+               std::int32_t steps, std::int32_t stride, std::int32_t* out) {
+  Ahead ahead = spread(segment, spans, steps, stride);
+  one_step<true, sides>(segment, spans[0], weights[0], ahead, out);
+  for (int step = 1; step < steps; ++step) {
+    one_step<false, sides>(segment, spans[step * stride], weights[step], ahead, out);
+  }
+}
+
 }  // namespace
 
 void tile(const Segment& segment, const Span* spans, const std::int32_t* weights,
           std::int32_t steps, std::int32_t stride, std::int32_t* out) {
-  Ahead ahead = spread(segment, spans, steps, stride);
-  one_step<true>(segment, spans[0], weights[0], ahead, out);
-  for (int step = 1; step < steps; ++step) {
-    one_step<false>(segment, spans[step * stride], weights[step], ahead, out);
+  all_steps<false>(segment, spans, weights, steps, stride, out);
+}
+
+void sides(const Segment& segment, const Span* spans, const std::int32_t* weights,
+           std::int32_t steps, std::int32_t stride, std::int32_t* out) {
+  all_steps<true>(segment, spans, weights, steps, stride, out);
+  // Of a sum over both signs and one over sizes, half the sum is what +1 gave, half the difference
+  // what -1 gave.
+  std::int32_t* const size = out + segment.rows;
+  for (int r = 0; r < segment.rows; ++r) {
+    const std::int32_t both = out[r];
+    out[r] = (both + size[r]) / 2;
+    size[r] = (both - size[r]) / 2;
   }
 }
 

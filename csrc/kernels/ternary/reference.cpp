@@ -32,4 +32,18 @@ void tile(const Segment& segment, const Span* spans, const std::int32_t* weights
   }
 }
 
+void sides(const Segment& segment, const Span* spans, const std::int32_t* weights,
+           std::int32_t steps, std::int32_t stride, std::int32_t* out) {
+  for (int r = 0; r < segment.rows; ++r) {
+    out[r] = out[segment.rows + r] = 0;
+    for (int step = 0; step < steps; ++step) {
+      const Span& span = spans[step * stride];
+      for (int i = 0; i < (span.plus + span.minus) * kGroup; ++i) {
+        const int w = weight_at(segment, span.columns[i] / kEntry, r);
+        out[(w < 0 ? segment.rows : 0) + r] += weights[step] * (i < span.plus * kGroup ? w : -w);
+      }
+    }
+  }
+}
+
 }  // namespace goose::kernels::reference

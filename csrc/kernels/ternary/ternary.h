@@ -8,6 +8,8 @@
   extern const std::int32_t widest_segment;                                                 \
   void tile(const Segment&, const Span* spans, const std::int32_t* weights,                 \
             std::int32_t steps, std::int32_t stride, std::int32_t* out);                    \
+  void sides(const Segment&, const Span* spans, const std::int32_t* weights,                \
+             std::int32_t steps, std::int32_t stride, std::int32_t* out);                   \
   }
 
 GOOSE_TERNARY(reference)

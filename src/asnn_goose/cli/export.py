@@ -76,6 +76,13 @@ def export(
         Head,
         typer.Option(help="Embedding and head; ternary adds a spiking head beside the embedding."),
     ] = Head.int8,
+    absorb: Annotated[
+        bool,
+        typer.Option(
+            "--absorb",
+            help="Move amplitudes of spikes into the weights' scales, where all tokens share one.",
+        ),
+    ] = False,
 ) -> None:
     """Pack a student for the engine, keep it in a small file, or make a folder to share.
 
@@ -93,7 +100,9 @@ def export(
     from asnn_goose.export.packed import PackSettings
 
     place = Path(student).expanduser()
-    settings = PackSettings(dense=dense.value, low_rank=low_rank.value, head=head.value)
+    settings = PackSettings(
+        dense=dense.value, low_rank=low_rank.value, head=head.value, absorb=absorb
+    )
     if to is Target.packed:
         target = out or place / "packed"
         typer.echo(f"{target}\n{pack(student, target, settings)}")
@@ -183,4 +192,6 @@ def table(packed: Packed) -> str:
     rows = [f"  {part.replace('-', ' '):<12}{size(count):>8}" for part, count in parts]
     ratio = packed.fp32_bytes / packed.total_bytes
     whole = f"  {'together':<12}{size(packed.total_bytes):>8}"
-    return "\n".join([*rows, f"{whole}, 1/{ratio:.1f} of {size(packed.fp32_bytes)} in fp32"])
+    rows.append(f"{whole}, 1/{ratio:.1f} of {size(packed.fp32_bytes)} in fp32")
+    rows += [f"  not absorbed: {name}: {reason}" for name, reason in packed.kept.items()]
+    return "\n".join(rows)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asnn_goose.export.absorb import why_not
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.projection import Projection
@@ -57,9 +58,24 @@ def int8_rows(weight_MK: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
 
 
 def planes(matrix: Ternary, *, name: str) -> Arrays:
-    """`planes` and `scale` (P,G,M) of a matrix that was rounded already."""
+    """`planes` and `scale` (P,G,M) of a matrix that was rounded already.
+
+    Two planes of one sign each, such as those of TTQ, become one whose signs have a scale each.
+    """
+    matrix = _sided(matrix)
     words = pack_planes(matrix.codes_POK.to("cpu", torch.int8).contiguous().numpy())
     return {"planes": words, "scale": floats(matrix.scale_PGO, name=f"{name}.scale")}
+
+
+def _sided(matrix: Ternary) -> Ternary:
+    """Codes 0, 1 and codes -1, 0 in one plane: half the bytes, and the same numbers to the bit."""
+    codes_POK, scale_PGO = matrix
+    if len(codes_POK) != 2 or bool((codes_POK[0] < 0).any()) or bool((codes_POK[1] > 0).any()):
+        return matrix
+    if bool((codes_POK[0] * codes_POK[1]).any()):
+        return matrix
+    same = torch.equal(scale_PGO[0], scale_PGO[1])
+    return Ternary(codes_POK.sum(0, keepdim=True), scale_PGO[:1] if same else scale_PGO)
 
 
 def spikes(neuron: Neuron, *, name: str) -> dict[str, float]:
@@ -88,12 +104,12 @@ def one(numbers: Mapping[str, float]) -> Arrays:
     return {end: np.array([value], np.float32) for end, value in numbers.items()}
 
 
-def projection(module: Projection, form: str, *, name: str) -> Arrays:
+def projection(module: Projection, form: str, *, name: str, absorb: bool = False) -> Arrays:
     """Everything that belongs to a matrix: weights, bias, and what its spikes stand for.
 
     Ternary weights are those that the student itself multiplies by, and the bias holds what its
-    method adds; a factor of the neuron folds into the weights. Raises ExportError for what
-    cannot be packed.
+    method adds; a factor of the neuron folds into the weights, and so does, with `absorb`, an
+    amplitude that can (`export.absorb`). Raises ExportError for what cannot be packed.
     """
     if module.sub_norm is not None:
         raise ExportError(
@@ -104,6 +120,8 @@ def projection(module: Projection, form: str, *, name: str) -> Arrays:
     # A learned value of the spikes multiplies the product, and so fits into the scales: the engine
     # needs to know nothing of it.
     factor = numbers.pop("factor", 1.0)
+    if absorb and numbers and not why_not(module):
+        factor, numbers["amplitude"] = factor * numbers["amplitude"], 1.0
     if module.ternary is None:
         arrays = dense(module.weight * factor, form, name=name)
     else:

@@ -150,7 +150,7 @@ def _lif(neuron: LIF, columns: int) -> Any:
         return np.full(columns, value, np.float32)
 
     return nir.LIF(
-        tau=each(float(neuron.cell.tau) * DT),
+        tau=each(neuron.tau * DT),
         r=each(1.0),
         v_leak=each(0.0),
         v_threshold=each(float(neuron.cell.threshold)),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
+from asnn_goose.export.absorb import why_not
 from asnn_goose.export.forms import (
     DENSE,
     Arrays,
@@ -59,6 +60,7 @@ class PackSettings:
     dense     block matrices that `precision` leaves dense: "f16", "int8" (a scale per row), "f32"
     low_rank  low-rank factors of the mixers, likewise
     head      embedding and head: "int8", "f16", or "ternary" for a head of its own (TERNARY_HEAD)
+    absorb    amplitudes of spikes move into the weights' scales where they can (`export.absorb`)
 
     Raises ExportError for another word.
     """
@@ -66,6 +68,7 @@ class PackSettings:
     dense: str = "f16"
     low_rank: str = "int8"
     head: str = "int8"
+    absorb: bool = False
 
     def __post_init__(self) -> None:
         for setting, allowed in (("dense", DENSE), ("low_rank", DENSE), ("head", HEADS)):
@@ -76,10 +79,14 @@ class PackSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """What was written: bytes by part of the model, and what all of it takes as fp32."""
+    """What was written: bytes by part of the model, and what all of it takes as fp32.
+
+    kept  with `absorb`: spiking matrix or site -> why its amplitude stays where it is
+    """
 
     bytes_by_part: dict[str, int]
     fp32_bytes: int
+    kept: dict[str, str] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -101,8 +108,10 @@ def export_packed(
     Raises ExportError for what cannot be packed, PackedError where `folder` holds anything but an
     older packed model.
     """
+    settings = settings or PackSettings()
+    kept = _kept(model) if settings.absorb else {}
     with packed_folder(folder) as fresh:
-        arrays, matrices = pack(model, settings or PackSettings())
+        arrays, matrices = pack(model, settings)
         # Whole, with defaults: a default that changes some day must not change old files.
         config = json.loads(model.config.to_json_string(use_diff=False))
         config = _without_padding(config)
@@ -115,7 +124,24 @@ def export_packed(
             # content.
             write_origin(fresh, source=tokenizer)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Packed(bytes_by_part=_by_part(config, arrays), fp32_bytes=4 * parameters)
+    return Packed(bytes_by_part=_by_part(config, arrays), fp32_bytes=4 * parameters, kept=kept)
+
+
+def _kept(model: GooseForCausalLM) -> dict[str, str]:
+    """Spiking places whose amplitude stays. Raises ExportError where it does at all of them."""
+    spiking = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, Projection) and module.neuron is not None
+    }
+    for name, module in spiking.items():
+        assert module.neuron is not None
+        spikes(module.neuron, name=name)  # refuses one that the engine cannot run
+    found = {name: reason for name, module in spiking.items() if (reason := why_not(module))}
+    if len(found) == len(spiking):
+        first = next((f"{name}: {reason}" for name, reason in found.items()), "no input spikes")
+        raise ExportError(f"absorb: no amplitude can move into the weights behind it; {first}")
+    return found
 
 
 @torch.no_grad()
@@ -194,7 +220,7 @@ def _matrix(
         return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name), None
     module = model.get_submodule(slot.name)
     assert isinstance(module, Projection)
-    arrays = projection(module, settings.dense, name=slot.name)
+    arrays = projection(module, settings.dense, name=slot.name, absorb=settings.absorb)
     return arrays, _entry(module.neuron, rotate=module.precision.rotate)
 
 

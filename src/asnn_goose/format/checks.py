@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asnn_goose.format.mapped import code
-from asnn_goose.format.planes import ROWS
+from asnn_goose.format.planes import ROWS, has_sides
 from asnn_goose.shape.code_limits import GROUP, MAX_STEPS
 from asnn_goose.shape.limits import is_size
 from asnn_goose.shape.packed_error import wrong
@@ -131,7 +131,8 @@ def _planes(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:
         raise wrong(
             file, f"groups of {slot.name}.scale", groups, f"1 or parts of {slot.columns} by 64s"
         )
-    yield f"{slot.name}.scale", "F32", (planes, groups, slot.rows)
+    scales = 2 if scale is not None and has_sides(words, scale) else planes
+    yield f"{slot.name}.scale", "F32", (scales, groups, slot.rows)
 
 
 def _check_tensor(

@@ -18,7 +18,7 @@ from asnn_goose.format.checks import check_tensors
 from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
-from asnn_goose.format.planes import unpack_planes
+from asnn_goose.format.planes import has_sides, unpack_scaled
 from asnn_goose.shape.packed_error import PackedError, wrong
 from asnn_goose.shape.settings import checked_settings, needs_3
 from asnn_goose.shape.student import layout
@@ -33,10 +33,11 @@ TOKENIZER_FILES = (
 )
 """Files that may lie beside the two."""
 
-FORMAT, VERSION, NEWER = "asnn_goose_packed", "2", "3"
-READABLE = ("1", VERSION, NEWER)
+FORMAT, VERSION, NEWER, SIDED = "asnn_goose_packed", "2", "3", "4"
+READABLE = ("1", VERSION, NEWER, SIDED)
 """Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting. A file
-is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`)."""
+is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`), and of 4
+where a plane has a scale for its +1 and one for its -1."""
 
 __all__ = [
     "CONFIG",
@@ -75,7 +76,7 @@ class PackedModel:
             weight = self.tensors[f"{name}.weight"].astype(np.float32)
             return weight if scale is None else weight * scale[:, None]
         assert scale is not None  # read_packed has checked
-        codes_PMK = unpack_planes(words, rows=scale.shape[2])
+        codes_PMK = unpack_scaled(words, scale)
         planes, rows, columns = codes_PMK.shape
         by_group = codes_PMK.reshape(planes, rows, scale.shape[1], -1)
         terms = by_group * scale.swapaxes(1, 2)[..., None]
@@ -146,13 +147,22 @@ def write_packed(
         crc = zlib.crc32(np.ascontiguousarray(tensors[name]).data, crc)
     metadata = {
         "format": FORMAT,
-        "version": NEWER if needs_3(settings) else VERSION,
+        "version": _version(settings, tensors),
         "crc32": f"{crc:08x}",
         "matrices": json.dumps(coded, separators=(",", ":")),
     }
     write_mapped(file, tensors, metadata)
     text = json.dumps(dict(config), indent=2, sort_keys=True)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def _version(settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """The oldest whose readers know all that is in a file."""
+    for name, words in tensors.items():
+        matrix = name.removesuffix(".planes")
+        if matrix != name and has_sides(words, tensors[f"{matrix}.scale"]):
+            return SIDED
+    return NEWER if needs_3(settings) else VERSION
 
 
 @contextmanager

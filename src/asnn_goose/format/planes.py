@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,22 @@ def unpack_planes(words: NDArray[np.uint64], *, rows: int) -> NDArray[np.int8]:
     codes_PUKR -= 2 * (codes_PUKR & ~_bits(words[..., 0]))
     ordered = codes_PUKR.swapaxes(2, 3).reshape(planes, units * ROWS, columns)
     return np.ascontiguousarray(ordered[:, :rows])
+
+
+def unpack_scaled(words: NDArray[np.uint64], scale: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Codes (P,M,K), a plane for each of the scales (P,G,M).
+
+    One plane with two scales has that of its +1 and that of its -1: codes 0, 1 and codes -1, 0.
+    """
+    codes_PMK = unpack_planes(words, rows=scale.shape[2])
+    if len(codes_PMK) == len(scale):
+        return codes_PMK
+    return np.concatenate((codes_PMK.clip(0, None), codes_PMK.clip(None, 0)))
+
+
+def has_sides(words: NDArray[Any], scale: NDArray[Any]) -> bool:
+    """Whether +1 and -1 of one plane have a scale each."""
+    return words.shape[:1] == (1,) and scale.ndim == 3 and len(scale) == 2
 
 
 def _bits(words_PUK: NDArray[np.uint64]) -> NDArray[np.int8]:

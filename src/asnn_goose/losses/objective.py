@@ -59,6 +59,8 @@ class Objective(nn.Module):
         self.chunk = chunk
         self.weights = {term.name: float(term.weight) for term in terms}
         self.losses = nn.ModuleDict({term.name: term.loss for term in terms})
+        # What a stage learns of its own: it trains, and is kept, with what losses learn.
+        self.beside = nn.ModuleDict()
         self.groups = _groups(apart, names=names, vocab=list(self._vocab_losses))
 
     @property

@@ -7,7 +7,7 @@ m_t = V_{t-1} + (h_t - V_{t-1}) / tau, s_t = 1[m_t > theta], V_t = m_t (1 - s_t)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -45,26 +45,34 @@ def lif(
     cell: Cell,
     surrogate: Surrogate,
     *,
+    decay: Tensor | None = None,
     marks_BT: Tensor | None = None,
     form: Form = "auto",
 ) -> Run:
     """Run currents h (B,T,K) through the neurons; all in the dtype of h.
 
     state_BK   membranes after the token before
+    decay      d, one number that is learned: 1/tau = sigmoid(d) in the place of the cell's
     surrogate  ds/dm as a function of m - theta
     marks_BT   `ops.documents.token_marks`: padding neither charges nor fires, a start is at rest
     form       "auto" takes the kernel where it can be used: CPU, fp32
 
-    Gradients reach h and state, through the reset too. Raises ValueError for a form that cannot
-    take these inputs.
+    Gradients reach h, state and decay, through the reset too. Raises ValueError for a form that
+    cannot take these inputs.
     """
     check_name(("auto", "loop", "native"), form, setting="form")
     obstacle = _obstacle(h_BTK)
     if form == "native" and obstacle:
         raise ValueError(f"form is 'native', but the compiled kernel cannot be used: {obstacle}")
     if form == "loop" or obstacle:
-        return _loop(h_BTK, state_BK, cell, surrogate, marks_BT)
-    return cast(Run, _Lif.apply(h_BTK, state_BK, cell, surrogate, marks_BT))  # type: ignore[no-untyped-call]
+        return _loop(h_BTK, state_BK, cell, surrogate, decay, marks_BT)
+    args = (h_BTK, state_BK, cell, surrogate, decay, marks_BT)
+    return cast(Run, _Lif.apply(*args))  # type: ignore[no-untyped-call]
+
+
+def tau_of(decay: Tensor) -> Tensor:
+    """Tau = 1 / sigmoid(d), above 1."""
+    return decay.sigmoid().reciprocal()
 
 
 def _obstacle(h_BTK: Tensor) -> str | None:
@@ -77,9 +85,15 @@ def _obstacle(h_BTK: Tensor) -> str | None:
 
 
 def _loop(
-    h_BTK: Tensor, state_BK: Tensor, cell: Cell, surrogate: Surrogate, marks_BT: Tensor | None
+    h_BTK: Tensor,
+    state_BK: Tensor,
+    cell: Cell,
+    surrogate: Surrogate,
+    decay: Tensor | None,
+    marks_BT: Tensor | None,
 ) -> Run:
     """The formula itself, one token after the other: the oracle of the kernel."""
+    tau: Tensor | float = cell.tau if decay is None else tau_of(decay)
     fire = ternary_spikes if cell.signed else binary_spikes
     v_BK, spikes, membranes = state_BK, list[Tensor](), list[Tensor]()
     for t, h_BK in enumerate(h_BTK.unbind(1)):
@@ -87,7 +101,7 @@ def _loop(
         if mark_B1 is not None:
             v_BK = v_BK.masked_fill(mark_B1 == START, 0)
         before_BK = v_BK
-        v_BK = v_BK + (h_BK - v_BK) / cell.tau
+        v_BK = v_BK + (h_BK - v_BK) / tau
         membranes.append(v_BK.detach())
         spikes.append(fire(v_BK, cell.threshold, surrogate))
         size_BK = spikes[-1] * v_BK.detach().sign() if cell.signed else spikes[-1]
@@ -106,19 +120,23 @@ class _Lif(torch.autograd.Function):
         state_BK: Tensor,
         cell: Cell,
         surrogate: Surrogate,
+        decay: Tensor | None,
         marks_BT: Tensor | None,
     ) -> Run:
+        if decay is not None:
+            cell = replace(cell, tau=float(tau_of(decay)))
         marks = torch.empty(0, dtype=torch.uint8) if marks_BT is None else marks_BT
         settings = (cell.tau, cell.threshold, cell.signed)
         spikes, membranes, last = _forward(h_BTK, state_BK, marks, *settings)
-        ctx.save_for_backward(membranes, marks)
+        # Currents are kept for the decay's gradient alone.
+        ctx.save_for_backward(membranes, marks, None if decay is None else h_BTK)
         ctx.cell, ctx.surrogate = cell, surrogate
         ctx.mark_non_differentiable(membranes)
         return spikes, membranes, last
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        membranes, marks = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        membranes, marks, h_BTK = ctx.saved_tensors
         dspikes, _, dlast = gradients
         cell: Cell = ctx.cell
         alpha = alpha_of(ctx.surrogate) or 0.0
@@ -129,7 +147,10 @@ class _Lif(torch.autograd.Function):
                 slope = slope + ctx.surrogate(membranes + cell.threshold)
         settings = (cell.tau, cell.threshold, cell.signed, cell.detach, alpha)
         dh, dstate = _backward(membranes, slope, dspikes, dlast, marks, *settings)
-        return dh, dstate, None, None, None
+        # dm/dd = (h - V) sigmoid(d) (1 - sigmoid(d)), of which dh holds the one factor and h - m
+        # is the rest.
+        ddecay = None if h_BTK is None else (dh * (h_BTK - membranes)).sum()
+        return dh, dstate, None, None, ddecay, None
 
 
 def _addresses(*tensors: Tensor) -> tuple[Any, ...]:

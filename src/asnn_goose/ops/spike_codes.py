@@ -14,14 +14,19 @@ MAX_STEPS = {"rate": 8, "radix2": 6, "radix3": 4}
 
 
 class Spikes(NamedTuple):
-    """Coded tokens: integers q (..., K), kept as floats, and an amplitude (..., 1) each."""
+    """Coded tokens: integers q (..., K), kept as floats, and an amplitude (..., 1) each.
+
+    offset  what silence stands for, where it is not 0
+    """
 
     q_BK: Tensor
     amplitude_B1: Tensor
+    offset: Tensor | None = None
 
     def values(self) -> Tensor:
-        """What the spikes stand for: amplitude q, (..., K)."""
-        return self.amplitude_B1 * self.q_BK
+        """What the spikes stand for: amplitude q + offset, (..., K)."""
+        found_BK = self.amplitude_B1 * self.q_BK
+        return found_BK if self.offset is None else found_BK + self.offset
 
 
 def step_weights(code: str, steps: int) -> tuple[int, ...]:

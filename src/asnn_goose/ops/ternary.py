@@ -196,6 +196,31 @@ def best_step(weight_RN: Tensor, *, candidates: int = 64) -> Tensor:
     return best_R1
 
 
+@torch.no_grad()
+def best_affine(x_RN: Tensor, *, top: int, candidates: int = 32) -> tuple[Tensor, Tensor]:
+    """Step and offset (R,1) of `learned_step` that leave the least squared error of every row.
+
+    The codes are -top .. top. A search on a grid (the start of LSQ+, arXiv 2004.09576): steps in
+    geometric order from a sixteenth of what spans the row up to that, and for each the offsets
+    that put the middle of the codes at equal distances from the least to the largest number.
+    """
+    low_R1, high_R1 = x_RN.amin(-1, keepdim=True), x_RN.amax(-1, keepdim=True)
+    whole_R1 = ((high_R1 - low_R1) / (2 * top)).clamp_min(SMALLEST_SCALE)
+    best_R1, middle_R1 = whole_R1, (low_R1 + high_R1) / 2
+    least_R1 = torch.full_like(low_R1, torch.inf)
+    for index in range(candidates):
+        step_R1 = whole_R1 * 16 ** (index / (candidates - 1) - 1)
+        for place in range(candidates // 2 + 1):
+            offset_R1 = torch.lerp(low_R1, high_R1, place / (candidates // 2))
+            found_RN = learned_step(x_RN, step_R1, low=-top, high=top, offset=offset_R1)
+            error_R1 = (x_RN - found_RN).square().sum(-1, keepdim=True)
+            better_R1 = error_R1 < least_R1
+            best_R1 = step_R1.where(better_R1, best_R1)
+            middle_R1 = offset_R1.where(better_R1, middle_R1)
+            least_R1 = torch.minimum(error_R1, least_R1)
+    return best_R1, middle_R1
+
+
 class _Plane(NamedTuple):
     """Codes, their scale, how many are not zero, and their inner product with what they code."""
 

@@ -79,6 +79,7 @@ _SHARED: dict[str, Setting] = {
     "embedding_norm": setting(True, Switch()),
     "tie_word_embeddings": setting(False, Switch()),
     # What only training does, a packed file does not say.
+    "feedback": setting(False, Switch(), packed=Only(False)),
     "dropout": Setting(default=0.0, student=Rate(), packed=None),
     "n_positions": setting(0, Size(least=0), packed=Size(least=0, most=1 << 20), later=True),
     # What no tokenizer can produce is left out of a packed file.

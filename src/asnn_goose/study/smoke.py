@@ -45,6 +45,11 @@ STAGES: dict[str, dict[str, Any]] = {
         "precision": {"*": {"planes": 1, "steps": 3}},
         "span": 2,
     },
+    "calibrate_blocks": {
+        "train": "scales",
+        "losses": ["block_output"],
+        "precision": {"*": {"planes": 2, "steps": 2, "code": "rate", "neuron": "gif"}},
+    },
 }
 """What a stage of each kind trains here, and on which losses; `examples` where it reads some."""
 

@@ -52,10 +52,10 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
 def stored_names(plan: RunPlan, position: Position) -> set[str]:
     """Student parameters that changed before `position`: the rest is what the run began with.
 
-    A new precision may move every matrix into another basis.
+    A new precision may move every matrix into another basis, and a fold changes what never trained.
     """
     begun = plan.stages[: position.stage + (position.step > 0)]
-    if any(stage.precision is not None for stage in begun):
+    if any(stage.precision is not None or stage.stage.folds for stage in begun):
         return {name for name, _ in plan.student.named_parameters()}
     return {name for stage in begun for name in stage.trained()}
 

@@ -233,6 +233,7 @@ class StageTrainer:
         """End the stage: its mean weights if it has any; accelerate's references are dropped."""
         if self._average is not None:
             self._average.adopt()
+        self.plan.stage.finish()
         self._accelerator.clear()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.planes import unpack_planes
+from asnn_goose.format.planes import unpack_scaled
 from asnn_goose.infer.reference.spikes import F32, Encoded, Neurons, hadamard
 
 Coding = Mapping[str, Mapping[str, Any]]
@@ -36,10 +36,8 @@ class Matrix:
         self.scale: F32 | None = tensors.get(f"{weights}.scale")
         if f"{weights}.planes" in tensors:
             assert self.scale is not None
-            planes = tensors[f"{weights}.planes"]
-            self.codes_PMK: NDArray[np.int8] | None = unpack_planes(
-                planes, rows=self.scale.shape[2]
-            )
+            words = tensors[f"{weights}.planes"]
+            self.codes_PMK: NDArray[np.int8] | None = unpack_scaled(words, self.scale)
         else:
             self.codes_PMK = None
             self.dense_MK = np.asarray(tensors[f"{weights}.weight"])

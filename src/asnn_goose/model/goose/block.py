@@ -140,7 +140,7 @@ class GooseBlock(nn.Module):
         self.mixer.set_sites(of)
         for name, old in self.site_precision.items():
             if (new := of(name)) != old:
-                neuron = new.spikes(self.width)
-                setattr(self, f"{name}_neuron", neuron)
-                self.train(self.training).to(next(self.parameters()).device)
+                setattr(self, f"{name}_neuron", new.spikes(self.width))
             self.site_precision[name] = new
+        # A neuron that is new follows the mode of the whole, and is where the whole is.
+        self.train(self.training).to(next(self.parameters()).device)

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from asnn_goose.model.goose.block import BlockOutput, GooseBlock
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
+from asnn_goose.model.goose.feedback import Feedback, last, outputs
 from asnn_goose.model.goose.generation import RecurrentGeneration
 from asnn_goose.model.goose.initialise import initialise
 from asnn_goose.model.goose.inner_steps import InnerSteps
@@ -57,6 +58,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         self.positions = learned_positions(config)
         norm = partial(make_norm, config.norm, config.hidden_size, eps=config.norm_eps)
         self.embedding_norm = norm() if config.embedding_norm else None
+        self.feedback = Feedback(config.hidden_size) if config.feedback else None
         blocks = [GooseBlock(config, layer=layer) for layer in range(config.num_hidden_layers)]
         self.blocks = cast(Sequence[GooseBlock], nn.ModuleList(blocks))
         self.final_norm = norm()
@@ -240,6 +242,8 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         for place in OUTSIDE:
             if before is None or table.of(place) != before.of(place):
                 setattr(self, f"{place}_neuron", table.of(place).spikes(self.config.hidden_size))
+        if before is not None:
+            self.train(self.training).to(self.embedding.weight.device)
 
     def anneal(self, share: float) -> None:
         """Tell every ternary method and neuron what share of the stage is done."""
@@ -280,13 +284,12 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         self, x_BTD: Tensor, states: tuple[BlockState, ...], window: Window
     ) -> Iterator[BlockOutput]:
         """Outputs of the blocks one by one, so that a caller holds only what it needs."""
-        carry, steps = None, self.inner_steps
-        x_BTD, window = steps.spread(x_BTD), steps.window(window)
-        for layer, block in enumerate(self.blocks):
-            state = steps.together(states[layer]) if states else None
-            output: BlockOutput = self._call(block, x_BTD, carry, state, window)
-            x_BTD, carry = output.x_BTD, output.mixer.carry
-            yield steps.block(output)
+        run = partial(
+            outputs, self.blocks, self.inner_steps, self._call, states=states, window=window
+        )
+        if self.feedback is not None:
+            x_BTD = self.feedback(x_BTD, lambda a_BTD: last(run(a_BTD)))
+        return run(x_BTD)
 
     def _call(self, module: Callable[..., Any], *inputs: Any) -> Any:
         """Call a block or mixer, recomputing it in the backward pass if so set."""

@@ -8,7 +8,9 @@ of a* in a graph that is the chain of the a*: memory does not grow with the step
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -107,6 +109,9 @@ def trace_at_equilibrium(
     star_BTD = student.embedding(tokens_BT)
     window = placed(window, star_BTD)
     star_BTD = student._embed(star_BTD, window.position_BT)
+    if student.feedback is not None:
+        # Rates are counted around the equilibrium of the formula: what feeds back is that.
+        star_BTD = student.feedback(star_BTD, partial(_chain, student.blocks, window=window))
     x_BTD, carries = star_BTD.detach(), _Carries()
     hidden = [star_BTD]
     for block in student.blocks:
@@ -129,6 +134,14 @@ class _Carries:
 
     star: Tensor | None = None
     counted: Tensor | None = None
+
+
+def _chain(blocks: Sequence[GooseBlock], x_BTD: Tensor, *, window: Window) -> Tensor:
+    """The residual stream of the formula behind all blocks."""
+    carry: Tensor | None = None
+    for block in blocks:
+        x_BTD, carry = _closed(block, x_BTD, carry, window)
+    return x_BTD
 
 
 def _closed(

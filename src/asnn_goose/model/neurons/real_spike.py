@@ -53,7 +53,7 @@ class RealSpike(Neuron):
     @torch.no_grad()
     def encode(self, h_BK: Tensor) -> Spikes:
         """Integers (..., K), and amplitude times value: (..., 1), or (..., K) per channel."""
-        q_BK, amplitude_B1 = self.unlearned.encode(h_BK)
+        q_BK, amplitude_B1, _ = self.unlearned.encode(h_BK)
         return Spikes(q_BK, amplitude_B1 * positive(self.value.to(amplitude_B1.dtype)))
 
     def constants(self) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from asnn_goose.model.neurons.neuron import TINY
-from asnn_goose.ops.surrogate import Surrogate, surrogate
+from asnn_goose.ops.surrogate import Surrogate, rectangle, surrogate
 
 MOMENTUM = 0.99
 
@@ -16,7 +18,8 @@ class SurrogateGradient(nn.Module):
 
     "learnable" (after LSG, Lian et al., IJCAI 2023) is a rectangle of width softplus(p). Buffer
     `p` starts where the width is 2 std(v) of the first batch, and then lets it follow 2 std(v) as
-    an exponential mean; before that the width is 1.
+    an exponential mean; before that the width is 1. Where a neuron knows how the spread of its
+    membrane hangs on that of its input, v is the input and `now` takes the rest as a share.
     """
 
     p: Tensor
@@ -32,10 +35,15 @@ class SurrogateGradient(nn.Module):
             self.register_buffer("p", _inverse_softplus(torch.tensor(1.0)))
             self.register_buffer("measured", torch.tensor(False))
 
-    def now(self) -> Surrogate:
-        """h(u) with its present width, which later batches do not move."""
-        # A copy, for `follow` writes into p between this forward and its backward.
-        return surrogate(self.name, self.p.clone()) if self.name == "learnable" else self.h
+    def now(self, share: Tensor | float = 1.0) -> Surrogate:
+        """h(u) with its present width, which later batches do not move.
+
+        share  of that width, of "learnable"
+        """
+        if self.name != "learnable":
+            return self.h
+        # A value of its own, for `follow` writes into p between this forward and its backward.
+        return partial(rectangle, width=nn.functional.softplus(self.p) * share)
 
     @torch.no_grad()
     def follow(self, v: Tensor) -> None:

@@ -45,7 +45,8 @@ class StudentSettings(_Described):
     GPT-2, "channel_mix" as in RWKV-7, "gated_channel_mix" as in RWKV-4 to 6, "spiking" as in
     SpikeBERT), hidden_act, norm ("none" too), norm_eps, embedding_norm (an extra norm on the
     embedding, as in RWKV), biases, tie_word_embeddings; dropout, of the whole stream behind every
-    block, in training; inner_steps, copies of every token whose spikes spell a number; logit_cap,
+    block, in training; feedback, whether the last stream comes back into the first (SpikingBERT);
+    inner_steps, copies of every token whose spikes spell a number; logit_cap,
     the c of logits c tanh(z / c) (Gemma), 0 for z; n_positions, the learned positions that are
     added to the embedding (as in GPT-2) and thereby the longest context, 0 for none;
     real_vocab_size, the rows of the vocabulary that a tokenizer can produce where the rest is

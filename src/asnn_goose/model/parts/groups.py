@@ -6,7 +6,7 @@ from torch import nn
 
 from asnn_goose.names import hint
 
-TRAINABLE = ("all", "body", "blocks", "mixers")
+TRAINABLE = ("all", "body", "blocks", "mixers", "scales")
 
 
 def parameter_group(name: str) -> str:
@@ -47,8 +47,11 @@ def trainable(model: nn.Module, what: str) -> set[str]:
     """Names of the parameters that a stage with `train = what` changes.
 
     "all" is everything; "body" all but embedding and head; "blocks" mixers, MLPs and their norms;
-    "mixers" the token mixers alone. Raises ValueError for another word.
+    "mixers" the token mixers alone; "scales" nothing of the student, but what the stage learns of
+    its own. Raises ValueError for another word.
     """
+    if what == "scales":
+        return set()
     names = {name for name, _ in model.named_parameters()}
     if what == "all":
         return names
@@ -58,6 +61,7 @@ def trainable(model: nn.Module, what: str) -> set[str]:
         return {name for name in names if name.startswith("blocks.")}
     if what == "mixers":
         # Without the norm before it, which `align` does not even run: the teacher's normed stream
-        # goes straight into the mixer.
-        return {name for name in names if name.split(".")[2:3] == ["mixer"]}
+        # goes straight into the mixer. With the spikes that it gives, which `align` does run.
+        own = (["mixer"], ["mixer_out_neuron"])
+        return {name for name in names if name.split(".")[2:3] in own}
     raise ValueError(f"train = {what!r}: {hint(what, TRAINABLE)}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asnn_goose.model.neurons import NEURONS, Neuron
+from asnn_goose.model.neurons import NEURONS, RENAMED, Neuron
 from asnn_goose.model.ternary import TERNARY, TernaryMethod
 from asnn_goose.names import check_name, hint
 from asnn_goose.ops.hadamard import BLOCK
@@ -94,10 +94,11 @@ class Precision:
 
 
 def method_of(choice: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Name of a method and its own settings."""
+    """Name of a method, by which its table knows it now, and its own settings."""
     if isinstance(choice, str):
-        return choice, {}
-    return choice["name"], {key: value for key, value in choice.items() if key != "name"}
+        return RENAMED.get(choice, choice), {}
+    settings = {key: value for key, value in choice.items() if key != "name"}
+    return RENAMED.get(choice["name"], choice["name"]), settings
 
 
 def _check_method(setting: str, choice: object, table: Mapping[str, type]) -> None:
@@ -145,5 +146,5 @@ def check_type(setting: str, value: object, right: type) -> None:
 def usual_threshold(neuron: object) -> float:
     """What a neuron, by name or table, takes for a threshold that no place sets."""
     name = neuron.get("name") if isinstance(neuron, Mapping) else neuron
-    known = NEURONS.get(name) if isinstance(name, str) else None
+    known = NEURONS.get(RENAMED.get(name, name)) if isinstance(name, str) else None
     return (known or Neuron).usual_threshold

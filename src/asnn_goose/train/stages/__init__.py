@@ -6,6 +6,7 @@ step taken. A new kind is one file and one row.
 
 from asnn_goose.train.stages.align import Align
 from asnn_goose.train.stages.align_blocks import AlignBlocks
+from asnn_goose.train.stages.calibrate_blocks import CalibrateBlocks
 from asnn_goose.train.stages.distill import Distill
 from asnn_goose.train.stages.dpo import Dpo
 from asnn_goose.train.stages.equilibrium import Equilibrium
@@ -25,12 +26,14 @@ STAGES: dict[str, type[Stage]] = {
     "gkd": Gkd,
     "equilibrium": Equilibrium,
     "slide": Slide,
+    "calibrate_blocks": CalibrateBlocks,
 }
 
 __all__ = [
     "STAGES",
     "Align",
     "AlignBlocks",
+    "CalibrateBlocks",
     "Distill",
     "Dpo",
     "Equilibrium",

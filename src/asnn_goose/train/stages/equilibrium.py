@@ -15,8 +15,9 @@ from asnn_goose.train.stages.stage import Stage
 class Equilibrium(Stage):
     """Distillation whose student spikes for `steps` steps a token (the paper's T_conv, 100).
 
-    Each step costs an MLP; memory is that of one pass. As in the paper's release no layer feeds
-    back, so that the adjoint is plain back-propagation through the clamps.
+    Each step costs an MLP; memory is that of one pass. In a student with `feedback` the formula is
+    solved for the stream that comes back into the first block; in one without, as in the paper's
+    release, the adjoint is plain back-propagation through the clamps.
     """
 
     gives: ClassVar = GIVES

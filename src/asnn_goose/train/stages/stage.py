@@ -57,6 +57,7 @@ class Stage(nn.Module, ABC):
     runs     what of the student runs: its mixers alone, mixers and MLPs, or all from word to word
     ranks    whether a curriculum can order its windows, which takes logits of both models
     reads    windows of running text, rows of examples, examples one a row, or pairs of answers
+    folds    whether its end changes weights of the student that it does not train
     resets   whether every document of a window begins with an empty state; examples always do
     anneals  which part of the fall of the student's precision the stage covers
 
@@ -71,6 +72,7 @@ class Stage(nn.Module, ABC):
     taught: ClassVar[bool] = True
     runs: ClassVar[Literal["mixers", "blocks", "whole"]] = "whole"
     ranks: ClassVar[bool] = False
+    folds: ClassVar[bool] = False
     reads: ClassVar[Literal["windows", "examples", "prompts", "pairs"]] = "windows"
     teacher: Tracing
 
@@ -137,8 +139,20 @@ class Stage(nn.Module, ABC):
         """All that a training pass of the teacher must hold; empty where none is made."""
         return self.teacher_needs | self.drives
 
+    def beside(self) -> nn.ModuleDict:
+        """What this kind of stage learns beside the student and its losses, by name."""
+        return nn.ModuleDict()
+
+    def finish(self) -> None:
+        """Leave the student as it goes on from here, after the last step."""
+
     def introduce(self) -> None:
-        """Tell losses that bridge widths how wide both models are; before the optimiser is made."""
+        """Tell losses that bridge widths how wide both models are; before the optimiser is made.
+
+        What the stage learns of its own joins the objective, whose parameters train and are kept.
+        """
+        device = next(self.student.parameters()).device
+        self.objective.beside.update(self.beside().to(device))
         if self.objective.wants_sizes:
             student, teacher = cast(Known, self.student), cast(Known, self.teacher)
             self.objective.meet(student.outline, teacher.outline)

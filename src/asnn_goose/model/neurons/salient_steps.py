@@ -16,8 +16,8 @@ from asnn_goose.ops.spike_codes import (
 )
 
 
-class SpikeLLM(Neuron):
-    """Saliency-chosen steps (SpikeLLM, arXiv 2407.04752), as a symmetric code per token.
+class SalientSteps(Neuron):
+    """More steps for salient channels (after SpikeLLM, arXiv 2407.04752), in a symmetric code.
 
     Ordinary channels round to steps that reach up to threshold times the token's mean magnitude.
     The `share` of channels with the highest saliency has `extra` more steps below those: units
@@ -25,8 +25,9 @@ class SpikeLLM(Neuron):
     of the fine unit, in steps + extra steps. One step is graded like more: it fires above half of
     its range. The gradient is straight-through up to half a unit beyond the range.
 
-    The published code is affine and per tensor of calibration data; here saliency is measured on
+    What is published is `GIF`: affine codes, saliency over calibration data. Here it is measured on
     the first training batch, and until then, or at a site without a matrix, no channel is salient.
+    Until there was that one, recipes called this one `spikellm`, and may go on to.
     """
 
     training_only = "its channels differ in steps, and the engine's tokens have one code"

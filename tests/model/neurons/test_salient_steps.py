@@ -4,20 +4,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.model.neurons import MeanThreshold, SpikeLLM
+from asnn_goose.model.neurons import MeanThreshold, SalientSteps
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.ops.spike_codes import digits, step_weights
 
 
-def salient(code: str = "radix3", **settings: float) -> SpikeLLM:
-    neuron = SpikeLLM(64, steps=2, code=code, threshold=3.0, **settings)  # type: ignore[arg-type]
+def salient(code: str = "radix3", **settings: float) -> SalientSteps:
+    neuron = SalientSteps(64, steps=2, code=code, threshold=3.0, **settings)  # type: ignore[arg-type]
     neuron.set_saliency_((torch.arange(64) * 7 % 64).float())
     return neuron
 
 
 def test_the_most_salient_channels_are_chosen() -> None:
-    neuron = SpikeLLM(64, share=0.1)
+    neuron = SalientSteps(64, share=0.1)
     assert not neuron.salient.any()
     score = torch.arange(64).float().flip(0)
     neuron.set_saliency_(score)
@@ -31,14 +31,14 @@ def test_the_most_salient_channels_are_chosen() -> None:
 
 def test_without_saliency_it_is_the_mean_threshold(h_BTK: Tensor) -> None:
     plain = MeanThreshold(64, steps=2, threshold=3.0)
-    assert torch.allclose(SpikeLLM(64, steps=2, threshold=3.0)(h_BTK), plain(h_BTK), atol=1e-6)
+    assert torch.allclose(SalientSteps(64, steps=2, threshold=3.0)(h_BTK), plain(h_BTK), atol=1e-6)
 
 
 @pytest.mark.parametrize("extra", [1, 2])
 @pytest.mark.parametrize("code", ["radix2", "radix3"])
 def test_spikes_add_up_to_the_integer_where_it_fits(code: str, extra: int, h_BTK: Tensor) -> None:
     neuron = salient(code, extra=extra)
-    q, unit = neuron.encode(h_BTK)
+    q, unit, _ = neuron.encode(h_BTK)
     spikes = digits(q, steps=2 + extra, code=code)
     total = (spikes * torch.tensor(step_weights(code, 2 + extra))).sum(-1)
     fits = h_BTK.abs() <= unit * neuron.levels * neuron.ratio
@@ -74,7 +74,7 @@ def test_saliency_is_measured_once_in_training(h_BTK: Tensor) -> None:
     precision = Precision(steps=1, neuron={"name": "spikellm", "share": 0.1})
     projection = Projection(64, 8, bias=False, precision=precision)
     neuron = projection.neuron
-    assert isinstance(neuron, SpikeLLM)
+    assert isinstance(neuron, SalientSteps)
     projection.eval()(h_BTK)
     assert not neuron.salient.any()
     projection.train()(h_BTK)
