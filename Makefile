@@ -5,6 +5,9 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO_RECIPE ?= recipes/smollm2-demo.toml
 DEMO_RUN ?= runs/demo
+KILLS ?= 1000
+FILES ?= 100000
+SEED ?= 0
 SHIPPED ?= runs/smollm2-spiking
 DEMO_PROMPT ?= The history of the country begins
 
@@ -14,7 +17,7 @@ PACKAGES := $(shell find src -name __init__.py | LC_ALL=C sort | cksum | cut -d 
 READY := .venv/.ready-$(PACKAGES)
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check native-check arm64-check mutants format bench docs clean
+.PHONY: help setup demo test check native-check arm64-check mutants campaign format bench docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +27,7 @@ help:
 	@echo "make native-check  the compiled code under sanitizers, and clang-tidy where there is one"
 	@echo "make arm64-check   the compiled code for arm64 under qemu-user"
 	@echo "make mutants break one formula at a time and see whether a test notices"
+	@echo "make campaign  kills, faults of the system and damaged files, for hours (KILLS=, FILES=, SEED=)"
 	@echo "make bench   one script per speed claim"
 	@echo "make docs    the documentation site in build/site"
 	@echo "make format  let ruff rewrite the sources"
@@ -64,7 +68,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_lengths.py
 
 # The sanitizers' runtime must be loaded before Python; leaks of the interpreter are not ours.
 native-check: $(READY)
@@ -88,6 +92,14 @@ format: $(READY)
 # Breaks one formula at a time; not part of `make test`.
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
+
+# What `make test` does a little of (docs/campaign.md). The log is a table, and goes on where it ended.
+campaign: $(READY)
+	mkdir -p build
+	$(BIN)/python -m tests.campaign.system_faults
+	$(BIN)/python -m tests.campaign.fuzz_readers --files $(FILES) --seed $(SEED)
+	$(BIN)/python bench/fuzz_packed.py --files $(FILES) --seed $(SEED) --engine native
+	$(BIN)/python -m tests.campaign.run --count $(KILLS) --seed $(SEED) --log build/campaign-$(SEED).tsv
 
 # Pages with their links checked, and the reference from the docstrings.
 docs: $(READY)

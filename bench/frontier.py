@@ -39,7 +39,8 @@ from bench.peers.peer import NotRunError, watched
 from asnn_goose.eval.speed import SAMPLING, random_tokens
 from asnn_goose.infer.engine import Engine
 from asnn_goose.sources import teacher_folder
-from asnn_goose.study.evaluate import Request, evaluate
+from asnn_goose.study.evaluate import evaluate
+from asnn_goose.study.request import Request
 from asnn_goose.subject.engine_model import load_engine
 
 TEACHER = "smollm2-135m"

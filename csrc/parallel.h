@@ -32,12 +32,17 @@ void parallel_for(std::int64_t items, int threads, const Body& body) {
       &shared);
 }
 
-// Calls body(sequence, channel) for the first channel of every strip of `width` of them.
+// Numbers of sequences below which other threads cost more than they bring.
+constexpr std::int64_t kWorthStrips = 1 << 15;
+
+// Calls body(sequence, channel) for the first channel of every strip of `width` of them, where
+// channels run along the tokens by themselves.
 template <class Body>
-void parallel_strips(std::int64_t sequences, std::int64_t channels, std::int64_t width, int threads,
-                     const Body& body) {
+void parallel_strips(std::int64_t sequences, std::int64_t tokens, std::int64_t channels,
+                     std::int64_t width, int threads, const Body& body) {
   const std::int64_t strips = (channels + width - 1) / width;
-  parallel_for(sequences * strips, threads,
+  const int useful = sequences * tokens * channels < kWorthStrips ? 1 : threads;
+  parallel_for(sequences * strips, useful,
                [&](int, std::int64_t item) { body(item / strips, item % strips * width); });
 }
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from asnn_goose import template_limits
 from asnn_goose.chat_template import ChatTemplate, TextError
 from asnn_goose.infer.chat_template import read_chat_template
+from asnn_goose.meter import peak_bytes
 
 CHATML = """\
 {% for message in messages %}
@@ -93,3 +96,62 @@ def text_of(folder: Path) -> str:
 def test_whatever_a_template_computes_wrongly_is_its_own_fault(source: str) -> None:
     with pytest.raises(TextError, match="the chat template refuses these messages"):
         ChatTemplate(source).render([{"role": "user", "content": "a"}])
+
+
+BOMBS = {
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "loops in silence": "{% for a in range(99999) if range(99999) | sum < 0 %}{% endfor %}",
+    "recursion": "{% macro f(n) %}{{ f(n + 1) }}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+    "much text": "{% for a in range(99999) %}" + "x" * 5000 + "{% endfor %}",
+    "a product": "{{ 'x' * 999999999999 }}",
+    "a list": "{{ ([0] * 999999999999) | length }}",
+    "a power": "{{ 9 ** (9 ** 9) }}",
+    "a power by steps": (
+        "{% set n = namespace(x=2) %}{% for a in range(99999) %}{% set n.x = n.x * n.x %}"
+        "{% endfor %}"
+    ),
+    "doubling": (
+        "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}"
+        "{% endfor %}"
+    ),
+    "doubling with +": (
+        "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set n.x = n.x + n.x %}"
+        "{% endfor %}"
+    ),
+    "doubling by writing": (
+        "{% set n = namespace(x='ab') %}{% for a in range(99) %}"
+        "{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}"
+    ),
+    "center": "{{ 'x' | center(999999999999) }}",
+    "a method": "{{ 'x'.ljust(999999999999) }}",
+    "replace": "{{ ('x' * 99999) | replace('x', 'x' * 99999) }}",
+    "join": "{{ (['x' * 9999] * 99999) | join('x' * 9999) }}",
+    "a format": "{{ '%999999999d' % 1 }}",
+    "a filter's format": "{{ '%999999999d' | format(1) }}",
+    "a method's format": "{{ '{:999999999}'.format(1) }}",
+    "json": "{{ [1, 2] | tojson(indent=999999999999) }}",
+    "depth": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+}
+
+
+@pytest.mark.parametrize("source", BOMBS.values(), ids=BOMBS)
+def test_a_template_ends_in_time_and_room(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_limits, "SECONDS", 0.3)
+    before, began = peak_bytes(), time.monotonic()
+    with pytest.raises(TextError, match="the chat template"):
+        ChatTemplate(source).render(MESSAGES)
+    assert time.monotonic() - began < 20
+    assert peak_bytes() - before < 500e6
+
+
+def test_what_a_template_cannot_name() -> None:
+    for word in (template_limits.CLOCK, template_limits.JOINED):
+        with pytest.raises(TextError, match="no Jinja template"):
+            ChatTemplate("{% set " + word + " = 1 %}")
+    with pytest.raises(TextError, match="refuses"):
+        ChatTemplate("{{ lipsum(9) }}").render(MESSAGES)
+
+
+def test_a_long_conversation_is_none_too_long() -> None:
+    turns = [{"role": "user", "content": "word " * 2000}] * 400
+    assert len(ChatTemplate(CHATML).render(turns)) > 4_000_000

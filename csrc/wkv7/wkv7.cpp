@@ -14,10 +14,10 @@ namespace {
 
 // State elements to update below which other threads cost more than they bring (about 0.1 ms). All
 // or one: an OpenMP team of yet another size would make the runtime end and start threads.
-constexpr std::int64_t kWorthThreads = 1 << 19;
+constexpr std::int64_t kWorthElements = 1 << 19;
 
 int useful_threads(const Sizes& z, int threads) {
-  return z.B * z.H * z.T * z.N * z.N < kWorthThreads ? 1 : threads;
+  return z.B * z.H * z.T * z.N * z.N < kWorthElements ? 1 : threads;
 }
 
 class Scratch {

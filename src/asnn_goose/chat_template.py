@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from asnn_goose.template_limits import CLOCK, BoundedEnvironment, Clock
 
 Message = Mapping[str, str]
 
@@ -24,30 +25,33 @@ class TextError(ValueError):
 
 
 class ChatTemplate:
-    """A Jinja template in a sandbox. Raises TextError where its source is no template."""
+    """A Jinja template in a sandbox, which ends. Raises TextError where its source is none."""
 
     def __init__(self, source: str, *, tokens: Mapping[str, str] | None = None) -> None:
         self.source, self._tokens = source, dict(tokens or {})
         # A template comes from a stranger's file, and must reach nothing but the messages.
-        environment = ImmutableSandboxedEnvironment(
+        environment = BoundedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = _now
+        environment.bound_filters()
         try:
             self._template = environment.from_string(source)
-        except TemplateError as error:
+        except (TemplateError, RecursionError, MemoryError) as error:
             raise TextError(f"the chat template is no Jinja template: {error}") from error
 
     def render(self, messages: Sequence[Message], *, answer: bool = True) -> str:
         """The conversation as text, with the start of an answer if so wished.
 
-        Raises TextError for messages that the template refuses.
+        Raises TextError for messages that the template refuses, or takes too long or makes too
+        much of (template_limits).
         """
         try:
             return self._template.render(
-                messages=list(messages), add_generation_prompt=answer, **self._tokens
+                {CLOCK: Clock(), "messages": list(messages), "add_generation_prompt": answer},
+                **self._tokens,
             )
         except Exception as error:  # a template computes, and so raises what Python raises
             said = str(error) or type(error).__name__

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import fcntl
+import glob
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _BLOCK = 4096
@@ -17,6 +20,10 @@ _BLOCK = 4096
 
 class NotTextError(ValueError):
     """A file that is to be text is none; the message names it."""
+
+
+class TakenError(ValueError):
+    """What is to be written would replace something of another kind; the message names it."""
 
 
 def read_text(path: Path) -> str:
@@ -49,20 +56,28 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     A link stays one, and a device or pipe is written to.
     """
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Give the name of a file to write; it takes the place of `path`, or of what a link leads to.
+
+    If writing fails `path` stays as it was. A device or pipe is given itself.
+    """
     if path.exists() and not path.is_file():
-        path.write_bytes(data)
+        yield path
         return
     path = path.resolve()
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(data)
-        sync(temporary)
+    with scratch(path) as folder:
+        fresh = folder / path.name
+        with system_errors():
+            yield fresh
+        sync(fresh)
         # Bytes first, then the name: a name that reached the disk earlier could point at nothing
         # after a crash.
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        fresh.replace(path)
     sync(path.parent)
 
 
@@ -72,55 +87,179 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     If filling fails, or the machine does, `path` does not exist and nothing else was touched.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        with system_errors():
-            yield temporary
-        # Every file before its folder, and the folder before the new name.
-        for entry in sorted(temporary.rglob("*")):
-            sync(entry)
-        sync(temporary)
-        temporary.rename(path)
-    # Ctrl-C too: what is half written must not stay.
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filled(path) as fresh:
+        yield fresh
+        sync_all(fresh)
+        fresh.rename(path)
     sync(path.parent)
 
 
 @contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
+def replaced_folder(path: Path, *, kind: str, marks: str, holds: Iterable[str]) -> Iterator[Path]:
     """Give a temporary folder to fill; it takes the place of the folder `path`, if there is one.
 
+    kind   what such a folder is, for messages
+    marks  a file that every one of them has
+    holds  patterns of the other names in it
+
     If filling fails `path` stays as it was. Of two processes that do so at once one comes last.
+    Raises TakenError where `path` is a file, a folder of another kind, or holds anything else too.
     """
+    path = path.resolve()  # a link to a folder stays one
+    _check_ours(path, kind=kind, marks=marks, holds=(marks, *holds))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-        fresh, old = Path(scratch) / "fresh", Path(scratch) / "old"
+    with filled(path) as fresh:
+        yield fresh
+        sync_all(fresh)
+        put_in_place(fresh, path)
+    sync(path.parent)
+
+
+@contextmanager
+def filled(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside `path` to fill and to move; what is left there is deleted."""
+    with scratch(path) as folder, system_errors():
+        # Inside, for the outer one is closed to others, and a rename would keep that.
+        fresh = folder / "fresh"
         fresh.mkdir()
         yield fresh
-        for file in fresh.iterdir():
-            sync(file)
-        if path.exists():
-            path.rename(old)
+
+
+def sync_all(folder: Path) -> None:
+    """Wait until a folder and all that is in it are on the disk: files before their folders."""
+    for entry in sorted(folder.rglob("*"), reverse=True):
+        sync(entry)
+    sync(folder)
+
+
+def put_in_place(fresh: Path, path: Path) -> None:
+    """Give a folder the name `path`; a folder that has it gets the other name, in one step."""
+    while not _exchanged(fresh, path):
         try:
             fresh.rename(path)
-        except OSError:
-            if old.exists():
-                shutil.move(old, path)
-            raise
+        except OSError as error:
+            # Another process was faster: next time there is something to change places with.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what an interrupted write left in `folder`."""
-    for entry in folder.glob(".*.part"):
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+def _check_ours(path: Path, *, kind: str, marks: str, holds: Iterable[str]) -> None:
+    """Raise TakenError for what would be lost."""
+    if not path.exists():
+        return
+    entries = sorted(path.iterdir()) if path.is_dir() else [path]
+    if entries and not (path / marks).is_file():
+        raise TakenError(
+            f"{path} exists and is no {kind}: choose another folder, or remove it first"
+        )
+    for entry in entries:
+        if not any(entry.match(pattern) for pattern in holds):
+            raise TakenError(
+                f"{path} holds {entry.name!r} beside a {kind}, which would be lost: choose another "
+                "folder, or move it away first"
+            )
 
 
-def check_file(path: Path) -> None:
-    """Raise OSError where a file could not be written at `path`: now, before the work is done."""
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change names; False where there is no other."""
+    libc = ctypes.CDLL(None)
+    at, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    # One call, for between two renames a crash would leave neither under the name.
+    done = hasattr(libc, "renameat2") and not libc.renameat2(
+        at, os.fsencode(one), at, os.fsencode(other), exchange
+    )
+    return done or _moved_aside(one, other)
+
+
+def _moved_aside(one: Path, other: Path) -> bool:
+    """What `_exchanged` does, in two steps, for systems and disks that know no exchange."""
+    old = one.with_name("old")
+    try:
+        other.rename(old)
+    except FileNotFoundError:
+        return False
+    try:
+        one.rename(other)
+    except OSError:
+        old.rename(other)
+        raise
+    return True
+
+
+_HALF = ".unfinished"
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path` for what is to become it; the folder is gone afterwards.
+
+    What processes that were killed have left of theirs is removed first.
+    """
+    remove_leftovers(path.parent, of=path.name)
+    folder, lock = _new_scratch(path)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _new_scratch(path: Path) -> tuple[Path, int]:
+    """A new folder, and a descriptor that holds it as long as this process lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_HALF, dir=path.parent))
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # some network disks know no locks: nothing is removed there
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # Before it was held another process may have taken it for a leftover.
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
+def is_leftover(entry: Path) -> bool:
+    """Whether a name is that of a `scratch`."""
+    return entry.name.startswith(".") and entry.name.endswith(_HALF)
+
+
+def remove_leftovers(folder: Path, *, of: str = "*") -> None:
+    """Delete what interrupted writes left in `folder`, of one name or all; others' go on."""
+    for entry in folder.glob(f".{of if of == '*' else glob.escape(of)}.*{_HALF}"):
+        # A lock of the kernel and not an age: it falls with the process, however that ends.
+        lock = _locked(entry)
+        if lock is not None:
+            shutil.rmtree(entry, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds a folder; None where another process does, or it is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def check_file(
+    path: Path, *, kind: str = "file", is_one: Callable[[Path], bool] = Path.is_file
+) -> None:
+    """Raise OSError where a file could not be written at `path`: now, before the work is done.
+
+    kind    what is to be written, for messages
+    is_one  tells of a file whether it is of that kind
+
+    Raises TakenError where a file of another kind lies there, which would be lost.
+    """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, and a file is to be written", str(path))
     if path.exists():
@@ -130,6 +269,21 @@ def check_file(path: Path) -> None:
             pass
     if path.is_file() or not path.exists():
         check_folder(path.resolve().parent)
+    if path.is_file() and path.stat().st_size and not is_one(path):
+        raise TakenError(f"{path} exists and is no {kind}: choose another file, or remove it first")
+
+
+def begins(start: bytes) -> Callable[[Path], bool]:
+    """Tells of a file whether it begins with these bytes."""
+
+    def is_one(path: Path) -> bool:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+
+    return is_one
+
+
+JSON, PAGE, GGUF = begins(b"{"), begins(b"<"), begins(b"GGUF")
 
 
 def check_folder(path: Path) -> None:

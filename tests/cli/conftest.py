@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,18 @@ def recipe_file(tmp_path: Path, teacher_dir: Path, long_text_file: Path, text_fi
         encoding="utf-8",
     )
     return file
+
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def instruct_dir(student_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny student with a chat template."""
+    target = tmp_path_factory.mktemp("chat") / "student"
+    folder = Path(shutil.copytree(student_dir, target, ignore=shutil.ignore_patterns("packed")))
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder

@@ -18,9 +18,10 @@ from asnn_goose.eval.texts import Text
 from asnn_goose.recipe import load_recipe
 from asnn_goose.study import ablation
 from asnn_goose.study.ablation import Advance
-from asnn_goose.study.cell import Outcome, Task, main
-from asnn_goose.study.evaluate import STUDENT, TEACHER, Evaluation
+from asnn_goose.study.cell import Task, failure_of, main
+from asnn_goose.study.evaluate import Evaluation
 from asnn_goose.study.grid import ScoringTable, load_grid
+from asnn_goose.study.request import STUDENT, TEACHER
 from asnn_goose.study.scores import read_scores
 
 FAKE = Path(__file__).resolve().parent.parent / "study" / "fake_cell.py"
@@ -165,23 +166,23 @@ def task(recipe_file: Path, tmp_path: Path) -> Task:
 def test_a_real_cell_is_trained_and_scored_and_not_trained_twice(
     task: Task, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert Task.from_json(task.to_json()) == task
-    assert main(task.to_json()) == 0
-    assert Outcome.read(task.outcome).failure is None
+    assert Task.model_validate_json(task.model_dump_json()) == task
+    assert main(task.model_dump_json()) == 0
+    assert failure_of(task.outcome) is None
     first = read_scores(task.scores, scoring=task.scoring)
     assert first.teacher["validation"][0] == 320
     assert first.tokens == 1024
     assert (task.folder / "report.html").exists()
     assert "loading the teacher" in capsys.readouterr().out
-    assert main(task.to_json()) == 0
+    assert main(task.model_dump_json()) == 0
     assert "loading the teacher" not in capsys.readouterr().out
     assert read_scores(task.scores, scoring=task.scoring).log_ratios == first.log_ratios
 
 
 def test_a_cell_that_fails_says_why(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
     task.recipe.write_text(task.recipe.read_text().replace('kind = "align"', 'kind = "alin"'))
-    assert main(task.to_json()) == 2
-    why = Outcome.read(task.outcome).failure
+    assert main(task.model_dump_json()) == 2
+    why = failure_of(task.outcome)
     assert why is not None
     assert why.startswith("error: ")
     assert "did you mean 'align'" in why

@@ -8,7 +8,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -61,6 +63,25 @@ def test_our_own_value_errors_are_expected_and_others_are_not() -> None:
         raise ValueError("not ours")
     with pytest.raises(RuntimeError, match="a bug"), expected_errors():
         raise RuntimeError("a bug")
+
+
+def no_memory() -> list[Exception]:
+    found: list[Exception] = [MemoryError(), OSError(12, "Cannot allocate memory", "weights")]
+    for take in (lambda: torch.empty(1 << 60), lambda: np.empty(1 << 60)):
+        try:
+            take()
+        except (RuntimeError, MemoryError) as error:
+            found.append(error)
+    return found
+
+
+def test_no_memory_is_said_with_what_takes_less(capsys: pytest.CaptureFixture[str]) -> None:
+    errors = no_memory()
+    assert len(errors) == 4
+    for error in errors:
+        assert exit_of(error) == 2
+        assert "a smaller batch" in capsys.readouterr().err
+    assert "4611686018427387904 bytes more" in message(errors[2])
 
 
 def test_a_missing_model_is_one_message(runner: CliRunner, tmp_path: Path) -> None:

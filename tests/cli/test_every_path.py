@@ -121,6 +121,27 @@ def paths() -> Iterator[tuple[str, str]]:
                 yield verb, name
 
 
+CHECKED = {
+    *(("sensitivity", name) for name in ("planes", "group", "steps", "together")),
+    *(("bench", name) for name in ("planes", "group", "steps", "repeats")),
+    *((verb, "top_k") for verb in ("generate", "chat")),
+    ("ablate", "seed"),
+}
+"""Whole numbers whose limits what they are handed to knows, and tells by name."""
+
+
+def test_whole_numbers_have_limits() -> None:
+    """A negative seed, say, would be a traceback of the generator's."""
+    found = set()
+    for verb, function in verbs(app):
+        for name, annotation in get_type_hints(function, include_extras=True).items():
+            parts = list(parts_of(annotation))
+            options = [part for part in parts if hasattr(part, "help")]
+            if int in parts and not any(o.parser or o.min is not None for o in options):
+                found.add((verb, name))
+    assert found == CHECKED
+
+
 def test_no_path_is_left_out() -> None:
     assert set(paths()) == {*OUTPUTS, *INPUTS, *FOLDERS}
 
@@ -210,6 +231,14 @@ def test_a_place_of_the_other_kind(output: tuple[str, str], calls: Any, tmp_path
         there.write_text("a file")
     expect_message(calls(words_to(output), there=there, load=False), "taken.jsonl")
     assert there.is_dir() or there.read_text() == "a file"
+
+
+@pytest.mark.parametrize("output", sorted({*FILES, ("compact", "out")}), ids=".".join)
+def test_a_file_of_another_kind(output: tuple[str, str], calls: Any, tmp_path: Path) -> None:
+    there = tmp_path / "notes.jsonl"
+    there.write_text("my notes")
+    expect_message(calls(words_to(output), there=there, load=False), "notes.jsonl exists")
+    assert there.read_text() == "my notes"
 
 
 @every_output

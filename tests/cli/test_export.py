@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
@@ -68,6 +69,20 @@ def test_wrong_options_are_named(runner: CliRunner, student_dir: Path, tmp_path:
     (tmp_path / "own.txt").touch()
     said = refused(runner, student, "--to", "packed", "--out", str(tmp_path))
     assert "is no packed model: choose another folder" in said
+
+
+@pytest.mark.parametrize("target", ["packed", "compact", "hub-folder", "gguf", "nir"])
+def test_what_is_exported_is_not_written_over(
+    target: str, runner: CliRunner, student_dir: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(student_dir, run / "model", ignore=shutil.ignore_patterns("packed"))
+    shutil.copyfile(recipe_file, run / "recipe.toml")
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    there = run / "model" / ("model.safetensors" if target in ("compact", "gguf") else "")
+    said = refused(runner, str(run), "--to", target, "--out", str(there))
+    assert "choose another" in said
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
 
 
 def test_a_packed_model_is_not_packed_again(

@@ -13,12 +13,13 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app
-from asnn_goose.cli.generate import stop_strings
+from asnn_goose.cli.options import stop_strings
 from asnn_goose.export.packed import PackSettings, export_packed
+from asnn_goose.format.origin import is_made_of
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.model import GooseForCausalLM
-from asnn_goose.subject.engine_model import is_fresh, load_engine
+from asnn_goose.subject.engine_model import load_engine
 from asnn_goose.subject.torch_model import CacheReader, load_torch
 
 GREEDY = Sampling(greedy=True)
@@ -145,7 +146,7 @@ def test_a_student_is_packed_once_and_again_when_its_weights_change(
     packed = student / "packed"
     later = (packed / "packed.safetensors").stat().st_mtime + 5
     os.utime(student / "model.safetensors", (later, later))
-    assert is_fresh(packed, student)
+    assert is_made_of(packed, source=student)
     assert "packing" not in runner.invoke(app, words).stderr
 
 
@@ -168,7 +169,7 @@ def test_weights_copied_over_with_an_older_time_are_spoken_with(
     assert text(runner, *words) != before
     export = runner.invoke(app, ["export", str(student), "--to", "packed"])
     assert export.exit_code == 0
-    assert is_fresh(student / "packed", student)
+    assert is_made_of(student / "packed", source=student)
 
 
 def test_a_run_and_a_packed_folder_are_its_student(runner: CliRunner, student: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from transformers import LlamaForCausalLM
 from typer.testing import CliRunner
 
-from asnn_goose import sources
 from asnn_goose.cli import app
+from asnn_goose.sources import PypiWheel
 
 
 def test_list_names_the_built_in_ones(runner: CliRunner) -> None:
@@ -34,7 +34,7 @@ def test_description(runner: CliRunner, teacher_dir: Path, verb: str) -> None:
 
 
 def test_show_downloads_nothing(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "pypi_wheel", lambda *_: pytest.fail("went to the network"))
+    monkeypatch.setattr(PypiWheel, "fetch", lambda _: pytest.fail("went to the network"))
     result = runner.invoke(app, ["teacher", "show", "smollm2-135m"])
     assert result.exit_code == 0
     assert "not in the cache" in result.stdout

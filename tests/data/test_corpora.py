@@ -51,11 +51,11 @@ def test_corpus_for_evaluation_is_never_trained_on(small: list[Document]) -> Non
 
 
 def test_file_works_where_a_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own.jsonl").write_text('{"body": "hello"}\n')
-    [document] = documents(tmp_path / "own.jsonl", "all", key="body")
+    (tmp_path / "own.jsonl").write_text('{"text": "hello"}\n')
+    [document] = documents(tmp_path / "own.jsonl", "all")
     assert document.text == "hello"
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert len(list(documents("~/own.jsonl", "all", key="body"))) == 1
+    assert len(list(documents("~/own.jsonl", "all"))) == 1
     with pytest.raises(DataError, match=r"missing\.txt: no such file"):
         documents("missing.txt")
 

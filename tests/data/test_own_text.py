@@ -35,11 +35,6 @@ def test_lines_are_dealt_out_once_each(tmp_path: Path) -> None:
     assert [d.id for d in read_own(file, "all")][:2] == ["own.jsonl:1", "own.jsonl:2"]
 
 
-def test_key_names_the_text(tmp_path: Path) -> None:
-    file = lines_file(tmp_path, '{"body": "one", "text": "two"}')
-    assert [d.text for d in read_own(file, "all", key="body")] == ["one"]
-
-
 def test_blank_lines_and_byte_order_mark_are_no_fault(tmp_path: Path) -> None:
     file = lines_file(tmp_path, '\ufeff{"text": "one"}', "", '{"text": "  "}', '{"text": "two"}')
     assert [d.text for d in read_own(file, "all")] == ["one", "two"]

@@ -74,19 +74,15 @@ def test_rows_are_dealt_out_once_each(make_file: MakeFile) -> None:
 def test_rows_without_text_are_left_out(make_file: MakeFile) -> None:
     file = make_file(text=["one", None, "  ", "two"], url=["a", "b", "c", "d"])
     assert [d.text for d in read_own(file, "all")] == ["one", "two"]
-    assert [d.text for d in read_own(file, "all", key="url")] == ["a", "b", "c", "d"]
     with pytest.raises(DataError, match=r"own\.parquet is empty: wanted rows"):
         list(read_own(make_file(text=["", None]), "all"))
 
 
-def test_file_becomes_a_shard_for_each_column(
-    make_file: MakeFile, tokenizer: PreTrainedTokenizerFast
-) -> None:
+def test_file_becomes_a_shard(make_file: MakeFile, tokenizer: PreTrainedTokenizerFast) -> None:
     file = make_file(text=["one", "two"], other=["three", "four"])
     made = shard(file, "all", tokenizer)
     assert (made.meta.name, made.meta.documents) == ("own.parquet", 2)
     assert tokenizer.decode(np.asarray(made.tokens_N[:3], np.int64).tolist()) == "one"
-    assert shard(file, "all", tokenizer, key="other").meta.bytes == len("threefour")
 
 
 def test_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_kinds_take_every_scored_token_once_and_sum_to_the_score() -> None:
     windows = [(row[None, :-1], row[None, 1:].clone()) for row in ids]
     windows[1][1][0, 5:9] = IGNORED_LABEL
     tally = CopyTally()
-    score = perplexity(copier(10), windows, batch=2, each=tally.add)
+    score = perplexity(copier(10), windows, batch=2, each=[tally.add])
     found = tally.found().by_kind
     assert tuple(found) == KINDS
     assert sum(part.tokens for part in found.values()) == score.tokens == 116
@@ -87,7 +88,7 @@ def test_a_copier_pays_only_for_what_is_new() -> None:
     words = torch.randperm(V)[:40].tolist()
     windows = [window(*words, *words)]
     tally = CopyTally()
-    perplexity(copier(100), windows, each=tally.add)
+    perplexity(copier(100), windows, each=[tally.add])
     found = tally.found()
     # 39 new words, then the first word again, which nothing announces, then 39 copies.
     assert [part.tokens for part in found.by_kind.values()] == [39, 1, 39]
@@ -102,7 +103,7 @@ def test_a_short_reach_shows_by_distance() -> None:
     words = torch.randperm(V)[:90].tolist()
     rows = [window(*words[:20], *words[:20], *words[20:], *words[20:])]
     tally = CopyTally()
-    perplexity(copier(40), rows, each=tally.add)
+    perplexity(copier(40), rows, each=[tally.add])
     found = tally.found().by_distance
     assert found["16-63"].mean == pytest.approx(0, abs=1e-6)
     assert found["64-255"].mean == pytest.approx(math.log(V))
@@ -115,7 +116,7 @@ def test_texts_join_token_by_token() -> None:
     tallies = []
     for start in (0, 100):
         tally = CopyTally()
-        perplexity(uniform, [window(*range(start, start + 20), *range(20))], each=tally.add)
+        perplexity(uniform, [window(*range(start, start + 20), *range(20))], each=[tally.add])
         tallies.append(tally.found())
     both = joined(tallies)
     assert [part.tokens for part in both.by_kind.values()] == [19 + 39, 1, 19]
@@ -133,7 +134,7 @@ def test_probes_of_a_copier_and_of_one_that_knows_nothing() -> None:
     assert known.repeated_loss < unknown.repeated_loss * 3
     assert known.copied_share > 0.4
     assert probes(uniform, vocabulary=V, seed=3) == unknown
-    assert set(known.as_dict()) == {"repeated_loss", "copied_share"}
+    assert set(asdict(known)) == {"repeated_loss", "copied_share"}
 
 
 def test_probes_are_far_and_near_as_they_say() -> None:

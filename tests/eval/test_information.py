@@ -11,7 +11,7 @@ from asnn_goose.eval.spikes.information import (
     components,
     entropy,
     information,
-    mutual_information,
+    shared_bits,
 )
 from asnn_goose.ops.hsic import unbiased_cka
 
@@ -26,6 +26,11 @@ def known(joint: np.ndarray) -> float:
 def drawn(joint: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     cells = np.random.default_rng(seed).choice(joint.size, count, p=joint.ravel() / joint.sum())
     return cells // joint.shape[1], cells % joint.shape[1]
+
+
+def mutual_information(x_n: np.ndarray, y_n: np.ndarray) -> float:
+    table, _, _ = np.histogram2d(x_n, y_n, bins=(x_n.max() + 1, y_n.max() + 1))
+    return float(shared_bits(table.astype(np.int64)[None])[0])
 
 
 def test_known_information_within_five_per_cent() -> None:
@@ -86,8 +91,3 @@ def test_cka_of_independent_features_is_nothing() -> None:
         for _ in range(4)
     ]
     assert abs(np.mean(found)) < 0.03
-
-
-def test_lengths_must_agree() -> None:
-    with pytest.raises(ValueError, match="as many"):
-        mutual_information(np.zeros(3, np.int64), np.zeros(2, np.int64))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from asnn_goose.eval.spike_stats import by_site, densities, overall, sites
+from asnn_goose.eval.spike_stats import by_site, densities, overall, site_of
 
 COUNTS = {
     "blocks.0.mixer.key": (30, 100),
@@ -18,7 +18,7 @@ def test_by_layer_and_matrix() -> None:
         "mlp.down": {0: 0.0},
         "lm_head": {-1: 0.5},
     }
-    assert [site.layer for site in sites(COUNTS)] == [0, 11, 0, None]
+    assert [site_of(name)[0] for name in COUNTS] == [0, 11, 0, None]
 
 
 def test_overall_weighs_by_inputs() -> None:

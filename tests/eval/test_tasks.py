@@ -15,8 +15,7 @@ import pytest
 
 from asnn_goose.eval.readers.engine_reader import EngineReader
 from asnn_goose.eval.readers.torch_reader import TorchReader
-from asnn_goose.eval.tasks.ask import ask
-from asnn_goose.eval.tasks.harness import HarnessLM
+from asnn_goose.eval.tasks.harness import HarnessLM, ask
 from asnn_goose.eval.tasks.task_files import TASKS, TaskError, load_tasks, named, read_items
 from asnn_goose.eval.tasks.task_scores import TaskScore, relative, spread_items
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asnn_goose.export.forms import ExportError, dense, int8_rows, one, planes, projection, spikes
-from asnn_goose.format.planes import unpack_planes
+from asnn_goose.format.planes import unpack_planes, unpack_scaled
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.ops.ternary import Ternary, absmean
@@ -88,7 +88,7 @@ def test_the_ternary_method_is_asked_not_the_precision(bias: bool) -> None:
     module.ternary = Method()  # type: ignore[assignment]
     found = projection(module, "f16", name="x")
     weight = module.weight.detach()
-    codes = unpack_planes(found["planes"], rows=5)
+    codes = unpack_scaled(found["planes"], found["scale"])
     assert np.array_equal(codes[0], (weight > 0).numpy())
     assert np.array_equal(codes[1], -(weight < 0).int().numpy())
     assert found["scale"][:, 0, 0].tolist() == [2.0, 3.0]

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from asnn_goose.export.forms import ExportError
-from asnn_goose.export.hub_folder import CARD, PACKED, export_hub_folder, is_hub_folder
+from asnn_goose.disk import TakenError
+from asnn_goose.export.hub_folder import CARD, MARK, PACKED, export_hub_folder, is_hub_folder
 from asnn_goose.export.modelling_code import CODE
 from asnn_goose.format.origin import is_made_of
 from asnn_goose.format.packed import read_packed
@@ -117,7 +117,11 @@ def test_only_its_own_kind_is_replaced(shared: Callable[..., Path]) -> None:
     (folder / CARD).write_text("old")
     assert is_hub_folder(shared("plain", precision={}))
     assert (folder / CARD).read_text() == "card: "
-    (folder / "config.json").unlink()
-    with pytest.raises(ExportError, match="is no folder to share"):
+    (folder / "notes.txt").touch()
+    with pytest.raises(TakenError, match=r"holds 'notes.txt' beside a folder to share"):
+        shared("plain", precision={})
+    (folder / "notes.txt").unlink()
+    (folder / MARK).unlink()
+    with pytest.raises(TakenError, match="is no folder to share"):
         shared("plain", precision={})
     assert (folder / CARD).read_text() == "card: "

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from asnn_goose.disk import TakenError
 from asnn_goose.export.nir_graph import DT, NIRError, write_nir
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
@@ -149,3 +150,6 @@ def test_an_older_export_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "nir" / "old.nir").write_text("x")
     write_nir(student({}), tmp_path / "nir")
     assert not (tmp_path / "nir" / "old.nir").exists()
+    (tmp_path / "nir" / "index.json").unlink()
+    with pytest.raises(TakenError, match="is no NIR export"):
+        write_nir(student({}), tmp_path / "nir")

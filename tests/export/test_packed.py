@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from asnn_goose.disk import TakenError
 from asnn_goose.export.forms import ExportError
 from asnn_goose.export.packed import (
     TERNARY_HEAD,
@@ -15,7 +16,7 @@ from asnn_goose.export.packed import (
     PackSettings,
     export_packed,
 )
-from asnn_goose.format.packed import WEIGHTS, PackedError, PackedModel, read_packed
+from asnn_goose.format.packed import WEIGHTS, PackedModel, read_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.ternary import TERNARY
@@ -193,7 +194,7 @@ def test_what_cannot_be_packed_leaves_nothing(student: Student, tmp_path: Path) 
 
 def test_other_folders_are_left_alone(student: Student, tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
-    with pytest.raises(PackedError, match="is no packed model: choose another folder"):
+    with pytest.raises(TakenError, match="is no packed model: choose another folder"):
         export_packed(student(), tmp_path)
     export_packed(student(), tmp_path / "packed", settings=PackSettings(head="f16"))
     export_packed(student(), tmp_path / "packed")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asnn_goose.disk import TakenError
 from asnn_goose.format.packed import (
     WEIGHTS,
     PackedError,
@@ -241,19 +242,19 @@ def test_an_older_model_is_replaced_and_nothing_else(packed: Packed, tmp_path: P
     with packed_folder(folder) as fresh:
         (fresh / "new").touch()
     assert [file.name for file in folder.iterdir()] == ["new"]
-    with pytest.raises(PackedError, match="exists and is no packed model"), packed_folder(folder):
+    with pytest.raises(TakenError, match="exists and is no packed model"), packed_folder(folder):
         pass
     (folder / "new").unlink()
     folder = packed_beside(tmp_path / "other", packed())
     with (
-        pytest.raises(PackedError, match=r"holds 'notes.txt' beside a packed model"),
+        pytest.raises(TakenError, match=r"holds 'notes.txt' beside a packed model"),
         packed_folder(folder),
     ):
         pass
     assert (folder / "notes.txt").exists()
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(PackedError, match="exists and is no packed model"), packed_folder(file):
+    with pytest.raises(TakenError, match="exists and is no packed model"), packed_folder(file):
         pass
     assert file.exists()
 

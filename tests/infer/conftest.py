@@ -101,3 +101,10 @@ def packed(
 @pytest.fixture
 def ids() -> np.ndarray:
     return np.random.default_rng(2).integers(0, 97, 23)
+
+
+@pytest.fixture
+def model(
+    student: Callable[..., GooseForCausalLM], packed: Callable[..., PackedModel]
+) -> Callable[..., PackedModel]:
+    return lambda **changes: packed(student(num_hidden_layers=2, **changes))

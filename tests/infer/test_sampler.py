@@ -127,6 +127,7 @@ SETTINGS = [
     {},
     {"temperature": 0.3},
     {"temperature": 2.0, "top_k": 7},
+    {"top_k": 10**20},
     {"top_p": 0.6},
     {"min_p": 0.1},
     {"top_k": 20, "top_p": 0.9, "min_p": 0.02, "temperature": 0.8},

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from asnn_goose.losses.attention_output import AttentionOutput
+from asnn_goose.losses.outputs import AttentionOutput
 from asnn_goose.trace import Batch, Trace
 
 

@@ -154,7 +154,7 @@ def test_each_token_has_its_own_temperature() -> None:
         ({"range": [0.0, 1.0]}, "0 < low < high"),
         ({"start": 30.0}, r"start = 30.0: must lie inside range = \[1.0, 21.0\]"),
         ({"warmup": 2.0}, "warmup = 2.0"),
-        ({"hold": -0.1}, "hold = -0.1: must be a share of the stage"),
+        ({"hold": -0.1}, "hold = -0.1: must be a share"),
         ({"hold": 0.3, "warmup": 0.8}, "hold = 0.3 and warmup = 0.8: .* at most 1 together"),
         ({"lambda_max": -1.0}, "lambda_max = -1.0"),
         ({"anchor": 2.0}, "anchor = 2.0 and anchor_weight = 0.0"),

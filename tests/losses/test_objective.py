@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from asnn_goose.losses import VOCAB_LOSSES, Objective, Term, VocabLoss
-from asnn_goose.losses.attention_output import AttentionOutput
 from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.kinds import Chunk
 from asnn_goose.losses.kl import KL
+from asnn_goose.losses.outputs import AttentionOutput
 from asnn_goose.trace import Batch, Trace
 
 Passing = Callable[[int], Trace]

@@ -15,9 +15,8 @@ from asnn_goose.export.packed import PackSettings, export_packed
 from asnn_goose.format.packed import read_packed
 from asnn_goose.infer.engine import Engine
 from asnn_goose.losses import Objective, Term
-from asnn_goose.losses.attention_output import AttentionOutput
 from asnn_goose.losses.kl import KL
-from asnn_goose.losses.mlp_output import MlpOutput
+from asnn_goose.losses.outputs import AttentionOutput, MlpOutput
 from asnn_goose.model import GooseForCausalLM, Teacher, convert
 from asnn_goose.model.teacher import FAMILIES
 from asnn_goose.trace import Batch

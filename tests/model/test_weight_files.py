@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from asnn_goose.model import GooseForCausalLM, Teacher, TeacherError, load_teacher
 from asnn_goose.model.assistant import load_student
+from asnn_goose.places import SubjectError
 
 Weights = dict[str, Tensor]
 BLOCK = {"teacher": "model.layers", "student": "blocks"}
@@ -227,3 +228,32 @@ def test_ends_are_not_lost_with_a_broken_file(
     (folder / "generation_config.json").write_text(content)
     with pytest.raises(TeacherError, match=rf"generation_config\.json .*{said}"):
         load(kind, folder)
+
+
+def test_a_pickle_is_not_opened(folder: Path, kind: str) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    load(kind, folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(TeacherError, match=r"pytorch_model\.bin is a pickle.*convert it"):
+        load(kind, folder)
+
+
+@pytest.mark.parametrize("place", ["../other.safetensors", "/etc/passwd"])
+def test_an_index_names_nothing_outside(folder: Path, kind: str, place: str) -> None:
+    (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": place}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(TeacherError, match="outside of"):
+        load(kind, folder)
+
+
+def test_code_beside_the_weights_is_not_run(folder: Path, kind: str, tmp_path: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    places = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": places}))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    load(kind, folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": places}))
+    with pytest.raises((TeacherError, SubjectError)):
+        load(kind, folder)
+    assert not (tmp_path / "ran").exists()

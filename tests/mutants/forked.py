@@ -38,7 +38,7 @@ class FirstFailure:
             self.path.write_text(json.dumps(report.nodeid))  # type: ignore[attr-defined]
 
 
-def run_tests(tests: Sequence[Path], folder: Path) -> NoReturn:
+def run_tests(tests: Sequence[Path], folder: Path, plugin: object) -> NoReturn:
     """Run the tests up to the first failure and leave the process with pytest's exit code."""
     log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY)
     os.dup2(log, 1)
@@ -49,9 +49,13 @@ def run_tests(tests: Sequence[Path], folder: Path) -> NoReturn:
     try:
         import pytest
 
-        options = ["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}"]
+        # Seconds by the clock say little on a busy machine: the limit is one on the processor.
+        options = ["-x", "-q", "--timeout=0", "-p", "no:cacheprovider"]
+        # Rewritten assertions and quoted sources would cost as much as many a test.
+        options += ["--assert=plain", "--tb=native"]
+        options.append(f"--basetemp={folder / 'tmp'}")
         told = FirstFailure(folder / "noticed.json")
-        code = int(pytest.main([*options, *map(str, tests)], plugins=[told]))
+        code = int(pytest.main([*options, *map(str, tests)], plugins=[told, plugin]))
     finally:
         sys.stdout.flush()
         os._exit(code)

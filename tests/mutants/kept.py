@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from verdicts import PACKAGE, Mutant, Result
 
@@ -16,26 +17,26 @@ class Kept:
 
     path: Path | None
     root: Path
-    verdicts: dict[str, tuple[str, str]]
+    results: dict[str, dict[str, Any]]
 
     @classmethod
     def read(cls, path: Path | None, root: Path) -> Kept:
         lines = path.read_text("utf-8").splitlines() if path and path.exists() else []
-        rows = [json.loads(line) for line in lines]
-        verdicts = {row["of"]: (row["verdict"], row["noticed"]) for row in rows}
-        return cls(path=path, root=root, verdicts=verdicts)
+        results = {row.pop("of"): row for row in map(json.loads, lines)}
+        return cls(path=path, root=root, results=results)
 
     def find(self, mutant: Mutant) -> Result | None:
-        found = self.verdicts.get(self._fingerprint(mutant))
-        return found and Result(mutant=mutant, verdict=found[0], noticed=found[1])
+        found = self.results.get(self._fingerprint(mutant))
+        return found and Result(mutant=mutant, **found)
 
     def add(self, result: Result) -> None:
         """Write a verdict down, unless it is a fault: those are asked again."""
         if self.path is None or result.fault:
             return
         row = {"of": self._fingerprint(result.mutant), "verdict": result.verdict}
+        row |= {"noticed": result.noticed} | ({"rows": result.rows} if result.rows else {})
         with self.path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row | {"noticed": result.noticed}) + "\n")
+            lines.write(json.dumps(row) + "\n")
 
     def _fingerprint(self, mutant: Mutant) -> str:
         files = [self.root / "tests" / test for test in mutant.tests]

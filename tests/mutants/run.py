@@ -13,6 +13,7 @@ gone, or where the named tests fail without it.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -23,13 +24,15 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from forked import run_tests
 from kept import Kept
+from reach import ROWS, Reach
 from table import write_table
 from verdicts import Mutant, Result
 
@@ -40,7 +43,7 @@ SLOW = """
     transformers.masking_utils transformers.modeling_utils transformers.generation
     transformers.distributed.fsdp transformers.models.llama.modeling_llama
     transformers.models.gpt2.modeling_gpt2 safetensors.torch gguf jinja2 pydantic pyarrow.parquet
-    scipy.stats pytest hypothesis typer.testing
+    scipy.stats rdata schemathesis.pytest.plugin pytest hypothesis typer.testing
 """
 """What our packages import from others: seconds once, instead of seconds a mutant."""
 WAITS = 20
@@ -60,14 +63,19 @@ def main() -> int:
     for library in SLOW.split():
         with suppress(ImportError):  # an extra, or a name that another version has elsewhere
             importlib.import_module(library)
-    files = sorted({test for m in fresh for test in m.tests})
-    sound = [Mutant(file="", old="", new="", tests=(test,)) for test in files]
-    kept = Kept.read(options.kept, ROOT)
-    known = [found for m in (*sound, *fresh) if (found := kept.find(m)) is not None]
-    asked = [m for m in (*sound, *fresh) if kept.find(m) is None]
-    results = stale + known
-    for result in _judge(asked, jobs=options.jobs, limit=options.timeout):
+    gc.freeze()  # pytest collects garbage thrice a run, through all that was imported
+    kept, reach = Kept.read(options.kept, ROOT), Reach(mutants=tuple(fresh))
+    results, asked = stale, []
+    for mutant in _with_sound(fresh):
+        found = kept.find(mutant)
+        if found is None:
+            asked.append(mutant)
+        else:
+            reach.learn(found)
+            results.append(found)
+    for result in _judge(asked, reach, jobs=options.jobs, limit=options.timeout):
         kept.add(result)
+        reach.learn(result)
         results.append(result)
     _print_faults(results)
     if not options.only:
@@ -93,14 +101,26 @@ def read_lists(folder: Path) -> list[Mutant]:
     return [Mutant.of(row) for table in tables for row in table["mutant"]]
 
 
-def _judge(mutants: Sequence[Mutant], *, jobs: int, limit: float) -> Iterator[Result]:
+def _with_sound(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
+    """Each mutant, and the sound code with each test file before the first mutant it judges."""
+    files: set[str] = set()
+    for mutant in mutants:
+        for test in mutant.tests:
+            if test not in files:
+                files.add(test)
+                yield Mutant(file="", old="", new="", tests=(test,))
+        yield mutant
+
+
+def _judge(mutants: Sequence[Mutant], reach: Reach, *, jobs: int, limit: float) -> Iterator[Result]:
     """Results as they come, with a line of progress for each."""
     waiting, running, began, done = list(mutants), {}, time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         while waiting or running:
             while waiting and len(running) < jobs:
                 mutant = waiting.pop(0)
-                job = _Job.start(mutant, Path(scratch) / str(len(waiting)), limit=limit)
+                folder = Path(scratch) / str(len(waiting))
+                job = _Job.start(mutant, folder, reach, limit=limit)
                 running[job.process] = job
             for job in [j for j in running.values() if j.over(WAITS * limit)]:
                 del running[job.process]
@@ -122,13 +142,14 @@ class _Job:
     status: int | None = None
 
     @classmethod
-    def start(cls, mutant: Mutant, folder: Path, *, limit: float) -> _Job:
+    def start(cls, mutant: Mutant, folder: Path, reach: Reach, *, limit: float) -> _Job:
         mutant.apply(ROOT / "src", folder / "src")
+        plugin = reach.plugin(mutant, folder)
         process = os.fork()
         if process == 0:
             os.setsid()
             resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
-            run_tests([ROOT / "tests" / test for test in mutant.tests], folder)
+            run_tests([ROOT / "tests" / test for test in mutant.tests], folder, plugin)
         return cls(mutant=mutant, folder=folder, process=process, began=time.monotonic())
 
     def over(self, limit: float) -> bool:
@@ -144,12 +165,17 @@ class _Job:
         return process != 0
 
     def result(self) -> Result:
-        seconds, told = time.monotonic() - self.began, self.folder / "noticed.json"
-        noticed = json.loads(told.read_text()) if told.exists() else None
+        seconds = time.monotonic() - self.began
+        noticed, rows = _read(self.folder / "noticed.json"), _read(self.folder / ROWS)
         log = (self.folder / "log").read_text(errors="replace")[-1500:]
         shutil.rmtree(self.folder, ignore_errors=True)
         found = Result.of(self.mutant, self.status, noticed)
-        return replace(found, seconds=seconds, log=log if found.fault else "")
+        log = log if found.fault else ""
+        return replace(found, seconds=seconds, log=log, rows=rows or ())
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _print_progress(result: Result, done: int, total: int, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,17 @@ class Mutant:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """killed, survived, argued, stale (text gone), sound, unsound, or broken (no test ran)."""
+    """killed, survived, argued, stale (text gone), sound, unsound, or broken (no test ran).
+
+    rows  of a sound file, what its tests cost and come to (reach.Row)
+    """
 
     mutant: Mutant
     verdict: str
     noticed: str = ""
     seconds: float = 0.0
     log: str = ""
+    rows: Sequence[Any] = ()
 
     @property
     def fault(self) -> bool:
@@ -82,7 +87,8 @@ class Result:
             verdict = "killed"
         else:
             verdict = "broken"
-        return cls(mutant=mutant, verdict=verdict, noticed=noticed or "(ran out of time)")
+        late = "(ran out of time)" if status is None else ""
+        return cls(mutant=mutant, verdict=verdict, noticed=noticed or late)
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Operands of wkv7 as RWKV-7 makes them, and one way to compare everything that comes out."""
+"""Operands of wkv7, one way to compare all that comes out, and every instruction set here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asnn_goose.ops import native_available
 from asnn_goose.ops.wkv7 import wkv7
 
 NAMES = ("r", "log_w", "k", "v", "alpha", "beta", "state")
@@ -80,3 +81,21 @@ def assert_close() -> Callable[..., None]:
             assert error <= relative, f"{name}: relative error {error:.2e} > {relative:.0e}"
 
     return check
+
+
+def instruction_sets() -> list[str]:
+    if not native_available():
+        return []
+    from asnn_goose import _native
+
+    return _native.isas()
+
+
+@pytest.fixture(params=instruction_sets())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each that the compiled kernels offer here; without kernels a test that asks is skipped."""
+    from asnn_goose import _native
+
+    monkeypatch.setenv("ASNN_GOOSE_ISA", request.param)
+    assert _native.isa() == request.param
+    return request.param

@@ -9,24 +9,9 @@ from torch import Tensor
 from asnn_goose.losses.divergence import kl_divergence
 from asnn_goose.losses.top_words import LEAST, top_divergence
 from asnn_goose.ops.divergence import fits_vocabulary, fused_kl, fused_top_kl
-from asnn_goose.ops.native_build import native_available
 from asnn_goose.trace import TopWords
 
-pytestmark = pytest.mark.skipif(not native_available(), reason="no compiled kernels here")
-
-
-def _isas() -> list[str]:
-    if not native_available():
-        return []
-    from asnn_goose import _native
-
-    return _native.isas()
-
-
-@pytest.fixture(autouse=True, params=_isas())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("ASNN_GOOSE_ISA", request.param)
-    return request.param
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def logits(words: int, seed: int) -> Tensor:

@@ -127,5 +127,5 @@ def test_every_element_is_written() -> None:
 
 def test_forms_are_refused_by_name() -> None:
     cell = Cell(tau=2.0, threshold=1.0, signed=False)
-    with pytest.raises(ValueError, match=r"takes fp32 on the CPU, and h is torch\.float64"):
+    with pytest.raises(ValueError, match=r"computes in fp32, the inputs are torch\.float64"):
         lif(torch.zeros(1, 2, 3).double(), torch.zeros(1, 3), cell, atan, form="native")

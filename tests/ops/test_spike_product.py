@@ -9,29 +9,14 @@ from torch import Tensor
 from asnn_goose.model.neurons import MeanThreshold
 from asnn_goose.model.ternary import TERNARY
 from asnn_goose.ops.hadamard import hadamard, rotated
-from asnn_goose.ops.native_build import native_available
 from asnn_goose.ops.spike_codes import encode
 from asnn_goose.ops.spike_product import Codes, Coding, code, codes_of, spike_product
 from asnn_goose.ops.ternary import absmean, twn
 
-pytestmark = pytest.mark.skipif(not native_available(), reason="no compiled kernels here")
+pytestmark = pytest.mark.usefixtures("isa")
 
 CODES = [("rate", 1), ("rate", 8), ("radix2", 3), ("radix2", 6), ("radix3", 1), ("radix3", 3)]
 CODES += [("radix3", 4)]
-
-
-def _isas() -> list[str]:
-    if not native_available():
-        return []
-    from asnn_goose import _native
-
-    return _native.isas()
-
-
-@pytest.fixture(autouse=True, params=_isas())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("ASNN_GOOSE_ISA", request.param)
-    return request.param
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

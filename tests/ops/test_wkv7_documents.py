@@ -51,7 +51,7 @@ def test_documents_are_as_if_run_alone(form, operands, documents_BT, assert_clos
 @pytest.mark.parametrize("form", ["recurrent", "chunked"])
 def test_it_is_exact_in_fp64(form, operands, documents_BT, assert_close):
     exact = operands(B=3, T=70)
-    got = exact.run(wkv7_by_document, documents_BT=documents_BT, form=form, chunk=16)
+    got = exact.run(wkv7_by_document, documents_BT=documents_BT, form=form)
     assert_close(got, exact.run(alone), relative=1e-12)
 
 

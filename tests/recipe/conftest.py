@@ -1,13 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from asnn_goose.recipe import RecipeError, build_run, load_recipe
 from asnn_goose.recipe.load import check_recipe, override
@@ -145,3 +151,45 @@ def recipe_file(
     """A recipe over the random teacher and a text file."""
     monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
     return recipe_of(tmp_path, teacher_folder)
+
+
+@pytest.fixture(scope="module")
+def one_recipe(
+    teacher_folder: Path, recipe_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """One recipe, with one cache for its texts."""
+    folder = tmp_path_factory.mktemp("keys")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ASNN_GOOSE_CACHE", str(folder / "cache"))
+        yield recipe_of(folder, teacher_folder)
+
+
+@pytest.fixture(scope="module")
+def places(one_recipe: Path, teacher_folder: Path) -> dict[str, Path]:
+    """What settings may name: texts, another teacher, a student to go on from."""
+    folder = one_recipe.parent
+    text, other = folder / "text.txt", folder / "other"
+    words = text.read_text().split()
+    lines = (" ".join(words[number % 97 :: number + 1]) for number in range(400))
+    (folder / "more.txt").write_text("\n\n".join(lines))
+    model = AutoModelForCausalLM.from_pretrained(teacher_folder)
+    with torch.no_grad():
+        model.model.norm.weight.mul_(1.5)
+        model.get_input_embeddings().weight.mul_(1.5)
+    model.save_pretrained(other)
+    recipe = load_recipe(one_recipe, ("student.variant='goose'",))
+    student = build_run(recipe, tell=lambda text: None).student
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.mul_(1.1)
+    student.save_pretrained(folder / "student")
+    for part in teacher_folder.glob("tokenizer*"):
+        for copy in (other, folder / "student"):
+            (copy / part.name).write_bytes(part.read_bytes())
+    with (folder / "examples.jsonl").open("w") as stream:
+        for n in range(60):
+            record = {"prompt": " ".join(words[n : n + 3]) + " ", "completion": words[n % 7]}
+            stream.write(json.dumps(record) + "\n")
+    found = {"text": text, "more": folder / "more.txt", "teacher": teacher_folder}
+    found["examples"] = folder / "examples.jsonl"
+    return found | {"other": other, "student": folder / "student"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -108,5 +109,6 @@ def test_what_cannot_be_is_refused(student: GooseForCausalLM, windows: Windows) 
         found(student, windows, budget=3, rungs=(ONE,))
     with pytest.raises(ValueError, match="rung 2 costs no more than rung 1"):
         bits((ONE, ONE), weights=5)
-    with pytest.raises(ValueError, match="at the cheapest rung costs 2"):
-        found(student, windows, budget=1.9)
+    for budget in (1.9, math.nan):
+        with pytest.raises(ValueError, match="at the cheapest rung costs 2"):
+            found(student, windows, budget=budget)

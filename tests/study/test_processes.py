@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -60,6 +61,32 @@ def test_stopping_asks_those_under_way_to_end_and_starts_no_other(tmp_path: Path
     assert log.read_text() == "up\nsaved\n"
     assert not jobs[1].log.exists()
     assert found == []
+
+
+OUTLIVED = """
+import sys
+from pathlib import Path
+from asnn_goose.study.processes import Process, carry_out
+job = "import sys, time; from asnn_goose.study.cell import follow; follow(0); " \
+      "print('up', flush=True); time.sleep(60)"
+log = Path(sys.argv[1])
+one = Process(name="one", command=(sys.executable, "-c", job), log=log)
+carry_out([one], workers=1, on_end=print)
+"""
+
+
+def test_a_cell_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with subprocess.Popen([sys.executable, "-c", OUTLIVED, str(log)]) as starting:
+        while not (log.exists() and "up" in log.read_text()):
+            time.sleep(0.05)
+        children = Path(f"/proc/{starting.pid}/task/{starting.pid}/children").read_text().split()
+        starting.kill()
+    assert len(children) == 1
+    end = time.monotonic() + 20
+    while Path(f"/proc/{children[0]}").exists():
+        assert time.monotonic() < end, "the cell runs on alone"
+        time.sleep(0.05)
 
 
 def test_no_worker_is_an_error(tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ from transformers import (
 
 from asnn_goose.data.corpora import documents
 from asnn_goose.data.document import DataError
+from asnn_goose.data.records import Record
 from asnn_goose.data.shards import Shard, ShardMeta, shard
 from asnn_goose.model import TeacherError
-from asnn_goose.teachers.teacher_texts import Writer, Writing, prompts_of, write_texts
+from asnn_goose.teachers.author import fill
+from asnn_goose.teachers.teacher_texts import Writer, Writing, prompts_of
 from asnn_goose.teachers.text_file import TextFile
 
 SENTENCE = "the goose flies over quiet lake and old teacher writes a long letter home"
@@ -80,7 +82,7 @@ def writer_of(writing: Writing) -> Writer:
 
 def write(writing: Writing, out: Path, told: list[int] | None = None) -> TextFile:
     file = TextFile(out, asdict(writing))
-    write_texts(writer_of(writing), file, advance=(told if told is not None else []).append)
+    fill(writer_of(writing), file, advance=(told if told is not None else []).append)
     return file
 
 
@@ -118,9 +120,9 @@ def test_an_interrupted_file_goes_on_as_if_nothing_had_happened(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_texts(writer_of(writing), file, advance=interrupt)
+        fill(writer_of(writing), file, advance=interrupt)
     told: list[int] = []
-    write_texts(writer_of(writing), file, advance=told.append)
+    fill(writer_of(writing), file, advance=told.append)
     assert told[0] > 150
     assert file.path.read_bytes() == whole.path.read_bytes()
 
@@ -135,7 +137,7 @@ def test_a_longer_file_begins_with_the_shorter(writing: Writing, tmp_path: Path)
 def test_they_come_from_the_teachers_whole_distribution(writing: Writing) -> None:
     """Its publisher's top-k of 1 would give one word after each prompt, its length three."""
     batches = islice(writer_of(writing).batches(start=0), 40)
-    drawn = " ".join(chain.from_iterable(batches)).split()
+    drawn = " ".join(record["text"] for record in chain.from_iterable(batches)).split()
     counts = {word: drawn.count(word) for word in WORDS}
     assert min(counts.values()) > 0.3 * max(counts.values())
     # A special token may be drawn, and leaves no trace; a row that is no word is never drawn.
@@ -143,7 +145,7 @@ def test_they_come_from_the_teachers_whole_distribution(writing: Writing) -> Non
 
 
 def test_a_low_temperature_and_top_p_sharpen(writing: Writing) -> None:
-    def first(**changes: float) -> list[str]:
+    def first(**changes: float) -> list[Record]:
         return next(writer_of(replace(writing, **changes)).batches(start=0))  # type: ignore[arg-type]
 
     greedy = first(temperature=1e-4)
@@ -155,14 +157,14 @@ def test_a_text_ends_where_the_teacher_ends_it(writing: Writing) -> None:
     writer = writer_of(writing)
     words = [VOCABULARY[word] for word in ("goose", "flies", "home")]
     for end in ("<|endoftext|>", "<|end|>"):
-        assert writer._text([*words[:2], VOCABULARY[end], words[2]]) == "goose flies"
-    assert writer._text(words) == "goose flies home"
+        assert writer.text(torch.tensor([*words[:2], VOCABULARY[end], words[2]])) == "goose flies"
+    assert writer.text(torch.tensor(words)) == "goose flies home"
 
 
 def test_prompts_come_from_the_texts(writing: Writing) -> None:
     corpus = " ".join(text.text for text in documents(writing.texts[0], "train"))
-    for text in next(writer_of(writing).batches(start=0)):
-        assert " ".join(text.split()[:3]) in " ".join(corpus.split())
+    for record in next(writer_of(writing).batches(start=0)):
+        assert " ".join(record["text"].split()[:3]) in " ".join(corpus.split())
 
 
 def shard_of(*lengths: int) -> Shard:

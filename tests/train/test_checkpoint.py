@@ -96,9 +96,15 @@ def test_none_is_no_error_but_all_damaged_is(tmp_path: Path) -> None:
         checkpoint.newest(tmp_path, tell=lambda text: None)
 
 
-def test_failed_write_names_room_and_survivor(tmp_path: Path) -> None:
+def test_failed_write_names_room_and_survivor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, 1)
-    (tmp_path / ".step-00000002.part").write_text("in the way")
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(CheckpointError) as failed:
         checkpoint.write(tmp_path, run_step=2, snapshot=snapshot())
     assert "step-00000001 is still good" in str(failed.value)

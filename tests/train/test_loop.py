@@ -52,7 +52,7 @@ def test_a_run_leaves_recipe_metrics_checkpoints_and_model(
     assert lines[0]["loss"] == pytest.approx(sum(lines[0]["terms"].values()))
     assert (out / "recipe.toml").read_text() == 'name = "tiny"\n'
     assert [path.name for path in checkpoint.steps(out / "checkpoints")] == ["step-00000012"]
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob("*.unfinished"))
     assert (out / "model" / "tokenizer.json").exists()
 
 

@@ -122,6 +122,6 @@ def test_full_disk_while_the_model_is_written(
         with pytest.raises(RunFolderError, match="make room"):
             tiny.train(tmp_path / "run")
     assert not (tmp_path / "run" / "model").exists()
-    assert not list((tmp_path / "run").glob("*.part"))
+    assert not list((tmp_path / "run").glob(".*.unfinished"))
     tiny.train(tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model").exists()

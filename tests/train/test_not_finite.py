@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -47,6 +48,20 @@ def test_parameter_is_named(trainer: StageTrainer) -> None:
     with torch.no_grad():
         trainer.plan.stage.student.blocks[1].mixer.key.weight[2, 3] = NAN
     assert fails(trainer) == "parameter 'student.blocks.1.mixer.key.weight'"
+
+
+def test_every_parameter_is_named(trainer: StageTrainer) -> None:
+    """Also one that no step reads: what is saved is looked at as well."""
+    stage = trainer.plan.stage
+    assert not_finite.bad_parameter(stage) is None
+    bad = itertools.cycle([NAN, float("inf"), -float("inf")])
+    for name, parameter in stage.named_parameters():
+        kept = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.view(-1)[-1] = next(bad)
+        assert not_finite.bad_parameter(stage) == f"parameter {name!r}"
+        with torch.no_grad():
+            parameter.copy_(kept)
 
 
 def test_innermost_module_is_named(trainer: StageTrainer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -21,24 +22,6 @@ from asnn_goose.train.trainer import check_alone
 TABLE = {"*": {"planes": 1}, "receptance": {"rotate": True, "steps": 3, "threshold": 4.0}}
 
 
-class CrashError(Exception):
-    pass
-
-
-class Crashing:
-    """Stops the run dead after a step, as a power cut would."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def on_step(self, info: Any) -> None:
-        if info.run_step == self.at:
-            raise CrashError
-
-    def on_message(self, text: str) -> None:
-        pass
-
-
 def ladder(tiny: ModuleType) -> Any:
     plan = tiny.plan(accumulate=1, noise=False)
     first, second = plan.stages
@@ -46,11 +29,12 @@ def ladder(tiny: ModuleType) -> Any:
 
 
 @pytest.mark.parametrize("at", [3, 7, 9])
-def test_a_crash_changes_nothing(tiny: ModuleType, tmp_path: Path, at: int) -> None:
+def test_a_crash_changes_nothing(
+    tiny: ModuleType, tmp_path: Path, crash: Callable[..., None], at: int
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(ladder(tiny), out=whole, resume=False, progress=tiny.Watcher())
-    with pytest.raises(CrashError):
-        run(ladder(tiny), out=broken, resume=False, progress=Crashing(at))
+    crash(ladder(tiny), broken, at=at)
     run(ladder(tiny), out=broken, resume=True, progress=tiny.Watcher())
     files = [folder / "model" / "model.safetensors" for folder in (whole, broken)]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -80,13 +64,14 @@ def calibrated(tiny: ModuleType, *, ternary: str = "absmean") -> Any:
     )
 
 
-def test_a_calibrated_start_is_made_once(tiny: ModuleType, tmp_path: Path) -> None:
+def test_a_calibrated_start_is_made_once(
+    tiny: ModuleType, tmp_path: Path, crash: Callable[..., None]
+) -> None:
     """A run that crashes within the stage does not calibrate again, and ends the same."""
     whole, broken, watcher = tmp_path / "whole", tmp_path / "broken", tiny.Watcher()
     run(calibrated(tiny), out=whole, resume=False, progress=watcher)
     assert "calibrated 14 ternary matrices on 64 tokens" in watcher.messages
-    with pytest.raises(CrashError):
-        run(calibrated(tiny), out=broken, resume=False, progress=Crashing(9))
+    crash(calibrated(tiny), broken, at=9)
     again = tiny.Watcher()
     run(calibrated(tiny), out=broken, resume=True, progress=again)
     assert not any(text.startswith("calibrated") for text in again.messages)

@@ -37,6 +37,7 @@ from asnn_goose.cli import (
     tune,
     write,
 )
+from asnn_goose.cli.verbs import add, epilog
 
 app = typer.Typer(
     name="asnn-goose",
@@ -67,26 +68,27 @@ def _main(
     mkl.use_fast_kernels()
 
 
-teacher.app.command("cache", epilog=cache.EXAMPLES)(cache.cache)
-teacher.app.command("lab", epilog=lab.EXAMPLES)(lab.lab)
-teacher.app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
-teacher.app.command("write", epilog=write.EXAMPLES)(write.write)
-teacher.app.command("answer", epilog=answer.EXAMPLES)(answer.answer)
-app.add_typer(teacher.app, name="teacher", epilog=teacher.EXAMPLES)
-app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
-app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
-app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("report", epilog=report.EXAMPLES)(report.report)
-app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
-app.command("allocate", epilog=allocate.EXAMPLES)(allocate.allocate)
-app.command("sensitivity", epilog=sensitivity.EXAMPLES)(sensitivity.sensitivity)
-app.command("recall", epilog=recall.EXAMPLES)(recall.recall)
-app.command("spikes", epilog=spikes.EXAMPLES)(spikes.spikes)
-app.command("export", epilog=export.EXAMPLES)(export.export)
-app.command("push", epilog=push.EXAMPLES)(push.push)
-app.command("restore", epilog=restore.EXAMPLES)(restore.restore)
-app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
-app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
-app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+# In the order of the work, which is the order of the list in `--help`.
+add(teacher.app, "cache", cache.cache, cache.EXAMPLES)
+add(teacher.app, "lab", lab.lab, lab.EXAMPLES)
+add(teacher.app, "tune", tune.tune, tune.EXAMPLES)
+add(teacher.app, "write", write.write, write.EXAMPLES)
+add(teacher.app, "answer", answer.answer, answer.EXAMPLES)
+app.add_typer(teacher.app, name="teacher", epilog=epilog(teacher.EXAMPLES))
+app.add_typer(data.app, name="data", epilog=epilog(data.EXAMPLES))
+add(app, "distill", distill.distill, distill.EXAMPLES)
+add(app, "eval", evaluate.evaluate, evaluate.EXAMPLES)
+add(app, "report", report.report, report.EXAMPLES)
+add(app, "ablate", ablate.ablate, ablate.EXAMPLES)
+add(app, "allocate", allocate.allocate, allocate.EXAMPLES)
+add(app, "sensitivity", sensitivity.sensitivity, sensitivity.EXAMPLES)
+add(app, "recall", recall.recall, recall.EXAMPLES)
+add(app, "spikes", spikes.spikes, spikes.EXAMPLES)
+add(app, "export", export.export, export.EXAMPLES)
+add(app, "push", push.push, push.EXAMPLES)
+add(app, "restore", restore.restore, restore.EXAMPLES)
+add(app, "generate", generate.generate, generate.EXAMPLES)
+add(app, "chat", chat.chat, chat.EXAMPLES)
+add(app, "serve", serve.serve, serve.EXAMPLES)
+add(app, "bench", bench.bench, bench.EXAMPLES)
+add(app, "doctor", doctor.doctor, doctor.EXAMPLES)

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import DryRun
 from asnn_goose.numbers import duration
 
 if TYPE_CHECKING:
     from asnn_goose.study.ablation import Advance
     from asnn_goose.study.grid import Grid, Run
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose ablate recipes/ablations/dense.toml --dry-run",
     "asnn-goose ablate recipes/ablations/dense.toml --out runs/ablations/dense --seed 0",
     "asnn-goose ablate recipes/ablations/dense.toml --out runs/ablations/dense --resume"
@@ -26,23 +25,18 @@ EXAMPLES = examples(
 )
 
 
-@expected_errors()
 def ablate(
     grid: Annotated[Path, typer.Argument(help="A grid (TOML).")],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study.  [default: runs/ and the grid's name]")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time, each on one thread.")] = 2,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and stop.")
-    ] = False,
+    dry_run: DryRun = False,
     resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Keep finished runs, continue or retry the others."),
+        bool, typer.Option("--resume", help="Keep finished runs, continue or retry the others.")
     ] = False,
     cell: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this cell, and the control; may be repeated."),
+        list[str] | None, typer.Option(help="Only this cell, and the control; may be repeated.")
     ] = None,
     seed: Annotated[
         list[int] | None, typer.Option(help="Only this seed of the grid; may be repeated.")

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.cli.options import Student, Text, count_of
+from asnn_goose.cli.tables import plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from asnn_goose.study.allocation import Allocation
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose allocate runs/smollm2-dense --budget 2.8",
     "asnn-goose allocate runs/smollm2-dense --rung 1x1 --rung 1x3 --rung 2x3 --unit ms --budget 5",
     "asnn-goose allocate runs/smollm2-dense --rung 1x3 --rung 2x3@3.5 --together 3 --budget 3",
@@ -29,9 +28,8 @@ THRESHOLDS = {1: 0.9, 3: 4.0}
 """What the ladder of docs/ladder.md found best for so many steps."""
 
 
-@expected_errors()
 def allocate(
-    student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
+    student: Student,
     budget: Annotated[float, typer.Option(help="The most that the whole may cost.")],
     unit: Annotated[
         str, typer.Option(help="bits of a weight, or ms of a token on this machine's engine.")
@@ -49,16 +47,13 @@ def allocate(
         list[str] | None,
         typer.Option(help="Only this matrix; may be repeated.  [default: all matrices]"),
     ] = None,
-    together: Annotated[int, typer.Option(help="Neighbouring layers that are alike.")] = 3,
+    together: Annotated[int, typer.Option(min=1, help="Neighbouring layers that are alike.")] = 3,
     patience: Annotated[
-        int, typer.Option(help="Places raised before a gain is measured anew; 0: always.")
+        int, typer.Option(min=0, help="Places raised before a gain is measured anew; 0: always.")
     ] = 4,
-    on: Annotated[
-        str,
-        typer.Option(help="Text, as in eval: a corpus, or a .txt, .jsonl or .parquet file."),
-    ] = "validation",
-    tokens: Annotated[int, typer.Option(parser=count, metavar="N", help="Tokens scored.")] = 1024,
-    window: Annotated[int, typer.Option(parser=count, metavar="N", help="Their context.")] = 256,
+    on: Text = "validation",
+    tokens: Annotated[int, count_of("Tokens scored.")] = 1024,
+    window: Annotated[int, count_of("Their context.")] = 256,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for allocation.json, precision.toml.  [default: in the student]"),
@@ -70,7 +65,6 @@ def allocate(
     budget is spent. The table that comes out is a stage's `precision`, which training then heals.
     """
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.allocation import allocate_on
 
     folder = out or Path(student).expanduser() / "allocation"
@@ -119,8 +113,6 @@ def entry(text: str, *, rotate: bool) -> dict[str, Any]:
 
 def table(found: Allocation) -> Table:
     """Planes and steps by place: layers down, matrices across."""
-    from asnn_goose.cli.tables import plain_table
-
     names = list(dict.fromkeys(name for _, _, name in found.chosen))
     made = plain_table("layers", *names)
     rows = dict.fromkeys((first, last) for first, last, _ in found.chosen)

@@ -7,21 +7,18 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import SEEDS, count
+from asnn_goose.cli.options import Quiet, ResumeFile, Teacher, count_of, json_file, seed_of
+from asnn_goose.numbers import count
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose teacher answer smollm2-135m --examples ask_wiki --count 500 --out texts/own.jsonl",
     "asnn-goose teacher answer smollm2-135m --examples ask_wiki --examples my.jsonl --count 1500"
     " --against runs/smollm2-sft --out texts/preferences.jsonl",
 )
 
 
-@expected_errors()
 def answer(
-    model: Annotated[str, typer.Argument(help="The teacher: built-in name, folder or Hub id.")],
+    model: Teacher,
     sets: Annotated[
         list[str],
         typer.Option(
@@ -33,29 +30,21 @@ def answer(
     questions: Annotated[
         int, typer.Option("--count", parser=count, metavar="N", help="Questions to answer.")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, a .jsonl.")],
+    out: Annotated[Path, json_file("File to write, a .jsonl.")],
     against: Annotated[
         str | None,
         typer.Option(
             metavar="RUN", help="A student, whose answers are the rejected ones of pairs."
         ),
     ] = None,
-    tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens of the longest answer.")
-    ] = 128,
-    batch: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Questions answered at a time.")
-    ] = 8,
+    tokens: Annotated[int, count_of("Tokens of the longest answer.")] = 128,
+    batch: Annotated[int, count_of("Questions answered at a time.")] = 8,
     temperature: Annotated[
         float, typer.Option(help="Of the teacher; the student draws at 1.")
     ] = 0.3,
-    seed: Annotated[
-        int, typer.Option(min=0, max=SEEDS - 1, help="Of the questions and of drawing.")
-    ] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a file that was interrupted.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+    seed: Annotated[int, seed_of("Of the questions and of drawing.")] = 0,
+    resume: ResumeFile = False,
+    quiet: Quiet = False,
 ) -> None:
     """Let a teacher answer questions, for a stage sft, or beside a student, for a stage dpo.
 
@@ -64,15 +53,8 @@ def answer(
     the questions are those of its training split. The file appears once all is written; Ctrl-C
     keeps what there is, and --resume goes on as if nothing had happened.
     """
-    from dataclasses import asdict
-    from functools import partial
-
-    from rich.console import Console
-
-    from asnn_goose.cli.progress import drawing, say
-    from asnn_goose.subject.torch_model import hush
-    from asnn_goose.teachers.teacher_answers import Answerer, Answering, write_answers
-    from asnn_goose.teachers.text_file import TextFile
+    from asnn_goose.cli.progress import fill
+    from asnn_goose.teachers.teacher_answers import Answerer, Answering
 
     answering = Answering(
         model=model,
@@ -84,20 +66,14 @@ def answer(
         temperature=temperature,
         seed=seed,
     )
-    disk.check_file(out)
-    hush()
-    console, file = Console(), TextFile(out, asdict(answering))
-    tell = partial(say, console)
-    if file.check(resume=resume):
-        tell(f"{out} is complete")
-        return
-    answerer = Answerer(answering, tell=tell)
-    try:
-        with drawing(console, questions, quiet=quiet) as advance:
-            written = write_answers(answerer, file, advance=advance)
-    except KeyboardInterrupt:
-        tell("what is written is kept: go on with --resume")
-        raise
-    kind = "sft" if against is None else "dpo"
-    tell(f"wrote {out}: {written:,} records, made as {file.record} says")
-    tell(f'next: in a stage {kind}, examples = ["{out}"]')
+    stage = "sft" if against is None else "dpo"
+    next_step = f'in a stage {stage}, examples = ["{{out}}"]'
+    fill(
+        answering,
+        Answerer,
+        out=out,
+        resume=resume,
+        quiet=quiet,
+        unit="records",
+        next_step=next_step,
+    )

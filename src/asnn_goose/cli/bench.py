@@ -6,15 +6,14 @@ import json as json_text
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import count_of, json_file
+from asnn_goose.cli.tables import aside, plain_table, show
 from asnn_goose.numbers import count, size
 from asnn_goose.places import SubjectError
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from asnn_goose.eval.random_student import Random
     from asnn_goose.infer.backend import BackendName
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose bench runs/demo",
     "asnn-goose bench goose.packed --threads 1,2 --concurrent 1,4,16 --json bench.json",
     "asnn-goose bench --random 135m --planes 2 --steps 3 --density 0.3",
@@ -40,11 +39,9 @@ def counts(option: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"{option} {text}: {error}, more than one with commas") from error
 
 
-@expected_errors()
 def bench(
     model: Annotated[
-        str | None,
-        typer.Argument(help="A packed folder, a run folder, or a student's folder."),
+        str | None, typer.Argument(help="A packed folder, a run folder, or a student's folder.")
     ] = None,
     random: Annotated[
         str | None,
@@ -68,12 +65,8 @@ def bench(
             help="Share of its inputs, in each step, that spike: thresholds are set to meet it."
         ),
     ] = 0.3,
-    tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens to decode per repeat.")
-    ] = 128,
-    prompt: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens to prefill per repeat.")
-    ] = 512,
+    tokens: Annotated[int, count_of("Tokens to decode per repeat.")] = 128,
+    prompt: Annotated[int, count_of("Tokens to prefill per repeat.")] = 512,
     concurrent: Annotated[
         str, typer.Option(metavar="N,N", help="Independent sequences decoded at once.")
     ] = "1",
@@ -82,9 +75,7 @@ def bench(
     reference: Annotated[
         bool, typer.Option("--reference", help="The numpy oracle instead of the compiled engine.")
     ] = False,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write everything measured there.")
-    ] = None,
+    json: Annotated[Path | None, json_file("Write everything measured there.")] = None,
 ) -> None:
     """Measure a packed student: speed, memory, spikes, arithmetic, energy.
 
@@ -98,7 +89,7 @@ def bench(
     if (model is None) == (random is None):
         raise SubjectError("give either a model or --random SHAPE")
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     settings = BenchSettings(
         tokens=tokens,
         prompt=prompt,
@@ -118,7 +109,7 @@ def bench(
         measured = result.as_dict(settings)
         content = {"model": name, "random": vars(wanted) if wanted else None} | measured
         json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(json_text.dumps(content, indent=1) + "\n", encoding="utf-8")
+        disk.write_text(json, json_text.dumps(content, indent=1) + "\n")
 
 
 @contextmanager
@@ -127,7 +118,7 @@ def folder_of(model: str | None, random: Random | None, *, backend: BackendName)
     if model is not None:
         from asnn_goose.subject.engine_model import packed_folder
 
-        yield packed_folder(model, tell=partial(typer.echo, err=True))
+        yield packed_folder(model, tell=aside)
         return
     from asnn_goose.eval.random_student import write_random
 
@@ -140,8 +131,6 @@ def folder_of(model: str | None, random: Random | None, *, backend: BackendName)
 
 def report(result: Result, *, heading: str) -> None:
     """All tables on standard output."""
-    from asnn_goose.cli.tables import show
-
     start = result.start
     show(heading, speeds(result))
     show(
@@ -156,8 +145,6 @@ def report(result: Result, *, heading: str) -> None:
 
 def speeds(result: Result) -> Table:
     """One row per number of threads and sequences."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("threads", "sequences", "decode tok/s", "prefill tok/s")
     for rate in result.rates:
         made.add_row(
@@ -168,8 +155,6 @@ def speeds(result: Result) -> Table:
 
 def densities(sites: Mapping[str, Mapping[int, float]]) -> Table:
     """Layers down, matrices across; the head on a line of its own."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("layer", *(short(name, sites) for name in sites))
     for layer in sorted({layer for by_layer in sites.values() for layer in by_layer}):
         cells = [by_layer.get(layer) for by_layer in sites.values()]
@@ -191,8 +176,6 @@ def short(name: str, among: Iterable[str]) -> str:
 
 def operations(result: Result) -> Table:
     """Additions, multiplications and energy by part, and dense matrices beside them."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("part", "M additions", "M multiplications", "µJ", "MB read", "dense / ours")
     rows = [(w.part, w.additions, w.multiplications, w.picojoules, w.bytes) for w in result.work]
     whole = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]

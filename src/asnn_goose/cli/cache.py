@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import Quiet, Settings
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose teacher cache my.toml",
     "asnn-goose teacher cache recipes/ladder/smollm2-p1s3-long.toml"
     " --set data.windows=fixed --set teacher.0.cache.top=64",
@@ -21,16 +20,10 @@ class CacheError(ValueError):
     """A recipe of which nothing can be cached."""
 
 
-@expected_errors()
 def cache(
     recipe: Annotated[Path, typer.Argument(help="A recipe with [teacher.cache].")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a setting of the recipe; may be repeated."
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+    settings: Settings = None,
+    quiet: Quiet = False,
 ) -> None:
     """Fill the caches of a recipe's teachers, with the windows that its stages will read.
 

@@ -8,30 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors, message
-from asnn_goose.cli.generate import (
-    DRAFT_TOKENS,
-    Draft,
-    DraftTokens,
-    Greedy,
-    MinP,
-    RepetitionPenalty,
-    Seed,
-    Stop,
-    Temperature,
-    Threads,
-    TopK,
-    TopP,
-    stop_strings,
-)
-from asnn_goose.numbers import count
+from asnn_goose.cli import options
+from asnn_goose.cli.expected_errors import message
+from asnn_goose.cli.tables import aside
 from asnn_goose.places import SubjectError
 
 if TYPE_CHECKING:
@@ -39,18 +23,15 @@ if TYPE_CHECKING:
     from asnn_goose.infer.sampler import Sampling
     from asnn_goose.subject.engine_model import EngineModel
 
-_say = partial(typer.echo, err=True)
-
 COMMANDS = "/reset, /save FILE, /load FILE, /quit"
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose chat runs/demo",
     'asnn-goose chat goose.packed --system "You answer in one sentence." --temperature 0.5',
     "asnn-goose chat goose.packed --greedy < questions.txt",
 )
 
 
-@expected_errors()
 def chat(
     model: Annotated[
         str, typer.Argument(help="A packed folder, a run folder, or a student's folder.")
@@ -58,20 +39,18 @@ def chat(
     system: Annotated[
         str | None, typer.Option(help="System prompt.  [default: the template's own, if any]")
     ] = None,
-    tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens of one answer at most.")
-    ] = 500,
-    temperature: Temperature = 0.7,
-    top_p: TopP = 0.95,
-    top_k: TopK = 0,
-    min_p: MinP = 0.0,
-    repetition_penalty: RepetitionPenalty = 1.0,
-    greedy: Greedy = False,
-    stop: Stop = None,
-    seed: Seed = None,
-    threads: Threads = None,
-    draft: Draft = None,
-    draft_tokens: DraftTokens = DRAFT_TOKENS,
+    tokens: Annotated[int, options.count_of("Tokens of one answer at most.")] = 500,
+    temperature: options.Temperature = 0.7,
+    top_p: options.TopP = 0.95,
+    top_k: options.TopK = 0,
+    min_p: options.MinP = 0.0,
+    repetition_penalty: options.RepetitionPenalty = 1.0,
+    greedy: options.Greedy = False,
+    stop: options.Stop = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    draft: options.Draft = None,
+    draft_tokens: options.DraftTokens = options.DRAFT_TOKENS,
 ) -> None:
     """Chat in the terminal; the model keeps its state, so each turn reads only what is new.
 
@@ -90,7 +69,7 @@ def chat(
     )
     loaded = load(model, threads=threads, draft=draft, draft_tokens=draft_tokens)
     conversation = begin(model, loaded, sampling, system=system, seed=seed)
-    stops = stop_strings(stop)
+    stops = options.stop_strings(stop)
     for line in turns(greeting=f"{model}; {COMMANDS}"):
         if line in ("/quit", "/exit"):
             return
@@ -104,7 +83,7 @@ def load(model: str, *, threads: int | None, draft: str | None, draft_tokens: in
     """The student on the engine, and what drafts for it."""
     from asnn_goose.subject.engine_model import load_engine
 
-    return load_engine(model, threads=threads, draft=draft, draft_tokens=draft_tokens, tell=_say)
+    return load_engine(model, threads=threads, draft=draft, draft_tokens=draft_tokens, tell=aside)
 
 
 def begin(
@@ -168,9 +147,9 @@ def obey(conversation: Conversation, line: str) -> None:
             wanted = f"{command} FILE" if command in needs_file else COMMANDS
             raise SubjectError(f"{line!r} is no command: write {wanted}")
     except (SubjectError, EngineError, OSError) as error:
-        _say(f"error: {message(error)}")
+        aside(f"error: {message(error)}")
     else:
-        _say(f"[{command[1:]}: {len(conversation.messages)} messages]")
+        aside(f"[{command[1:]}: {len(conversation.messages)} messages]")
 
 
 def reply(conversation: Conversation, said: str, *, limit: int, stops: Sequence[str]) -> None:
@@ -184,11 +163,11 @@ def reply(conversation: Conversation, said: str, *, limit: int, stops: Sequence[
             for piece in answer:
                 print(piece, end="", flush=True)
         except TextError as error:
-            _say(f"error: {message(error)}")
+            aside(f"error: {message(error)}")
             return
         print(flush=True)
     seconds = time.perf_counter() - started
-    _say(
+    aside(
         f"[read {conversation.read - read} tokens, drew {conversation.drawn} in {seconds:.1f} s"
         f"{', stopped' if cancelled() else ''}]"
     )

@@ -16,7 +16,8 @@ def copying_table(found: Sequence[Measurement]) -> Table:
     made = plain_table("nats", "model", *KINDS, *DISTANCES, words=2)
     for text in dict.fromkeys(row.text for row in found):
         rows = [row for row in found if row.text == text]
-        made.add_row(text, "share", *(_share(part, rows[0]) for part in _parts(rows[0])))
+        shares = (part.tokens / rows[0].score.tokens for part in _parts(rows[0]))
+        made.add_row(text, "share", *(f"{share:.0%}" for share in shares))
         for row in rows:
             made.add_row("", row.model, *(_nats(part) for part in _parts(row)))
     return made
@@ -33,10 +34,6 @@ def probe_lines(probes: Mapping[str, Probes]) -> list[str]:
 
 def _parts(row: Measurement) -> list[Losses]:
     return [*row.copying.by_kind.values(), *row.copying.by_distance.values()]
-
-
-def _share(part: Losses, row: Measurement) -> str:
-    return f"{part.tokens / row.score.tokens:.0%}"
 
 
 def _nats(part: Losses) -> str:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.verbs import add
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from asnn_goose.data.corpora import Corpus
     from asnn_goose.data.shards import ShardMeta
 
-EXAMPLES = examples("asnn-goose data show", "asnn-goose data fetch broad")
+EXAMPLES = ("asnn-goose data show", "asnn-goose data fetch broad")
 
 app = typer.Typer(no_args_is_help=True, help="Show or fetch texts.")
 
@@ -26,8 +25,6 @@ Names = Annotated[
 ]
 
 
-@app.command(epilog=examples("asnn-goose data show", "asnn-goose data show sotu broad"))
-@expected_errors()
 def show(names: Names = None) -> None:
     """Kind, size, tokens, share in the mixture `broad` and licence of each corpus.
 
@@ -67,12 +64,6 @@ def instruction_table(names: list[str]) -> Table:
     return table
 
 
-@app.command(
-    epilog=examples(
-        "asnn-goose data fetch broad", "asnn-goose data fetch sotu austen --teacher smollm2-135m"
-    )
-)
-@expected_errors()
 def fetch(
     names: Names = None,
     teacher: Annotated[
@@ -154,3 +145,12 @@ def details(corpus: Corpus, metas: list[ShardMeta]) -> list[str]:
         counts = f"{meta.documents:,} documents, {meta.bytes / 1e6:.2f} MB, {meta.tokens:,} tokens"
         lines.append(f"  {meta.split}: {counts} ({meta.tokenizer[:8]})")
     return lines
+
+
+add(app, "show", show, ("asnn-goose data show", "asnn-goose data show sotu broad"))
+add(
+    app,
+    "fetch",
+    fetch,
+    ("asnn-goose data fetch broad", "asnn-goose data fetch sotu austen --teacher smollm2-135m"),
+)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import INTERRUPTED, USAGE, expected_errors, is_expected, message
+from asnn_goose.cli.expected_errors import INTERRUPTED, USAGE, is_expected, message
+from asnn_goose.cli.options import DryRun, Quiet, Resume, Settings
 from asnn_goose.numbers import duration, size
 
 if TYPE_CHECKING:
     from asnn_goose.recipe import Estimate, Recipe
     from asnn_goose.recipe.chain import Link
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose distill recipes/smollm2-demo.toml --dry-run",
     "asnn-goose distill recipes/smollm2-demo.toml --out runs/demo",
     "asnn-goose distill recipes/smollm2-demo.toml --out runs/demo --resume",
@@ -41,25 +41,15 @@ class ChainStopped(RuntimeError):  # noqa: N818 - says what happened
         self.exit_code = exit_code
 
 
-@expected_errors()
 def distill(
     recipes: Annotated[list[Path], typer.Argument(help="A recipe (TOML), or several in a row.")],
     out: Annotated[
         Path | None, typer.Option(help="Run folder.  [default: runs/ and the recipe's name]")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in the run folder.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and stop.")
-    ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a setting of the recipe; may be repeated."
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    settings: Settings = None,
+    quiet: Quiet = False,
 ) -> None:
     """Carry out a recipe: train a student. Or several, one after the other.
 
@@ -70,6 +60,7 @@ def distill(
     learn from an earlier one's folder. --resume skips what is finished, continues what has begun
     and starts the rest.
     """
+    # Before torch is imported: a wrong option is told at once.
     if len(recipes) > 1:
         check_shared(recipes, out=out, settings=settings)
     from asnn_goose.subject.torch_model import hush
@@ -166,6 +157,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
     console = Console()
     if resume and is_complete(folder, recipe):
         say(console, f"{folder} is complete: {folder / 'model'} holds its student")
+        if not (folder / "report.html").exists():  # it was ended between the two
+            say(console, f"wrote {write_report(folder)}")
         return
     disk.check_folder(folder)
     with watcher(console, quiet=quiet) as view:

@@ -16,15 +16,10 @@ from typing import Annotated
 import typer
 
 from asnn_goose import disk, mkl
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.numbers import size
 from asnn_goose.threads import SPINS, usable_cores, waiting
 
-EXAMPLES = examples(
-    "asnn-goose doctor",
-    "asnn-goose doctor --deep",
-)
+EXAMPLES = ("asnn-goose doctor", "asnn-goose doctor --deep")
 
 Deep = Annotated[
     bool, typer.Option("--deep", help="Train a tiny student in every kind of stage as well.")
@@ -35,7 +30,7 @@ ENOUGH_MEMORY = 9e9
 ENOUGH_DISK = 5e9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One line of the report; `advice` where something should be done, `essential` if it must."""
 
@@ -52,7 +47,6 @@ class Finding:
         return "MISSING" if self.essential else "note"
 
 
-@expected_errors()
 def doctor(deep: Deep = False) -> None:
     """Look over this machine and say what is amiss.
 
@@ -82,8 +76,8 @@ def python() -> Iterator[Finding]:
     """The interpreter."""
     old = sys.version_info < (3, 11)
     yield Finding(
-        name="python",
-        found=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "python",
+        f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         advice="install Python 3.11 or newer" if old else "",
         essential=True,
     )
@@ -93,10 +87,10 @@ def packages() -> Iterator[Finding]:
     """Every package that training needs: installed, and torch importable."""
     for name in PACKAGES:
         try:
-            yield Finding(name=name, found=metadata.version(name))
+            yield Finding(name, metadata.version(name))
         except metadata.PackageNotFoundError:
             advice = f"pip install {name}"
-            yield Finding(name=name, found="not installed", advice=advice, essential=True)
+            yield Finding(name, "not installed", advice=advice, essential=True)
 
 
 def kernels() -> Iterator[Finding]:
@@ -105,9 +99,7 @@ def kernels() -> Iterator[Finding]:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as error:
         advice = "reinstall torch: pip install --force-reinstall torch"
-        yield Finding(
-            name="torch", found=f"cannot be loaded: {error}", advice=advice, essential=True
-        )
+        yield Finding("torch", f"cannot be loaded: {error}", advice=advice, essential=True)
         return
     from asnn_goose.ops import native_available, native_status
 
@@ -118,10 +110,10 @@ def kernels() -> Iterator[Finding]:
     advice = "" if status.startswith("in use") else rebuild
     if native_available() and advice:
         advice = "unset ASNN_GOOSE_ISA, or name one of those: nothing compiled runs like this"
-    yield Finding(name="native kernels", found=status, advice=advice)
-    yield Finding(name="torch kernels", found=torch.backends.cpu.get_cpu_capability())
+    yield Finding("native kernels", status, advice=advice)
+    yield Finding("torch kernels", torch.backends.cpu.get_cpu_capability())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: training on the CPU"
-    yield Finding(name="gpu", found=gpu)
+    yield Finding("gpu", gpu)
     yield from threads(torch.get_num_threads())
 
 
@@ -131,16 +123,10 @@ def threads(used: int) -> Iterator[Finding]:
     advice = ""
     if used > cores:
         advice = f"more threads than cores slow each other down: export OMP_NUM_THREADS={cores}"
-    yield Finding(name="threads", found=f"{used} threads on {cores} cores", advice=advice)
+    yield Finding("threads", f"{used} threads on {cores} cores", advice=advice)
     yield waiting_threads(used)
-    yield Finding(name="matrix products", found=matrix_products())
-
-
-def matrix_products() -> str:
-    """Whose choice of kernels torch's products run with."""
-    if mkl.in_use():
-        return f"MKL's fast kernels on an AMD processor ({mkl.SETTING}=as_is leaves them alone)"
-    return "as torch chooses"
+    fast = f"MKL's fast kernels on an AMD processor ({mkl.SETTING}=as_is leaves them alone)"
+    yield Finding("matrix products", fast if mkl.in_use() else "as torch chooses")
 
 
 def waiting_threads(used: int) -> Finding:
@@ -152,9 +138,7 @@ def waiting_threads(used: int) -> Finding:
         f"of its speed: export GOMP_SPINCOUNT={SPINS}"
     )
     return Finding(
-        name="waiting threads",
-        found=found or "as OpenMP has it",
-        advice=advice if spins and used > 1 else "",
+        "waiting threads", found or "as OpenMP has it", advice=advice if spins and used > 1 else ""
     )
 
 
@@ -168,7 +152,7 @@ def memory() -> Iterator[Finding]:
     advice = ""
     if free < ENOUGH_MEMORY:
         advice = f"the demo needs about {size(ENOUGH_MEMORY)}: close other programs"
-    yield Finding(name="memory", found=f"{size(free)} free of {size(total)}", advice=advice)
+    yield Finding("memory", f"{size(free)} free of {size(total)}", advice=advice)
 
 
 def cache() -> Iterator[Finding]:
@@ -186,7 +170,7 @@ def cache() -> Iterator[Finding]:
         said = error.strerror
         advice = f"it cannot be written ({said}): set ASNN_GOOSE_CACHE to a folder of yours"
     found = f"{folder}, {size(taken)}" if folder.exists() else f"{folder}, not there yet"
-    yield Finding(name="cache", found=found, advice=advice, essential=True)
+    yield Finding("cache", found, advice=advice, essential=True)
     yield from room("disk for cache", existing)
     yield from room("disk for runs", Path.cwd())
 
@@ -195,7 +179,7 @@ def room(name: str, folder: Path) -> Iterator[Finding]:
     """Free space of the disk that holds `folder`."""
     free = shutil.disk_usage(folder).free
     advice = "" if free > ENOUGH_DISK else f"a run needs about {size(ENOUGH_DISK)}: make room"
-    yield Finding(name=name, found=f"{size(free)} free at {folder}", advice=advice)
+    yield Finding(name, f"{size(free)} free at {folder}", advice=advice)
 
 
 def teachers() -> Iterator[Finding]:
@@ -208,7 +192,7 @@ def teachers() -> Iterator[Finding]:
             "" if folder else f"fetched when first used, or now: asnn-goose teacher fetch {name}"
         )
         found = str(folder) if folder else "not in the cache"
-        yield Finding(name=name, found=found, advice=advice)
+        yield Finding(name, found, advice=advice)
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

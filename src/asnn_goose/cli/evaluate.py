@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import count_of, json_file
+from asnn_goose.cli.tables import plain_table, show
 from asnn_goose.numbers import ALL, count, duration
 from asnn_goose.places import run_recipe
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from asnn_goose.eval.comparison import Measurement
     from asnn_goose.eval.window_errors import Difference
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose eval runs/demo",
     "asnn-goose eval runs/demo --on validation --on my.txt --tokens 100k --json scores.json",
     "asnn-goose eval smollm2-135m --on austen --tokens all",
@@ -37,7 +37,6 @@ def limited(text: str) -> int:
     return ALL if text == "all" else count(text)
 
 
-@expected_errors()
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="A run folder, a student's folder, or a teacher's name.")
@@ -46,14 +45,11 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="in-domain, validation, out-of-domain, a corpus, or a .txt or .jsonl file; may be"
-            " repeated.  [default: in-domain and out-of-domain]",
+            " repeated.  [default: in-domain and out-of-domain]"
         ),
     ] = None,
     window: Annotated[
-        int | None,
-        typer.Option(
-            parser=count, metavar="N", help="Tokens of context.  [default: the run's, or 512]"
-        ),
+        int | None, count_of("Tokens of context.  [default: the run's, or 512]")
     ] = None,
     tokens: Annotated[
         int | None,
@@ -107,9 +103,7 @@ def evaluate(
         str | None,
         typer.Option(help="What runs a student on tasks: native or torch.  [default: native]"),
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write scores and protocol there.")
-    ] = None,
+    json: Annotated[Path | None, json_file("Write scores and protocol there.")] = None,
 ) -> None:
     """Perplexity and bits per byte, or scores on tasks, student beside teacher.
 
@@ -128,12 +122,13 @@ def evaluate(
     refuse(not tasks, {"--task-data": task_data, "--limit": limit}, "for --tasks only")
     refuse(not (tasks or stream), {"--engine": engine}, "for --tasks and --stream only")
     if json:
-        disk.check_file(json)
+        # Now: after an hour of scoring it would be a pity.
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     texts = tuple(on or ())
     if tasks:
         ask_tasks(model, tasks, task_data, limit, teacher, engine, on=texts, json=json)
         return
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
 
     request = Request(
         model=model,
@@ -161,7 +156,6 @@ def score(request: Request, *, json: Path | None) -> None:
     """Perplexities."""
     from asnn_goose.cli.copying_table import copying_table, probe_lines
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.evaluate import evaluate as evaluated
 
     found = evaluated(request, watch=advancing)
@@ -184,8 +178,6 @@ def score(request: Request, *, json: Path | None) -> None:
 
 def table(found: Sequence[Measurement]) -> Table:
     """One row per text and model, texts together."""
-    from asnn_goose.cli.tables import plain_table
-
     numbers = ("tokens", "perplexity", "±", "a word", "bits/byte", "tokens/s", "peak MB")
     made = plain_table("text", "model", *numbers, words=2)
     for text in dict.fromkeys(row.text for row in found):
@@ -200,15 +192,15 @@ def cells(row: Measurement) -> tuple[str, ...]:
     return (
         f"{row.score.tokens:,}",
         f"{row.score.perplexity:,.2f}",
-        number(row.score.perplexity * row.error, ",.2f"),
-        number(row.score.word_perplexity, ",.1f"),
+        shown(row.score.perplexity * row.error, ",.2f"),
+        shown(row.score.word_perplexity, ",.1f"),
         f"{row.score.bits_per_byte:.3f}",
         f"{row.tokens_per_s:,.0f}",
         f"{row.peak_bytes / 1e6:,.0f}",
     )
 
 
-def number(value: float, form: str) -> str:
+def shown(value: float, form: str) -> str:
     """A number in a form of `format`; a dash where it is not known."""
     return "-" if math.isnan(value) else format(value, form)
 
@@ -216,7 +208,7 @@ def number(value: float, form: str) -> str:
 def difference_lines(found: Mapping[tuple[str, str, str], Difference]) -> list[str]:
     """What a model loses more than another on the same windows, a line for each pair and text."""
     return [
-        f"{text}: {one} {of.mean:+.4f} nats ± {number(of.error, '.4f')} against {other}"
+        f"{text}: {one} {of.mean:+.4f} nats ± {shown(of.error, '.4f')} against {other}"
         for (text, one, other), of in found.items()
     ]
 

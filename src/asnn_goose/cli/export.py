@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import Student
 from asnn_goose.numbers import size
 from asnn_goose.places import SubjectError, run_recipe
 
 if TYPE_CHECKING:
     from asnn_goose.export.packed import Packed, PackSettings
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose export runs/demo --to packed",
     "asnn-goose export runs/demo --to packed --out goose.packed --dense int8",
     "asnn-goose export runs/demo --to packed --head ternary --low-rank f16",
@@ -55,9 +54,8 @@ class Head(StrEnum):
     ternary = "ternary"
 
 
-@expected_errors()
 def export(
-    student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
+    student: Student,
     to: Annotated[Target, typer.Option("--to", help="What to make of it.")],
     out: Annotated[
         Path | None,
@@ -107,12 +105,14 @@ def export(
         target = out or place / "packed"
         typer.echo(f"{target}\n{pack(student, target, settings)}")
     elif to is Target.compact:
+        from asnn_goose.export.compact import is_compact
+
         target = out or place / "compact.safetensors"
-        disk.check_file(target)
+        disk.check_file(target, kind="compact student", is_one=is_compact)
         typer.echo(f"{target}\n  {compact(student, target)}")
     elif to is Target.gguf:
         target = out or place / "student.gguf"
-        disk.check_file(target)
+        disk.check_file(target, kind="GGUF file", is_one=disk.GGUF)
         typer.echo(f"{target}\n  {gguf(student, target, form=dense.value)}")
     elif to is Target.nir:
         typer.echo(nir(student, out or place / "nir"))
@@ -126,6 +126,7 @@ def pack(student: str, target: Path, settings: PackSettings) -> str:
     from asnn_goose.export.packed import export_packed
     from asnn_goose.subject.trained import load_trained, trained_folder
 
+    # What is no student is told before a folder is made for it.
     source = trained_folder(student)
     disk.check_folder(target)
     return table(export_packed(load_trained(student), target, settings=settings, tokenizer=source))

@@ -9,28 +9,21 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import SEEDS, count
+from asnn_goose.cli.options import Quiet, Resume, count_of, seed_of
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose teacher lab --out runs/lab-teacher",
     "asnn-goose teacher lab --out runs/lab-teacher --resume",
 )
 
 
-@expected_errors()
 def lab(
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/lab-teacher"),
-    tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Training tokens.")
-    ] = 4_000_000,
-    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Of weights and data order.")] = 0,
+    tokens: Annotated[int, count_of("Training tokens.")] = 4_000_000,
+    seed: Annotated[int, seed_of("Of weights and data order.")] = 0,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in the run folder.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+    resume: Resume = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train the lab teacher from scratch: tokenizer, then a Llama of 3 M parameters.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ from asnn_goose import disk
 from asnn_goose.numbers import duration, size
 
 if TYPE_CHECKING:
+    from asnn_goose.teachers.author import Author
+    from asnn_goose.teachers.teacher_answers import Answering
+    from asnn_goose.teachers.teacher_texts import Writing
     from asnn_goose.train.plan import RunPlan
     from asnn_goose.train.progress import Progress as Watcher
     from asnn_goose.train.progress import StepInfo
@@ -88,10 +93,7 @@ class LiveSteps:
         if self._task is None:
             self._task = self._progress.add_task("", total=info.tokens_total, details="")
         self._progress.update(
-            self._task,
-            completed=info.tokens_seen,
-            description=place(info),
-            details=details(info),
+            self._task, completed=info.tokens_seen, description=place(info), details=details(info)
         )
 
     def on_message(self, text: str) -> None:
@@ -119,6 +121,43 @@ def train(
     if plan.accelerator.is_main_process:
         say(console, f"wrote {write_report(out)}")
         say(console, f"next: {next_step.format(model=model)}")
+
+
+def fill(
+    settings: Answering | Writing,
+    author_of: Callable[..., Author],
+    *,
+    out: Path,
+    resume: bool,
+    quiet: bool,
+    unit: str,
+    next_step: str,
+) -> None:
+    """Let the author that `author_of(settings, tell=...)` makes fill a file, and say how it ended.
+
+    unit       of what is written
+    next_step  where to use the file, which stands for {out}
+    """
+    from asnn_goose.subject.torch_model import hush
+    from asnn_goose.teachers import author
+    from asnn_goose.teachers.text_file import TextFile
+
+    disk.check_file(out)
+    hush()
+    console, file = Console(), TextFile(out, asdict(settings))
+    tell = partial(say, console)
+    if file.check(resume=resume):
+        tell(f"{out} is complete")
+        return
+    made = author_of(settings, tell=tell)
+    try:
+        with drawing(console, made.total, quiet=quiet) as advance:
+            written = author.fill(made, file, advance=advance)
+    except KeyboardInterrupt:
+        tell("what is written is kept: go on with --resume")
+        raise
+    tell(f"wrote {out}: {written:,} {unit}, made as {file.record} says")
+    tell(f"next: {next_step.format(out=out)}")
 
 
 def say(console: Console, text: str) -> None:

@@ -7,16 +7,12 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose push runs/demo/hub me/goose-demo",
     "asnn-goose push share/goose-demo me/goose-demo --private",
 )
 
 
-@expected_errors()
 def push(
     folder: Annotated[Path, typer.Argument(help="What `export --to hub-folder` wrote.")],
     repository: Annotated[

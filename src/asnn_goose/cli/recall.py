@@ -8,40 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.cli.options import count_of, json_file, seed_of
+from asnn_goose.cli.tables import aside, plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from asnn_goose.study.recall import RecallStudy
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose recall runs/demo",
     "asnn-goose recall runs/demo --to 16k --beside runs/control --json runs/demo/recall.json",
 )
 
 
-@expected_errors()
 def recall(
     model: Annotated[str, typer.Argument(help="A run, a student's folder, or a teacher's name.")],
-    to: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Farthest distance, in tokens.")
-    ] = 2048,
+    to: Annotated[int, count_of("Farthest distance, in tokens.")] = 2048,
     teacher: Annotated[
         str | None, typer.Option(help="Ask this model too.  [default: the run's teacher]")
     ] = None,
     beside: Annotated[
         list[str] | None, typer.Option(help="Ask this model too; may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the words that are drawn.")] = 0,
+    seed: Annotated[int, seed_of("Of the words that are drawn.")] = 0,
     engine: Annotated[
         str | None, typer.Option(help="What runs a student: native or torch.  [default: native]")
     ] = None,
     json: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write everything there; report shows RUN/recall.json."),
+        Path | None, json_file("Write everything there; report shows RUN/recall.json.")
     ] = None,
 ) -> None:
     """Copy, induction, association and passkey over 64 tokens and more, student beside teacher.
@@ -49,23 +44,22 @@ def recall(
     A transformer is asked as far as it reaches. docs/measurement.md says what the tasks are.
     """
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.eval.recall import DISTANCES
-    from asnn_goose.study.evaluate import Request
     from asnn_goose.study.recall import study_recall
+    from asnn_goose.study.request import Request
 
     distances = tuple(distance for distance in DISTANCES if distance <= to)
     if not distances:
         raise ValueError(f"--to {to}: must be at least {DISTANCES[0]}")
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     found = study_recall(
         Request(model=model, teacher=teacher, beside=tuple(beside or ())),
         distances=distances,
         seed=seed,
         engine=engine,
         watch=advancing,
-        tell=lambda said: typer.echo(said, err=True),
+        tell=aside,
     )
     show(table(found, distances))
     if json:
@@ -74,7 +68,6 @@ def recall(
 
 def table(found: RecallStudy, distances: tuple[int, ...]) -> Table:
     """Shares of what was recalled: tasks and models down, distances across."""
-    from asnn_goose.cli.tables import plain_table
     from asnn_goose.eval.recall import by_task
 
     made = plain_table("recalled", "model", *(f"{distance:,}" for distance in distances), words=2)

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.options import json_file
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose report runs/demo",
     "asnn-goose report runs/dense runs/spiking ablations/neurons --out ladder.html",
 )
 
 
-@expected_errors()
 def report(
     runs: Annotated[
         list[Path],
@@ -25,8 +23,7 @@ def report(
         ),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The page.  [default: report.html in the first run]"),
+        Path | None, json_file("The page.  [default: report.html in the first run]")
     ] = None,
 ) -> None:
     """Write one HTML page that needs nothing else: curves, scores, tasks, spikes, energy, recipe.

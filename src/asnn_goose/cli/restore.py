@@ -8,17 +8,14 @@ from typing import Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
 from asnn_goose.places import SubjectError
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose restore students/smollm2-spiking.safetensors",
     "asnn-goose restore students/smollm2-spiking.safetensors --out runs/spiking",
 )
 
 
-@expected_errors()
 def restore(
     file: Annotated[Path, typer.Argument(help="What `export --to compact` wrote.")],
     out: Annotated[
@@ -36,12 +33,15 @@ def restore(
     folder = out or Path("runs") / file.stem
     if folder.exists() and any(folder.iterdir()):
         raise SubjectError(f"{folder} is not empty: choose another --out")
+    # Before the teacher, which may have to be fetched, is loaded for nothing.
     disk.check_folder(folder)
     hush()
     name, dtype = compact_teacher(file)
     teacher = load_teacher(name, dtype=dtype)
     embedding = teacher.embedding_VD
-    restored(file, embedding_VD=embedding).save_pretrained(folder)
-    if teacher.tokenizer is not None:
-        teacher.tokenizer.save_pretrained(folder)
+    student = restored(file, embedding_VD=embedding)
+    with disk.new_folder(folder) as fresh:
+        student.save_pretrained(fresh)
+        if teacher.tokenizer is not None:
+            teacher.tokenizer.save_pretrained(fresh)
     typer.echo(f"the student is in {folder}")

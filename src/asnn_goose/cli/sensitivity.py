@@ -8,25 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.cli.options import Student, Text, count_of
+from asnn_goose.cli.tables import plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from asnn_goose.study.sensitivity import Sensitivity
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose sensitivity runs/smollm2-dense --planes 1",
     "asnn-goose sensitivity runs/smollm2-dense --steps 1 --threshold 1.0 --together 3",
     "asnn-goose sensitivity runs/smollm2-dense --name k --name v --steps 1 --no-rotate",
 )
 
 
-@expected_errors()
 def sensitivity(
-    student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
+    student: Student,
     planes: Annotated[int, typer.Option(help="Ternary planes; 0 leaves weights alone.")] = 0,
     group: Annotated[int, typer.Option(help="Columns that share a scale; 0 is a row.")] = 0,
     steps: Annotated[int, typer.Option(help="Spike steps; 0 leaves inputs analogue.")] = 0,
@@ -40,12 +38,9 @@ def sensitivity(
         typer.Option(help="Only this matrix or site; may be repeated.  [default: all matrices]"),
     ] = None,
     together: Annotated[int, typer.Option(help="Neighbouring layers lowered at once.")] = 1,
-    on: Annotated[
-        str,
-        typer.Option(help="Text, as in eval: a corpus, or a .txt, .jsonl or .parquet file."),
-    ] = "validation",
-    tokens: Annotated[int, typer.Option(parser=count, metavar="N", help="Tokens scored.")] = 1024,
-    window: Annotated[int, typer.Option(parser=count, metavar="N", help="Their context.")] = 256,
+    on: Text = "validation",
+    tokens: Annotated[int, count_of("Tokens scored.")] = 1024,
+    window: Annotated[int, count_of("Their context.")] = 256,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for map.json, map.svg, map.png.  [default: sensitivity/ in it]"),
@@ -57,7 +52,6 @@ def sensitivity(
     --planes 1; of inputs alone: --steps 3.
     """
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.heat_map import write_map
     from asnn_goose.study.sensitivity import sensitivity_on
 
@@ -92,8 +86,6 @@ def sensitivity(
 
 def table(found: Sensitivity) -> Table:
     """Nats per token that every place costs: layers down, matrices across."""
-    from asnn_goose.cli.tables import plain_table
-
     made = plain_table("layers", *found.names)
     for (first, last), costs in zip(found.rows, found.cost, strict=True):
         label = str(first) if first == last else f"{first}-{last}"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.cli.generate import Threads
+from asnn_goose.cli.options import Threads, count_of
+from asnn_goose.cli.tables import aside
 from asnn_goose.numbers import count
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 PARTING = 5
 """Seconds that answers may still take once the server is told to end."""
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose serve runs/demo",
     "asnn-goose serve goose.packed --port 9000 --cache-folder ~/.cache/goose-states",
     "asnn-goose serve runs/spiking runs/dense --name spiking --name dense",
@@ -30,7 +28,6 @@ EXAMPLES = examples(
 )
 
 
-@expected_errors()
 def serve(
     student: Annotated[
         list[str],
@@ -50,21 +47,11 @@ def serve(
         list[str] | None,
         typer.Option(help="Name of a student in requests, in their order.  [default: its folder]"),
     ] = None,
-    slots: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Answers written at the same time.")
-    ] = 64,
-    queue: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Requests that may wait for a slot.")
-    ] = 256,
-    max_prompt: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens of a prompt at most.")
-    ] = 32_768,
-    max_tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens of an answer at most.")
-    ] = 4096,
-    max_body: Annotated[
-        int, typer.Option(parser=count, metavar="BYTES", help="Size of a request at most.")
-    ] = 1_000_000,
+    slots: Annotated[int, count_of("Answers written at the same time.")] = 64,
+    queue: Annotated[int, count_of("Requests that may wait for a slot.")] = 256,
+    max_prompt: Annotated[int, count_of("Tokens of a prompt at most.")] = 32_768,
+    max_tokens: Annotated[int, count_of("Tokens of an answer at most.")] = 4096,
+    max_body: Annotated[int, count_of("Size of a request at most.", "BYTES")] = 1_000_000,
     time_limit: Annotated[
         int, typer.Option(min=1, metavar="SECONDS", help="Time of a request at most.")
     ] = 600,
@@ -77,16 +64,12 @@ def serve(
             help="Tokens of new prompts read between two tokens of the answers being written.",
         ),
     ] = 8,
-    cache_memory: Annotated[
-        int, typer.Option(parser=count, metavar="BYTES", help="Memory for states of prefixes.")
-    ] = 512_000_000,
+    cache_memory: Annotated[int, count_of("Memory for states of prefixes.", "BYTES")] = 512_000_000,
     cache_folder: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps these states over a restart.  [default: none does]"),
     ] = None,
-    cache_disk: Annotated[
-        int, typer.Option(parser=count, metavar="BYTES", help="Size of that folder at most.")
-    ] = 4_000_000_000,
+    cache_disk: Annotated[int, count_of("Size of that folder at most.", "BYTES")] = 4_000_000_000,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Web origin whose pages may call; may be repeated."),
@@ -128,8 +111,7 @@ def serve(
         slice=slice_,
     )
     access = access_for(host, keys=api_key or [], origins=allow_origin or [])
-    tell = partial(typer.echo, err=True)
-    students = load_students(student, options, limits, tell=tell)
+    students = load_students(student, options, limits, tell=aside)
     app = make_app(students, limits=limits, access=access)
     # Our own socket, so that a port that is taken is told before anything else, and port 0 can be
     # shown.
@@ -137,7 +119,7 @@ def serve(
         # An address of IPv6 has colons of its own.
         shown = f"[{host}]" if ":" in host else host
         names = ", ".join(s.name for s in students)
-        tell(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
+        aside(f"serving {names} on http://{shown}:{sock.getsockname()[1]}/")
         run(app, sock, header_time=limits.header_time)
 
 

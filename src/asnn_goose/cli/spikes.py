@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import count
+from asnn_goose.cli.options import Student, Text, count_of, json_file
+from asnn_goose.cli.tables import plain_table, show
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from asnn_goose.study.spikes import SpikeStudy
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose spikes runs/smollm2-spiking",
     "asnn-goose spikes students/goose --on my.txt --no-teacher --json spikes.json",
 )
 
 
-@expected_errors()
 def spikes(
-    student: Annotated[str, typer.Argument(help="A run folder, or a student's folder.")],
-    on: Annotated[
-        str,
-        typer.Option(help="Text, as in eval: a corpus, or a .txt, .jsonl or .parquet file."),
-    ] = "validation",
-    tokens: Annotated[int, typer.Option(parser=count, metavar="N", help="Tokens read.")] = 2048,
-    window: Annotated[int, typer.Option(parser=count, metavar="N", help="Their context.")] = 256,
+    student: Student,
+    on: Text = "validation",
+    tokens: Annotated[int, count_of("Tokens read.")] = 2048,
+    window: Annotated[int, count_of("Their context.")] = 256,
     teacher: Annotated[
         str | None, typer.Option(help="Whose features to compare with.  [default: the run's]")
     ] = None,
@@ -39,8 +34,7 @@ def spikes(
         bool, typer.Option("--no-teacher", help="The student alone: rates and entropies.")
     ] = False,
     json: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write everything there; report shows RUN/spikes.json."),
+        Path | None, json_file("Write everything there; report shows RUN/spikes.json.")
     ] = None,
 ) -> None:
     """Firing rates, dead and saturated channels, entropy, information about the teacher; gates.
@@ -48,12 +42,11 @@ def spikes(
     docs/measurement.md says how each is computed.
     """
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
     from asnn_goose.study.spikes import study_spikes
 
     if json:
-        disk.check_file(json)
+        disk.check_file(json, kind="JSON", is_one=disk.JSON)
     request = Request(model=student, on=(on,), tokens=tokens, window=window, teacher=teacher)
     found = study_spikes(request, with_teacher=not no_teacher, watch=advancing)
     typer.echo(f"{found.tokens:,} tokens of {found.text}")
@@ -83,8 +76,6 @@ def work_line(found: SpikeStudy) -> str:
 
 def place_table(found: SpikeStudy) -> Table:
     """Means over layers, a row per kind of place."""
-    from asnn_goose.cli.tables import plain_table
-
     heads = ("rate", "dead", "saturated", "bits", "bits/spike", "along tokens", "told", "shuffled")
     made = plain_table("place", *heads)
     for site in dict.fromkeys(place.site for place in found.places):

@@ -7,25 +7,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from asnn_goose.cli.tables import aside, plain_table, show
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from asnn_goose.study.evaluate import Request
+    from asnn_goose.study.request import Request
     from asnn_goose.study.streams import Streams
 
 
 def read_streams(request: Request, engine: str | None, *, json: Path | None) -> None:
     """Read, print, and write where that is wanted."""
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.streams import stream_models
 
-    found = stream_models(
-        request,
-        engine=engine,
-        watch=advancing,
-        tell=lambda said: typer.echo(said, err=True),
-    )
+    found = stream_models(request, engine=engine, watch=advancing, tell=aside)
     through = f"segments of {found.segment:,} tokens" if found.segment else "the whole text"
     typer.echo(f"the state is carried through {through}; a transformer begins anew when it is full")
     show(stream_table(found), "", place_table(found))
@@ -38,8 +34,6 @@ def read_streams(request: Request, engine: str | None, *, json: Path | None) -> 
 
 def stream_table(found: Streams) -> Table:
     """One row per text and model."""
-    from asnn_goose.cli.tables import plain_table
-
     numbers = ("tokens", "perplexity", "±", "a word", "bits/byte", "reach", "tokens/s")
     made = plain_table("text", "model", *numbers, words=2)
     for (text, role), row in sorted(found.found.items(), key=lambda item: item[0][0]):
@@ -57,8 +51,6 @@ def stream_table(found: Streams) -> Table:
 
 def place_table(found: Streams) -> Table:
     """Nats per token by its place: does more context help, and does nothing break far out?"""
-    from asnn_goose.cli.tables import plain_table
-
     places = dict.fromkeys(name for row in found.found.values() for name in row.by_place)
     made = plain_table("nats at place", "model", *places, words=2)
     for (text, role), row in sorted(found.found.items(), key=lambda item: item[0][0]):

@@ -1,13 +1,25 @@
-"""Tables on standard output: no lines, words at the left, numbers at the right."""
+"""What verbs print: tables without lines, words at the left and numbers at the right; asides."""
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+aside = partial(typer.echo, err=True)
+"""Prints beside the results, on standard error: what a pipe is not to get."""
 
 
 def plain_table(*headings: str, words: int = 1) -> Table:
     """An empty table whose first `words` columns hold words, and the others numbers."""
+    # Here, and not above: a help page shows no table, and rich takes a while to import.
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False)
     for number, heading in enumerate(headings):
         if number < words:
@@ -20,6 +32,8 @@ def plain_table(*headings: str, words: int = 1) -> Table:
 
 def show(*parts: str | Table) -> None:
     """Print tables, and lines between them without colours."""
+    from rich.console import Console
+
     console = Console()
     for part in parts:
         console.print(part, highlight=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from asnn_goose.cli.tables import aside, plain_table, show
 from asnn_goose.numbers import ALL
 
 if TYPE_CHECKING:
@@ -30,19 +31,19 @@ def ask_tasks(
 ) -> None:
     """Ask, print, and write where that is wanted."""
     from asnn_goose.cli.progress import advancing
-    from asnn_goose.cli.tables import show
     from asnn_goose.study.tasks import LIMIT, TaskRequest, ask_models
 
     request = TaskRequest(
         model=model,
         tasks=tuple(name for words in tasks for name in words.split(",")),
         folder=folder.expanduser() if folder else None,
+        # Not given is our default; "all" is no limit, which the library calls None.
         limit=LIMIT if limit is None else None if limit == ALL else limit,
         teacher=teacher,
         engine=engine,
         on=on,
     )
-    found = ask_models(request, watch=advancing, tell=lambda said: typer.echo(said, err=True))
+    found = ask_models(request, watch=advancing, tell=aside)
     if any(found.scores.values()):
         show(task_table(found))
     for line in (*generation_lines(found), *instruction_lines(found)):
@@ -53,8 +54,6 @@ def ask_tasks(
 
 def task_table(found: TaskEvaluation) -> Table:
     """One row per task: chance, every model with its standard error, and the relative score."""
-    from asnn_goose.cli.tables import plain_table
-
     relatives = found.relatives()
     extra = ("relative", "same") if relatives else ()
     made = plain_table("task", "metric", "items", "chance", *found.scores, *extra, words=2)

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
+from asnn_goose.cli.verbs import add
 from asnn_goose.numbers import size
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose teacher show",
     "asnn-goose teacher fetch smollm2-135m",
     "asnn-goose teacher cache my.toml",
@@ -25,10 +24,6 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    epilog=examples("asnn-goose teacher show", "asnn-goose teacher show smollm2-135m"),
-)
-@expected_errors()
 def show(
     name: Annotated[
         str, typer.Argument(help="Built-in name, folder or Hub id; without one, the list.")
@@ -49,11 +44,7 @@ def show(
     typer.echo("Also a folder with a model (save_pretrained layout or one GGUF), or a Hub id.")
 
 
-@app.command(epilog=examples("asnn-goose teacher fetch smollm2-135m"))
-@expected_errors()
-def fetch(
-    name: Annotated[str, typer.Argument(help="Built-in name or Hub id.")],
-) -> None:
+def fetch(name: Annotated[str, typer.Argument(help="Built-in name or Hub id.")]) -> None:
     """Download a teacher once, load it to see that it works, and describe it."""
     from asnn_goose.model import load_teacher
 
@@ -71,11 +62,16 @@ def describe(name: str) -> None:
     from asnn_goose.sources import teacher_folder
 
     folder = teacher_folder(name)
+    # Its configuration alone: a look at a teacher must not load its weights.
     with readable(name, folder):
-        config = AutoConfig.from_pretrained(folder, **gguf_option(folder))
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **gguf_option(folder))
     for label, value in facts(config).items():
         typer.echo(f"{label:12}{value}")
     typer.echo(f"{'place':12}{folder}")
     if isinstance(folder, Path):
         weights = [f for f in folder.iterdir() if f.suffix in {".gguf", ".safetensors"}]
         typer.echo(f"{'on disk':12}{size(sum(f.stat().st_size for f in weights))}")
+
+
+add(app, "show", show, ("asnn-goose teacher show", "asnn-goose teacher show smollm2-135m"))
+add(app, "fetch", fetch, ("asnn-goose teacher fetch smollm2-135m",))

@@ -9,11 +9,9 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import MOST_THREADS, SEEDS, count
+from asnn_goose.cli.options import Quiet, Resume, count_of, seed_of, threads_of
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose teacher tune smollm2-135m --out runs/tuned",
     "asnn-goose teacher tune smollm2-135m --seed 1 --text sotu --text my.txt --out runs/tuned-1",
     "asnn-goose teacher tune smollm2-135m --examples ask_wiki --tokens 100k --out runs/answers",
@@ -28,33 +26,18 @@ class NumberFormat(StrEnum):
     bf16 = "bf16"
 
 
-@expected_errors()
 def tune(
     model: Annotated[
         str, typer.Argument(help="The teacher to begin with: built-in name, folder or Hub id.")
     ],
-    tokens: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Training tokens (60k = 60000).")
-    ] = 60_000,
+    tokens: Annotated[int, count_of("Training tokens (60k = 60000).")] = 60_000,
     lr: Annotated[
         float, typer.Option(help="Peak learning rate; 5 % warm-up, then a cosine to a tenth.")
     ] = 5e-5,
-    window: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens of a window.")
-    ] = 512,
-    batch: Annotated[
-        int,
-        typer.Option(
-            parser=count, metavar="N", help="Windows of a step: a stage's batch times accumulate."
-        ),
-    ] = 1,
+    window: Annotated[int, count_of("Tokens of a window.")] = 512,
+    batch: Annotated[int, count_of("Windows of a step: a stage's batch times accumulate.")] = 1,
     seed: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=SEEDS - 1,
-            help="Of the data order: the windows of a recipe's stage with this seed.",
-        ),
+        int, seed_of("Of the data order: the windows of a recipe's stage with this seed.")
     ] = 0,
     text: Annotated[
         list[str] | None,
@@ -75,16 +58,11 @@ def tune(
         NumberFormat, typer.Option(help="bf16: autocast around the forward pass.")
     ] = NumberFormat.fp32,
     threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=MOST_THREADS, help="Threads of the CPU.  [default: PyTorch's choice]"
-        ),
+        int | None, threads_of("Threads of the CPU.  [default: PyTorch's choice]")
     ] = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/tuned-teacher"),
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in the run folder.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+    resume: Resume = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train all weights of a teacher by cross-entropy on text.
 

@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from asnn_goose import disk
-from asnn_goose.cli.examples import examples
-from asnn_goose.cli.expected_errors import expected_errors
-from asnn_goose.numbers import SEEDS, count
+from asnn_goose.cli.options import Quiet, ResumeFile, Teacher, count_of, json_file, seed_of
 
-EXAMPLES = examples(
+EXAMPLES = (
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl",
     "asnn-goose teacher write smollm2-135m --tokens 70k --out texts/own.jsonl --resume",
     "asnn-goose teacher write smollm2-135m --tokens 1M --top-p 0.95 --seed 1 --text sotu"
@@ -20,35 +17,20 @@ EXAMPLES = examples(
 )
 
 
-@expected_errors()
 def write(
-    model: Annotated[str, typer.Argument(help="The teacher: built-in name, folder or Hub id.")],
-    tokens: Annotated[
-        int,
-        typer.Option(
-            parser=count, metavar="N", help="Tokens to reach, prompts included (70k = 70000)."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, a .jsonl.")],
-    window: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Tokens of the longest text.")
-    ] = 256,
-    batch: Annotated[
-        int, typer.Option(parser=count, metavar="N", help="Texts drawn at a time.")
-    ] = 8,
+    model: Teacher,
+    tokens: Annotated[int, count_of("Tokens to reach, prompts included (70k = 70000).")],
+    out: Annotated[Path, json_file("File to write, a .jsonl.")],
+    window: Annotated[int, count_of("Tokens of the longest text.")] = 256,
+    batch: Annotated[int, count_of("Texts drawn at a time.")] = 8,
     temperature: Annotated[
         float, typer.Option(help="1 draws as the teacher does; below is sharper.")
     ] = 1.0,
     top_p: Annotated[
         float, typer.Option(help="Draw from the fewest tokens that hold this much probability.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Of prompts and drawing.")] = 0,
-    prompt_tokens: Annotated[
-        int,
-        typer.Option(
-            parser=count, metavar="N", help="Tokens of a training text that begin every text."
-        ),
-    ] = 8,
+    seed: Annotated[int, seed_of("Of prompts and drawing.")] = 0,
+    prompt_tokens: Annotated[int, count_of("Tokens of a training text that begin every text.")] = 8,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,10 +38,8 @@ def write(
             " file; may be repeated.  [default: the built-in training texts]"
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a file that was interrupted.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")] = False,
+    resume: ResumeFile = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw texts from a teacher, for a student to learn from by cross-entropy.
 
@@ -68,16 +48,9 @@ def write(
     so write more than it is to read. The file appears once all is written; Ctrl-C keeps what
     there is, and --resume goes on as if nothing had happened.
     """
-    from dataclasses import asdict
-    from functools import partial
-
-    from rich.console import Console
-
-    from asnn_goose.cli.progress import drawing, say
+    from asnn_goose.cli.progress import fill
     from asnn_goose.data.corpora import DEFAULT_TRAIN
-    from asnn_goose.subject.torch_model import hush
-    from asnn_goose.teachers.teacher_texts import Writer, Writing, write_texts
-    from asnn_goose.teachers.text_file import TextFile
+    from asnn_goose.teachers.teacher_texts import Writer, Writing
 
     writing = Writing(
         model=model,
@@ -90,19 +63,5 @@ def write(
         prompt_tokens=prompt_tokens,
         texts=tuple(text or DEFAULT_TRAIN),
     )
-    disk.check_file(out)
-    hush()
-    console, file = Console(), TextFile(out, asdict(writing))
-    tell = partial(say, console)
-    if file.check(resume=resume):
-        tell(f"{out} is complete")
-        return
-    writer = Writer(writing, tell=tell)
-    try:
-        with drawing(console, tokens, quiet=quiet) as advance:
-            written = write_texts(writer, file, advance=advance)
-    except KeyboardInterrupt:
-        tell("what is written is kept: go on with --resume")
-        raise
-    tell(f"wrote {out}: {written:,} tokens, made as {file.record} says")
-    tell(f'next: in a recipe, data.train = ["{out}"] and the loss ce')
+    next_step = 'in a recipe, data.train = ["{out}"] and the loss ce'
+    fill(writing, Writer, out=out, resume=resume, quiet=quiet, unit="tokens", next_step=next_step)

@@ -28,6 +28,13 @@ class Rendered:
     answer: list[bool]
 
 
+def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate | None:
+    """A tokenizer's chat template, if it has one."""
+    source = tokenizer.chat_template
+    tokens = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
+    return ChatTemplate(source, tokens=tokens) if isinstance(source, str) else None
+
+
 class Renderer:
     """Renders with one tokenizer. Raises DataError where it cannot tell where its tokens lie."""
 
@@ -38,9 +45,7 @@ class Renderer:
                 "an answer's tokens must be told from the prompt's: take one with a tokenizer.json"
             )
         self._tokenizer, self._separator = tokenizer, separator_id(tokenizer)
-        source = tokenizer.chat_template
-        tokens = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
-        self._template = ChatTemplate(source, tokens=tokens) if isinstance(source, str) else None
+        self._template = template_of(tokenizer)
 
     def conversation(self, messages: Sequence[Message], *, place: str, after: int = 0) -> Rendered:
         """A conversation; the turns of the assistant from number `after` on are its answers.
@@ -69,11 +74,7 @@ class Renderer:
         return self._cut(whole, spans, special=False)
 
     def answered(
-        self,
-        prompt: str | Sequence[Message],
-        answer: str | Sequence[Message],
-        *,
-        place: str,
+        self, prompt: str | Sequence[Message], answer: str | Sequence[Message], *, place: str
     ) -> Rendered:
         """A prompt and what follows it: messages through the template, text as it stands.
 

@@ -79,20 +79,19 @@ def held(texts: Sequence[tuple[str, Split]]) -> Held:
     for name, split in texts:
         hashes = [_grams(words_of(text)) for text in _held_strings(name, split)]
         grams[name] = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]))
-        origins.append([name, split, _identity(name)])
+        origins.append([name, split, identity_of(name)])
     identity = hashlib.sha256(json.dumps([WORDS, origins]).encode()).hexdigest()[:16]
     return Held(grams=grams, identity=identity)
 
 
-def decontaminated(
-    shard: Shard, name: str, against: Held, *, key: str | None = None
-) -> tuple[Shard, list[Overlap]]:
+def decontaminated(shard: Shard, name: str, against: Held) -> tuple[Shard, list[Overlap]]:
     """A training shard without the documents that overlap with an evaluation text, and those.
 
     `name` is what the shard was made of. The search is done once and kept in the cache. Raises
     DataError where nothing is left.
     """
-    texts = (d for d in documents(name, "train", key=key) if d.text)
+    # Numbered as in the shard, which leaves empty ones out, and ends early in a stream.
+    texts = (d for d in documents(name, "train") if d.text)
     found = _kept_search(shard, islice(texts, shard.meta.documents), against)
     if not found:
         return shard, []
@@ -170,7 +169,8 @@ def strings_of(value: Any) -> Iterator[str]:
             yield from strings_of(inner)
 
 
-def _identity(name: str) -> str:
+def identity_of(name: str) -> str:
+    """What tells one state of a text from another: a package's version, or a file's content."""
     corpus = find_corpus(name)
     if corpus is not None:
         return text_meta(corpus).identity

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -13,13 +12,11 @@ from torch import Tensor
 
 from asnn_goose.data.document import DataError
 from asnn_goose.data.examples import Example
+from asnn_goose.data.stream import Epochs, Given, Row
 from asnn_goose.trace import IGNORED_LABEL, Batch
 
 OPEN_ROWS = 32
 """Rows that are still filled up at one time: more would leave less room empty and mix less."""
-
-Row = TypeVar("Row")
-Given = TypeVar("Given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,58 +44,17 @@ class Cut:
         )
 
 
-class Rows(ABC, Generic[Row, Given]):
-    """Endless batches of rows, permuted anew each epoch by (seed, epoch) alone.
+class Rows(Epochs[Row, Given]):
+    """Batches of examples.
 
-    The rows are one stream over the epochs from which every step takes `batch` for each of `world`
-    processes, as `loader.WindowLoader` does it with windows.
+    cut  what the window was too short for
     """
 
     cut: Cut
 
-    def __init__(
-        self, *, window: int, batch: int, seed: int, padding: int, rank: int = 0, world: int = 1
-    ) -> None:
-        for setting, value in (("window", window), ("batch", batch), ("world", world)):
-            if value < 1:
-                raise ValueError(f"{setting} is {value}, wanted at least 1")
-        if not 0 <= rank < world:
-            raise ValueError(f"rank is {rank}, wanted 0 to {world - 1} (world is {world})")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}, wanted 0 or more")
-        self.window, self._batch, self._seed, self._padding = window, batch, seed, padding
-        self._rank, self._world = rank, world
-        self._epoch, self._position = 0, 0
-        self._rows: Sequence[Row] | None = None
-
-    @abstractmethod
-    def _layout(self, random: np.random.Generator) -> Sequence[Row]:
-        """The rows of an epoch, in their order."""
-
-    @abstractmethod
-    def _given(self, rows: Sequence[Row], progress: float) -> Given:
-        """The batch of some rows."""
-
-    def next(self, progress: float = 0.0) -> Given:
-        """The next batch of this process; `progress` is passed on in it."""
-        rows = [self._take() for _ in range(self._world * self._batch)]
-        return self._given(
-            rows[self._rank * self._batch : (self._rank + 1) * self._batch], progress
-        )
-
-    def state(self) -> dict[str, int]:
-        """Where the stream stands, and what it was made from."""
-        return {"epoch": self._epoch, "position": self._position, **self._origin()}
-
-    def restore(self, state: Mapping[str, int]) -> None:
-        """Go on where `state` was taken. Raises ValueError where it was made from another text."""
-        for setting, value in self._origin().items():
-            if state.get(setting) != value:
-                raise ValueError(
-                    f"the loader's state was taken with {setting} {state.get(setting)}, not "
-                    f"{value}: its batches cannot be continued"
-                )
-        self._epoch, self._position, self._rows = state["epoch"], state["position"], None
+    def __init__(self, *, padding: int, **settings: int) -> None:
+        super().__init__(**settings)
+        self._padding = padding
 
     def _origin(self) -> dict[str, int]:
         return {
@@ -107,15 +63,6 @@ class Rows(ABC, Generic[Row, Given]):
             "examples": self.cut.examples,
             "data_tokens": self.cut.tokens,
         }
-
-    def _take(self) -> Row:
-        if self._rows is None:
-            self._rows = self._layout(np.random.default_rng([self._seed, self._epoch]))
-        if self._position == len(self._rows):
-            self._epoch, self._position = self._epoch + 1, 0
-            self._rows = self._layout(np.random.default_rng([self._seed, self._epoch]))
-        self._position += 1
-        return self._rows[self._position - 1]
 
 
 @final
@@ -128,9 +75,8 @@ class ExampleLoader(Rows[list[Example], Batch]):
     do, or it will read one example as what came before the next.
 
     alone  one example a row, and rows no longer than the longest example of their batch
-    cut    what the window was too short for
 
-    Raises ValueError as WindowLoader does, DataError where no example has an answer in the window.
+    Raises ValueError as `Part` does, DataError where no example has an answer in the window.
     """
 
     def __init__(

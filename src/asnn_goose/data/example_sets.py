@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from asnn_goose.data.decontaminate import Held, strings_of
 from asnn_goose.data.document import DataError, Split
@@ -19,6 +19,11 @@ from asnn_goose.names import hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+Found = TypeVar("Found")
+Key = tuple[tuple[str, ...], Split]
+"""Names of sets, and the split of each."""
 
 
 def check_example_set(name: str) -> str:
@@ -45,8 +50,8 @@ class ExampleSets:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, against: Held | None = None) -> None:
         self._tokenizer, self._against = tokenizer, against
-        self._examples: dict[tuple[tuple[str, ...], Split], list[Example]] = {}
-        self._pairs: dict[tuple[tuple[str, ...], Split], list[Pair]] = {}
+        self._examples: dict[Key, list[Example]] = {}
+        self._pairs: dict[Key, list[Pair]] = {}
         self.padding = separator_id(tokenizer)
 
     @property
@@ -57,31 +62,31 @@ class ExampleSets:
 
     def examples(self, names: Sequence[str], split: Split) -> list[Example]:
         """Examples of all sets. Raises DataError, or SourceError where a set cannot be had."""
-        key = (tuple(names), split)
-        if key not in self._examples:
-            self._examples[key] = [
-                one
-                for name in names
-                for one in read_examples(
-                    self.records(name, split), self._tokenizer, split=_dealt(name, split)
-                )
-            ]
-        return self._examples[key]
+        return self._once(self._examples, names, split, read_examples)
 
     def pairs(self, names: Sequence[str], split: Split) -> list[Pair]:
         """Pairs of all sets; raises as `examples` does."""
+        return self._once(self._pairs, names, split, read_pairs, pairs=True)
+
+    def _once(
+        self,
+        kept: dict[Key, list[Found]],
+        names: Sequence[str],
+        split: Split,
+        read: Callable[..., list[Found]],
+        *,
+        pairs: bool = False,
+    ) -> list[Found]:
         key = (tuple(names), split)
-        if key not in self._pairs:
-            self._pairs[key] = [
-                one
-                for name in names
-                for one in read_pairs(
-                    self.records(name, split, pairs=True),
-                    self._tokenizer,
-                    split=_dealt(name, split),
-                )
-            ]
-        return self._pairs[key]
+        if key not in kept:
+            found: list[Found] = []
+            for name in names:
+                # A built-in set gives one split already; other records are dealt to splits.
+                dealt = "all" if name in INSTRUCTIONS else split
+                records = self.records(name, split, pairs=pairs)
+                found += read(records, self._tokenizer, split=dealt)
+            kept[key] = found
+        return kept[key]
 
     def records(
         self, name: str, split: Split, *, pairs: bool = False
@@ -94,15 +99,11 @@ class ExampleSets:
             found = spoilt(built_in.records(split)) if pairs else built_in.records(split)
             if self._tokenizer.chat_template is None:
                 found = ((place, without_template(record)) for place, record in found)
+        # Here, so that no way to examples leads past the check.
         against = self._against
         for place, record in found:
             if against is None or not any(map(against.overlap, strings_of(record))):
                 yield place, record
-
-
-def _dealt(name: str, split: Split) -> Split:
-    """The split to deal records to: a built-in set gives one split already."""
-    return "all" if name in INSTRUCTIONS else split
 
 
 def fingerprint(examples: Iterable[Example]) -> str:

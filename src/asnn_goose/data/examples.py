@@ -124,6 +124,7 @@ def _prompt_and(record: Record, key: str, place: str) -> tuple[Any, Any]:
     """The prompt and what follows it, both text or both messages."""
     prompt, answer = record["prompt"], record[key]
     if isinstance(prompt, str) and isinstance(answer, str):
+        # An example without a label would count in no loss, and still take its place.
         if not answer:
             raise DataError(f"{place}: {key} is empty: an answer needs at least one token")
         return prompt, answer

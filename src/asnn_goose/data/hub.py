@@ -83,14 +83,14 @@ def _tokens(name: str, value: str | None) -> int:
     return number
 
 
-def read_hub(text: HubText, split: Split, *, key: str | None = None) -> Iterator[Document]:
+def read_hub(text: HubText, split: Split) -> Iterator[Document]:
     """Documents of one split of the whole stream, in its order; `shard` stops at the limit.
 
     Rows are dealt out to the splits by a hash of their text, as the lines of a .jsonl file are.
     Raises DataError for a missing library, an unknown column or a row without text, SourceError
     where the Hub cannot be read.
     """
-    return deal(_texts(text, key), split, nothing=f"{text.repository} has no rows with text")
+    return deal(_texts(text), split, nothing=f"{text.repository} has no rows with text")
 
 
 def commit_of(text: HubText) -> str:
@@ -112,13 +112,14 @@ def commit_of(text: HubText) -> str:
     return (folder / "commit").read_text("utf-8")
 
 
-def _texts(text: HubText, key: str | None) -> Iterator[tuple[str, str]]:
+def _texts(text: HubText) -> Iterator[tuple[str, str]]:
     column = None
     for number, row in enumerate(hub_rows(text)):
         place = f"{text.repository}, row {number}"
+        # By the first row: a stream need not say what its columns are.
         if column is None:
             strings = [name for name, value in row.items() if isinstance(value, str)]
-            column = text_column(strings, list(row), text.column or key, place=place)
+            column = text_column(strings, list(row), text.column, place=place)
         value = row.get(column)
         if value is not None and not isinstance(value, str):
             raise DataError(f"{place}: column {column!r} is to be text, found {value!r:.60}")

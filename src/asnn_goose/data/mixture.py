@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import torch
 
 from asnn_goose.data.document import DataError
 from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.shards import Shard
+from asnn_goose.data.stream import Part, check_origin, side_by_side
 from asnn_goose.trace import Batch
 
+# Of all steps it is the golden one whose points lie most evenly, however many there are.
 _STEP = (math.sqrt(5) - 1) / 2
 _MILLION = 1_000_000
 
@@ -27,7 +29,7 @@ class MixtureLoader:
     over, and the epochs of the corpora are not tied to each other; `fixed` is that loader's. Every
     step takes `batch` windows of the stream for each of `world` processes, so no two share one.
 
-    Raises ValueError for settings below what is possible, DataError where weights and shards do
+    Raises ValueError as `Part` does, DataError where weights and shards do
     not fit or a shard is shorter than one window and its last label.
     """
 
@@ -36,40 +38,24 @@ class MixtureLoader:
         shards: Sequence[Shard],
         *,
         weights: Sequence[float],
-        window: int,
-        batch: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
         fixed: bool = False,
+        **settings: int,
     ) -> None:
-        for setting, value in (("batch", batch), ("world", world)):
-            if value < 1:
-                raise ValueError(f"{setting} is {value}, wanted at least 1")
-        if not 0 <= rank < world:
-            raise ValueError(f"rank is {rank}, wanted 0 to {world - 1} (world is {world})")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}, wanted 0 or more")
+        self._part = Part(**settings)
+        window, seed = self._part.window, self._part.seed
         self._shares = _shares(weights, shards)
         self._loaders = [
             WindowLoader([shard], window=window, batch=1, seed=_own_seed(seed, number), fixed=fixed)
             for number, shard in enumerate(shards)
         ]
         self._first_documents = np.cumsum([0, *(len(shard.starts) for shard in shards)])
-        self._seed, self._batch, self._rank, self._world = seed, batch, rank, world
+        self._seed = seed
         self._start = float(np.random.default_rng(seed).random())
         self._drawn = 0
 
     def next(self, progress: float = 0.0) -> Batch:
         """The next batch of this process; `progress` is passed on in it."""
-        windows = [self._draw() for _ in range(self._world * self._batch)]
-        mine = windows[self._rank * self._batch : (self._rank + 1) * self._batch]
-        return Batch(
-            tokens_BT=torch.cat([window.tokens_BT for window in mine]),
-            labels_BT=torch.cat([window.labels_BT for window in mine]),
-            documents_BT=torch.cat([window.documents_BT for window in mine]),
-            progress=progress,
-        )
+        return side_by_side(self._part.of(self._draw), progress=progress)
 
     def state(self) -> dict[str, int]:
         """Where the stream and every corpus stand, and what they were made from."""
@@ -86,12 +72,7 @@ class MixtureLoader:
         `batch` and `world` may have changed. Raises ValueError where seed, window, weights or data
         are not those of the state.
         """
-        for setting, value in self._origin().items():
-            if state.get(setting) != value:
-                raise ValueError(
-                    f"the loader's state was taken with {setting} {state.get(setting)}, not "
-                    f"{value}: its batches cannot be continued"
-                )
+        check_origin(state, self._origin())
         for number, loader in enumerate(self._loaders):
             loader.restore({name: state[f"{number}.{name}"] for name in loader.state()})
         self._drawn = state["drawn"]
@@ -111,10 +92,8 @@ class MixtureLoader:
         number = int(np.searchsorted(np.cumsum(self._shares)[:-1], point, side="right"))
         self._drawn += 1
         window = self._loaders[number].next()
-        return Batch(
-            tokens_BT=window.tokens_BT,
-            labels_BT=window.labels_BT,
-            documents_BT=window.documents_BT + int(self._first_documents[number]),
+        return replace(
+            window, documents_BT=window.documents_BT + int(self._first_documents[number])
         )
 
 

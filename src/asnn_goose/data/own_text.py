@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from asnn_goose.data.document import DataError, Document, Split, split_of
 from asnn_goose.data.tables import read_rows
 
 SUFFIXES = (".txt", ".jsonl", ".parquet")
 
-DEFAULT_KEY = "text"
-"""Where the text of a .jsonl record stands unless another key is given."""
+KEY = "text"
+"""Where the text of a .jsonl record stands."""
 
 BLOCK_CHARACTERS = 2_000
 """A text file is dealt out to the splits in blocks of about this length, cut at paragraph ends."""
@@ -24,15 +25,14 @@ BLOCK_CHARACTERS = 2_000
 _GOOD_CUTS = tuple(map(re.compile, (r"\n\s*\n", r"\n", r"\s")))
 
 
-def read_own(file: Path, split: Split, *, key: str | None = None) -> Iterator[Document]:
+def read_own(file: Path, split: Split) -> Iterator[Document]:
     """Documents of one split of the user's file.
 
-    .jsonl: every line is an object with the text under `key` ("text" if None); a line is dealt to
-    a split by a hash of its text, so equal texts never end up in two splits. .parquet: likewise by
-    rows, with the text in column `key`; None takes "text", else the only column of strings. .txt:
-    the file is one document, and "all" gives it whole; for the other splits it is cut at paragraph
-    ends into blocks, dealt out by a hash of their text, and neighbouring blocks of one split stay
-    one document.
+    .jsonl: every line is an object with the text under "text"; a line is dealt to a split by a hash
+    of its text, so equal texts never end up in two splits. .parquet: likewise by rows, with the
+    text in the column "text", else in the only one of strings. .txt: the file is one document, and
+    "all" gives it whole; for the other splits it is cut at paragraph ends into blocks, dealt out by
+    a hash of their text, and neighbouring blocks of one split stay one document.
 
     Raises DataError, naming file, line or byte, for what cannot be read.
     """
@@ -43,10 +43,12 @@ def read_own(file: Path, split: Split, *, key: str | None = None) -> Iterator[Do
     if file.suffix == ".txt":
         return _read_text(file, split)
     if file.suffix == ".parquet":
-        return deal(read_rows(file, key=key), split, nothing=f"{file} is empty: wanted rows")
-    key = DEFAULT_KEY if key is None else key
-    nothing = f"{file} is empty: wanted lines like {{{json.dumps(key)}: ...}}"
-    return deal(_read_lines(file, key=key), split, nothing=nothing)
+        return deal(read_rows(file), split, nothing=f"{file} is empty: wanted rows")
+    lines = (
+        (f"{file.name}:{number}", _text_in(record, place=place))
+        for number, place, record in json_lines(file)
+    )
+    return deal(lines, split, nothing=f'{file} is empty: wanted lines like {{"{KEY}": ...}}')
 
 
 def deal(texts: Iterable[tuple[str, str]], split: Split, *, nothing: str) -> Iterator[Document]:
@@ -61,6 +63,7 @@ def deal(texts: Iterable[tuple[str, str]], split: Split, *, nothing: str) -> Ite
             group = _digest(text)
             if split in ("all", split_of(group)):
                 yield Document(id=id_, group=group, text=text)
+    # Only at the end: a split may be empty where the whole is not.
     if empty:
         raise DataError(nothing)
 
@@ -108,43 +111,44 @@ def _block_end(text: str, start: int) -> int:
     return min(last, len(text))
 
 
-def _read_lines(file: Path, *, key: str) -> Iterator[tuple[str, str]]:
-    for number, (place, line) in enumerate(decoded_lines(file), 1):
-        yield f"{file.name}:{number}", _record_text(line, place=place, key=key)
+def json_lines(file: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(number, place, object) of every line of a .jsonl file that is not blank.
 
-
-def decoded_lines(file: Path) -> Iterator[tuple[str, str]]:
-    """(place, line) of every line of a text file. Raises DataError for bytes that are no UTF-8."""
+    Raises DataError, naming the place, for what is no UTF-8, no JSON or no object.
+    """
     with _opened(file) as stream:
         start = 0
         for number, line in enumerate(stream, 1):
             place = f"{file}, line {number}"
-            yield place, _decode(line, place=place, start=start)
+            text = _decode(line, place=place, start=start)
             start += len(line)
+            if text.strip():
+                yield number, place, _object(text, place=place)
 
 
-def _record_text(line: str, *, place: str, key: str) -> str:
-    """Text of one line; blank lines hold none."""
-    if not line.strip():
-        return ""
+def _object(line: str, *, place: str) -> dict[str, Any]:
     try:
         record = json.loads(line.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:  # also numbers too long, brackets too deep
         raise DataError(f"{place}: not JSON ({error}), found {_short(line)}") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}: wanted an object, found {_short(line)}")
-    if key not in record:
-        raise DataError(f"{place}: no key {key!r}, found {', '.join(map(repr, record)) or 'none'}")
-    text = record[key]
+    return record
+
+
+def _text_in(record: dict[str, Any], *, place: str) -> str:
+    if KEY not in record:
+        raise DataError(f"{place}: no key {KEY!r}, found {', '.join(map(repr, record)) or 'none'}")
+    text = record[KEY]
     if text is None:
         return ""  # as a row of a table without text
     if not isinstance(text, str):
-        raise DataError(f"{place}: {key!r} is to be text, found {_short(json.dumps(text))}")
+        raise DataError(f"{place}: {KEY!r} is to be text, found {_short(json.dumps(text))}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place}: {key!r} holds {json.dumps(text[error.start])}, half of a character, after"
+            f"{place}: {KEY!r} holds {json.dumps(text[error.start])}, half of a character, after"
             f" {error.start} characters: write it whole"
         ) from error
     return text
@@ -170,9 +174,9 @@ def _opened(file: Path) -> BufferedReader:
         raise DataError(f"{file} cannot be read: {error}") from error
 
 
-def _short(found: str, *, limit: int = 60) -> str:
+def _short(found: str) -> str:
     found = found.strip()
-    return found if len(found) <= limit else f"{found[:limit]}..."
+    return found if len(found) <= 60 else f"{found[:60]}..."
 
 
 def _digest(text: str) -> str:

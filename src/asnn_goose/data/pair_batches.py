@@ -10,15 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asnn_goose.data.example_batches import (
-    Rows,
-    check_left,
-    cut_of,
-    longest,
-    rows_of,
-    shortened,
-)
+from asnn_goose.data.example_batches import Rows, check_left, cut_of, longest, rows_of, shortened
 from asnn_goose.data.examples import Example, Pair
+from asnn_goose.data.stream import side_by_side
 from asnn_goose.trace import Batch
 
 
@@ -38,13 +32,7 @@ class PairBatch:
     @property
     def both(self) -> Batch:
         """Rows of the chosen answers, then those of the rejected ones."""
-        sides = (self.chosen, self.rejected)
-        return Batch(
-            tokens_BT=torch.cat([side.tokens_BT for side in sides]),
-            labels_BT=torch.cat([side.labels_BT for side in sides]),
-            documents_BT=torch.cat([side.documents_BT for side in sides]),
-            progress=self.progress,
-        )
+        return side_by_side((self.chosen, self.rejected), progress=self.progress)
 
     @property
     def progress(self) -> float:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from asnn_goose.data.corpora import find_corpus
@@ -89,11 +90,23 @@ class _Pace:
 @contextmanager
 def _pool(count: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that start afresh: forked ones would share the locks of torch's threads."""
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_follow)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _follow() -> None:
+    """End with the process that prepares; a pool's own do not notice when that is killed."""
+    parent = parent_process()
+    assert parent is not None  # only processes of a pool call this
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _tokenise(name: str, tokenizer: PreTrainedTokenizerBase) -> list[ShardMeta]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from asnn_goose.data.document import DataError
 from asnn_goose.data.hub import hub_rows, hub_text, is_hub
-from asnn_goose.data.own_text import decoded_lines
+from asnn_goose.data.own_text import json_lines
 from asnn_goose.data.tables import read_records as read_parquet
 
 Record = Mapping[str, Any]
@@ -35,17 +34,7 @@ def read_records(name_or_path: str | Path) -> Iterator[tuple[str, Record]]:
         raise DataError(f"{file}: no such file")
     if file.suffix not in SUFFIXES:
         raise DataError(f"{file}: wanted a file that ends in {' or '.join(SUFFIXES)}")
-    yield from read_parquet(file) if file.suffix == ".parquet" else _lines(file)
-
-
-def _lines(file: Path) -> Iterator[tuple[str, Record]]:
-    for place, line in decoded_lines(file):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line.removeprefix("\ufeff"))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{place}: not JSON ({error}), found {line.strip():.60}") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{place}: wanted an object, found {line.strip():.60}")
-        yield place, record
+    if file.suffix == ".parquet":
+        yield from read_parquet(file)
+    else:
+        yield from ((place, record) for _, place, record in json_lines(file))

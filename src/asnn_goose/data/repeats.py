@@ -11,6 +11,7 @@ import torch
 
 from asnn_goose.data.repeat_kinds import KINDS, RepeatSource, made
 from asnn_goose.data.shards import Shard
+from asnn_goose.data.stream import check_origin
 from asnn_goose.trace import Batch
 
 if TYPE_CHECKING:
@@ -90,11 +91,7 @@ class RepeatLoader:
 
     def restore(self, state: Mapping[str, int]) -> None:
         """Go on where `state` was taken. Raises ValueError where it is of another stream."""
-        if state.get("repeats_seed") != self._seed:
-            raise ValueError(
-                f"the loader's state was taken with repeats_seed {state.get('repeats_seed')}, not "
-                f"{self._seed}: its batches cannot be continued"
-            )
+        check_origin(state, {"repeats_seed": self._seed})
         self._inner.restore(state)
         self._drawn = state["windows"]
 

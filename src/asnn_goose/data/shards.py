@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -25,7 +25,7 @@ from asnn_goose.data.corpora import Corpus, documents, find_corpus
 from asnn_goose.data.corpora.kept_text import known_text_meta, text_meta
 from asnn_goose.data.document import DataError, Document, Split
 from asnn_goose.data.hub import HubText, commit_of, hub_text, is_hub
-from asnn_goose.data.own_text import DEFAULT_KEY, content_hash
+from asnn_goose.data.own_text import KEY, content_hash
 from asnn_goose.sources import cache_dir, new_folder
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ DOCUMENT_SEPARATOR = "<|endoftext|>"
 
 _LOG = logging.getLogger(__name__)
 _BATCH_DOCUMENTS = 64
-
-Progress = Callable[[int, int], None]
-"""Called with the documents and the tokens that are done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,24 +82,17 @@ class Shard:
     meta: ShardMeta
 
 
-def shard(
-    name_or_path: str | Path,
-    split: Split,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    key: str | None = None,
-    progress: Progress | None = None,
-) -> Shard:
+def shard(name_or_path: str | Path, split: Split, tokenizer: PreTrainedTokenizerBase) -> Shard:
     """The tokenised split of a corpus, a data set on the Hub or the user's file, made on first use.
 
     Of a data set (hf:...) documents are read until the split has its share of `tokens`; the last
-    one stays whole. `key` is that of `documents`.
+    one stays whole.
 
     An interrupted run leaves nothing behind that could be taken for a shard; a damaged shard is
     made again, with a warning in the log. Raises DataError where the split is empty or the
     tokenizer has no token to end a document with.
     """
-    identity = _identity(name_or_path, split, tokenizer, key=key)
+    identity = _identity(name_or_path, split, tokenizer)
     folder = _place(identity)
     damaged = folder.exists()
     if damaged:
@@ -110,11 +100,10 @@ def shard(
             return _open(folder)
         except (OSError, ValueError, TypeError) as error:
             _LOG.warning("shard %s is damaged (%s): tokenising again", folder, error)
-    texts = documents(name_or_path, split, key=key)
+    texts = documents(name_or_path, split)
     limit = hub_text(name_or_path).limit(split) if is_hub(name_or_path) else None
     with new_folder(folder, replace=damaged) as fresh:
-        within = _within(_tokenised(texts, tokenizer), limit)
-        _write(fresh, within, tokenizer, identity, progress or (lambda _documents, _tokens: None))
+        _write(fresh, _within(_tokenised(texts, tokenizer), limit), tokenizer, identity)
     return _open(folder)
 
 
@@ -162,15 +151,18 @@ def separator_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _identity(
-    name_or_path: str | Path, split: Split, tokenizer: PreTrainedTokenizerBase, *, key: str | None
+    name_or_path: str | Path, split: Split, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, str]:
     corpus = find_corpus(name_or_path)
     if corpus is not None:
         name, version = corpus.name, text_meta(corpus).identity
     elif is_hub(name_or_path):
-        name, version = _hub_identity(hub_text(name_or_path), key)
+        name, version = _hub_identity(hub_text(name_or_path))
     else:
-        name, version = _file_identity(Path(name_or_path).expanduser(), key)
+        file = Path(name_or_path).expanduser()
+        # The key is fixed now, but stays in the name of shards that caches hold already.
+        name = file.name
+        version = content_hash(file) + (f"/{KEY}" if file.suffix == ".jsonl" else "")
     return _named(name, version, split, tokenizer_fingerprint(tokenizer))
 
 
@@ -178,17 +170,8 @@ def _named(name: str, version: str, split: Split, tokenizer: str) -> dict[str, s
     return {"name": name, "version": version, "split": split, "tokenizer": tokenizer}
 
 
-def _file_identity(file: Path, key: str | None) -> tuple[str, str]:
-    version = content_hash(file)
-    if file.suffix == ".jsonl":
-        version += f"/{DEFAULT_KEY if key is None else key}"
-    elif file.suffix == ".parquet" and key is not None:
-        version += f"/{key}"
-    return file.name, version
-
-
-def _hub_identity(text: HubText, key: str | None) -> tuple[str, str]:
-    what = (commit_of(text), text.config, text.split, text.column or key, text.tokens)
+def _hub_identity(text: HubText) -> tuple[str, str]:
+    what = (commit_of(text), text.config, text.split, text.column, text.tokens)
     return text.repository, "/".join("" if part is None else str(part) for part in what)
 
 
@@ -203,7 +186,6 @@ def _write(
     encoded: Iterable[tuple[list[int], int]],
     tokenizer: PreTrainedTokenizerBase,
     identity: dict[str, str],
-    progress: Progress,
 ) -> None:
     # Two bytes a token where they suffice: half of the cache, and of what a window reads.
     dtype = np.dtype(np.uint16 if highest_id(tokenizer) < 65536 else np.uint32)
@@ -216,7 +198,6 @@ def _write(
             stream.write(np.array([*ids, separator], dtype).tobytes())
             tokens += len(ids) + 1
             bytes_ += size
-            progress(len(starts), tokens)
         stream.flush()
         # Before the name: a shard that is there is taken to be whole.
         os.fsync(stream.fileno())
@@ -270,11 +251,7 @@ def document_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[l
     encode: Any = partial(tokenizer.__call__, return_attention_mask=False, verbose=False)
     separator, nothing = separator_id(tokenizer), encode("")["input_ids"]
     found = encode(texts)["input_ids"] if texts else []
-    return [_without_end(ids, separator) if ids != nothing else [] for ids in found]
-
-
-def _without_end(ids: list[int], separator: int) -> list[int]:
-    return ids[:-1] if ids[-1] == separator else ids
+    return [[] if ids == nothing else ids[:-1] if ids[-1] == separator else ids for ids in found]
 
 
 def highest_id(tokenizer: PreTrainedTokenizerBase) -> int:

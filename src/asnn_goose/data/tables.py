@@ -11,17 +11,20 @@ from typing import Any
 from asnn_goose.data.document import DataError
 
 _STRINGS = frozenset({"string", "large_string", "string_view"})
+# Few at a time: a row may be a book.
 _BATCH_ROWS = 256
 
 
-def read_rows(file: Path, *, key: str | None) -> Iterator[tuple[str, str]]:
+def read_rows(file: Path) -> Iterator[tuple[str, str]]:
     """(id, text) of every row of a parquet file; a row without text gives "".
 
-    `key` names the column; see `text_column` for None. Raises DataError where pyarrow is missing,
-    the file cannot be read, or the column cannot be told.
+    Raises DataError where pyarrow is missing, the file cannot be read, or the column cannot be
+    told.
     """
     with _parquet(file) as table:
-        column = _column(table.schema_arrow, key, place=str(file))
+        schema = table.schema_arrow
+        strings = [field.name for field in schema if str(field.type) in _STRINGS]
+        column = text_column(strings, schema.names, None, place=str(file))
         batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=[column])
         texts = (text for batch in batches for text in batch.column(0).to_pylist())
         for number, text in enumerate(texts, 1):
@@ -82,8 +85,3 @@ def needed(module: str, *, wanted: str) -> Any:
         if error.name != package:
             raise
         raise DataError(f"{wanted} needs {package}: pip install {package}") from error
-
-
-def _column(schema: Any, key: str | None, *, place: str) -> str:
-    strings = [field.name for field in schema if str(field.type) in _STRINGS]
-    return text_column(strings, schema.names, key, place=place)

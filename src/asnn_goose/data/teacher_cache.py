@@ -210,10 +210,7 @@ class CachedTeacher:
         taus = self.settings.temperatures
         rows = [
             teacher_values.unpack_top(
-                payload,
-                top=self.settings.top,
-                temperatures=len(taus),
-                vocabulary=self._vocabulary,
+                payload, top=self.settings.top, temperatures=len(taus), vocabulary=self._vocabulary
             )
             for payload in payloads
         ]

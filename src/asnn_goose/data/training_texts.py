@@ -32,6 +32,7 @@ def training_shards(
 
     Raises what `prepare`, `held`, `shard` and `decontaminated` raise.
     """
+    # All at once, in as many processes as there are cores: below they come one by one.
     prepare(names, tokenizer, tell=tell)
     evaluated = held_texts(against, required=required, tell=tell)
     shards = []

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asnn_goose import __version__
 from asnn_goose.eval import speed
-from asnn_goose.eval.energy import (
-    Work,
-    dense_picojoules,
-    traffic_picojoules,
-    work_per_token,
-)
+from asnn_goose.eval.energy import Work, dense_picojoules, traffic_picojoules, work_per_token
 from asnn_goose.eval.joules import measured_joules
 from asnn_goose.eval.spike_stats import by_site, densities, overall
 from asnn_goose.format.packed import read_packed
@@ -147,10 +142,7 @@ def _rates(engine: Engine, settings: BenchSettings, *, threads: int) -> Iterator
             for _ in range(settings.repeats)
         ]
         yield Rate(
-            threads=threads,
-            concurrent=concurrent,
-            decode=statistics.median(rates),
-            prefill=prefill,
+            threads=threads, concurrent=concurrent, decode=statistics.median(rates), prefill=prefill
         )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asnn_goose import __version__
 from asnn_goose.eval.copy_probe import Copying, CopyTally
-from asnn_goose.eval.perplexity import EachBatch, LabelledWindow, Score, TraceFn, perplexity
+from asnn_goose.eval.perplexity import LabelledWindow, Score, TraceFn, perplexity
 from asnn_goose.eval.window_errors import Sums, WindowTally, mean_error
 from asnn_goose.eval.word_counts import WordTable
 from asnn_goose.meter import measured
@@ -143,7 +143,7 @@ def measure(
                 words=words,
                 batch=protocol.batch,
                 progress=progress,
-                each=_all(tally.add, sums.add),
+                each=(tally.add, sums.add),
             )
         found.append(
             Measurement(
@@ -157,16 +157,6 @@ def measure(
             )
         )
     return found
-
-
-def _all(*each: EachBatch) -> EachBatch:
-    """Who looks at a batch, one after the other."""
-
-    def look(tokens_BT: Tensor, labels_BT: Tensor, losses_BT: Tensor) -> None:
-        for one in each:
-            one(tokens_BT, labels_BT, losses_BT)
-
-    return look
 
 
 def ratio(student: Measurement, teacher: Measurement) -> float:

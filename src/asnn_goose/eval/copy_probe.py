@@ -8,7 +8,7 @@ recall predicts how a recurrent model does on real text (Arora et al. 2023, arXi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -97,10 +97,6 @@ class Probes:
     repeated_loss: float
     copied_share: float
 
-    def as_dict(self) -> dict[str, float]:
-        """For a JSON file."""
-        return asdict(self)
-
 
 class CopyTally:
     """Adds up losses of single tokens by what stood before them in their window."""
@@ -168,12 +164,10 @@ def probes(trace: TraceFn, *, vocabulary: int, seed: int = 0) -> Probes:
     losses_BT = token_losses(trace, ids[:, :-1], ids[:, 1:])
     far = torch.randint(low, high, (PROBE_ROWS, COPY_DISTANCE), generator=draw)
     ids = torch.cat((far, far[:, :COPIED_WORDS]), dim=1)
-    hits_BT = by_chunk(trace, ids[:, :-1], ids[:, 1:], _is_likeliest)
+    hits_BT = by_chunk(
+        trace, ids[:, :-1], ids[:, 1:], lambda logits_nV, labels_n: logits_nV.argmax(-1) == labels_n
+    )
     return Probes(
         repeated_loss=float(losses_BT[:, REPEATED_WORDS:].mean()),
         copied_share=float(hits_BT[:, COPY_DISTANCE:].float().mean()),
     )
-
-
-def _is_likeliest(logits_nV: Tensor, labels_n: Tensor) -> Tensor:
-    return logits_nV.argmax(-1) == labels_n

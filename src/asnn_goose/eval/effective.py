@@ -57,27 +57,16 @@ def _work(
     weights_K = columns_nonzero(model, slot, words)
     planes = 1 if words is None else len(words)
     dense = float(slot.rows * slot.columns * planes * max(1, steps))
-    if not steps:
-        done = float(weights_K.sum())
-        read = weight_bytes(model, slot, None)
-        return PlaceWork(
-            name=slot.name,
-            part=slot.part,
-            dense=dense,
-            accumulates=0.0,
-            multiply_accumulates=done,
-            bytes=read,
-        )
-    if slot.name not in spikes:
+    if steps and slot.name not in spikes:
         raise ValueError(f"no spikes of {slot.name}: count those of every spiking matrix")
-    fired_K = spikes[slot.name] / tokens
+    fired_K = spikes[slot.name] / tokens if steps else None
     return PlaceWork(
         name=slot.name,
         part=slot.part,
         dense=dense,
-        accumulates=float(fired_K @ weights_K),
-        multiply_accumulates=0.0,
-        bytes=weight_bytes(model, slot, float(fired_K.mean())),
+        accumulates=0.0 if fired_K is None else float(fired_K @ weights_K),
+        multiply_accumulates=float(weights_K.sum()) if fired_K is None else 0.0,
+        bytes=weight_bytes(model, slot, None if fired_K is None else float(fired_K.mean())),
     )
 
 

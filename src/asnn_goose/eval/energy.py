@@ -169,8 +169,7 @@ def _product(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> dict
 def nonzero(words: NDArray[np.uint64]) -> int:
     """Weights that are not zero, over all planes (P,U,K,2)."""
     # The second word of a pair says which weights are not zero, the first only their sign.
-    as_bytes = np.ascontiguousarray(words[..., 1]).view(np.uint8)
-    return int(np.unpackbits(as_bytes).sum(dtype=np.int64))
+    return int(np.bitwise_count(words[..., 1]).sum(dtype=np.int64))
 
 
 def _encoder(columns: int, coding: Mapping[str, Any]) -> dict[str, float]:

@@ -15,8 +15,8 @@ from types import MappingProxyType
 import numpy as np
 
 from asnn_goose.chat_template import ChatTemplate
-from asnn_goose.eval.generation import repeated
-from asnn_goose.eval.readers.reader import Reader, continuations
+from asnn_goose.eval.generation import drawn_after, repeated
+from asnn_goose.eval.readers.reader import Reader
 from asnn_goose.eval.tasks.task_scores import standard_error
 
 TOPICS = ("rivers", "bread", "trains", "winter", "music", "the moon")
@@ -97,11 +97,7 @@ class Obedience:
 
 
 def obey(
-    reader: Reader,
-    template: ChatTemplate,
-    *,
-    batch: int = 16,
-    advance: Callable[[int], None] = lambda done: None,
+    reader: Reader, template: ChatTemplate, *, advance: Callable[[int], None] = lambda done: None
 ) -> Obedience:
     """Answers to every instruction on every topic, greedy, as the chat template puts them."""
     asked = list(_asked())
@@ -109,11 +105,7 @@ def obey(
         reader.vocabulary.ids(template.render([{"role": "user", "content": said}]))
         for _, said in asked
     ]
-    drawn: list[list[int]] = []
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
-        drawn += continuations(reader, part, limit=ANSWER)
-        advance(len(part))
+    drawn = drawn_after(reader, prompts, limit=ANSWER, advance=advance)
     texts = [
         "".join(reader.vocabulary.pieces(prompt, tokens))
         for prompt, tokens in zip(prompts, drawn, strict=True)

@@ -101,22 +101,22 @@ def perplexity(
     batch: int = 8,
     chunk: int = 256,
     progress: Callable[[int], None] | None = None,
-    each: EachBatch | None = None,
+    each: Sequence[EachBatch] = (),
 ) -> Score:
     """Score every labelled position of the windows; each window starts from an empty context.
 
     Windows of one length run `batch` at a time, a ragged last one on its own. The head is
     applied to `chunk` tokens at a time, in fp32, so (B,T,V) never exists. `bytes_V` is
     `text_bytes(tokenizer)` and `words` its `word_table`; `progress` is told how many tokens were
-    just scored, and `each` is given the losses of every batch.
+    just scored, and those in `each` are given the losses of every batch.
     Raises ValueError where no window holds a labelled token.
     """
     total = Score(nll_sum=0.0, tokens=0)
     for tokens_BT, labels_BT in batches(windows, batch=batch):
         losses_BT = token_losses(trace, tokens_BT, labels_BT, chunk=chunk)
         scored = _score(tokens_BT, labels_BT, losses_BT, bytes_V=bytes_V, words=words)
-        if each:
-            each(tokens_BT, labels_BT, losses_BT)
+        for look in each:
+            look(tokens_BT, labels_BT, losses_BT)
         total += scored
         if progress:
             progress(scored.tokens)

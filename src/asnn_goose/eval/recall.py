@@ -16,9 +16,9 @@ The distance is in tokens, from where something stands to where it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,10 +142,6 @@ class Recalled:
     error: float
     nats: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """For a JSON file."""
-        return asdict(self)
-
 
 def rows_at(distance: int) -> int:
     """Rows of one task: fewer where they are long."""
@@ -179,11 +175,7 @@ def recall(
 
 
 def _recalled(
-    reader: Reader,
-    task: str,
-    distance: int,
-    rows: Sequence[Row],
-    advance: Callable[[int], None],
+    reader: Reader, task: str, distance: int, rows: Sequence[Row], advance: Callable[[int], None]
 ) -> Recalled:
     right, nats = [], []
     for row in rows:

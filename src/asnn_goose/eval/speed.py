@@ -42,12 +42,12 @@ def random_tokens(count: int, *, vocabulary: int, seed: int = 0) -> NDArray[np.i
     return np.random.default_rng(seed).integers(0, vocabulary, count, dtype=np.int32)
 
 
-def drawing(engine: Engine, *, concurrent: int = 1, seed: int = 0) -> Iterator[list[int]]:
+def drawing(engine: Engine, *, concurrent: int = 1) -> Iterator[list[int]]:
     """Draw one token for each of some independent sequences, again and again."""
     states = [engine.start() for _ in range(concurrent)]
     native = engine.backend == "native"
-    drawers = [Drawer(SAMPLING, seed=seed + n, native=native) for n in range(concurrent)]
-    first = random_tokens(concurrent, vocabulary=engine.vocab_size, seed=seed).tolist()
+    drawers = [Drawer(SAMPLING, seed=n, native=native) for n in range(concurrent)]
+    first = random_tokens(concurrent, vocabulary=engine.vocab_size).tolist()
 
     def read(unread: list[list[int]]) -> NDArray[np.float32]:
         tokens = [token for (token,) in unread]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 Counts = Mapping[str, tuple[int, int]]
 """Name of a spiking matrix -> (spikes that came, spikes that could have come)."""
@@ -13,33 +12,14 @@ Counts = Mapping[str, tuple[int, int]]
 _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteDensity:
-    """Density of the spikes into one matrix; `layer` is None outside the blocks (the head)."""
+def site_of(name: str) -> tuple[int | None, str]:
+    """Layer of a matrix, None outside the blocks (the head), and its name there.
 
-    layer: int | None
-    name: str
-    came: int
-    possible: int
-
-    @property
-    def density(self) -> float:
-        """Share of inputs times steps that were spikes."""
-        return self.came / self.possible if self.possible else 0.0
-
-
-def sites(counts: Counts) -> list[SiteDensity]:
-    """Every spiking matrix, in the order of `counts`.
-
-    >>> sites({"blocks.3.mlp.down": (30, 100)})[0].density
-    0.3
+    >>> site_of("blocks.3.mlp.down")
+    (3, 'mlp.down')
     """
-    found = []
-    for name, (came, possible) in counts.items():
-        match = _BLOCK.fullmatch(name)
-        layer, short = (int(match[1]), match[2]) if match else (None, name)
-        found.append(SiteDensity(layer=layer, name=short, came=came, possible=possible))
-    return found
+    match = _BLOCK.fullmatch(name)
+    return (int(match[1]), match[2]) if match else (None, name)
 
 
 def densities(counts: Counts) -> dict[str, float]:
@@ -56,6 +36,7 @@ def overall(counts: Counts) -> float:
 def by_site(counts: Counts) -> dict[str, dict[int, float]]:
     """Matrix name -> layer -> density; the head stands in layer -1."""
     table: dict[str, dict[int, float]] = defaultdict(dict)
-    for site in sites(counts):
-        table[site.name][-1 if site.layer is None else site.layer] = site.density
+    for name, density in densities(counts).items():
+        layer, short = site_of(name)
+        table[short][-1 if layer is None else layer] = density
     return dict(table)

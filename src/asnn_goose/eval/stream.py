@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -50,11 +50,7 @@ class Streamed:
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file."""
-        return {
-            "nll_sum": self.score.nll_sum,
-            "tokens": self.score.tokens,
-            "bytes": self.score.bytes,
-            "words": self.score.words,
+        return asdict(self.score) | {
             "perplexity": self.score.perplexity,
             "word_perplexity": self.score.word_perplexity,
             "bits_per_byte": self.score.bits_per_byte,

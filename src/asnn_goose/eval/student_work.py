@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from asnn_goose.eval.energy import Work
+from asnn_goose.eval.spikes.tally import stand_in
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.neurons.lif import LIF
@@ -72,8 +72,7 @@ def student_work(student: GooseForCausalLM, tokens_BT: Tensor) -> list[Work]:
     was, meter = student.training, Meter()
     student.train(False)
     with ExitStack() as stack:
-        for hook in _hooks(student, meter):
-            stack.callback(hook.remove)
+        _watch(student, meter, stack)
         student.trace(tokens_BT, frozenset({"vocab"}))
     student.train(was)
     parts: dict[str, Counter[str]] = {}
@@ -82,14 +81,21 @@ def student_work(student: GooseForCausalLM, tokens_BT: Tensor) -> list[Work]:
     return [Work(part=part, operations=dict(found)) for part, found in parts.items()]
 
 
-def _hooks(student: GooseForCausalLM, meter: Meter) -> Iterator[Any]:
+def _watch(student: GooseForCausalLM, meter: Meter, stack: ExitStack) -> None:
+    """Let the meter see every input of a matrix, until the stack is closed."""
     for name, module in student.named_modules():
         if isinstance(module, Projection) and module.neuron is None:
-            yield module.register_forward_pre_hook(
+            hook = module.register_forward_pre_hook(
                 lambda _, args, name=name: meter.read(name, args[0])
             )
+            stack.callback(hook.remove)
         elif isinstance(module, Neuron):
-            yield _Watched(module, _sight(student, name, module, meter))
+            see = _sight(student, name, module, meter)
+            if module.stateful:
+                stack.enter_context(stand_in(module, see))
+            else:
+                hook = module.register_forward_hook(lambda _, __, out, see=see: see(out))
+                stack.callback(hook.remove)
 
 
 def _sight(
@@ -113,31 +119,6 @@ def in_units(values_BK: Tensor) -> Tensor:
     size_BK = values_BK.abs()
     unit_B1 = size_BK.masked_fill(size_BK == 0, torch.inf).amin(-1, keepdim=True)
     return (values_BK / unit_B1.where(unit_B1.isfinite(), 1.0)).round()
-
-
-class _Watched:
-    """Calls `see` with what a neuron says, by the one door that it is called through."""
-
-    def __init__(self, neuron: Neuron, see: Callable[[Tensor], None]) -> None:
-        self.neuron, self.hook = neuron, None
-        if not neuron.stateful:
-            self.hook = neuron.register_forward_hook(lambda _, __, out: see(out))
-            return
-        inner = neuron.forward_with_state
-
-        def watched(*args: Any) -> tuple[Tensor, Tensor]:
-            spikes, state = inner(*args)
-            see(spikes)
-            return spikes, state
-
-        object.__setattr__(neuron, "forward_with_state", watched)
-
-    def remove(self) -> None:
-        """Leave the neuron as it was."""
-        if self.hook is not None:
-            self.hook.remove()
-        else:
-            object.__delattr__(self.neuron, "forward_with_state")
 
 
 def _operations(

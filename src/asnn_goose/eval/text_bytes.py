@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -20,19 +21,31 @@ def text_bytes(tokenizer: PreTrainedTokenizerBase, vocabulary: int = 0) -> Tenso
     a window cuts a character in two; decoding each window would count such a character twice.
     `vocabulary` extends the table, with zeros, to the rows of a larger (padded) model.
     """
+    # Special tokens stay 0: they stand for no character of the text.
+    return torch.tensor(
+        [
+            0 if piece is None else piece_bytes(piece, byte_level=byte_level)
+            for piece, byte_level in pieces_of(tokenizer, vocabulary)
+        ]
+    )
+
+
+def pieces_of(
+    tokenizer: PreTrainedTokenizerBase, vocabulary: int
+) -> Iterator[tuple[str | None, bool]]:
+    """Entry of every id, and whether it writes each byte as a character of its own.
+
+    None for special tokens, and for ids without a token: those below the highest one, and up to
+    `vocabulary`.
+    """
     pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
-    size = max(1 + max(pieces), vocabulary)  # not len(tokenizer): ids may have holes
-    special = set(tokenizer.all_special_ids)
-    added = set(tokenizer.get_added_vocab().values())
+    special, added = set(tokenizer.all_special_ids), set(tokenizer.get_added_vocab().values())
     decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
     byte_level = "ByteLevel" in str(decoder)
-    # Special tokens stay 0: they stand for no character of the text.
-    counts = [0] * size
-    for number, piece in pieces.items():
-        if number not in special:
-            literal = number in added
-            counts[number] = piece_bytes(piece, byte_level=byte_level and not literal)
-    return torch.tensor(counts)
+    for number in range(max(1 + max(pieces), vocabulary)):  # not len(tokenizer): ids have holes
+        piece = None if number in special else pieces.get(number)
+        # Added tokens are written as they are, whatever the decoder does to the others.
+        yield piece, byte_level and number not in added
 
 
 def piece_bytes(piece: str, *, byte_level: bool) -> int:

@@ -126,10 +126,10 @@ def windows_of(
 
     Of a mixture every part gets its share of the limit, and one window at least.
     """
-    shards = [shard(source, split, tokenizer).tokens_N for source, split in text.parts]
     if not text.shares:
-        shards, limits = [np.concatenate(shards)], [protocol.limit]
+        shards, limits = [tokens_of(text, tokenizer)], [protocol.limit]
     else:
+        shards = [shard(source, split, tokenizer).tokens_N for source, split in text.parts]
         limits = [_limit(protocol, share) for share in text.shares]
     return {
         name: list(eval_windows(ids_N, window=protocol.window, limit_tokens=limit))

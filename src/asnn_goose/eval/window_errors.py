@@ -75,6 +75,6 @@ class WindowTally:
         self._nats += losses_BT.sum(1).tolist()
         self._tokens += (labels_BT != IGNORED_LABEL).sum(1).tolist()
 
-    def found(self, share: float = 1.0) -> Sums:
+    def found(self) -> Sums:
         """All that was counted."""
-        return Sums(share, np.array(self._nats), np.array(self._tokens, np.float64))
+        return Sums(1.0, np.array(self._nats), np.array(self._tokens, np.float64))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.eval.text_bytes import BYTE_PIECE, WORD_START
+from asnn_goose.eval.text_bytes import BYTE_PIECE, WORD_START, pieces_of
 
 SPACES = {" ": 0x20, "\t": 0x09, "\n": 0x0A, "\v": 0x0B, "\f": 0x0C, "\r": 0x0D}
 """White space that separates words here; other kinds are rare, and one byte would not show them."""
@@ -43,17 +43,9 @@ def word_table(tokenizer: PreTrainedTokenizerBase, vocabulary: int = 0) -> WordT
 
     Summed over a text it gives the number of its words, as `str.split` does.
     """
-    pieces = {number: piece for piece, number in tokenizer.get_vocab().items()}
-    size = max(1 + max(pieces), vocabulary)
-    special = set(tokenizer.all_special_ids)
-    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
-    byte_level = "ByteLevel" in str(decoder)
-    added = set(tokenizer.get_added_vocab().values())
     texts = [
-        " "
-        if number in special or number not in pieces
-        else piece_text(pieces[number], byte_level=byte_level and number not in added)
-        for number in range(size)
+        " " if piece is None else piece_text(piece, byte_level=byte_level)
+        for piece, byte_level in pieces_of(tokenizer, vocabulary)
     ]
     return WordTable(
         inside_V=torch.tensor([words_inside(text) for text in texts]),

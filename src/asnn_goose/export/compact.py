@@ -7,6 +7,7 @@ tokenizer, is left out: the file names the teacher. `restored` makes the student
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from asnn_goose import disk
 from asnn_goose.export.forms import Arrays, ExportError, dense, floats
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.model.parts.low_rank import LowRank
@@ -27,13 +29,16 @@ FORMAT = "asnn_goose_compact"
 TRITS = 5
 """Ternary digits in a byte: 3^5 = 243 of 256."""
 
+HELD = {"trits": TRITS, "weight": 1, "values": 1}
+"""What holds the numbers of a tensor, and how many of them in an element."""
+
 LEFT_OUT = ("embedding.weight", "lm_head.weight")
 
 
 def write_compact(
     model: GooseForCausalLM, file: Path, *, teacher: str, embedding_VD: Tensor
 ) -> int:
-    """Write the student and return the bytes of its tensors.
+    """Write the student, all of it or nothing, and return the bytes of its tensors.
 
     teacher       name that `load_teacher` knows; embedding_VD is its embedding, in the dtype in
                   which the student took it over
@@ -56,7 +61,8 @@ def write_compact(
         "config": model.config.to_json_string(use_diff=False),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, file, metadata=metadata)
+    with disk.replaced_file(file) as fresh:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, fresh, metadata=metadata)
     return sum(array.nbytes for array in arrays.values())
 
 
@@ -149,6 +155,14 @@ def compact_teacher(file: Path) -> tuple[str, torch.dtype]:
     return found["teacher"], dtype
 
 
+def is_compact(file: Path) -> bool:
+    """Whether a file is a compact student, sound or not."""
+    try:
+        return bool(_metadata(file))
+    except ExportError:
+        return False
+
+
 def _metadata(file: Path) -> dict[str, str]:
     try:
         with safe_open(file, "np") as stored:
@@ -166,15 +180,14 @@ def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
 
     Latent weights are what their codes stand for. Raises ExportError for a file that is not one.
     """
-    settings = json.loads(_metadata(file)["config"])
-    known = GooseConfig.__dataclass_fields__
-    config = GooseConfig(**{key: value for key, value in settings.items() if key in known})
     with torch.device("meta"):
-        model = GooseForCausalLM(config)
-    # Tied after the move: `to_empty` gives embedding and head memory of their own.
-    model.to_empty(device="cpu").tie_weights()
+        model = GooseForCausalLM(_config(file))
     with safe_open(file, "np") as stored:
         arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    # Before there is memory for it: what a stranger's metadata tell of may be of any size.
+    _check_sizes(file, model, arrays, rows=embedding_VD.shape)
+    # Tied after the move: `to_empty` gives embedding and head memory of their own.
+    model.to_empty(device="cpu").tie_weights()
     try:
         for name, tensor in model.state_dict().items():
             if name not in LEFT_OUT:
@@ -188,6 +201,35 @@ def restored(file: Path, *, embedding_VD: Tensor) -> GooseForCausalLM:
         )
     model.train(False)
     return model
+
+
+def _config(file: Path) -> GooseConfig:
+    """The student's configuration. Raises ExportError where there is none."""
+    text = _metadata(file)["config"]
+    try:
+        settings = dict(json.loads(text))
+        known = GooseConfig.__dataclass_fields__
+        return GooseConfig(**{key: value for key, value in settings.items() if key in known})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ExportError(f"{file}: the configuration in its metadata: {error}") from error
+
+
+def _check_sizes(
+    file: Path, model: GooseForCausalLM, arrays: Mapping[str, Any], *, rows: torch.Size
+) -> None:
+    """Raise ExportError where the file does not hold as many numbers as its student has."""
+    for name, tensor in model.state_dict().items():
+        if name in LEFT_OUT:
+            fits = tensor.shape == rows
+        else:
+            ends = ((f"{name}.{end}", per) for end, per in HELD.items())
+            held = [arrays[key].size * per for key, per in ends if key in arrays]
+            fits = bool(held) and held[0] - TRITS < tensor.numel() <= held[0]
+        if not fits:
+            raise ExportError(
+                f"{file} does not hold the student its metadata tell of: {name} is to have the "
+                f"shape {tuple(tensor.shape)}"
+            )
 
 
 def _check_known(arrays: dict[str, Any], names: set[str]) -> None:

@@ -15,6 +15,8 @@ from asnn_goose.format.packed import TOKENIZER_FILES
 from asnn_goose.model import GooseForCausalLM
 
 CARD, PACKED = "README.md", "packed"
+MARK = f"{CODE}/{ENTRY}.py"
+HOLDS = (CARD, PACKED, CODE, "config.json", "*.safetensors*", *TOKENIZER_FILES)
 
 Card = Callable[[str], str]
 """(why there is no packed file, "" where there is one) -> the text of the card."""
@@ -31,10 +33,9 @@ def export_hub_folder(
     """Write the folder, which appears whole or not at all; why nothing is packed in it, or "".
 
     model   the student that lies in the folder `source`, whose files are taken as they are
-    Raises ExportError where `folder` holds anything but an older one of its kind.
+    Raises TakenError where `folder` holds anything but an older one of its kind.
     """
-    _check_replaceable(folder)
-    with disk.replaced_folder(folder) as fresh:
+    with disk.replaced_folder(folder, kind="folder to share", marks=MARK, holds=HOLDS) as fresh:
         for file in sorted(source.glob("*.safetensors*")):
             shutil.copyfile(file, fresh / file.name)
         for name in TOKENIZER_FILES:
@@ -51,7 +52,7 @@ def export_hub_folder(
 
 def is_hub_folder(folder: Path) -> bool:
     """Whether a folder is one of these, sound or not."""
-    return all((folder / name).is_file() for name in (CARD, "config.json", f"{CODE}/{ENTRY}.py"))
+    return all((folder / name).is_file() for name in (CARD, "config.json", MARK))
 
 
 def _write_config(source: Path, target: Path) -> None:
@@ -68,10 +69,3 @@ def _pack(model: GooseForCausalLM, fresh: Path, settings: PackSettings | None) -
     except ExportError as error:
         return str(error)
     return ""
-
-
-def _check_replaceable(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not is_hub_folder(folder):
-        raise ExportError(
-            f"{folder} exists and is no folder to share: choose another, or remove it first"
-        )

@@ -9,7 +9,6 @@ Sums are edges that meet. What NIR has no node for is listed, with the reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,8 @@ from asnn_goose.ops.hadamard import hadamard
 
 if TYPE_CHECKING:
     from torch import nn
+
+INDEX = "index.json"
 
 DT = 1e-4
 """Seconds of a time step: what simulators that read NIR take unless told otherwise."""
@@ -56,30 +57,27 @@ class NIRExport:
 def write_nir(student: nn.Module, folder: Path) -> NIRExport:
     """A folder with PLACE.nir for every matrix that can be said, and index.json with the rest.
 
-    The folder appears whole, in place of an older one. Raises NIRError where nothing can be said.
+    The folder appears whole, in place of an older one. Raises NIRError where nothing can be said,
+    TakenError where something else lies there.
     """
     import nir
 
     graphs, left_out = dict[str, Any](), dict[str, str]()
-    for name, matrix in _matrices(student):
+    for name, matrix in student.named_modules():
+        if not isinstance(matrix, Projection):
+            continue
         if reason := inexpressible(matrix):
             left_out[name] = reason
         else:
             graphs[name] = graph_of(matrix)
     if not graphs:
         raise NIRError(f"no place can be said in NIR: {next(iter(left_out.values()), 'no matrix')}")
-    with disk.replaced_folder(folder) as fresh:
+    with disk.replaced_folder(folder, kind="NIR export", marks=INDEX, holds=("*.nir",)) as fresh:
         for name, graph in graphs.items():
             nir.write(fresh / f"{name}.nir", graph)
         index = {"seconds_per_token": DT, "written": [*graphs], "left_out": left_out | BEYOND}
-        (fresh / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        (fresh / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     return NIRExport(written=tuple(graphs), left_out=left_out)
-
-
-def _matrices(student: nn.Module) -> Iterator[tuple[str, Projection]]:
-    for name, module in student.named_modules():
-        if isinstance(module, Projection):
-            yield name, module
 
 
 def inexpressible(matrix: Projection) -> str:
@@ -159,11 +157,7 @@ def _lif(neuron: LIF, columns: int) -> Any:
 
 
 def _two_signs(
-    nodes: dict[str, Any],
-    edges: list[tuple[str, str]],
-    last: str,
-    weight: F32,
-    matrix: Projection,
+    nodes: dict[str, Any], edges: list[tuple[str, str]], last: str, weight: F32, matrix: Projection
 ) -> None:
     """Spikes of -1, 0 and 1 at fixed thresholds: two thresholds, whose matrices' outputs add up."""
     import nir

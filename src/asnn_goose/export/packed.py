@@ -10,18 +10,9 @@ from typing import Any, get_args
 
 import torch
 
+from asnn_goose.export import forms
 from asnn_goose.export.absorb import why_not
-from asnn_goose.export.forms import (
-    DENSE,
-    Arrays,
-    ExportError,
-    dense,
-    floats,
-    one,
-    planes,
-    projection,
-    spikes,
-)
+from asnn_goose.export.forms import Arrays, ExportError
 from asnn_goose.format.origin import write_origin
 from asnn_goose.format.packed import TOKENIZER_FILES, packed_folder, write_packed
 from asnn_goose.model import GooseConfig, GooseForCausalLM
@@ -71,7 +62,11 @@ class PackSettings:
     absorb: bool = False
 
     def __post_init__(self) -> None:
-        for setting, allowed in (("dense", DENSE), ("low_rank", DENSE), ("head", HEADS)):
+        for setting, allowed in (
+            ("dense", forms.DENSE),
+            ("low_rank", forms.DENSE),
+            ("head", HEADS),
+        ):
             found = getattr(self, setting)
             if found not in allowed:
                 raise ExportError(f"{setting} = {found!r}: choose one of {', '.join(allowed)}")
@@ -136,7 +131,7 @@ def _kept(model: GooseForCausalLM) -> dict[str, str]:
     }
     for name, module in spiking.items():
         assert module.neuron is not None
-        spikes(module.neuron, name=name)  # refuses one that the engine cannot run
+        forms.spikes(module.neuron, name=name)  # refuses one that the engine cannot run
     found = {name: reason for name, module in spiking.items() if (reason := why_not(module))}
     if len(found) == len(spiking):
         first = next((f"{name}: {reason}" for name, reason in found.items()), "no input spikes")
@@ -188,7 +183,7 @@ def _slot(
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if isinstance(slot, VectorSlot):
-        return {"": floats(model.get_parameter(slot.name), name=slot.name)}, None
+        return {"": forms.floats(model.get_parameter(slot.name), name=slot.name)}, None
     found, entry = (
         _site(model, slot) if isinstance(slot, SiteSlot) else _matrix(model, slot, settings)
     )
@@ -199,10 +194,10 @@ def _site(model: GooseForCausalLM, slot: SiteSlot) -> tuple[Arrays, Entry | None
     """Arrays and entry of a signal of a mixer, such as `blocks.3.mixer.k`."""
     mixer, _, letter = slot.name.rpartition(".")
     neuron: Neuron | None = getattr(model.get_submodule(mixer), f"{letter}_neuron")
-    numbers = {} if neuron is None else spikes(neuron, name=slot.name)
+    numbers = {} if neuron is None else forms.spikes(neuron, name=slot.name)
     if "factor" in numbers:
         raise ExportError(f"{slot.name}: the factor of its spikes has no weights to fold into")
-    return one(numbers), _entry(neuron, rotate=False)
+    return forms.one(numbers), _entry(neuron, rotate=False)
 
 
 def _matrix(
@@ -211,16 +206,18 @@ def _matrix(
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:
         form = "f16" if settings.head == "f16" else "int8"
-        return dense(model.embedding.weight[: slot.rows], form, name=slot.name), None
+        return forms.dense(model.embedding.weight[: slot.rows], form, name=slot.name), None
     if slot.name == POSITIONS:
-        return dense(model.get_parameter(f"{POSITIONS}.weight"), "f16", name=slot.name), None
+        return forms.dense(model.get_parameter(f"{POSITIONS}.weight"), "f16", name=slot.name), None
     if slot.name == HEAD:
         return _head(model, settings, words=slot.rows)
     if not slot.projection:  # a low-rank factor, which PyTorch keeps as [in, out]
-        return dense(model.get_parameter(slot.name).T, settings.low_rank, name=slot.name), None
+        return forms.dense(
+            model.get_parameter(slot.name).T, settings.low_rank, name=slot.name
+        ), None
     module = model.get_submodule(slot.name)
     assert isinstance(module, Projection)
-    arrays = projection(module, settings.dense, name=slot.name, absorb=settings.absorb)
+    arrays = forms.projection(module, settings.dense, name=slot.name, absorb=settings.absorb)
     return arrays, _entry(module.neuron, rotate=module.precision.rotate)
 
 
@@ -238,15 +235,15 @@ def _head(
     weight, as_set = model.lm_head.weight[:words], TERNARY_HEAD
     if settings.head != "ternary":
         tied = model.config.tie_word_embeddings
-        return {} if tied else dense(weight, settings.head, name=HEAD), None
+        return {} if tied else forms.dense(weight, settings.head, name=HEAD), None
     try:
         as_set.check_columns(weight.shape[1])
     except ValueError as error:
         raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
     # In fp32, for the rotation's order of sums is the engine's only there.
-    wide = torch.from_numpy(floats(weight, name=HEAD))
+    wide = torch.from_numpy(forms.floats(weight, name=HEAD))
     matrix = absmean(rotated(wide), planes=as_set.planes, group=as_set.group)
-    arrays = planes(matrix, name=HEAD) | one({"threshold": as_set.threshold})
+    arrays = forms.planes(matrix, name=HEAD) | forms.one({"threshold": as_set.threshold})
     return arrays, _entry(as_set, rotate=as_set.rotate)
 
 

@@ -19,7 +19,8 @@ from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
 from asnn_goose.format.planes import has_sides, unpack_scaled
-from asnn_goose.shape.packed_error import PackedError, wrong
+from asnn_goose.shape.packed_error import PackedError as PackedError
+from asnn_goose.shape.packed_error import wrong
 from asnn_goose.shape.settings import checked_settings, needs_3
 from asnn_goose.shape.student import layout
 
@@ -38,18 +39,6 @@ READABLE = ("1", VERSION, NEWER, SIDED)
 """Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting. A file
 is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`), and of 4
 where a plane has a scale for its +1 and one for its -1."""
-
-__all__ = [
-    "CONFIG",
-    "TOKENIZER_FILES",
-    "WEIGHTS",
-    "PackedError",
-    "PackedModel",
-    "is_packed",
-    "packed_folder",
-    "read_packed",
-    "write_packed",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,24 +158,9 @@ def _version(settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -
 def packed_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which takes the name `target` once the block has ended well.
 
-    A packed model that lies there is replaced; an error leaves it as it was. Raises PackedError
+    A packed model that lies there is replaced; an error leaves it as it was. Raises TakenError
     where `target` is anything else but an empty folder, or holds files of somebody else too.
     """
-    _check_replaceable(target)
-    with disk.replaced_folder(target) as fresh:
+    holds = (CONFIG, ORIGIN, *TOKENIZER_FILES)
+    with disk.replaced_folder(target, kind="packed model", marks=WEIGHTS, holds=holds) as fresh:
         yield fresh
-
-
-def _check_replaceable(target: Path) -> None:
-    if not target.exists():
-        return
-    names = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
-    if names and not is_packed(target):
-        raise PackedError(
-            f"{target} exists and is no packed model: choose another folder, or remove it first"
-        )
-    if foreign := sorted(names - {WEIGHTS, CONFIG, ORIGIN, *TOKENIZER_FILES}):
-        raise PackedError(
-            f"{target} holds {foreign[0]!r} beside a packed model, which would be lost: choose "
-            f"another folder, or move it away first"
-        )

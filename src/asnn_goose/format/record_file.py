@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from asnn_goose import disk
+
 MAGIC = b"goose records 1\n"
 KEY_BYTES = 16
 DIGEST_BYTES = 16
@@ -129,7 +131,7 @@ class RecordFolder:
         own = self._own
         if own is None or self._scanned[own] >= FILE_BYTES:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "about.json").write_text(self._about + "\n", encoding="utf-8")
+            disk.write_text(self.folder / "about.json", self._about + "\n")
             own = self._own = self.folder / f"{time.time_ns():020d}-{secrets.token_hex(4)}.records"
             with own.open("xb") as stream:
                 stream.write(MAGIC)

@@ -38,16 +38,13 @@ class SequenceState(Protocol):
     @property
     def nbytes(self) -> int:
         """Length of `to_bytes`."""
-        ...
 
     @property
     def position(self) -> int:
         """Tokens read so far."""
-        ...
 
     def copy(self) -> SequenceState:
         """An independent state with the same contents."""
-        ...
 
     def assign(self, other: Any) -> None:
         """Take over the contents of a state of the same model."""
@@ -55,11 +52,9 @@ class SequenceState(Protocol):
 
     def to_bytes(self) -> bytes:
         """The contents, to be stored."""
-        ...
 
     def load_bytes(self, data: bytes) -> None:
         """Take over stored contents. Raises ValueError for another length."""
-        ...
 
 
 class Backend(Protocol):
@@ -69,7 +64,6 @@ class Backend(Protocol):
 
     def new_state(self) -> SequenceState:
         """The state before the first token."""
-        ...
 
     def forward(
         self,
@@ -87,15 +81,12 @@ class Backend(Protocol):
         have rough logits.
         Spikes (states, places in the order of `counts`) are added to where they are asked for.
         """
-        ...
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
         """Spikes counted since the last reset: name -> (came, could have come)."""
-        ...
 
     def reset_counts(self) -> None:
         """Count from zero."""
-        ...
 
 
 class _ReferenceBackend(Reference):

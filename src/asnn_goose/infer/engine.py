@@ -17,14 +17,12 @@ from asnn_goose.infer.backend import BackendName, EngineError, SequenceState, ma
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.state_file import fingerprint, read_state, write_state
+from asnn_goose.numbers import MOST_THREADS
 
 if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 F32 = NDArray[np.float32]
-
-MOST_THREADS = 1024
-"""More than any machine of ours has; many more break the system below."""
 
 SCORED = 64
 """Positions whose logits `score` holds at a time."""
@@ -116,12 +114,10 @@ class Engine:
 
         spikes  (states, len(spiking)), C-contiguous: the spikes of each are added to it
         """
-        if len(states) != len(tokens) or not states:
-            raise EngineError(f"{len(tokens)} texts for {len(states)} states: give one each")
+        ids = self._texts(states, tokens)
         wanted = (len(states), len(self.spiking))
         if spikes is not None and (spikes.shape != wanted or not spikes.flags.c_contiguous):
             raise EngineError(f"spikes of shape {spikes.shape}: must be {wanted}, C-contiguous")
-        ids = [self._ids(text) for text in tokens]
         return self._backend.forward(states, ids, every=False, spikes=spikes)
 
     @cached_property
@@ -166,9 +162,7 @@ class Engine:
 
         All logits are there at once: give short texts. The rest as in `step`.
         """
-        if len(states) != len(tokens) or not states:
-            raise EngineError(f"{len(tokens)} texts for {len(states)} states: give one each")
-        ids = [self._ids(text) for text in tokens]
+        ids = self._texts(states, tokens)
         logits = self._backend.forward(
             states, ids, every=True, missed=missed, temperature=temperature
         )
@@ -228,6 +222,13 @@ class Engine:
         if not len(ids):
             raise EngineError("no tokens: give at least one")
         return (ids[start : start + size] for start in range(0, len(ids), size))
+
+    def _texts(
+        self, states: Sequence[SequenceState], tokens: Sequence[ArrayLike]
+    ) -> list[NDArray[np.int32]]:
+        if len(states) != len(tokens) or not states:
+            raise EngineError(f"{len(tokens)} texts for {len(states)} states: give one each")
+        return [self._ids(text) for text in tokens]
 
     def _ids(self, tokens: ArrayLike) -> NDArray[np.int32]:
         ids = np.asarray(tokens).reshape(-1)

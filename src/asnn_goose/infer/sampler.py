@@ -222,22 +222,22 @@ class Drawer:
         count: int = self._native.distribution(
             logits_V.ctypes.data,
             len(logits_V),
-            **self._cuts,
+            **self._cuts(len(logits_V)),
             tokens=self._room.ids.ctypes.data,
             probabilities=self._room.p.ctypes.data,
         )
         return Drawing(self._room.ids[:count].copy(), self._room.p[:count].copy())
 
-    @property
-    def _cuts(self) -> dict[str, float]:
+    def _cuts(self, words: int) -> dict[str, float]:
         sampling = self.sampling
-        names = ("temperature", "top_k", "top_p", "min_p")
-        return {name: getattr(sampling, name) for name in names}
+        top_k = min(sampling.top_k, words)  # any number, and C++ has 64 bits
+        cuts = {"temperature": sampling.temperature, "top_k": top_k}
+        return cuts | {"top_p": sampling.top_p, "min_p": sampling.min_p}
 
     def _compiled(self, logits_V: F32, uniform: float) -> int:
         penalty = self.sampling.repetition_penalty
         logits_V = np.ascontiguousarray(penalised(logits_V, self.seen, penalty=penalty), np.float32)
         token: int = self._native.sample(
-            logits_V.ctypes.data, len(logits_V), **self._cuts, uniform=uniform
+            logits_V.ctypes.data, len(logits_V), **self._cuts(len(logits_V)), uniform=uniform
         )
         return token

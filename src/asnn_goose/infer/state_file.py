@@ -39,7 +39,8 @@ def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, An
         raise EngineError(f"{path} holds no state: wanted a file that was saved by this program")
     try:
         header = json.loads(content[len(MAGIC) : end])
-    except (ValueError, RecursionError) as error:
+        header = dict(header)
+    except (ValueError, TypeError, RecursionError) as error:
         raise EngineError(f"{path}: the header is damaged ({error}): save it again") from error
     data = content[end + 1 :]
     for key, wanted in fits.items():

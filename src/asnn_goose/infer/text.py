@@ -227,26 +227,45 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     >>> list(until_stop(["one", " t", "wo st", "op!"], ["two stop"]))
     ['one', ' ']
     """
-    held = ""
+    held = UntilStop(stops)
     for piece in pieces:
-        held += piece
-        places = [place for stop in stops if (place := held.find(stop)) >= 0]
-        if places:
-            if min(places):
-                yield held[: min(places)]
+        text = held.write(piece)
+        if text or not held.stopped:
+            yield text
+        if held.stopped:
             return
-        # Held back only as far as a stop string may still come: all else is shown at once.
-        safe = len(held) - unfinished(held, stops)
-        yield held[:safe]
-        held = held[safe:]
-    if held:
-        yield held
+    if text := held.rest():
+        yield text
 
 
-def unfinished(text: str, stops: Sequence[str]) -> int:
-    """Length of the longest end of a text with which a stop string begins."""
-    longest = max(map(len, stops), default=0)
-    for length in range(min(len(text), longest - 1), 0, -1):
-        if any(stop.startswith(text[-length:]) for stop in stops):
-            return length
-    return 0
+class UntilStop:
+    """Holds text back only as far as a stop string may still come.
+
+    stopped  whether one has come; the text ends before it
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops, self._held, self.stopped = stops, "", False
+
+    def write(self, piece: str) -> str:
+        """What is sure to be text after this piece."""
+        self._held += piece
+        places = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        if places:
+            self.stopped = True
+            return self._held[: min(places)]
+        sure = len(self._held) - self._unfinished()
+        text, self._held = self._held[:sure], self._held[sure:]
+        return text
+
+    def rest(self) -> str:
+        """What was held back, where the text ends without its stop string."""
+        return "" if self.stopped else self._held
+
+    def _unfinished(self) -> int:
+        """Length of the longest end of the text with which a stop string begins."""
+        longest = max(map(len, self._stops), default=0)
+        for length in range(min(len(self._held), longest - 1), 0, -1):
+            if any(stop.startswith(self._held[-length:]) for stop in self._stops):
+                return length
+        return 0

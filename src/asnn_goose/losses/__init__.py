@@ -7,8 +7,6 @@ PAIR_LOSSES compare two answers to a prompt: forward(lead) -> one value per pair
 """
 
 from asnn_goose.losses.adakd import AdaKD
-from asnn_goose.losses.attention_output import AttentionOutput
-from asnn_goose.losses.block_output import BlockOutput
 from asnn_goose.losses.cka import CKA
 from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.ctkd import CTKD
@@ -25,9 +23,9 @@ from asnn_goose.losses.kl import KL
 from asnn_goose.losses.l2_wrap import L2Wrap
 from asnn_goose.losses.matrix_orientation import MatrixOrientation
 from asnn_goose.losses.minilm import MiniLM
-from asnn_goose.losses.mlp_output import MlpOutput
 from asnn_goose.losses.multi_teacher import MultiTeacher
 from asnn_goose.losses.objective import Objective, Term
+from asnn_goose.losses.outputs import AttentionOutput, BlockOutput, MlpOutput
 from asnn_goose.losses.pkd import PKD
 from asnn_goose.losses.reverse_kl import ReverseKL
 from asnn_goose.losses.skew_kl import SkewKL, SkewReverseKL

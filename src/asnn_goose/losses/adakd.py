@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.divergence import hellinger_distance
-from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
+from asnn_goose.losses.kinds import (
+    Chunk,
+    VocabLoss,
+    check_share,
+    check_temperature,
+    teacher_logits,
+)
 from asnn_goose.losses.tempered import tempered_kl, tempered_reverse_kl
 from asnn_goose.names import check_name
 
@@ -62,8 +68,7 @@ class AdaKD(VocabLoss):
             raise ValueError(f"c = {c}: must be at least 0")
         shares = {"delta": delta, "floor": floor, "decay": decay, "warmup": warmup}
         for name, share in {"epsilon": epsilon, **shares}.items():
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name} = {share}: must be a share, 0 to 1")
+            check_share(name, share)
         self.divergence = BASES[base]
         self.temperature = check_temperature(temperature)
         self.c, self.focus, self.epsilon, self.delta = c, focus, epsilon, delta

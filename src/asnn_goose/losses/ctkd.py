@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.losses.divergence import ROWS
-from asnn_goose.losses.kinds import Chunk, VocabLoss, teacher_logits
+from asnn_goose.losses.kinds import Chunk, VocabLoss, check_share, teacher_logits
 from asnn_goose.losses.tempered import tempered_kl
 from asnn_goose.names import lookup
 from asnn_goose.ops.gradient_reversal import reverse_gradient
@@ -85,8 +85,8 @@ class CTKD(VocabLoss):
         super().__init__()
         base = lookup(PRESETS, preset, setting="preset")
         self.low, self.high = _checked_range(base.range if range is None else range)
-        self.hold = _checked_share("hold", base.hold if hold is None else hold)
-        self.warmup = _checked_share("warmup", base.warmup if warmup is None else warmup)
+        self.hold = check_share("hold", base.hold if hold is None else hold)
+        self.warmup = check_share("warmup", base.warmup if warmup is None else warmup)
         if self.hold + self.warmup > 1 + 1e-9:
             raise ValueError(
                 f"hold = {self.hold} and warmup = {self.warmup}: lambda would not have risen by "
@@ -174,12 +174,6 @@ def _checked_range(bounds: Sequence[float]) -> tuple[float, float]:
     if len(bounds) != 2 or not 0 < bounds[0] < bounds[1]:
         raise ValueError(f"range = {list(bounds)}: give [low, high] with 0 < low < high")
     return float(bounds[0]), float(bounds[1])
-
-
-def _checked_share(name: str, share: float) -> float:
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name} = {share}: must be a share of the stage, 0 to 1")
-    return float(share)
 
 
 def _checked_anchor(anchor: float | None, weight: float) -> tuple[float | None, float]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from asnn_goose.losses.features import Projector
-from asnn_goose.losses.kinds import TraceLoss
+from asnn_goose.losses.features import Bridged
 from asnn_goose.trace import Batch, Trace
 
 
-class EmbeddingTable(TraceLoss):
+class EmbeddingTable(Bridged):
     """Mean squared error between both embedding tables, over the words of the batch.
 
     The released code compares whole tables; words that a batch does not hold would cost a pass
@@ -18,15 +17,6 @@ class EmbeddingTable(TraceLoss):
     """
 
     needs = frozenset({"embedding"})
-    wants_sizes = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.projection = Projector()
-
-    def meet(self, student: Trace, teacher: Trace) -> None:
-        """Bridge the widths."""
-        self.projection.meet(student, teacher)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Scalar, in fp32. ValueError where a Trace has no table."""

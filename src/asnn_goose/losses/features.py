@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap
 from asnn_goose.ops.rotary import rotate
-from asnn_goose.trace import Rotation, Trace
+from asnn_goose.trace import Batch, Rotation, Trace
 
 
 def counted(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -107,3 +110,38 @@ class Projector(nn.Module):
             )
         with torch.autocast(student_nD.device.type, enabled=False):
             return F.linear(student_nD, self.weight)
+
+
+class Bridged(TraceLoss):
+    """An objective that brings the student's features to the teacher's width by one Projector."""
+
+    wants_sizes = True
+
+    def __init__(self, *, project: bool = False) -> None:
+        super().__init__()
+        self.projection = Projector(project=project)
+
+    def meet(self, student: Trace, teacher: Trace) -> None:
+        self.projection.meet(student, teacher)
+
+
+class BridgedLayers(Bridged):
+    """One of hidden states, layer by layer."""
+
+    needs = frozenset({"hidden"})
+    layers: LayerMap
+
+    def errors(
+        self,
+        student: Trace,
+        teacher: Trace,
+        batch: Batch,
+        distance: Callable[[Tensor, Tensor], Tensor],
+    ) -> list[Tensor]:
+        """The distance of every pair of layers, over the tokens that count."""
+        found = []
+        for student_BTD, teacher_BTD in layer_pairs(student, teacher, self.layers):
+            target_nD = counted(teacher_BTD, batch.mask_BT)
+            own_nD = self.projection(counted(student_BTD, batch.mask_BT), target_nD)
+            found.append(distance(own_nD, target_nD))
+        return found

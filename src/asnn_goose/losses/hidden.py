@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asnn_goose.losses.distances import DISTANCES
 from asnn_goose.losses.features import Projector, counted, depth, layer_pairs
-from asnn_goose.losses.kinds import TraceLoss
+from asnn_goose.losses.kinds import TraceLoss, check_share
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.losses.learned_layers import LearnedLayers
 from asnn_goose.losses.transform import Transforms
@@ -50,9 +50,7 @@ class Hidden(TraceLoss):
     ) -> None:
         super().__init__()
         found = lookup(DISTANCES, distance, setting="distance")
-        if not 0 <= until <= 1:
-            raise ValueError(f"until = {until}: must be a share of the stage, 0 to 1")
-        self.distance, self.until, self.embedding = found, float(until), embedding
+        self.distance, self.until, self.embedding = found, check_share("until", until), embedding
         self.projection = Projector(project=project)
         learned = layer_map == "learned"
         self.layers = None if learned else LayerMap(layer_map, embedding=embedding)
@@ -74,7 +72,6 @@ class Hidden(TraceLoss):
             self.learned.meet(teacher)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
-        """Scalar, in fp32."""
         rows = self._rows(student, teacher, batch)
         if self.transforms is None:
             values = [self.distance(self.projection(s, t), t) for s, t in rows]

@@ -14,5 +14,4 @@ class IPO(PairLoss):
     """
 
     def forward(self, lead_B: Tensor) -> Tensor:
-        """(B,)."""
         return (lead_B - 1 / (2 * self.beta)).square()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from asnn_goose.losses.divergence import kl_divergence, log_mixture
-from asnn_goose.losses.kinds import Chunk, VocabLoss, check_temperature, teacher_logits
+from asnn_goose.losses.kinds import Divergence
 
 
-class JSD(VocabLoss):
+class JSD(Divergence):
     """tau^2 [beta KL(p_T || m) + (1 - beta) KL(p_S || m)], m = beta p_T + (1 - beta) p_S.
 
     Divided by beta it becomes the forward KL for beta -> 0, divided by 1 - beta the reverse KL for
@@ -19,16 +19,12 @@ class JSD(VocabLoss):
     """
 
     def __init__(self, *, beta: float = 0.5, temperature: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(temperature=temperature)
         if not 0 < beta < 1:
             raise ValueError(f"beta = {beta}: must lie between 0 and 1 (both are KL divergences)")
         self.beta = float(beta)
-        self.temperature = check_temperature(temperature)
 
-    def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
-        """(n,) in nats."""
-        z_teacher_nV, tau = teacher_logits(z_teacher_nV, "JSD"), self.temperature
-        log_p, log_q = chunk.log_probs(z_teacher_nV, tau), chunk.log_probs(z_student_nV, tau)
-        log_m = log_mixture(log_p, log_q, self.beta)
-        of_teacher, of_student = kl_divergence(log_p, log_m), kl_divergence(log_q, log_m)
-        return tau**2 * (self.beta * of_teacher + (1 - self.beta) * of_student)
+    def between(self, log_p_nV: Tensor, log_q_nV: Tensor) -> Tensor:
+        log_m = log_mixture(log_p_nV, log_q_nV, self.beta)
+        of_teacher, of_student = kl_divergence(log_p_nV, log_m), kl_divergence(log_q_nV, log_m)
+        return self.beta * of_teacher + (1 - self.beta) * of_student

@@ -68,7 +68,7 @@ class TraceLoss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
-        """Scalar: mean over the tokens that count."""
+        """Scalar in fp32: mean over the tokens that count."""
 
 
 class VocabLoss(nn.Module, ABC):
@@ -111,6 +111,29 @@ class VocabLoss(nn.Module, ABC):
         return {}
 
 
+class Divergence(VocabLoss, ABC):
+    """tau^power D(p_teacher^tau, p_student^tau) of log-probabilities.
+
+    temperature  tau > 0
+    """
+
+    power: ClassVar[int] = 2
+
+    def __init__(self, *, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = check_temperature(temperature)
+
+    def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
+        z_teacher_nV = teacher_logits(z_teacher_nV, type(self).__name__)
+        tau = self.temperature
+        log_p, log_q = chunk.log_probs(z_teacher_nV, tau), chunk.log_probs(z_student_nV, tau)
+        return tau**self.power * self.between(log_p, log_q)
+
+    @abstractmethod
+    def between(self, log_p_nV: Tensor, log_q_nV: Tensor) -> Tensor:
+        """D (n,) of the teacher's log-probabilities and the student's."""
+
+
 class PairLoss(nn.Module, ABC):
     """An objective over two answers to one prompt, of which the first is the better one.
 
@@ -139,6 +162,13 @@ def teacher_logits(z_teacher_nV: Tensor | None, name: str) -> Tensor:
     if z_teacher_nV is None:
         raise ValueError(f"the {name} loss needs teacher logits")
     return z_teacher_nV
+
+
+def check_share(setting: str, share: float) -> float:
+    """The value; ValueError unless it is a share, 0 to 1."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"{setting} = {share}: must be a share, 0 to 1")
+    return float(share)
 
 
 def check_temperature(temperature: float) -> float:

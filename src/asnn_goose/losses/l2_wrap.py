@@ -17,6 +17,5 @@ class L2Wrap(VocabLoss):
     uses_teacher = False
 
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
-        """(n,)."""
         # Not amax, which would share the gradient out among equal logits.
         return 0.5 * z_student_nV.max(dim=-1).values.square()

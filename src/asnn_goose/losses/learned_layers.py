@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from asnn_goose.losses.kinds import check_share
 from asnn_goose.losses.layer_map import uniform_pairs
 from asnn_goose.trace import Trace
 
@@ -27,9 +28,7 @@ class LearnedLayers(nn.Module):
 
     def __init__(self, *, frozen_after: float) -> None:
         super().__init__()
-        if not 0 <= frozen_after <= 1:
-            raise ValueError(f"frozen_after = {frozen_after}: must be a share, 0 to 1")
-        self.frozen_after = float(frozen_after)
+        self.frozen_after = check_share("frozen_after", frozen_after)
         self.register_parameter("weight", None)
         self.bias = nn.Parameter(torch.zeros(()))
 

@@ -32,7 +32,6 @@ class MultiTeacher(VocabLoss):
         self.theta = nn.Parameter(torch.zeros(teachers))
 
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
-        """(n,) in nats."""
         if len(chunk.teachers_nV) != len(self.theta):
             raise ValueError(
                 f"teachers = {len(self.theta)}: the pass holds {len(chunk.teachers_nV)}"

@@ -43,7 +43,6 @@ class SpanLikelihood(TraceLoss):
         self.chunk = chunk
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
-        """Scalar, in fp32."""
         labels_n = batch.labels_BT.flatten().clamp_min(0)
         ours_n = _next_log_p(student, labels_n, chunk=self.chunk)
         counts_n = batch.mask_BT.flatten()

@@ -10,20 +10,14 @@ import torch
 from torch import Tensor
 
 from asnn_goose.losses.distances import mse
-from asnn_goose.losses.features import (
-    Projector,
-    at_positions,
-    counted,
-    documents_of,
-    layer_pairs,
-)
+from asnn_goose.losses.features import BridgedLayers, at_positions, documents_of
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.losses.layer_map import LayerMap, Rule
 from asnn_goose.ops.attention import causal_pairs, causal_scores
 from asnn_goose.trace import Batch, Trace
 
 
-class TinyBERT(TraceLoss):
+class TinyBERT(BridgedLayers):
     """Sum over j = 0..M of MSE(W h_j, h_g(j)): embedding and hidden states, W shared by all.
 
     The sum is the paper's: the term grows with depth.
@@ -32,31 +26,12 @@ class TinyBERT(TraceLoss):
     project    learn W even where the widths are equal, from the identity
     """
 
-    needs = frozenset({"hidden"})
-    wants_sizes = True
-
-    def __init__(
-        self,
-        *,
-        layer_map: Rule = "uniform",
-        project: bool = False,
-    ) -> None:
-        super().__init__()
+    def __init__(self, *, layer_map: Rule = "uniform", project: bool = False) -> None:
+        super().__init__(project=project)
         self.layers = LayerMap(layer_map, embedding=True)
-        self.projection = Projector(project=project)
-
-    def meet(self, student: Trace, teacher: Trace) -> None:
-        """Bridge the widths."""
-        self.projection.meet(student, teacher)
 
     def forward(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
-        """Scalar, in fp32."""
-        values = []
-        for student_BTD, teacher_BTD in layer_pairs(student, teacher, self.layers):
-            target_nD = counted(teacher_BTD, batch.mask_BT)
-            found_nD = self.projection(counted(student_BTD, batch.mask_BT), target_nD)
-            values.append(mse(found_nD, target_nD))
-        return torch.stack(values).sum()
+        return torch.stack(self.errors(student, teacher, batch, mse)).sum()
 
 
 class TinyBERTAttention(TraceLoss):

@@ -27,7 +27,7 @@ class Assistant:
     ) -> None:
         # Out of training, so that its neurons measure nothing and its anneals are over: it must
         # teach what would be exported.
-        self.model = model.train(False).requires_grad_(False)
+        self.model: GooseForCausalLM = model.train(False).requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
 
@@ -39,8 +39,7 @@ class Assistant:
     @property
     def embedding_VD(self) -> Tensor:
         """The embedding."""
-        weight_VD: Tensor = self.model.embedding.weight
-        return weight_VD
+        return self.model.embedding.weight
 
     @property
     def student_head_VD(self) -> Tensor:
@@ -51,22 +50,19 @@ class Assistant:
     @property
     def outline(self) -> Trace:
         """A Trace of no tokens: the sizes that losses must know before the first one."""
-        outline: Trace = self.model.outline
-        return outline
+        return self.model.outline
 
     @property
     def signals(self) -> frozenset[str]:
         """Names of the signals that it gives to losses."""
-        signals: frozenset[str] = self.model.signals
-        return signals
+        return self.model.signals
 
     @torch.no_grad()
     def trace(
         self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
     ) -> Trace:
         """Run on tokens (B,T) and keep what `needs` names, as the student's own `trace` does."""
-        trace: Trace = self.model.trace(tokens_BT, needs, window=window)
-        return trace
+        return self.model.trace(tokens_BT, needs, window=window)
 
 
 def load_student(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> GooseForCausalLM:

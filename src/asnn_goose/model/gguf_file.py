@@ -64,7 +64,9 @@ def _config(file: Path, *, name: str) -> PreTrainedConfig:
         tensors = {tensor.name: tensor for tensor in reader.tensors}
         factors = tensors[FACTORS].data if FACTORS in tensors else None
     try:
-        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+        config = AutoConfig.from_pretrained(
+            file.parent, gguf_file=file.name, trust_remote_code=False
+        )
     except Exception as error:  # the library raises nothing narrower
         supported = ", ".join(sorted(FAMILIES))
         raise TeacherError(f"teacher {name!r}: {error} Supported: {supported}") from error

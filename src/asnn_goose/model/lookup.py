@@ -25,5 +25,5 @@ def check_teacher(name_or_path: str) -> None:
     # A GGUF states its family inside, and is asked when it is read.
     if not gguf_option(folder):
         with readable(name_or_path, folder):
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         family_of(config, name=name_or_path)

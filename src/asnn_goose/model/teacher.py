@@ -248,7 +248,7 @@ def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Te
     if gguf := gguf_option(folder):
         folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
     with readable(name_or_path, folder):
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     family_of(config, name=name_or_path)
     tokenizer = load_words(folder, name=name_or_path)
     model = load_weights(AutoModelForCausalLM, folder, name=name_or_path, dtype=dtype)

@@ -38,14 +38,22 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     kind  a model or one of the Auto classes
     name  what the user calls the model
 
-    Raises TeacherError where a file cannot be read, or a tensor is missing, unknown, of another
-    shape than the configuration says, holds numbers that are not finite or are no fractions, or
-    contradicts the configuration about the head.
+    Code in the folder is never run, and weights are read from safetensors or a GGUF alone: a
+    pickle is code. Raises TeacherError where a file cannot be read, lies outside of the folder, or
+    a tensor is missing, unknown, of another shape than the configuration says, holds numbers that
+    are not finite or are no fractions, or contradicts the configuration about the head.
     """
+    if "gguf_file" not in options:
+        _check_files(Path(folder), name=name)
+        options["use_safetensors"] = True
     _check_ends(Path(folder) / "generation_config.json", name=name)
     with readable(name, folder), _silent():
         model, found = kind.from_pretrained(
-            folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            folder,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            **options,
         )
     # After loading and not before: which names a class renames or ties on its way only it knows.
     _check_names(found, name=name)
@@ -65,7 +73,9 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
 def load_words(folder: str | Path, *, name: str, **options: Any) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder. Raises TeacherError where there is none that can be read."""
     with readable(name, folder), _silent():
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **options)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, **options
+        )
     if not tokenizer.get_vocab():
         raise TeacherError(f"model {name!r}: the tokenizer in {folder} is missing, or has no words")
     return tokenizer
@@ -164,6 +174,21 @@ def _weight_files(folder: Path) -> list[Path]:
         return [file for file in (folder / "model.safetensors",) if file.is_file()]
     named: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
     return [folder / file for file in sorted(set(named.values()))]
+
+
+def _check_files(folder: Path, *, name: str) -> None:
+    """Raise TeacherError where weights are a pickle, or an index names what lies elsewhere."""
+    if not any(folder.glob("*.safetensors")) and (found := sorted(folder.glob("*.bin"))):
+        raise TeacherError(
+            f"model {name!r}: {found[0]} is a pickle, which can run code when it is read: convert"
+            " it to model.safetensors, or take a model that has one"
+        )
+    with readable(name, folder):
+        files = _weight_files(folder)
+    for file in files:
+        # By its name: links are how the Hub's own cache keeps files.
+        if file.parent != folder:
+            raise TeacherError(f"model {name!r}: its index names {file}, outside of {folder}")
 
 
 def _check_tie(model: PreTrainedModel, *, name: str) -> None:

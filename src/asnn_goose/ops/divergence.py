@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.ops.fused import fits
+from asnn_goose.ops.kernel_calls import addresses
 
 MOST_TOP = 4096
 """Words that a teacher may be known by."""
@@ -65,8 +66,8 @@ class _Divergence(torch.autograd.Function):
             sizes=(tokens, words, 0 if ids_nK is None else ids_nK.shape[1]),
             tau=tau,
             least=least,
-            inputs=tuple(0 if x is None else x.data_ptr() for x in inputs),
-            outputs=(values_n.data_ptr(), slope_nV.data_ptr()),
+            inputs=addresses(*inputs),
+            outputs=addresses(values_n, slope_nV),
             threads=torch.get_num_threads(),
         )
         ctx.save_for_backward(slope_nV)

@@ -13,9 +13,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from asnn_goose.names import check_name
 from asnn_goose.ops.documents import PADDING, START
-from asnn_goose.ops.native_build import native_available, native_status
+from asnn_goose.ops.kernel_calls import addresses, like, obstacle_to_kernel, takes_kernel
 from asnn_goose.ops.surrogate import Surrogate, alpha_of, binary_spikes, ternary_spikes
 
 Form = Literal["auto", "loop", "native"]
@@ -60,11 +59,8 @@ def lif(
     Gradients reach h, state and decay, through the reset too. Raises ValueError for a form that
     cannot take these inputs.
     """
-    check_name(("auto", "loop", "native"), form, setting="form")
-    obstacle = _obstacle(h_BTK)
-    if form == "native" and obstacle:
-        raise ValueError(f"form is 'native', but the compiled kernel cannot be used: {obstacle}")
-    if form == "loop" or obstacle:
+    obstacle = obstacle_to_kernel(h_BTK.device, h_BTK.dtype)
+    if not takes_kernel(form, obstacle, plain="loop"):
         return _loop(h_BTK, state_BK, cell, surrogate, decay, marks_BT)
     args = (h_BTK, state_BK, cell, surrogate, decay, marks_BT)
     return cast(Run, _Lif.apply(*args))  # type: ignore[no-untyped-call]
@@ -73,15 +69,6 @@ def lif(
 def tau_of(decay: Tensor) -> Tensor:
     """Tau = 1 / sigmoid(d), above 1."""
     return decay.sigmoid().reciprocal()
-
-
-def _obstacle(h_BTK: Tensor) -> str | None:
-    """Why the compiled kernel cannot take these inputs, or None."""
-    if not native_available():
-        return native_status()
-    if h_BTK.device.type != "cpu" or h_BTK.dtype != torch.float32:
-        return f"it takes fp32 on the CPU, and h is {h_BTK.dtype} on {h_BTK.device}"
-    return None
 
 
 def _loop(
@@ -153,94 +140,65 @@ class _Lif(torch.autograd.Function):
         return dh, dstate, None, None, ddecay, None
 
 
-def _addresses(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(x.data_ptr() for x in tensors)
+_CELL = "float tau, float threshold, bool signed"
 
 
-@torch.library.custom_op("asnn_goose::lif", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "asnn_goose::lif",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"(Tensor h, Tensor state, Tensor marks, {_CELL}) -> (Tensor, Tensor, Tensor)",
+)
 def _forward(
-    h_BTK: Tensor,
-    state_BK: Tensor,
-    marks_BT: Tensor,
-    tau: float,
-    threshold: float,
-    signed: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A Run; no marks where marks_BT is empty."""
+    h: Tensor, state: Tensor, marks: Tensor, tau: float, threshold: float, signed: bool
+) -> tuple[Tensor, ...]:
+    """A Run; no marks where they are empty, and so lie at address 0."""
     from asnn_goose import _native
 
-    h, state, marks = h_BTK.contiguous(), state_BK.contiguous(), marks_BT.contiguous()
-    spikes, membranes, last = torch.empty_like(h), torch.empty_like(h), torch.empty_like(state)
+    given = [x.contiguous() for x in (h, state, marks)]
+    spikes, membranes, last = like(h, h, state)
     B, T, K = h.shape
     _native.lif_forward(
         sizes=(B, T, K),
         neuron=(tau, threshold),
         is_signed=signed,
-        inputs=_addresses(h, state),
-        marks=marks.data_ptr() if marks.numel() else 0,
-        outputs=_addresses(spikes, membranes, last),
+        inputs=addresses(*given[:2]),
+        marks=addresses(given[2])[0],
+        outputs=addresses(spikes, membranes, last),
         threads=torch.get_num_threads(),
     )
     return spikes, membranes, last
 
 
-@_forward.register_fake
-def _(
-    h_BTK: Tensor,
-    state_BK: Tensor,
-    marks_BT: Tensor,
-    tau: float,
-    threshold: float,
-    signed: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    spikes, membranes = h_BTK.new_empty(h_BTK.shape), h_BTK.new_empty(h_BTK.shape)
-    return spikes, membranes, state_BK.new_empty(state_BK.shape)
-
-
-@torch.library.custom_op("asnn_goose::lif_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "asnn_goose::lif_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor membranes, Tensor slope, Tensor dspikes, Tensor dlast, Tensor marks, "
+    f"{_CELL}, bool detach, float alpha) -> (Tensor, Tensor)",
+)
 def _backward(
-    membranes_BTK: Tensor,
-    slope_BTK: Tensor,
-    dspikes_BTK: Tensor,
-    dlast_BK: Tensor,
-    marks_BT: Tensor,
-    tau: float,
-    threshold: float,
-    signed: bool,
-    detach: bool,
-    alpha: float,
-) -> tuple[Tensor, Tensor]:
+    membranes: Tensor, slope: Tensor, dspikes: Tensor, dlast: Tensor, marks: Tensor, *neuron: Any
+) -> tuple[Tensor, ...]:
     """Gradients of h and of the first membranes."""
     from asnn_goose import _native
 
-    given = [x.contiguous() for x in (membranes_BTK, slope_BTK, dspikes_BTK, dlast_BK)]
-    marks = marks_BT.contiguous()
-    dh, dstate = torch.empty_like(given[0]), torch.empty_like(given[3])
-    B, T, K = membranes_BTK.shape
+    tau, threshold, signed, detach, alpha = neuron
+    found = [x.contiguous() for x in (membranes, slope, dspikes, dlast, marks)]
+    gradients = like(membranes, dlast)
+    B, T, K = membranes.shape
     _native.lif_backward(
         sizes=(B, T, K),
         neuron=(tau, threshold, alpha),
         is_signed=signed,
         is_detached=detach,
-        marks=marks.data_ptr() if marks.numel() else 0,
-        gradients_in=_addresses(*given),
-        gradients_out=_addresses(dh, dstate),
+        marks=addresses(found[4])[0],
+        gradients_in=addresses(*found[:4]),
+        gradients_out=addresses(*gradients),
         threads=torch.get_num_threads(),
     )
-    return dh, dstate
+    return gradients
 
 
-@_backward.register_fake
-def _(
-    membranes_BTK: Tensor,
-    slope_BTK: Tensor,
-    dspikes_BTK: Tensor,
-    dlast_BK: Tensor,
-    marks_BT: Tensor,
-    tau: float,
-    threshold: float,
-    signed: bool,
-    detach: bool,
-    alpha: float,
-) -> tuple[Tensor, Tensor]:
-    return membranes_BTK.new_empty(membranes_BTK.shape), dlast_BK.new_empty(dlast_BK.shape)
+_forward.register_fake(lambda h, state, *settings: like(h, h, state))
+_backward.register_fake(lambda membranes, slope, dspikes, dlast, *settings: like(membranes, dlast))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from asnn_goose.ops.fused import COLUMNS, fits
 from asnn_goose.ops.hadamard import BLOCK
+from asnn_goose.ops.kernel_calls import addresses
 from asnn_goose.ops.spike_codes import levels as levels_of
 
 
@@ -73,7 +74,7 @@ class _Code(torch.autograd.Function):
             top=coding.top,
             threshold=coding.threshold,
             x=x_BK.data_ptr(),
-            outputs=_addresses(levels_NK, passes_NK, amplitude_N, values_BK),
+            outputs=addresses(levels_NK, passes_NK, amplitude_N, values_BK),
             threads=torch.get_num_threads(),
         )
         ctx.save_for_backward(passes_NK)
@@ -91,7 +92,7 @@ class _Code(torch.autograd.Function):
         _native.code_back(
             sizes=tuple(passes_NK.shape),
             rotate=ctx.rotate,
-            inputs=_addresses(passes_NK, dvalues_BK),
+            inputs=addresses(passes_NK, dvalues_BK),
             dx=dx_BK.data_ptr(),
             threads=torch.get_num_threads(),
         )
@@ -113,7 +114,7 @@ class Codes(NamedTuple):
         _native.dense_of_planes(
             sizes=(rows, columns, columns // self.scale_POG.shape[-1]),
             planes=planes,
-            inputs=_addresses(self.codes_POK, self.scale_POG),
+            inputs=addresses(self.codes_POK, self.scale_POG),
             out=out_OK.data_ptr(),
             threads=torch.get_num_threads(),
         )
@@ -136,7 +137,7 @@ def codes_of(weight_OK: Tensor, *, planes: int, group: int, factor: float) -> Co
         planes=planes,
         factor=factor,
         weight=weight_OK.contiguous().data_ptr(),
-        outputs=_addresses(codes_POK, scale_POG),
+        outputs=addresses(codes_POK, scale_POG),
         threads=torch.get_num_threads(),
     )
     return Codes(codes_POK, scale_POG)
@@ -164,7 +165,7 @@ class _Product(torch.autograd.Function):
             sizes=(len(coded.amplitude_N), columns, rows),
             planes=planes,
             top=coded.top,
-            inputs=_addresses(coded.levels_NK, coded.amplitude_N, codes.codes_POK, codes.scale_POG),
+            inputs=addresses(coded.levels_NK, coded.amplitude_N, codes.codes_POK, codes.scale_POG),
             y=y_BO.data_ptr(),
             threads=torch.get_num_threads(),
         )
@@ -182,7 +183,3 @@ class _Product(torch.autograd.Function):
             values_NK = (levels_NK.float() - ctx.top).mul_(amplitude_N[:, None])
             dweight_OK = dy_BO.flatten(0, -2).T @ values_NK
         return dvalues_BK, dweight_OK, None, None
-
-
-def _addresses(*tensors: Tensor) -> Any:
-    return tuple(x.data_ptr() for x in tensors)

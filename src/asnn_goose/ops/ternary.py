@@ -121,59 +121,35 @@ def _mean_where(size_RN: Tensor, mask_RN: Tensor, otherwise: Tensor) -> Tensor:
     return torch.where(count_R1 > 0, mean_R1, otherwise)
 
 
-def learned_step(
-    x: Tensor,
-    step: Tensor,
-    *,
-    low: int = -1,
-    high: int = 1,
-    step_gradient: float = 1.0,
-    offset: Tensor | None = None,
-) -> Tensor:
-    """Round to whole steps: s round(clip((x - beta) / s, low, high)) + beta, with s learned.
+def learned_step(x: Tensor, step: Tensor, *, step_gradient: float = 1.0) -> Tensor:
+    """Round to a step or none: s round(clip(x / s, -1, 1)), with s learned.
 
-    LSQ (arXiv 1902.08153, eq. 1 to 3), and with an `offset` beta LSQ+ (arXiv 2004.09576).
-    `step` and `offset` broadcast to x. With v = (x - beta) / s and g the gradient: x takes g
-    inside [low, high] and 0 outside; s takes sum g (round(v) - v), outside sum g low or high,
-    times `step_gradient`; beta takes the sum of g outside. The step counts as SMALLEST_SCALE
-    where it is below, and keeps its gradient there.
+    LSQ (arXiv 1902.08153, eq. 1 to 3). `step` broadcasts to x. With v = x / s and g the gradient:
+    x takes g inside [-1, 1] and 0 outside; s takes sum g (round(v) - v), outside sum g sign(v),
+    times `step_gradient`. The step counts as SMALLEST_SCALE where it is below, and keeps its
+    gradient there.
     """
-    args = (x, step, offset, low, high, step_gradient)
-    return cast(Tensor, _LearnedStep.apply(*args))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _LearnedStep.apply(x, step, step_gradient))  # type: ignore[no-untyped-call]
 
 
 class _LearnedStep(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        step: Tensor,
-        offset: Tensor | None,
-        low: int,
-        high: int,
-        step_gradient: float,
-    ) -> Tensor:
-        ctx.save_for_backward(x, step, offset)
-        ctx.low, ctx.high, ctx.step_gradient = low, high, step_gradient
-        codes = _over_step(x, step, offset).clamp_(low, high).round_()
-        out = codes.mul_(step.clamp_min(SMALLEST_SCALE))
-        return out if offset is None else out + offset
+    def forward(ctx: Any, x: Tensor, step: Tensor, step_gradient: float) -> Tensor:
+        ctx.save_for_backward(x, step)
+        ctx.step_gradient = step_gradient
+        s = step.clamp_min(SMALLEST_SCALE)
+        return (x / s).clamp_(-1, 1).round_().mul_(s)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,), (x, step, offset) = gradients, ctx.saved_tensors
-        v = _over_step(x, step, offset)
-        clipped = v.clamp(ctx.low, ctx.high)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (g,), (x, step) = gradients, ctx.saved_tensors
+        v = x / step.clamp_min(SMALLEST_SCALE)
+        clipped = v.clamp(-1, 1)
         inside = clipped == v
         # Of s round(x / s): round(v) - v inside, and outside, where v is clipped, the bound alone.
         slope = clipped.round() - v * inside
         dstep = (g * slope).sum_to_size(step.shape) * ctx.step_gradient
-        doffset = None if offset is None else (g * ~inside).sum_to_size(offset.shape)
-        return g * inside, dstep, doffset, None, None, None
-
-
-def _over_step(x: Tensor, step: Tensor, offset: Tensor | None) -> Tensor:
-    return (x if offset is None else x - offset) / step.clamp_min(SMALLEST_SCALE)
+        return g * inside, dstep, None
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from asnn_goose.names import check_name
 from asnn_goose.ops.documents import document_starts
-from asnn_goose.ops.wkv7 import _obstacle_to_native, wkv7
+from asnn_goose.ops.wkv7 import _obstacle_to_native
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
 
 Form = Literal["auto", "recurrent", "chunked", "native"]
@@ -85,10 +85,7 @@ def _one_late(
     form: Literal["recurrent", "native"],
 ) -> tuple[Tensor, Tensor]:
     """Outputs without the bonus, and the state before the last token is written."""
-    nothing = torch.zeros_like(r)
-    operands = (r, log_w, k, v, nothing, nothing, state)
-    if documents_BT is None:
-        return wkv7(*operands, form=form)
+    operands = (r, log_w, k, v, torch.zeros_like(r), torch.zeros_like(r), state)
     return wkv7_by_document(*operands, documents_BT=documents_BT, form=form)
 
 

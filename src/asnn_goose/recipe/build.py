@@ -199,6 +199,8 @@ def _texts(
 
 def _accelerator(recipe: Recipe) -> Accelerator:
     names = list(recipe.log.trackers)
+    # In no precision of its own: the trainer's autocast also holds where no step is taken, for
+    # texts held out and the search for what is not finite.
     if not names:
         return Accelerator(mixed_precision="no")
     # The run's folder, which is not known yet, takes the place of this one before anything starts.

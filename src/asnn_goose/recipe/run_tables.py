@@ -19,6 +19,7 @@ from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.numbers import MOST_THREADS
 from asnn_goose.recipe.counts import Count, CountOrAll
 from asnn_goose.recipe.table import Positive, Table, one_of
+from asnn_goose.train.plan import RunSettings
 from asnn_goose.train.trackers import TRACKERS
 
 SCRATCH = "scratch"
@@ -31,6 +32,7 @@ def _text_source(name: str) -> str:
 
 
 TextSource = Annotated[str, AfterValidator(_text_source)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class CacheTable(Table):
@@ -154,16 +156,13 @@ class TrainTable(Table):
     threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
-    clip: Positive = 1.0
+    clip: Positive = RunSettings.clip
     clip_by: Literal["all", "group"] = "all"
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
-        0.9,
-        0.95,
-    )
-    eps: Positive = 1e-8
-    weight_decay: float = Field(default=0.0, ge=0)
-    checkpoint_minutes: float = Field(default=5.0, ge=0)
-    keep: int = Field(default=2, ge=2)
+    betas: tuple[Beta, Beta] = RunSettings.betas
+    eps: Positive = RunSettings.eps
+    weight_decay: float = Field(default=RunSettings.weight_decay, ge=0)
+    checkpoint_minutes: float = Field(default=RunSettings.checkpoint_minutes, ge=0)
+    keep: int = Field(default=RunSettings.keep, ge=2)
 
 
 class EvalTable(Table):

@@ -14,6 +14,7 @@ from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.table import Positive, Share, Table
 from asnn_goose.train.averaging import AverageSettings
+from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
@@ -41,7 +42,7 @@ RULE_TABLES = {name: _rule_table(settings) for name, settings in RULES.items()}
 class WatchTable(Table):
     """[stage.watch]: steps between two looks at the gradients of single terms."""
 
-    every: Count = 50
+    every: Count = WatchSettings.every
 
     def settings(self) -> WatchSettings:
         """For the plan."""
@@ -66,10 +67,10 @@ class EndTable(Table):
     """
 
     by: Literal["budget", "plateau", "validation"] = "budget"
-    every: Count = 50
-    patience: Count = 3
-    min_delta: float = Field(default=0.0, ge=0)
-    smoothing: float = Field(default=0.98, ge=0, lt=1)
+    every: Count = EndSettings.every
+    patience: Count = EndSettings.patience
+    min_delta: float = Field(default=EndSettings.min_delta, ge=0)
+    smoothing: float = Field(default=EndSettings.smoothing, ge=0, lt=1)
     tokens: Count = 16_000
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from asnn_goose.report.run_files import Found, RunFiles, Step
@@ -62,6 +63,7 @@ def perplexities(
 ) -> Iterator[Chart]:
     """Of held-out windows while training, and what `eval` found at the end, beside the teacher."""
     nats = _over_tokens(steps, "readings", "validation.ce")
+    # Above 700 exp overflows: a run that diverged must not end its own report.
     held = [(tokens, math.exp(min(value, 700.0))) for tokens, value in nats]
     series = {"validation": held} if held else {}
     last = float(steps[-1]["tokens_seen"])
@@ -245,11 +247,7 @@ def thin(points: Points) -> list[tuple[float, float]]:
     """At most MOST_POINTS points: means of equal runs of neighbours."""
     size = max(1, -(-len(points) // MOST_POINTS))
     runs = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(_mean([x for x, _ in run]), _mean([y for _, y in run])) for run in runs]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return [(fmean(x for x, _ in run), fmean(y for _, y in run)) for run in runs]
 
 
 def _rounded(value: Any) -> Any:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from asnn_goose.report.jinja_template import template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +54,14 @@ class ModelCard:
 
 def render_card(card: ModelCard) -> str:
     """The card as Markdown, with the front matter that the Hub reads."""
-    return _template().render(asdict(card))
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("asnn_goose.report"),
-        autoescape=False,  # Markdown, and every word in it is the maker's own
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _cell
-    environment.filters["quoted"] = _quoted
-    environment.filters["picojoules"] = lambda work: sum(part["picojoules"] for part in work)
-    return environment.get_template("model_card.md")
+    # Markdown, and every word in it is the maker's own: nothing is escaped.
+    return template(
+        "model_card.md",
+        escaped=False,
+        cell=_cell,
+        quoted=_quoted,
+        picojoules=lambda work: sum(part["picojoules"] for part in work),
+    ).render(asdict(card))
 
 
 def _cell(text: object) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from asnn_goose import __version__, disk
 from asnn_goose.report.charts import charts
+from asnn_goose.report.jinja_template import template
 from asnn_goose.report.run_files import ReportError as ReportError
 from asnn_goose.report.run_files import RunFiles, read_run, summaries
 
@@ -24,7 +23,8 @@ def write_report(*runs: Path, out: Path | None = None) -> Path:
     Raises ReportError where a folder holds nothing to show, or what is not JSON.
     """
     target = out or runs[0] / "report.html"
-    disk.check_file(target)
+    # Before the runs are read: large ones take a while.
+    disk.check_file(target, kind="page", is_one=disk.PAGE)
     found = [read_run(run) for run in runs]
     target.parent.mkdir(parents=True, exist_ok=True)
     disk.write_text(target, render(found))
@@ -40,7 +40,8 @@ def render(runs: Sequence[RunFiles]) -> str:
         for part, held in parts.items()
         for place, chart in enumerate(held)
     }
-    return _template().render(
+    # Names of runs, texts and terms are a user's own: everything is escaped.
+    return template("report.html", escaped=True, number=_number).render(
         title=", ".join(run.name for run in runs),
         runs=[
             {
@@ -102,20 +103,6 @@ def _script_json(value: Any) -> Markup:
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)
-
-
-@cache
-def _template() -> Template:
-    # Names of runs, texts and terms are a user's own: everything is escaped.
-    environment = Environment(
-        loader=PackageLoader("asnn_goose.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
-    return environment.get_template("report.html")
 
 
 def _number(value: float | None, form: str) -> str:

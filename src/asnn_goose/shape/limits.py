@@ -13,21 +13,18 @@ def is_size(value: object) -> bool:
 
 
 class Limit(Protocol):
-    """Which values are allowed; `right` says it in words, `kind` is their type as an annotation."""
+    """Which values are allowed."""
 
     @property
     def kind(self) -> str:
-        """Type of the values, in builtin names."""
-        ...
+        """Type of the values, as an annotation in builtin names."""
 
     @property
     def right(self) -> str:
-        """What would be right."""
-        ...
+        """What would be right, in words."""
 
     def fits(self, value: object) -> bool:
         """Whether a value is allowed."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +38,12 @@ class Size:
 
     @property
     def right(self) -> str:
-        """What would be right."""
         kind = "a whole number" if self.multiple == 1 else f"a multiple of {self.multiple}"
         if self.most is None:
             return f"{kind} of at least {self.least}"
         return f"{kind} from {self.least} to {self.most}"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         if not isinstance(value, int) or not is_size(value) or value % self.multiple:
             return False
         return self.least <= value and (self.most is None or value <= self.most)
@@ -62,7 +57,6 @@ class Switch:
     right: str = "true or false"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         return isinstance(value, bool)
 
 
@@ -76,11 +70,9 @@ class Number:
 
     @property
     def right(self) -> str:
-        """What would be right."""
         return f"{'0, or ' if self.or_none else ''}above 0, up to {self.most:g}"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
         return 0 < value <= self.most or (self.or_none and value == 0)
@@ -95,11 +87,9 @@ class ByLayer:
 
     @property
     def right(self) -> str:
-        """What would be right."""
         return f"null, or for every layer a number from 0 to {self.most:g}"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         if value is None:
             return True
         one = Number(most=self.most, or_none=True)
@@ -114,7 +104,6 @@ class Rate:
     right: str = "at least 0 and below 1"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and 0 <= value < 1  # type: ignore[operator]
 
@@ -128,11 +117,9 @@ class Words:
 
     @property
     def right(self) -> str:
-        """What would be right."""
         return " or ".join(self.words)
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         return isinstance(value, str) and value in self.words
 
 
@@ -144,7 +131,6 @@ class Name:
     right: str = "a name"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         return isinstance(value, str) and value.isidentifier()
 
 
@@ -156,16 +142,13 @@ class Only:
 
     @property
     def kind(self) -> str:
-        """Type of the value."""
         return type(self.value).__name__
 
     @property
     def right(self) -> str:
-        """What would be right."""
         return repr(self.value).lower()
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         return type(value) is type(self.value) and value == self.value
 
 
@@ -177,7 +160,6 @@ class Tokens:
     right: str = "null, or one or more ids"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         return value is None or all(map(is_size, token_ids(value)))
 
 
@@ -189,7 +171,6 @@ class Free:
     right: str = "anything"
 
     def fits(self, value: object) -> bool:
-        """Whether a value is allowed."""
         return True
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
+from asnn_goose.shape.heads import last_input
 from asnn_goose.shape.limits import Fault, Name, Words, setting
-from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot
+from asnn_goose.shape.slots import MatrixSlot, Slot, VectorSlot, projection
 
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 """Values of hidden_act that engine and oracle compute, by the names of Transformers."""
@@ -16,17 +17,9 @@ KEPT = 3
 
 
 def _matrices(settings: Settings, into: tuple[str, ...], out: str, prefix: str) -> Iterator[Slot]:
-    width, inner = settings["hidden_size"], settings["intermediate_size"]
-    shapes = [(name, inner, width) for name in into] + [(out, width, inner)]
-    for name, rows, columns in shapes:
-        yield MatrixSlot(
-            name=name,
-            rows=rows,
-            columns=columns,
-            part="mlp",
-            precision=prefix + name,
-            bias=settings["mlp_bias"],
-        )
+    width, inner, bias = (settings[n] for n in ("hidden_size", "intermediate_size", "mlp_bias"))
+    for name, rows, columns in [(name, inner, width) for name in into] + [(out, width, inner)]:
+        yield projection("mlp", name, rows, columns, bias=bias, precision=prefix + name)
 
 
 def _gated(settings: Settings, layer: int) -> Iterator[Slot]:
@@ -45,14 +38,7 @@ def _channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
 
 def _gated_channel_mix(settings: Settings, layer: int) -> Iterator[Slot]:
     width, bias = settings["hidden_size"], settings["mlp_bias"]
-    yield MatrixSlot(
-        name="receptance",
-        rows=width,
-        columns=width,
-        part="mlp",
-        precision="mlp_receptance",
-        bias=bias,
-    )
+    yield projection("mlp", "receptance", width, width, bias=bias, precision="mlp_receptance")
     yield from _matrices(settings, ("key",), "value", prefix="mlp_")
     if settings["token_shift"]:
         yield VectorSlot(name="shift.mix", shape=(2, width))
@@ -71,11 +57,6 @@ def _one_step(settings: Settings) -> Iterator[Fault]:
         yield Fault("mlp", "spiking", "of a mixer with inner steps, such as spiking_attention")
 
 
-def _last_input(settings: Settings) -> tuple[StateSlot, ...]:
-    last = StateSlot(name="shift", shape=(settings["hidden_size"],))
-    return (last,) if settings["token_shift"] else ()
-
-
 def _kept(settings: Settings) -> int:
     return KEPT * int(settings["intermediate_size"])
 
@@ -85,7 +66,7 @@ ACTIVATION = {"hidden_act": setting("silu", Name(), packed=Words(ACTIVATIONS))}
 MLPS: dict[str, Half] = {
     "gated": Half(slots=_gated, kept=_kept, settings=ACTIVATION, engine=True),
     "plain": Half(slots=_plain, kept=_kept, settings=ACTIVATION, engine=True),
-    "channel_mix": Half(slots=_channel_mix, kept=_kept, state=_last_input, engine=True),
+    "channel_mix": Half(slots=_channel_mix, kept=_kept, state=last_input, engine=True),
     "spiking": Half(slots=_spiking, kept=_kept, faults=_one_step),
-    "gated_channel_mix": Half(slots=_gated_channel_mix, kept=_kept, state=_last_input),
+    "gated_channel_mix": Half(slots=_gated_channel_mix, kept=_kept, state=last_input),
 }

@@ -5,62 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
+from asnn_goose.shape.heads import last_input, matrices, wide
 from asnn_goose.shape.limits import Only, Size, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
-from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot
+from asnn_goose.shape.slots import Slot, StateSlot, VectorSlot
 
 KEPT = 16
 """Numbers that a backward pass keeps, in multiples of the mixer's width: inputs and outputs of its
 matrices, and what WKV-4 saves."""
 
 
-def _wide(settings: Settings) -> int:
-    return int(settings["num_attention_heads"] * settings["head_size"])
-
-
 def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
     """Three matrices that read, one that writes, decay and bonus of every channel."""
-    width, wide = settings["hidden_size"], _wide(settings)
-    for name, rows, columns, bias in (
-        ("receptance", wide, width, "qkv_bias"),
-        ("key", wide, width, "qkv_bias"),
-        ("value", wide, width, "qkv_bias"),
-        ("output", width, wide, "output_bias"),
-    ):
-        yield MatrixSlot(
-            name=name,
-            rows=rows,
-            columns=columns,
-            part="mixer",
-            precision=name,
-            bias=settings[bias],
-        )
-    yield VectorSlot(name="decay", shape=(wide,))
-    yield VectorSlot(name="bonus", shape=(wide,))
+    yield from matrices(settings, "receptance", "key", "value")
+    for name in ("decay", "bonus"):
+        yield VectorSlot(name=name, shape=(wide(settings),))
     if settings["token_shift"]:
-        yield VectorSlot(name="shift.mix", shape=(3, width))
+        yield VectorSlot(name="shift.mix", shape=(3, settings["hidden_size"]))
 
 
 def _state(settings: Settings) -> tuple[StateSlot, ...]:
     """Numerator, denominator and exponent of every channel, and the last input."""
-    memory = StateSlot(name="memory", shape=(3, _wide(settings)))
-    if not settings["token_shift"]:
-        return (memory,)
-    return memory, StateSlot(name="shift", shape=(settings["hidden_size"],))
-
-
-def _kept(settings: Settings) -> int:
-    return KEPT * _wide(settings)
+    return StateSlot(name="memory", shape=(3, wide(settings))), *last_input(settings)
 
 
 def _recurrence(settings: Settings) -> tuple[int, int]:
     """Per channel, but for its four exponentials: both sums read and updated, and a quotient."""
-    return 7 * _wide(settings), 7 * _wide(settings)
+    return 7 * wide(settings), 7 * wide(settings)
 
 
 RWKV4 = Half(
     slots=_slots,
-    kept=_kept,
+    kept=lambda settings: KEPT * wide(settings),
     settings={
         "head_size": setting(64, Size()),
         "gate": setting("sigmoid", Only("sigmoid")),

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from asnn_goose.shape.half import Half, Settings
+from asnn_goose.shape.heads import cells, last_input, matrices, memories, wide
 from asnn_goose.shape.limits import Only, Setting, Size, Switch, Words, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
-from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot, low_rank
+from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot, low_rank, projection
 
 RANKS = {"decay_rank": 64, "shift_rank": 32}
 """Low-rank sizes of RWKV-6 as published for widths below 4096."""
@@ -17,41 +18,25 @@ KEPT = 30
 """Numbers that a backward pass keeps, in multiples of the mixer's width."""
 
 
-def _wide(settings: Settings) -> int:
-    return int(settings["num_attention_heads"] * settings["head_size"])
-
-
 def _slots(settings: Settings, layer: int, *, dynamic: bool) -> Iterator[Slot]:
     """Its matrices, decay, bonus, shift and norms; with `dynamic` those that follow the data."""
-    width, wide, size = settings["hidden_size"], _wide(settings), settings["head_size"]
+    width, inner, size = settings["hidden_size"], wide(settings), settings["head_size"]
     gated = settings["gate"] != "none"
-    for name in ("receptance", "key", "value", *(("gate",) if gated else ())):
-        yield MatrixSlot(
-            name=name,
-            rows=wide,
-            columns=width,
-            part="mixer",
-            precision="mixer_gate" if name == "gate" else name,
-            bias=settings["qkv_bias"] and name != "gate",
-        )
-    yield MatrixSlot(
-        name="output",
-        rows=width,
-        columns=wide,
-        part="mixer",
-        precision="output",
-        bias=settings["output_bias"],
-    )
+    *readers, output = matrices(settings, "receptance", "key", "value")
+    yield from readers
+    if gated:
+        yield projection("mixer", "gate", inner, width, bias=False, precision="mixer_gate")
+    yield output
     if dynamic:
-        yield from low_rank("decay", width, settings["decay_rank"], wide)
+        yield from low_rank("decay", width, settings["decay_rank"], inner)
     else:
-        yield VectorSlot(name="decay", shape=(wide,))
+        yield VectorSlot(name="decay", shape=(inner,))
     if settings["token_shift"]:
         yield from _shift(settings, consumers=3 + gated + dynamic, dynamic=dynamic)
     for switch, name, shape in (
         ("bonus", "bonus", (settings["num_attention_heads"], size)),
-        ("group_norm", "norm.weight", (wide,)),
-        ("group_norm", "norm.bias", (wide,)),
+        ("group_norm", "norm.weight", (inner,)),
+        ("group_norm", "norm.bias", (inner,)),
         ("qk_norm", "query_norm.weight", (size,)),
         ("qk_norm", "key_norm.weight", (size,)),
     ):
@@ -69,22 +54,12 @@ def _shift(settings: Settings, *, consumers: int, dynamic: bool) -> Iterator[Slo
 
 
 def _state(settings: Settings) -> tuple[StateSlot, ...]:
-    """The matrix memory, axes [head, value, key], and the last input."""
-    heads, size = settings["num_attention_heads"], settings["head_size"]
-    memory = StateSlot(name="memory", shape=(heads, size, size))
-    if not settings["token_shift"]:
-        return (memory,)
-    return memory, StateSlot(name="shift", shape=(settings["hidden_size"],))
-
-
-def _kept(settings: Settings) -> int:
-    return KEPT * _wide(settings)
+    return memories(settings), *last_input(settings)
 
 
 def _recurrence(settings: Settings) -> tuple[int, int]:
     """On the N x N numbers of every head: S r, decay, and v k^T."""
-    cells = int(settings["num_attention_heads"] * settings["head_size"] ** 2)
-    return 2 * cells, 3 * cells
+    return 2 * cells(settings), 3 * cells(settings)
 
 
 def _settings(*, dynamic: bool) -> dict[str, Setting]:
@@ -109,7 +84,7 @@ def _completed(settings: Settings) -> dict[str, int]:
 def _half(*, dynamic: bool) -> Half:
     return Half(
         slots=partial(_slots, dynamic=dynamic),
-        kept=_kept,
+        kept=lambda settings: KEPT * wide(settings),
         settings=_settings(dynamic=dynamic),
         state=_state,
         recurrence=_recurrence,

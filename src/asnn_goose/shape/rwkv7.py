@@ -24,8 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
+from asnn_goose.shape.heads import cells, last_input, matrices, memories, wide
 from asnn_goose.shape.limits import Fault, Only, Setting, Size, Switch, Words, is_size, setting
-from asnn_goose.shape.slots import MatrixSlot, SiteSlot, Slot, StateSlot, VectorSlot, low_rank
+from asnn_goose.shape.slots import SiteSlot, Slot, StateSlot, VectorSlot, low_rank
 
 LEAST_KEY, LEAST_SPIKING_KEY = 1e-12, 1e-6
 """The removal key is divided by its length, which counts as at least this. A head none of whose
@@ -52,40 +53,30 @@ NO_INNER_STEPS = NO_SHIFT_RANK
 """Of a mixer that sees every token once."""
 
 
-def _rank() -> Setting:
-    return setting(0, Size(least=0), packed=Size(most=1 << 14))
-
-
-def _switch(default: bool) -> Setting:
-    return setting(default, Switch())
-
-
 def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
     """Its parts in the order in which a packed file and the engine take them."""
-    width, heads, size = (
-        settings[name] for name in ("hidden_size", "num_attention_heads", "head_size")
-    )
-    wide, gated = heads * size, settings["gate"] != "none"
-    for name in ("receptance", "key", "value"):
-        yield _projection(name, rows=wide, columns=width, bias=settings["qkv_bias"])
+    width, inner, gated = settings["hidden_size"], wide(settings), settings["gate"] != "none"
+    by_head = (settings["num_attention_heads"], settings["head_size"])
+    *readers, output = matrices(settings, "receptance", "key", "value")
+    yield from readers
     # Sites stand where the engine meets them: behind the matrices that make k and v.
     for name in ("k", "v"):
-        yield SiteSlot(name=name, columns=wide, precision=name)
-    yield _projection("output", rows=width, columns=wide, bias=settings["output_bias"])
-    yield from low_rank("decay", width, settings["decay_rank"], wide)
-    yield from low_rank("rate", width, settings["rate_rank"], wide)
+        yield SiteSlot(name=name, columns=inner, precision=name)
+    yield output
+    yield from low_rank("decay", width, settings["decay_rank"], inner)
+    yield from low_rank("rate", width, settings["rate_rank"], inner)
     if layer > 0 and settings["v_first"] != "none":  # block 0 gives the values that others mix in
-        yield from low_rank("value_mix", width, settings["value_rank"], wide)
+        yield from low_rank("value_mix", width, settings["value_rank"], inner)
     if gated:
-        yield from low_rank("gate", width, settings["gate_rank"], wide, bias=False)
+        yield from low_rank("gate", width, settings["gate_rank"], inner, bias=False)
     for switch, name, shape in (
         ("token_shift", "shift.mix", (6 if gated else 5, width)),
-        ("value_shift", "value_shift.mix", (1, wide)),
-        ("removal_key", "removal", (wide,)),
-        ("key_replacement", "replacement", (wide,)),
-        ("bonus", "bonus", (heads, size)),
-        ("group_norm", "norm.weight", (wide,)),
-        ("group_norm", "norm.bias", (wide,)),
+        ("value_shift", "value_shift.mix", (1, inner)),
+        ("removal_key", "removal", (inner,)),
+        ("key_replacement", "replacement", (inner,)),
+        ("bonus", "bonus", by_head),
+        ("group_norm", "norm.weight", (inner,)),
+        ("group_norm", "norm.bias", (inner,)),
         ("qk_norm", "query_norm.weight", (normed_channels(settings),)),
         ("qk_norm", "key_norm.weight", (normed_channels(settings),)),
     ):
@@ -107,31 +98,17 @@ def rotary_base(settings: Settings, layer: int) -> float:
     return float(settings["rope_theta"] if by_layer is None else by_layer[layer])
 
 
-def _projection(name: str, *, rows: int, columns: int, bias: bool) -> MatrixSlot:
-    return MatrixSlot(
-        name=name, rows=rows, columns=columns, part="mixer", precision=name, bias=bias
-    )
-
-
 def _state(settings: Settings) -> tuple[StateSlot, ...]:
-    """The matrix memory, axes [head, value, key], and what is shifted: last input, last values."""
-    heads, size = settings["num_attention_heads"], settings["head_size"]
-    found = [StateSlot(name="memory", shape=(heads, size, size))]
-    if settings["token_shift"]:
-        found.append(StateSlot(name="shift", shape=(settings["hidden_size"],)))
-    if settings.get("value_shift", False):  # older files do not say it, and have none
-        found.append(StateSlot(name="value", shape=(heads * size,)))
-    return tuple(found)
-
-
-def _kept(settings: Settings) -> int:
-    return KEPT * int(settings["num_attention_heads"] * settings["head_size"])
+    """The memory, and what is shifted: the last input, the last values."""
+    found = (memories(settings), *last_input(settings))
+    if not settings.get("value_shift", False):  # older files do not say it, and have none
+        return found
+    return *found, StateSlot(name="value", shape=(wide(settings),))
 
 
 def _recurrence(settings: Settings) -> tuple[int, int]:
     """On the N x N numbers of every head: decay, S alpha, its outer product, v k^T and S r."""
-    cells = int(settings["num_attention_heads"] * settings["head_size"] ** 2)
-    return 4 * cells, 5 * cells
+    return 4 * cells(settings), 5 * cells(settings)
 
 
 def _faults(settings: Settings) -> Iterator[Fault]:
@@ -150,21 +127,21 @@ def _completed(settings: Settings) -> dict[str, int]:
 
 RWKV7 = Half(
     slots=_slots,
-    kept=_kept,
+    kept=lambda settings: KEPT * wide(settings),
     settings={
         # The engine's kernels take a head's rows by 16, and hold its vectors on the stack.
         "head_size": setting(64, Size(), packed=Size(least=16, most=128, multiple=16)),
-        **{name: _rank() for name in RANKS},
+        **{name: setting(0, Size(least=0), packed=Size(most=1 << 14)) for name in RANKS},
         "shift_rank": NO_SHIFT_RANK,
         "inner_steps": NO_INNER_STEPS,
         "gate": setting("sigmoid", Words(("sigmoid", "one_plus", "none"))),
         "v_first": setting("mix", Words(("mix", "detached", "none"))),
         "value_shift": setting(False, Switch(), later=True),
-        "removal_key": _switch(True),
-        "key_replacement": _switch(True),
-        "bonus": _switch(True),
-        "group_norm": _switch(True),
-        "rope": _switch(False),
+        "removal_key": setting(True, Switch()),
+        "key_replacement": setting(True, Switch()),
+        "bonus": setting(True, Switch()),
+        "group_norm": setting(True, Switch()),
+        "rope": setting(False, Switch()),
         "rope_channels": setting(
             0, Size(least=0, multiple=2), packed=Size(least=0, most=128, multiple=2), later=True
         ),

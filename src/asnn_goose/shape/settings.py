@@ -49,6 +49,9 @@ NEW_IN_3 = (
 """Settings that packed files have from version 3 on."""
 
 
+_HALVES = {"mixer": MIXERS, "mlp": MLPS}
+
+
 def _packed(table: Mapping[str, Half]) -> Words:
     return Words(tuple(name for name, half in table.items() if half.engine))
 
@@ -94,7 +97,7 @@ _SHARED: dict[str, Setting] = {
 def halves(config: Mapping[str, Any]) -> tuple[Half, Half]:
     """Mixer and MLP of a configuration. Raises ValueError for one that is not described here."""
     found = []
-    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+    for name, table in _HALVES.items():
         if config[name] not in table:
             raise ValueError(f"{name} = {config[name]!r}: choose one of {', '.join(table)}")
         found.append(table[config[name]])
@@ -112,19 +115,24 @@ def all_settings() -> dict[str, Setting]:
 def settings_of(config: Mapping[str, Any]) -> dict[str, Setting]:
     """Every setting with its limits, as the mixer and MLP that `config` names have them."""
     found = dict(_SHARED)
-    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
+    for half in _described(config):
+        found |= half.settings
+    return found
+
+
+def _described(config: Mapping[str, Any]) -> Iterator[Half]:
+    """Mixer and MLP of a configuration, as far as they are described here."""
+    for name, table in _HALVES.items():
         word = config.get(name)
         if isinstance(word, str) and word in table:
-            found |= table[word].settings
-    return found
+            yield table[word]
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that are left at 0 and follow from others, as the halves of `config` have it."""
     found: dict[str, Any] = {}
-    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
-        if config[name] in table:
-            found |= table[config[name]].completed(config)
+    for half in _described(config):
+        found |= half.completed(config)
     return found
 
 
@@ -143,9 +151,8 @@ def fault(config: Mapping[str, Any], *, packed: bool = False) -> Fault | None:
 
 def _together(config: Mapping[str, Any], *, packed: bool) -> Iterator[Fault]:
     """Settings that fit each by itself, but not together."""
-    for name, table in (("mixer", MIXERS), ("mlp", MLPS)):
-        if config[name] in table:
-            yield from table[config[name]].faults(config)
+    for half in _described(config):
+        yield from half.faults(config)
     thetas, layers = config.get("rope_thetas"), config["num_hidden_layers"]
     if thetas is not None and len(thetas) != layers:
         yield Fault("rope_thetas", thetas, f"null, or {layers} numbers, one for every layer")

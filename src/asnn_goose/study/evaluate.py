@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.eval.comparison import Measurement, Protocol, finite, measure, ratio
 from asnn_goose.eval.copy_probe import PROBE_TOKENS, Probes, joined, probes
 from asnn_goose.eval.perplexity import LabelledWindow, mixed
 from asnn_goose.eval.text_bytes import text_bytes
-from asnn_goose.eval.texts import (
-    IN_DOMAIN,
-    OUT_OF_DOMAIN,
-    Text,
-    detokenised_text,
-    text_named,
-    windows_of,
-)
+from asnn_goose.eval.texts import Text, windows_of
 from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.eval.window_errors import Difference, difference
 from asnn_goose.eval.word_counts import word_table
 from asnn_goose.numbers import ALL
 from asnn_goose.ops.allocator import keep_freed_memory
-from asnn_goose.places import SubjectError, run_recipe
-from asnn_goose.recipe import Recipe, load_recipe
-from asnn_goose.recipe.read_texts import trained_hashes
-from asnn_goose.subject.torch_model import TorchModel, load_tokenizer, load_torch
+from asnn_goose.recipe import Recipe
+from asnn_goose.study.findings import Findings
+from asnn_goose.study.request import STUDENT, TEACHER, Request
+from asnn_goose.subject.torch_model import TorchModel, load_torch
 
 DEFAULT_TOKENS = 32_000
-TEACHER, STUDENT, MODEL = "teacher", "student", "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to score; None and () mean what the run's recipe says, else the default.
-
-    beside      more models, such as a control or other students
-    detokenise  files of WikiText also as people write
-    """
-
-    model: str
-    on: tuple[str, ...] = ()
-    window: int | None = None
-    tokens: int | None = None
-    teacher: str | None = None
-    beside: tuple[str, ...] = ()
-    detokenise: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class Evaluation(Findings):
     """What was scored, how, and what came out; `models` gives the name of each role.
 
     `probes` has no row for a role whose learned positions are too few for them.
@@ -103,14 +74,8 @@ class Evaluation:
                 {"text": text, "model": one, "less": other, **finite(found._asdict())}
                 for (text, one, other), found in self.differences().items()
             ],
-            "probes": finite({role: row.as_dict() for role, row in self.probes.items()}),
+            "probes": finite({role: asdict(row) for role, row in self.probes.items()}),
         }
-
-    def write(self, file: Path) -> None:
-        """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.as_dict(), indent=1, allow_nan=False)
-        file.write_text(text + "\n", encoding="utf-8")
 
     def check(self) -> None:
         """Raise ValueError where a model gave no number, or infinity."""
@@ -124,15 +89,12 @@ def evaluate(request: Request, *, watch: Watch = unwatched) -> Evaluation:
     Raises SubjectError, DataError, RecipeError, or what loading a model raises.
     """
     keep_freed_memory()
-    recipe_file = run_recipe(request.model)
-    recipe = load_recipe(recipe_file) if recipe_file else None
+    recipe = request.recipe()
     protocol = protocol_of(request, recipe)
-    texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
-    models = models_of(request, recipe)
-    tokenizer = load_tokenizer(request.model)
+    texts = request.texts(recipe)
+    models = request.models(recipe)
     # Before any model is loaded: another tokenizer makes a ratio meaningless.
-    for name in models.values():
-        check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
+    tokenizer = request.tokenizer(models)
     windows = {
         name: held
         for text in texts
@@ -156,44 +118,8 @@ def protocol_of(request: Request, recipe: Recipe | None) -> Protocol:
     window = request.window or (recipe.eval.window if recipe else Protocol().window)
     tokens = request.tokens or (recipe.eval.tokens if recipe else DEFAULT_TOKENS)
     return Protocol(
-        window=window,
-        limit=None if tokens == ALL else tokens,
-        seed=recipe.seed if recipe else None,
+        window=window, limit=None if tokens == ALL else tokens, seed=recipe.seed if recipe else None
     )
-
-
-def texts_of(
-    request: Request, recipe: Recipe | None, *, hashes: frozenset[str] = frozenset()
-) -> list[Text]:
-    """The texts asked for, each once, in the order asked for; `hashes` as in `text_named`."""
-    names = dict.fromkeys(request.on or (IN_DOMAIN, OUT_OF_DOMAIN))
-    options: dict[str, Any] = {"hashes": hashes}
-    if recipe is not None:
-        data = recipe.data
-        options |= {"trained_on": data.train, "weights": data.weights}
-        options["out_of_domain"] = data.out_of_domain
-    found = [text_named(name, **options) for name in names]
-    return found + ([detokenised_text(name) for name in names] if request.detokenise else [])
-
-
-def models_of(request: Request, recipe: Recipe | None) -> dict[str, str]:
-    """Role -> name of every model to score: the teacher first, if there is one."""
-    teacher = request.teacher or (recipe.teacher[0].model if recipe else None)
-    beside = {name: name for name in request.beside}
-    if teacher is None:
-        return {MODEL: request.model} | beside
-    return {TEACHER: teacher, STUDENT: request.model} | beside
-
-
-def check_vocabulary(
-    model: str, tokenizer: PreTrainedTokenizerBase, other: str, others: PreTrainedTokenizerBase
-) -> None:
-    """Raise SubjectError where two models would read one list of ids as different texts."""
-    if tokenizer.get_vocab() != others.get_vocab():
-        raise SubjectError(
-            f"{model} and {other} have different vocabularies, so they cannot be scored on the same"
-            " tokens: score each on its own and compare bits per byte"
-        )
 
 
 def _with_mixtures(texts: Sequence[Text], measured: Sequence[Measurement]) -> Iterator[Measurement]:

@@ -110,12 +110,9 @@ class Grid:
             # The control first, for every other run is compared with it as soon as it is there.
             for one in sorted(self.cells, key=lambda one: one is not self.control):
                 if not cells or one.name in cells or one is self.control:
-                    yield _seeded(one, seed)
-
-
-def _seeded(cell: Cell, seed: int) -> Run:
-    named = {"name": f"{cell.name}-seed{seed}", "seed": seed}
-    return Run(cell=cell.name, seed=seed, recipe=cell.recipe.model_copy(update=named))
+                    named = {"name": f"{one.name}-seed{seed}", "seed": seed}
+                    recipe = one.recipe.model_copy(update=named)
+                    yield Run(cell=one.name, seed=seed, recipe=recipe)
 
 
 def load_grid(path: Path) -> Grid:

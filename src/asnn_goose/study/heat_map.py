@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from asnn_goose.study.plot import figure_in
 from asnn_goose.study.sensitivity import Sensitivity
 
 
@@ -19,14 +20,10 @@ def write_map(found: Sensitivity, folder: Path, *, on: str) -> None:
 
 def draw(found: Sensitivity, files: Sequence[Path]) -> None:
     """Write the map to every file, in the format of its suffix (svg, png)."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     rows = [*found.cost, found.by_name]
     labels = [str(a) if a == b else f"{a}-{b}" for a, b in found.rows]
-    with rc_context({"svg.hashsalt": "asnn-goose"}):
-        size = (1.8 + 0.8 * len(found.names), 1.4 + 0.22 * len(rows))
-        figure = Figure(figsize=size, layout="constrained")
+    size = (1.8 + 0.8 * len(found.names), 1.4 + 0.22 * len(rows))
+    with figure_in(files, size=size) as figure:
         axes = figure.subplots()
         top = max((cost for row in found.cost for cost in row), default=0.0)
         image = axes.imshow(rows, aspect="auto", cmap="Reds", vmin=0.0, vmax=max(top, 1e-6))
@@ -35,5 +32,3 @@ def draw(found: Sensitivity, files: Sequence[Path]) -> None:
         axes.set_ylabel("layer")
         axes.set_title(f"nats per token; everything at once {found.whole:+.2f}")
         figure.colorbar(image)
-        for file in files:
-            figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from asnn_goose.study.comparison import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def draw(rows: Sequence[Row], files: Sequence[Path]) -> None:
@@ -21,20 +23,27 @@ def draw(rows: Sequence[Row], files: Sequence[Path]) -> None:
     are the seeds, the full dot their mean with its 95 % interval. Cells right of the line are
     worse. Where no control is finished, the log ratios themselves are drawn.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     texts = list(dict.fromkeys(row.text for row in rows))
     cells = list(dict.fromkeys(row.cell for row in rows))
-    with rc_context({"svg.hashsalt": "asnn-goose"}):
-        size = (1.5 + 5 * len(texts), 1.2 + 0.28 * len(cells))
-        figure = Figure(figsize=size, layout="constrained")
+    size = (1.5 + 5 * len(texts), 1.2 + 0.28 * len(cells))
+    with figure_in(files, size=size) as figure:
         panels = figure.subplots(1, len(texts), squeeze=False, sharey=True)[0]
         for panel, text in zip(panels, texts, strict=True):
             _panel(panel, [row for row in rows if row.text == text], cells)
             panel.set_title(text)
         panels[0].set_yticks(range(len(cells)), cells)
         panels[0].invert_yaxis()
+
+
+@contextmanager
+def figure_in(files: Sequence[Path], *, size: tuple[float, float]) -> Iterator[Figure]:
+    """A figure that is written to every file once it is drawn, the same bytes each time."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "asnn-goose"}):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
         for file in files:
             figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
 

@@ -25,7 +25,7 @@ ONE_THREAD = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process to run; what it prints goes to `log`."""
+    """A process to run; what it prints goes to `log`, and its input ends when ours does."""
 
     name: str
     command: tuple[str, ...]
@@ -48,9 +48,10 @@ class _Running:
         self.job = job
         self._started = time.monotonic()
         with job.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 job.command,
-                stdin=subprocess.DEVNULL,
+                # Never written to: it ends when this process does, however that is ended.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | ONE_THREAD,
@@ -60,18 +61,22 @@ class _Running:
 
     def poll(self) -> Exited | None:
         """How the job ended, or None while it goes on."""
-        code = self._process.poll()
+        code = self.process.poll()
         if code is None:
             return None
+        self.wait()
         return Exited(job=self.job, code=code, seconds=time.monotonic() - self._started)
 
     def stop(self) -> None:
         """Ask it to save and end."""
-        self._process.terminate()
+        self.process.terminate()
 
     def wait(self) -> None:
         """Until it has ended."""
-        self._process.wait()
+        # Only now: a job takes the end of its input for the end of this process.
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 def carry_out(

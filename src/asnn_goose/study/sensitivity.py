@@ -112,13 +112,12 @@ def sensitivity(
         raise ValueError(f"together = {together}: must be at least 1 layer")
     chosen = tuple(names or student.config.matrix_columns)
     own = dict(student.config.precision or {})
-    layers = student.config.num_hidden_layers
-    rows = tuple((a, min(a + together, layers) - 1) for a in range(0, layers, together))
+    every = range(student.config.num_hidden_layers)
+    rows = [every[first : first + together] for first in every[::together]]
     # All measurements in one list: the first is the base, and progress knows how many come.
     tables = [own]
-    tables += [_in_layers(own, row, name, entry) for row in rows for name in chosen]
-    tables += [_in_layers(own, (0, layers - 1), name, entry) for name in chosen]
-    tables += [_all(own, layers, chosen, entry)]
+    tables += [_lowered(own, row, [name], entry) for row in [*rows, every] for name in chosen]
+    tables += [_lowered(own, every, chosen, entry)]
     base, *costs = _losses(student, windows, tables, progress)
     extra = [cost - base for cost in costs]
     width = len(chosen)
@@ -127,7 +126,7 @@ def sensitivity(
         entry=dict(entry),
         tokens=sum(int((labels != IGNORED_LABEL).sum()) for _, labels in windows),
         names=chosen,
-        rows=rows,
+        rows=tuple((row[0], row[-1]) for row in rows),
         cost=tuple(tuple(extra[i * width : (i + 1) * width]) for i in range(len(rows))),
         by_name=tuple(extra[len(rows) * width : -1]),
         whole=extra[-1],
@@ -154,18 +153,11 @@ def _losses(
     return found
 
 
-def _in_layers(
-    own: Mapping[str, Any], row: tuple[int, int], name: str, entry: Mapping[str, Any]
+def _lowered(
+    own: Mapping[str, Any], layers: range, names: Sequence[str], entry: Mapping[str, Any]
 ) -> dict[str, Any]:
-    places = {f"{layer}.{name}": dict(entry) for layer in range(row[0], row[1] + 1)}
-    return {**own, **places}
-
-
-def _all(
-    own: Mapping[str, Any], layers: int, names: Sequence[str], entry: Mapping[str, Any]
-) -> dict[str, Any]:
-    places = {f"{layer}.{name}": dict(entry) for layer in range(layers) for name in names}
-    return {**own, **places}
+    """A precision with some places of some layers lowered."""
+    return {**own, **{f"{layer}.{name}": dict(entry) for layer in layers for name in names}}
 
 
 def mean_loss(student: GooseForCausalLM, windows: Sequence[LabelledWindow]) -> float:

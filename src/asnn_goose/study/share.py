@@ -18,10 +18,11 @@ from asnn_goose.export.packed import PackSettings
 from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.places import run_recipe
-from asnn_goose.recipe import Recipe, load_recipe
+from asnn_goose.recipe import Recipe
 from asnn_goose.report.model_card import ModelCard, SharedText, render_card
 from asnn_goose.shape.student import state
 from asnn_goose.sources.teachers import ON_THE_HUB, TEACHERS
+from asnn_goose.study.request import Request
 from asnn_goose.study.scores import training_totals
 from asnn_goose.subject.served import default_name
 from asnn_goose.subject.trained import load_trained, template_of, trained_folder
@@ -74,9 +75,9 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
 
     Raises ExportError where a file of scores is no JSON.
     """
-    file = run_recipe(student)
-    recipe = load_recipe(file) if file else None
+    file, recipe = run_recipe(student), Request(model=student).recipe()
     run = file.parent if file else Path(student).expanduser()
+    numbers = sum(math.prod(part.shape) for part in state(model.config.to_dict()))
     teacher = recipe.teacher[0].model if recipe else "a transformer that is not recorded"
     return ModelCard(
         name=default_name(student),
@@ -87,7 +88,7 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
         settings=model.config.to_dict(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         precision=precision_of(model),
-        state_bytes=_state_bytes(model.config.to_dict()),
+        state_bytes=FP32_BYTES * model.config.num_hidden_layers * numbers,
         chat=chat,
         texts=list(texts_of(recipe)) if recipe else (),
         trained=_trained(run / METRICS),
@@ -96,11 +97,6 @@ def model_card(student: str, model: GooseForCausalLM, *, chat: bool, unpacked: s
         unpacked=unpacked,
         recipe=public_recipe(recipe) if recipe else "",
     )
-
-
-def _state_bytes(settings: Mapping[str, Any]) -> int:
-    each = sum(math.prod(part.shape) for part in state(settings))
-    return FP32_BYTES * int(settings["num_hidden_layers"]) * each
 
 
 def public_name(name: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asnn_goose import disk
 from asnn_goose.eval.comparison import Protocol, finite
 from asnn_goose.eval.effective import PlaceWork, effective
 from asnn_goose.eval.spikes.information import Information, classes, components, information
@@ -23,16 +20,9 @@ from asnn_goose.eval.texts import windows_of
 from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.format.packed import read_packed
 from asnn_goose.ops.hsic import unbiased_cka
-from asnn_goose.places import SubjectError, run_recipe
-from asnn_goose.recipe import load_recipe
-from asnn_goose.recipe.read_texts import trained_hashes
-from asnn_goose.study.evaluate import (
-    TEACHER,
-    Request,
-    check_vocabulary,
-    models_of,
-    texts_of,
-)
+from asnn_goose.places import SubjectError
+from asnn_goose.study.findings import Findings
+from asnn_goose.study.request import TEACHER, Request, check_vocabulary
 from asnn_goose.subject.engine_model import packed_folder
 from asnn_goose.subject.torch_model import TorchModel, load_torch
 
@@ -49,7 +39,7 @@ NEEDS = frozenset({"hidden", "vocab"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpikeStudy:
+class SpikeStudy(Findings):
     """Everything that came out.
 
     raster   codes of a sentence by place
@@ -77,16 +67,11 @@ class SpikeStudy:
             "tokens": self.tokens,
             "gates": [asdict(gate) for gate in self.gates()],
             "cka": {str(layer): value for layer, value in self.cka.items()},
-            "places": [finite(place.as_dict()) for place in self.places],
+            "places": [finite(asdict(place)) for place in self.places],
             "work": [asdict(place) for place in self.work],
             "no_work": self.no_work,
             "raster": dict(self.raster),
         }
-
-    def write(self, file: Path) -> None:
-        """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_text(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def study_spikes(
@@ -96,16 +81,15 @@ def study_spikes(
 
     Raises SubjectError for a model without spikes, DataError, or what loading a model raises.
     """
-    recipe_file = run_recipe(request.model)
-    recipe = load_recipe(recipe_file) if recipe_file else None
-    models = models_of(request, recipe)
+    recipe = request.recipe()
+    models = request.models(recipe)
     if not with_teacher:
         models = {role: name for role, name in models.items() if role != TEACHER}
     student = load_torch(request.model)
     tallies = tallies_of(student.model)
     if not tallies:
         raise SubjectError(f"{request.model} has no spikes: its precision sets no steps")
-    (text,) = texts_of(request, recipe, hashes=trained_hashes(request.model))[:1]
+    (text,) = request.texts(recipe)[:1]
     protocol = Protocol(window=request.window or WINDOW, limit=request.tokens or TOKENS)
     windows = [
         tokens_1T
@@ -114,7 +98,7 @@ def study_spikes(
     ]
     total = sum(window.numel() for window in windows) * len(models)
     with watch(f"spikes of {request.model}", total) as advance:
-        with seeing(student.model, _into(tallies)):
+        with seeing(student.model, lambda name, q_BTK: tallies[name].add(q_BTK)):
             hidden = _hidden(student, windows, advance)
         theirs = list[Tensor]()
         if TEACHER in models:
@@ -144,10 +128,6 @@ def _work(student: str, tallies: Mapping[str, PlaceTally]) -> tuple[list[PlaceWo
     spikes = {name: tally.spikes_KS().sum(1).numpy() for name, tally in tallies.items()}
     tokens = max(tally.tokens for tally in tallies.values())
     return list(effective(model, spikes, tokens=tokens)), ""
-
-
-def _into(tallies: Mapping[str, PlaceTally]) -> Callable[[str, Tensor], None]:
-    return lambda name, q_BTK: tallies[name].add(q_BTK)
 
 
 @torch.no_grad()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asnn_goose import disk
 from asnn_goose.eval.comparison import finite
 from asnn_goose.eval.readers.reader import Reader
 from asnn_goose.eval.stream import BLOCK, Streamed, stream
@@ -21,25 +18,15 @@ from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.eval.window_errors import Difference, difference
 from asnn_goose.eval.word_counts import word_table
 from asnn_goose.numbers import ALL
-from asnn_goose.places import run_recipe
-from asnn_goose.recipe import load_recipe
-from asnn_goose.recipe.read_texts import trained_hashes
-from asnn_goose.study.evaluate import (
-    TEACHER,
-    Request,
-    check_vocabulary,
-    models_of,
-    texts_of,
-)
-from asnn_goose.subject.readers import reader_of, torch_reader
-from asnn_goose.subject.torch_model import load_tokenizer
+from asnn_goose.study.findings import Findings
+from asnn_goose.study.request import Request, reader_for
 
 TOKENS = 32_000
 """Tokens of a text, from its beginning, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Streams:
+class Streams(Findings):
     """What came out: (text, role) -> numbers."""
 
     models: Mapping[str, str]
@@ -71,11 +58,6 @@ class Streams:
             ],
         }
 
-    def write(self, file: Path) -> None:
-        """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_text(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
-
 
 def stream_models(
     request: Request,
@@ -88,12 +70,10 @@ def stream_models(
 
     Raises SubjectError, DataError, RecipeError, or what loading a model raises.
     """
-    recipe_file = run_recipe(request.model)
-    recipe = load_recipe(recipe_file) if recipe_file else None
-    texts = texts_of(request, recipe, hashes=trained_hashes(request.model))
-    models, tokenizer = models_of(request, recipe), load_tokenizer(request.model)
-    for name in models.values():
-        check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
+    recipe = request.recipe()
+    texts = request.texts(recipe)
+    models = request.models(recipe)
+    tokenizer = request.tokenizer(models)
     limit = request.tokens or TOKENS
     ids = {text.name: tokens_of(text, tokenizer) for text in texts}
     if limit != ALL:
@@ -105,9 +85,7 @@ def stream_models(
     }
     found: dict[tuple[str, str], Streamed] = {}
     for role, name in models.items():
-        reader = (
-            torch_reader(name) if role == TEACHER else reader_of(name, engine=engine, tell=tell)
-        )
+        reader = reader_for(role, name, engine=engine, tell=tell)
         found |= _read(reader, role, texts, ids, options, watch)
     return Streams(models=models, segment=request.window, found=found)
 

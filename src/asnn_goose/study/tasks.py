@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from asnn_goose import disk
+from asnn_goose.data.chat_tokens import template_of
+from asnn_goose.eval import generation
 from asnn_goose.eval.comparison import Protocol, finite
-from asnn_goose.eval.generation import (
-    PROMPT,
-    PROMPTS,
-    Agreement,
-    Variety,
-    agreement,
-    drawn_after,
-    variety,
-)
 from asnn_goose.eval.instructions import Obedience, asked_in_all, obey
 from asnn_goose.eval.readers.reader import Reader
 from asnn_goose.eval.tasks.task_files import TaskError, load_tasks, named
@@ -26,18 +17,9 @@ from asnn_goose.eval.tasks.task_scores import Relative, TaskScore, relative
 from asnn_goose.eval.texts import windows_of
 from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.ops.allocator import keep_freed_memory
-from asnn_goose.places import run_recipe
-from asnn_goose.recipe import Recipe, load_recipe
-from asnn_goose.recipe.read_texts import trained_hashes
-from asnn_goose.study.evaluate import (
-    STUDENT,
-    TEACHER,
-    Request,
-    check_vocabulary,
-    models_of,
-    texts_of,
-)
-from asnn_goose.subject.readers import reader_of, torch_reader
+from asnn_goose.recipe import Recipe
+from asnn_goose.study.findings import Findings
+from asnn_goose.study.request import STUDENT, TEACHER, Request, reader_for
 from asnn_goose.subject.torch_model import load_tokenizer
 
 LIMIT = 100
@@ -67,12 +49,11 @@ class TaskRequest:
     limit: int | None = LIMIT
     teacher: str | None = None
     engine: str | None = None
-    threads: int | None = None
     on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskEvaluation:
+class TaskEvaluation(Findings):
     """Everything that came out, by role."""
 
     request: TaskRequest
@@ -91,14 +72,14 @@ class TaskEvaluation:
             if score.task in teacher
         }
 
-    def agreement(self) -> Agreement | None:
+    def agreement(self) -> generation.Agreement | None:
         """The student's continuations beside the teacher's; None unless both drew."""
         drawn, wanted = (self.continuations.get(role) for role in (STUDENT, TEACHER))
-        return agreement(drawn, wanted) if drawn and wanted else None
+        return generation.agreement(drawn, wanted) if drawn and wanted else None
 
-    def varieties(self) -> dict[str, Variety]:
+    def varieties(self) -> dict[str, generation.Variety]:
         """Role -> of its continuations."""
-        return {role: variety(drawn) for role, drawn in self.continuations.items()}
+        return {role: generation.variety(drawn) for role, drawn in self.continuations.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file."""
@@ -123,11 +104,6 @@ class TaskEvaluation:
             "samples": [dict(sample) for sample in self.samples],
         }
 
-    def write(self, file: Path) -> None:
-        """As JSON."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_text(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
-
 
 def ask_models(
     request: TaskRequest, *, watch: Watch = unwatched, tell: Callable[[str], None] = lambda t: None
@@ -141,19 +117,19 @@ def ask_models(
     scored = [name for name in names if name not in {GENERATION, INSTRUCTIONS}]
     if scored:
         load_tasks(scored, folder=request.folder)  # a missing file ends here
-    recipe_file = run_recipe(request.model)
-    recipe = load_recipe(recipe_file) if recipe_file else None
-    models = models_of(Request(model=request.model, teacher=request.teacher), recipe)
+    asked = Request(model=request.model, teacher=request.teacher)
+    recipe = asked.recipe()
+    models = asked.models(recipe)
     prompts = prompts_of(request, models, recipe) if GENERATION in names else []
     scores, drawn, obeyed = {}, {}, {}
     texts: dict[str, list[str]] = {"prompt": []}
     for role, name in models.items():
-        reader = _reader(request, role, name, tell)
+        reader = reader_for(role, name, engine=request.engine, tell=tell)
         if scored:
             scores[role] = _ask(reader, scored, request, watch, role)
         if prompts:
             with watch(f"{role}: continuations", len(prompts)) as advance:
-                drawn[role] = drawn_after(reader, prompts, advance=advance)
+                drawn[role] = generation.drawn_after(reader, prompts, advance=advance)
             texts[role] = _texts(reader, prompts, drawn[role])
             texts["prompt"] = _texts(reader, [[]] * SHOWN, prompts)
         if INSTRUCTIONS in names:
@@ -168,19 +144,10 @@ def ask_models(
     )
 
 
-def _reader(request: TaskRequest, role: str, name: str, tell: Callable[[str], None]) -> Reader:
-    """The model of a role on what runs it."""
-    # Even a teacher that is a student: beside the same on the engine it shows whether both agree.
-    if role == TEACHER:
-        return torch_reader(name)
-    return reader_of(name, engine=request.engine, threads=request.threads, tell=tell)
-
-
 def _ask(
     reader: Reader, names: Sequence[str], request: TaskRequest, watch: Watch, role: str
 ) -> list[TaskScore]:
-    from asnn_goose.eval.tasks.ask import ask
-    from asnn_goose.eval.tasks.harness import HarnessLM
+    from asnn_goose.eval.tasks.harness import HarnessLM, ask
 
     def watched(label: str, total: int) -> Any:
         return watch(f"{role} {label}", total)
@@ -190,9 +157,7 @@ def _ask(
 
 
 def _obey(reader: Reader, role: str, watch: Watch) -> Obedience:
-    from asnn_goose.subject.harness import template_of
-
-    template = template_of(reader.name)
+    template = template_of(load_tokenizer(reader.name))
     if template is None:
         raise TaskError(f"{reader.name} has no chat template: leave out --tasks {INSTRUCTIONS}")
     with watch(f"{role}: instructions", asked_in_all()) as advance:
@@ -203,18 +168,16 @@ def prompts_of(
     request: TaskRequest, models: Mapping[str, str], recipe: Recipe | None
 ) -> list[list[int]]:
     """Beginnings of windows of held-out text, evenly spaced over it."""
-    tokenizer = load_tokenizer(request.model)
-    for name in models.values():
-        check_vocabulary(request.model, tokenizer, name, load_tokenizer(name))
     on = Request(model=request.model, on=request.on[:1] or ("out-of-domain",))
-    (text,) = texts_of(on, recipe, hashes=trained_hashes(request.model))
-    protocol = Protocol(window=PROMPT, limit=PROMPT * PROMPTS)
+    tokenizer = on.tokenizer(models)
+    (text,) = on.texts(recipe)
+    protocol = Protocol(window=generation.PROMPT, limit=generation.PROMPT * generation.PROMPTS)
     windows = [
         window
         for held in windows_of(text, tokenizer, protocol=protocol).values()
         for window in held
     ]
-    return [tokens_1T[0].tolist() for tokens_1T, _ in windows[:PROMPTS]]
+    return [tokens_1T[0].tolist() for tokens_1T, _ in windows[: generation.PROMPTS]]
 
 
 def _texts(

@@ -106,7 +106,7 @@ def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:
         return source
     target = Path(name_or_path).expanduser() / "packed"
     # By content and not by age: copied and restored folders have times that say nothing.
-    if not is_fresh(target, source):
+    if not (is_packed(target) and is_made_of(target, source=source)):
         _check_room(name_or_path, target)
         tell(f"packing {source} into {target}; done once, until its weights change")
         _pack(name_or_path, target)
@@ -122,11 +122,6 @@ def _check_room(name_or_path: str, target: Path) -> None:
             f"{target} cannot be written ({error.strerror}): export {name_or_path} in packed form"
             " to another folder, and give that folder"
         ) from error
-
-
-def is_fresh(target: Path, source: Path) -> bool:
-    """Whether a packed model is there that was made of these very files, whatever their times."""
-    return is_packed(target) and is_made_of(target, source=source)
 
 
 def _pack(name_or_path: str, target: Path) -> None:

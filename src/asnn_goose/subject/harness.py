@@ -11,7 +11,7 @@ import importlib
 from importlib.metadata import entry_points
 from typing import Any
 
-from asnn_goose.chat_template import ChatTemplate
+from asnn_goose.data.chat_tokens import template_of
 from asnn_goose.eval.tasks.harness import BATCH, HarnessLM
 from asnn_goose.subject.readers import engine_reader, torch_reader
 from asnn_goose.subject.torch_model import load_tokenizer
@@ -27,7 +27,7 @@ class TorchLM(HarnessLM):
         super().__init__(
             torch_reader(pretrained),
             batch_size=int(batch_size or BATCH),
-            template=template_of(pretrained),
+            template=template_of(load_tokenizer(pretrained)),
         )
 
 
@@ -45,7 +45,7 @@ class EngineLM(HarnessLM):
         super().__init__(
             engine_reader(pretrained, threads=threads),
             batch_size=int(batch_size or BATCH),
-            template=template_of(pretrained),
+            template=template_of(load_tokenizer(pretrained)),
         )
 
 
@@ -60,16 +60,6 @@ def check_others(given: dict[str, Any]) -> None:
         if name == "max_batch_size" and value is None:
             continue
         raise ValueError(f"model_args {name}={value}: give pretrained, batch_size and threads")
-
-
-def template_of(name_or_path: str) -> ChatTemplate | None:
-    """The chat template of a model's tokenizer, if it has one."""
-    tokenizer = load_tokenizer(name_or_path)
-    source = tokenizer.chat_template
-    if not isinstance(source, str):
-        return None
-    named = {"eos_token": tokenizer.eos_token, "bos_token": tokenizer.bos_token}
-    return ChatTemplate(source, tokens={name: text for name, text in named.items() if text})
 
 
 def register() -> list[str]:

@@ -20,13 +20,11 @@ class TokenSource(Protocol):
     @property
     def vocabulary(self) -> Vocabulary:
         """Text to tokens and back."""
-        ...
 
     def draw(
         self, ids: Sequence[int], *, tokens: int, sampling: Sampling, seed: int | None
     ) -> Iterator[int]:
         """Up to `tokens` tokens that continue `ids`, which are at least one."""
-        ...
 
 
 def source_of(

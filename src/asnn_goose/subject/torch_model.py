@@ -110,10 +110,7 @@ def load_torch(name_or_path: str) -> TorchModel:
         if teacher.tokenizer is None:
             raise SubjectError(f"{name_or_path} comes without a tokenizer")
         return TorchModel(
-            name=name_or_path,
-            model=teacher.model,
-            tokenizer=teacher.tokenizer,
-            trace=teacher.trace,
+            name=name_or_path, model=teacher.model, tokenizer=teacher.tokenizer, trace=teacher.trace
         )
     if is_packed(folder):
         raise SubjectError(

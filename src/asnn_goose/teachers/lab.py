@@ -6,15 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from asnn_goose.data.corpora import DEFAULT_TRAIN, documents, find_corpus
-from asnn_goose.data.corpora.kept_text import text_meta
-from asnn_goose.data.own_text import content_hash
+from asnn_goose.data.corpora import DEFAULT_TRAIN, documents
+from asnn_goose.data.decontaminate import identity_of
 from asnn_goose.sources import cache_dir, new_folder
 from asnn_goose.teachers.lab_teacher import lab_config, lab_teacher, train_tokenizer
 from asnn_goose.teachers.text_recipe import TextTraining, text_plan, texts_of
@@ -25,10 +23,7 @@ LAB = TextTraining(tokens=4_000_000, seed=0, window=512, batch=8, lr=2e-3, texts
 
 
 def lab_plan(
-    training: TextTraining = LAB,
-    *,
-    config: LlamaConfig | None = None,
-    tell: Callable[[str], None],
+    training: TextTraining = LAB, *, config: LlamaConfig | None = None, tell: Callable[[str], None]
 ) -> RunPlan:
     """A run of one stage, `pretrain`, that the ordinary loop carries out.
 
@@ -68,7 +63,7 @@ def lab_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """The tokenizer for these texts, trained on first use and kept in the cache."""
     # Texts by their version: others would want another tokenizer under the same name.
-    key = json.dumps([vocabulary, *([name, _version(name)] for name in texts)])
+    key = json.dumps([vocabulary, *([name, identity_of(name)] for name in texts)])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     folder = cache_dir() / "lab-tokenizer" / digest
     if not folder.is_dir():
@@ -79,9 +74,3 @@ def lab_tokenizer(
             tokenizer.save_pretrained(fresh)
     loaded: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
     return loaded
-
-
-def _version(name: str) -> str:
-    """What tells one state of a text from another: a package's version, or a file's content."""
-    corpus = find_corpus(name)
-    return text_meta(corpus).identity if corpus else content_hash(Path(name).expanduser())

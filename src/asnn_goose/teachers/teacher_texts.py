@@ -7,29 +7,24 @@ no source, so texts are drawn from that distribution, after a few tokens of a tr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import count, islice
+from typing import final
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from asnn_goose.data.corpora import DEFAULT_TRAIN, find_corpus
 from asnn_goose.data.document import DataError
 from asnn_goose.data.loader import WindowLoader
-from asnn_goose.data.shards import Shard, document_ids, separator_id
-from asnn_goose.model import Teacher, TeacherError, load_teacher
-from asnn_goose.teachers.text_file import TextFile
+from asnn_goose.data.records import Record
+from asnn_goose.data.shards import Shard, document_ids
+from asnn_goose.teachers.author import Author, batch_seed, check_temperature
 from asnn_goose.teachers.text_recipe import texts_of
 from asnn_goose.teachers.tuned_teacher import check_positions
-
-NO_CHARACTER = "\ufffd"
-"""What a decoder gives for bytes that are no character, such as half of one at a cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +55,7 @@ class Writing:
     texts: tuple[str, ...] = DEFAULT_TRAIN
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise ValueError(f"temperature = {self.temperature}: must be above 0")
+        check_temperature(self.temperature)
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p = {self.top_p}: must be above 0 and at most 1")
         if self.window <= self.prompt_tokens:
@@ -73,94 +67,40 @@ class Writing:
             find_corpus(name)
 
 
-class Writer:
-    """Draws texts from a teacher, a batch at a time; a batch depends on its number alone.
+@final
+class Writer(Author):
+    """Draws texts after a few tokens of a training text; their size is in tokens.
 
-    Raises TeacherError, or what data and sources raise.
+    Raises what `Author` does.
     """
 
     def __init__(self, writing: Writing, *, tell: Callable[[str], None]) -> None:
+        super().__init__(writing.model, batch=writing.batch, total=writing.tokens, tell=tell)
         self.writing = writing
-        tell(f"loading the teacher {writing.model}")
-        teacher = load_teacher(writing.model)
-        if teacher.tokenizer is None:
-            raise TeacherError(f"teacher {writing.model!r} has no tokenizer: add its files")
-        check_positions(teacher, writing.window)
-        self.tokenizer: PreTrainedTokenizerBase = teacher.tokenizer
-        self.shards = texts_of(writing.texts, teacher.tokenizer, tell=tell)
-        self.ends = ends_of(teacher, separator_id(teacher.tokenizer))
-        self._model: Any = teacher.model.to(PartialState().device)
-        # The model's own one would add settings of its publisher to ours.
-        self._model.generation_config = self._generation(teacher)
+        check_positions(self.teacher, writing.window)
+        self.shards = texts_of(writing.texts, self.tokenizer, tell=tell)
+        self._model = self.draw_with(
+            temperature=writing.temperature,
+            top_p=writing.top_p,
+            tokens=writing.window - writing.prompt_tokens,
+        ).to(PartialState().device)
 
-    def batches(self, *, start: int) -> Iterator[list[str]]:
+    def batches(self, *, start: int) -> Iterator[list[Record]]:
         """Endless batches of texts, from number `start` on."""
         writing = self.writing
         prompts = prompts_of(self.shards, length=writing.prompt_tokens, seed=writing.seed)
         # Prompts are counted off, not stored: a resumed file gets those that it would have got.
         prompts = islice(prompts, start * writing.batch, None)
-        number = start
-        while True:
-            prompts_BP = torch.stack(list(islice(prompts, writing.batch)))
-            yield self._drawn(prompts_BP, seed=batch_seed(writing.seed, number))
-            number += 1
+        for number in count(start):
+            prompts_BP = torch.stack(list(islice(prompts, writing.batch))).to(self._model.device)
+            torch.manual_seed(batch_seed(writing.seed, number))
+            ids_BT = self._model.generate(prompts_BP, attention_mask=torch.ones_like(prompts_BP))
+            yield [{"text": self.text(ids_T)} for ids_T in ids_BT]
 
-    def count(self, texts: Sequence[str]) -> int:
+    def size(self, records: Sequence[Record]) -> int:
         """Tokens of texts as training reads them, each with a separator at its end."""
-        kept = [text for text in texts if text.strip()]
-        if not kept:
-            return 0
+        kept = [record["text"] for record in records if record["text"].strip()]
         return sum(len(ids) + 1 for ids in document_ids(self.tokenizer, kept))
-
-    def _drawn(self, prompts_BP: Tensor, *, seed: int) -> list[str]:
-        # By batch: any batch can be drawn again without those before it.
-        torch.manual_seed(seed)
-        prompts_BP = prompts_BP.to(self._model.device)
-        ids_BT = self._model.generate(prompts_BP, attention_mask=torch.ones_like(prompts_BP))
-        return [self._text(ids_T.tolist()) for ids_T in ids_BT]
-
-    def _text(self, ids: list[int]) -> str:
-        """Text up to the token that ends it."""
-        end = next((place for place, token in enumerate(ids) if token in self.ends), len(ids))
-        text = self.tokenizer.decode(
-            ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        # A cut may fall within a character, whose half is nothing to learn.
-        return str(text).strip(NO_CHARACTER)
-
-    def _generation(self, teacher: Teacher) -> GenerationConfig:
-        writing, rows = self.writing, teacher.model.get_output_embeddings().weight.shape[0]
-        return GenerationConfig(
-            do_sample=True,
-            temperature=writing.temperature,
-            top_p=writing.top_p,
-            # Switched off in so many words: Transformers would cut at fifty.
-            top_k=0,
-            max_new_tokens=writing.window - writing.prompt_tokens,
-            eos_token_id=sorted(self.ends),
-            pad_token_id=separator_id(self.tokenizer),
-            # Padded rows of the head have logits too, and no word.
-            suppress_tokens=list(range(teacher.words, rows)) or None,
-        )
-
-
-def write_texts(writer: Writer, file: TextFile, *, advance: Callable[[int], None]) -> int:
-    """Fill the file up to the tokens that were asked for; returns how many it has.
-
-    `advance` is told the tokens that are written, at first and after every batch. The last batch
-    is kept whole. Raises TextFileError where the file cannot be written.
-    """
-    batch = writer.writing.batch
-    with file.growing(batch=batch) as kept:
-        tokens = writer.count([record["text"] for record in kept])
-        advance(tokens)
-        drawn = writer.batches(start=len(kept) // batch)
-        while tokens < writer.writing.tokens:
-            texts = next(drawn)
-            file.append([{"text": text} for text in texts])
-            tokens += writer.count(texts)
-            advance(tokens)
-    return tokens
 
 
 def prompts_of(shards: Sequence[Shard], *, length: int, seed: int) -> Iterator[Tensor]:
@@ -183,16 +123,3 @@ def prompts_of(shards: Sequence[Shard], *, length: int, seed: int) -> Iterator[T
 def _windows(loader: WindowLoader) -> Iterator[Tensor]:
     while True:
         yield loader.next().tokens_BT[0]
-
-
-def ends_of(teacher: Teacher, separator: int) -> frozenset[int]:
-    """Tokens after which a text of the teacher is over: the separator, and its own ends."""
-    own = getattr(teacher.model.generation_config, "eos_token_id", None)
-    more = own if isinstance(own, list) else [own]
-    eos = None if teacher.tokenizer is None else teacher.tokenizer.eos_token_id
-    return frozenset(end for end in (separator, eos, *more) if end is not None)
-
-
-def batch_seed(seed: int, number: int) -> int:
-    """A seed for each batch, so that any of them can be drawn alone."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from accelerate import Accelerator
 
 from asnn_goose.data.corpora import DEFAULT_TRAIN
-from asnn_goose.model import Teacher, TeacherError, load_teacher
+from asnn_goose.model import Teacher, TeacherError
+from asnn_goose.teachers.author import teacher_with_words
 from asnn_goose.teachers.text_recipe import TextTraining, text_plan, texts_of
 from asnn_goose.teachers.trainable_teacher import TrainableTeacher
 from asnn_goose.train.plan import RunPlan
@@ -46,19 +47,16 @@ def tuning_plan(tuning: Tuning, *, tell: Callable[[str], None]) -> RunPlan:
     training = tuning.training
     accelerator = Accelerator(mixed_precision="no")
     with accelerator.main_process_first():
-        tell(f"loading the teacher {tuning.model}")
-        teacher = load_teacher(tuning.model)
-        if teacher.tokenizer is None:
-            raise TeacherError(f"teacher {tuning.model!r} has no tokenizer: add its files")
+        teacher, tokenizer = teacher_with_words(tuning.model, tell=tell)
         # Before the texts are tokenised, which takes longer than to say no.
         check_positions(teacher, training.window)
         texts = () if training.examples else training.texts
-        shards = texts_of(texts, teacher.tokenizer, tell=tell) if texts else []
+        shards = texts_of(texts, tokenizer, tell=tell) if texts else []
     told = {"model": tuning.model, **asdict(training), "precision": tuning.precision}
     return text_plan(
         training,
         model=TrainableTeacher(teacher.model, words=teacher.words),
-        tokenizer=teacher.tokenizer,
+        tokenizer=tokenizer,
         shards=shards,
         train={"precision": tuning.precision, "threads": tuning.threads},
         identity={name: json.dumps(value) for name, value in told.items()},

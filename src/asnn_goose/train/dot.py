@@ -75,28 +75,15 @@ class TwoMomenta(GradientRule):
         self.optimiser: Dot = optimiser
         self._task = task
 
-    def begin(self, step: int) -> None:
-        """Forget both sides."""
-        self.optimiser.zero_grad()
-
     def passes(self, terms: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """One for each side."""
         return sides(terms, self._task)
 
     def take(self, terms: Sequence[str], part: Gradients, *, scale: float) -> None:
-        """To the side of the terms."""
         self.optimiser.add(self._parameters, part, task=terms[0] in self._task, scale=scale)
-
-    def join(self) -> None:
-        """.grad is the sum of the sides already."""
 
     def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
         """Clip the sides by what their sum was clipped by."""
         self.optimiser.scale(parameters, factor)
-
-    def readings(self) -> dict[str, float]:
-        """None."""
-        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,8 +56,14 @@ class RunFolder:
             self.metrics.drop_after(run_step)
 
     def is_used(self) -> bool:
-        """True where the folder holds anything but our lock."""
-        return self.path.exists() and any(e.name != _LOCK for e in self.path.iterdir())
+        """True where the folder holds anything but the beginnings of a run that was killed."""
+        return self.path.exists() and not all(self._is_beginning(e) for e in self.path.iterdir())
+
+    def _is_beginning(self, entry: Path) -> bool:
+        """Whether `begin` has made an entry before the recipe, without which there is no run."""
+        if entry == self.checkpoints:
+            return not any(entry.iterdir())
+        return entry.name in (_LOCK, TEXTS) or disk.is_leftover(entry)
 
     def write_model(self, student: Saveable, tokenizer: Saveable) -> None:
         """Write model/ in the layout of Transformers, all of it or nothing.

@@ -168,15 +168,12 @@ class Watched(GradientRule):
         return [] if self.record is None else self.watchman.look(self.record, readings)
 
     def join(self) -> None:
-        """The rule's."""
         self._rule.join()
 
     def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
-        """The rule's."""
         self._rule.clipped(parameters, factor)
 
     def readings(self) -> dict[str, float]:
-        """The rule's."""
         return self._rule.readings()
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asnn_goose.train.gradient_rule import GradientRule, RuleSettings
 from asnn_goose.train.gradients import Gradients, added, check_sides, sides
@@ -41,11 +41,7 @@ class ProjectSettings(RuleSettings):
         """Raise ValueError where the terms do not make two sides."""
         check_sides(terms, self.task, key=self.name)
 
-    def check_momentum(self, momentum: float) -> None:
-        """AdamW takes any."""
-
     def start(self, trained: Sequence[Trained], adam: AdamSettings) -> GradientRule:
-        """The rule itself."""
         return GradientProjection(trained, adamw(trained, adam), task=self.task)
 
 
@@ -76,16 +72,13 @@ class GradientProjection(GradientRule):
         self._forget()
 
     def begin(self, step: int) -> None:
-        """Forget .grad and the sides."""
-        self.optimiser.zero_grad(set_to_none=True)
+        super().begin(step)
         self._forget()
 
     def passes(self, terms: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """One for each side."""
         return sides(terms, self._names)
 
     def take(self, terms: Sequence[str], part: Gradients, *, scale: float) -> None:
-        """To the side of the terms."""
         side = self._task if terms[0] in self._names else self._rest
         for number, gradient in enumerate(part):
             if gradient is not None:
@@ -100,9 +93,6 @@ class GradientProjection(GradientRule):
                 rest.add_(task, alpha=1.0 if entry.group == LOSS_GROUP else 1.0 - share)
             entry.parameter.grad = task if rest is None else rest
         self._forget()
-
-    def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
-        """Nothing is kept beside .grad."""
 
     def readings(self) -> dict[str, float]:
         """How well the two sides agreed."""

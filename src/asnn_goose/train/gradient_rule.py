@@ -25,9 +25,9 @@ class GradientRule(ABC):
 
     optimiser: torch.optim.Optimizer
 
-    @abstractmethod
     def begin(self, step: int) -> None:
         """Forget the gradients of the last step; `step` counts from 1."""
+        self.optimiser.zero_grad(set_to_none=True)
 
     @abstractmethod
     def passes(self, terms: Sequence[str]) -> Mapping[str, Sequence[str]]:
@@ -41,17 +41,17 @@ class GradientRule(ABC):
     def take(self, terms: Sequence[str], part: Gradients, *, scale: float) -> None:
         """Add the gradient of some terms over a micro-batch, times `scale`, to that of the step."""
 
-    @abstractmethod
     def join(self) -> None:
-        """Make .grad what the step follows, once all micro-batches have been taken."""
+        """Make .grad what the step follows, where it is not, once all micro-batches were taken."""
+        return
 
-    @abstractmethod
     def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
         """Limit what the rule keeps beside .grad, which was just multiplied by `factor`."""
+        return
 
-    @abstractmethod
     def readings(self) -> dict[str, float]:
         """Numbers of the last step that are worth a line in the metrics."""
+        return {}
 
 
 class RuleSettings(ABC):
@@ -68,13 +68,13 @@ class RuleSettings(ABC):
     copies: ClassVar[int]
     moments: ClassVar[int]
 
-    @abstractmethod
     def check(self, terms: Sequence[str]) -> None:
         """Raise ValueError where the rule can do nothing with the terms of an objective."""
+        return
 
-    @abstractmethod
     def check_momentum(self, momentum: float) -> None:
         """Raise ValueError where the rule does not go with Adam's first beta."""
+        return
 
     @abstractmethod
     def start(self, trained: Sequence[Trained], adam: AdamSettings) -> GradientRule:
@@ -91,14 +91,7 @@ class SumSettings(RuleSettings):
     copies: ClassVar[int] = 3
     moments: ClassVar[int] = 2
 
-    def check(self, terms: Sequence[str]) -> None:
-        """Every objective can be summed."""
-
-    def check_momentum(self, momentum: float) -> None:
-        """AdamW takes any."""
-
     def start(self, trained: Sequence[Trained], adam: AdamSettings) -> GradientRule:
-        """The rule itself."""
         return Summed(trained, optimiser.adamw(trained, adam))
 
 
@@ -110,24 +103,8 @@ class Summed(GradientRule):
         self._parameters = [entry.parameter for entry in trained]
         self.optimiser = optimiser
 
-    def begin(self, step: int) -> None:
-        """Forget .grad."""
-        self.optimiser.zero_grad(set_to_none=True)
-
     def passes(self, terms: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """None of its own."""
         return {}
 
     def take(self, terms: Sequence[str], part: Gradients, *, scale: float) -> None:
-        """Into .grad."""
         accumulate(self._parameters, part, scale=scale)
-
-    def join(self) -> None:
-        """.grad is the sum already."""
-
-    def clipped(self, parameters: Sequence[nn.Parameter], factor: Tensor) -> None:
-        """Nothing is kept beside .grad."""
-
-    def readings(self) -> dict[str, float]:
-        """None."""
-        return {}

@@ -25,6 +25,7 @@ from asnn_goose.train.resume import Position
 from asnn_goose.train.run_errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.signals import StopSignals
 from asnn_goose.train.throughput import Pace
+from asnn_goose.train.together import together
 from asnn_goose.train.trainer import (
     NotFiniteError,
     StageTrainer,
@@ -47,6 +48,7 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
             is not that of the run.
         TrainingDiverged: a loss, gradient or parameter is not finite.
         TrainError: a stage keeps gradients apart, and several processes train.
+        ProcessLost: one of several processes has ended.
         RunInterrupted: SIGINT or SIGTERM came; a checkpoint was written.
     """
     if plan.settings.threads is not None:
@@ -55,18 +57,16 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
     accelerator = plan.accelerator
     for stage in plan.stages:
         check_alone(stage, accelerator)
-    tell = progress.on_message if accelerator.is_main_process else _silent
+    tell = progress.on_message if accelerator.is_main_process else lambda text: None
     folder = RunFolder(out)
     with ExitStack() as stack:
         if accelerator.is_main_process:
             folder.check(resume=resume)
             stack.enter_context(locked(out, tell=tell))
         signals = stack.enter_context(StopSignals(tell))
-        return _Loop(plan, folder, progress, signals).carry_out(resume=resume)
-
-
-def _silent(text: str) -> None:
-    """Only the main process speaks."""
+        loop = _Loop(plan, folder, progress, signals)
+        with together(accelerator, saved=lambda: loop.saved):
+            return loop.carry_out(resume=resume)
 
 
 class _Loop:
@@ -124,6 +124,7 @@ class _Loop:
 
     def _stage(self, index: int, snapshot: Snapshot | None) -> None:
         stage = self.plan.stages[index]
+        # Before the starts: they fit and calibrate the codes that this stage trains.
         resume.change_precision(self.plan.student, stage)
         # Before the trainer would do it: fits and rankings run batches of the device through it.
         stage.stage.to(self.accelerator.device)
@@ -133,6 +134,7 @@ class _Loop:
         if stage.reference is not None:
             stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)
         trainer = StageTrainer(stage, settings=self.plan.settings, accelerator=self.accelerator)
+        # After the trainer, which makes the projectors that are to take it over.
         resume.take_over(stage.stage.objective, self.learned)
         if snapshot is not None:
             resume.restore_trainer(trainer, snapshot, rank=self.accelerator.process_index)
@@ -260,6 +262,7 @@ class _Loop:
         if not self.main:
             self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)
             return
+        # Lines first: a run that goes on can drop lines too many, and never write those it lacks.
         self.folder.metrics.flush()
         self.folder.metrics.sync()
         folder = self.folder.checkpoints
@@ -269,7 +272,7 @@ class _Loop:
             )
         except CheckpointError as error:
             if must:
-                raise
+                raise CheckpointError(f"{error}; make room, and resume the run") from error
             self._tell(f"{error}; training goes on")
             return
         checkpoint.prune(folder, keep=self.plan.settings.keep)
@@ -288,10 +291,10 @@ class _Loop:
 
     def _finish(self) -> Path:
         """Write model/ and say so; of the checkpoints only the last stays."""
+        if self.main:  # before the model, with which a run is complete and nobody comes back
+            checkpoint.prune(self.folder.checkpoints, keep=1)
         if self.main and not self.folder.model.exists():
             self.folder.write_model(cast(Saveable, self.plan.student), self.plan.tokenizer)
             self._tell(f"the student is in {self.folder.model}")
-        if self.main:  # moments are of no more use, and are most of what a run keeps
-            checkpoint.prune(self.folder.checkpoints, keep=1)
         self.accelerator.wait_for_everyone()
         return self.folder.model

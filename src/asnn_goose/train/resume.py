@@ -101,7 +101,7 @@ def capture(
         "orders": orders(plan),
     }
     model = _weights(plan.student, "student.", stored)
-    model |= {_LEARNED + name: tensor for name, tensor in learned.items()}
+    model |= _named(_LEARNED, learned)
     if trainer is not None:
         state["loader"] = trainer.plan.loader.state()
         state["trainer"] = trainer.state()
@@ -134,8 +134,12 @@ def restore_found(plan: RunPlan, position: Position, snapshot: Snapshot) -> None
             pool.order = list(order)
     reference = plan.stages[position.stage].reference if position.step else None
     if reference is not None:
-        kept = {k: x for k, x in snapshot.model.items() if k.startswith(_REFERENCE)}
-        reference.restore({k.removeprefix(_REFERENCE): x for k, x in kept.items()})
+        reference.restore(_below(_REFERENCE, snapshot.model))
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, without that."""
+    return {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -207,7 +211,7 @@ def _check_identity(then: Mapping[str, str], now: Mapping[str, str]) -> None:
 
 def restore_weights(student: nn.Module, snapshot: Snapshot) -> None:
     """Put the student's weights and buffers back."""
-    _copy_into(student, snapshot.model, "student.")
+    _copy_into(student, _below("student.", snapshot.model))
 
 
 def learned_by(objective: nn.Module) -> dict[str, Tensor]:
@@ -217,37 +221,31 @@ def learned_by(objective: nn.Module) -> dict[str, Tensor]:
 
 def learned_before(snapshot: Snapshot) -> dict[str, Tensor]:
     """What earlier phases of a curriculum had learned when the snapshot was taken."""
-    return {
-        name.removeprefix(_LEARNED): tensor
-        for name, tensor in snapshot.model.items()
-        if name.startswith(_LEARNED)
-    }
+    return _below(_LEARNED, snapshot.model)
 
 
 def take_over(objective: nn.Module, learned: Mapping[str, Tensor]) -> None:
     """Begin with what losses of the same names have learned before."""
     own = objective.state_dict().keys()
-    _copy_into(objective, {k: t for k, t in learned.items() if k in own}, "")
+    _copy_into(objective, {k: t for k, t in learned.items() if k in own})
 
 
 def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> None:
     """Put back what belongs to a stage under way: optimiser, objective, data, generators."""
     moments = {k: v for k, v in snapshot.optimiser.items() if not k.startswith(_RNG)}
     optimiser.restore_state(trainer.optimiser, trainer.trained, moments)
-    _copy_into(trainer.plan.stage.objective, snapshot.model, "objective.")
+    _copy_into(trainer.plan.stage.objective, _below("objective.", snapshot.model))
     trainer.plan.loader.restore(snapshot.state["loader"])
     trainer.restore(snapshot.state.get("trainer", {}))
-    prefix = f"{_RNG}{rank}/"
-    own = {k.removeprefix(prefix): v for k, v in snapshot.optimiser.items() if k.startswith(prefix)}
+    own = _below(f"{_RNG}{rank}/", snapshot.optimiser)
     # Last: building the trainer and its optimiser has drawn from the generators.
     rng.restore_tensors(own, next(trainer.plan.stage.student.parameters()).device)
     rng.restore_plain(snapshot.state["generators"][rank])
 
 
 @torch.no_grad()
-def _copy_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+def _copy_into(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     targets = dict(module.named_parameters()) | dict(module.named_buffers())
-    for key, tensor in tensors.items():
-        if key.startswith(prefix):
-            # Into the existing memory: its alignment decides how products are computed.
-            targets[key.removeprefix(prefix)].copy_(tensor)
+    for name, tensor in tensors.items():
+        # Into the existing memory: its alignment decides how products are computed.
+        targets[name].copy_(tensor)

@@ -35,6 +35,18 @@ class TrainingDiverged(TrainError):  # noqa: N818 - says what happened
         )
 
 
+class ProcessLost(TrainError):  # noqa: N818 - says what happened
+    """Another of the processes that train together is gone, and a step cannot be finished.
+
+    checkpoint  newest good checkpoint, or None where there is none yet
+    """
+
+    def __init__(self, *, checkpoint: Path | None, said: str) -> None:
+        self.checkpoint = checkpoint
+        after = f"resume it from {checkpoint}" if checkpoint else "there is no checkpoint yet"
+        super().__init__(f"another process of this run has ended; {after} ({said})")
+
+
 class RunInterrupted(TrainError):  # noqa: N818 - not an error
     """SIGINT or SIGTERM came; the run was saved and stopped.
 

@@ -24,7 +24,7 @@ from asnn_goose.train.gradient_rule import GradientRule, SumSettings
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
 from asnn_goose.train.run_errors import TrainError
-from asnn_goose.train.validation import held_out
+from asnn_goose.train.validation import Validation, held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +144,12 @@ class StageTrainer:
     def _before(self) -> dict[str, float]:
         """What is held out as the stage finds it, where the stage looks at it."""
         validation = None if self.ending is None else self.ending.settings.validation
-        if validation is None:
-            return {}
-        with self._autocast():
-            parts = validation.measure(self.plan.stage, self._accelerator)
+        parts = {} if validation is None else self._measured(validation)
         return {f"before.{name}": value for name, value in parts.items() if math.isfinite(value)}
+
+    def _measured(self, validation: Validation) -> dict[str, float]:
+        with self._autocast():
+            return validation.measure(self.plan.stage, self._accelerator)
 
     def _look(self, step: int, loss: float, readings: dict[str, float]) -> bool:
         """Whether the stage ends after a step; a held-out loss joins the readings."""
@@ -161,8 +162,7 @@ class StageTrainer:
         validation = ending.settings.validation
         if validation is None:
             return ending.look(ending.smoothed)
-        with self._autocast():
-            parts = validation.measure(self.plan.stage, self._accelerator)
+        parts = self._measured(validation)
         found = held_out(parts)
         if math.isfinite(found):
             readings["validation"] = found
@@ -239,22 +239,22 @@ class StageTrainer:
 
 def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
+    if accelerator.num_processes == 1:
+        return
     fitted = ("balance", "calibrate", "least_squares")
     own = [key for key in fitted if getattr(plan.starts, key)]
     for key in own + (plan.precision.starts_on_a_batch if plan.precision is not None else []):
-        if accelerator.num_processes > 1:
-            raise TrainError(
-                f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
-                "each would find numbers of its own on its windows; train on one, or leave it out"
-            )
+        raise TrainError(
+            f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
+            "each would find numbers of its own on its windows; train on one, or leave it out"
+        )
     apart = {plan.rule.name: plan.rule != SumSettings(), "watch": plan.watch is not None}
     for key in (name for name, used in apart.items() if used):
-        if accelerator.num_processes > 1:
-            raise TrainError(
-                f"stage {plan.name!r} has [stage.{key}] and {accelerator.num_processes} processes "
-                "train: gradients of single terms are not exchanged between processes; train on "
-                f"one, or leave {key} out"
-            )
+        raise TrainError(
+            f"stage {plan.name!r} has [stage.{key}] and {accelerator.num_processes} processes "
+            "train: gradients of single terms are not exchanged between processes; train on "
+            f"one, or leave {key} out"
+        )
 
 
 def _choose_trained(plan: StagePlan) -> list[Trained]:

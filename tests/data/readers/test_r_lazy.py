@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asnn_goose.data.document import DataError
-from asnn_goose.data.readers.r_lazy import read_lazy_data
+from asnn_goose.data.readers import r_lazy
+from asnn_goose.data.readers.r_lazy import read_lazy_data, read_novels
 
 HEADER_3 = b"X\n" + struct.pack(">iiii", 3, 0x040201, 0x030500, 5) + b"UTF-8"
 HEADER_2 = b"X\n" + struct.pack(">iii", 2, 0x030500, 0x020300)
@@ -75,3 +76,17 @@ def test_cut_or_missing_database_is_named(tmp_path: Path) -> None:
         database.with_suffix(".rdb").write_bytes(damaged)
         with pytest.raises(DataError, match="not a readable R database"):
             read_lazy_data(database)
+
+
+def test_novels_are_unwrapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["CHAPTER I", "", "", "Emma was", "handsome,  clever", "", "and rich.", ""]
+    monkeypatch.setattr(r_lazy, "read_lazy_data", lambda _path: dict.fromkeys("fedcba", lines))
+    found = list(read_novels(tmp_path / "Rdata"))
+    assert [d.id for d in found] == list("abcdef")
+    assert found[0].text == "CHAPTER I\n\nEmma was handsome, clever\n\nand rich."
+
+
+def test_missing_novels_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(r_lazy, "read_lazy_data", lambda _path: {"emma": ["x"]})
+    with pytest.raises(DataError, match="holds 1 novels, wanted 6"):
+        list(read_novels(tmp_path / "Rdata"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,15 @@ import numpy as np
 import pytest
 
 from asnn_goose.infer.engine import Engine
-from asnn_goose.infer.sampler import Drawer, Sampling
+from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.server.answer_text import AnswerText
-from asnn_goose.infer.server.batcher import Batcher, QueueFullError
+from asnn_goose.infer.server.batcher import QueueFullError
 from asnn_goose.infer.server.chooser import Chooser, Manner
-from asnn_goose.infer.server.job import Begun, Choice, Ended, Event, Failed, Job, Piece
-from asnn_goose.infer.server.settings import Limits
-from asnn_goose.infer.server.state_store import StateStore
+from asnn_goose.infer.server.job import Begun, Choice, Ended, Failed, Job
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
 
-SAMPLING = Sampling(temperature=1.3, top_p=0.9, repetition_penalty=1.2)
+from .batcher_bench import SAMPLING, Bench, solo
+
 RANDOM = np.random.default_rng(5)
 PROMPTS = [RANDOM.integers(0, 256, length).tolist() for length in (1, 40, 3, 90, 17, 64)]
 
@@ -54,35 +51,6 @@ def job(vocabulary: Vocabulary) -> Make:
         return Job(prompt=prompt, choices=choices, **more)
 
     return make
-
-
-class Bench:
-    """A batcher, and what it has told."""
-
-    def __init__(self, engine: Engine, **limits: Any) -> None:
-        self.engine = engine
-        self.store = StateStore(engine, memory=limits.pop("memory", 1 << 24))
-        self.told = queue.Queue[Sequence[tuple[Job, Event]]]()
-        self.steps: list[list[int]] = []
-        self.batcher = Batcher(engine, self.store, Limits(**limits), self.told.put)
-        self.events: dict[Job, list[Event]] = defaultdict(list)
-
-    def until_over(self, *jobs: Job) -> None:
-        def over(job: Job) -> bool:
-            found = self.events[job]
-            ended = sum(isinstance(event, Ended) for event in found)
-            return ended == len(job.choices) or any(isinstance(e, Failed) for e in found)
-
-        while not all(map(over, jobs)):
-            self.hear()
-
-    def hear(self) -> None:
-        for job, event in self.told.get(timeout=30):
-            self.events[job].append(event)
-
-    def tokens(self, job: Job, choice: int = 0) -> list[int]:
-        pieces = [event for event in self.events[job] if isinstance(event, Piece)]
-        return [piece.drawn.token for piece in pieces if piece.choice == choice]
 
 
 MakeBench = Callable[..., Bench]
@@ -117,21 +85,6 @@ def rows(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
     monkeypatch.setattr(Engine, "advance", watched)
     return seen
-
-
-def solo(engine: Engine, prompt: Sequence[int], *, seed: int, limit: int = 12) -> list[int]:
-    """The same drawing by hand: no server, no slices, no company."""
-    drawer, state, unread, found = (
-        Drawer(SAMPLING, seed=seed, native=True),
-        engine.start(),
-        prompt,
-        [],
-    )
-    for _ in range(limit):
-        drawer.see(unread)
-        found.append(drawer.draw(engine.prefill(state, unread)))
-        unread = found[-1:]
-    return found
 
 
 def test_seeded_answers_are_those_of_a_solo_run(

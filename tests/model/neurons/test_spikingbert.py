@@ -15,6 +15,20 @@ def measured(h: Tensor, **settings: float) -> SpikingBERT:
     return neuron
 
 
+def simulated(neuron: SpikingBERT, h_BK: Tensor, *, steps: int, start: float = 0.5) -> Tensor:
+    """Rates of that many steps, from membranes at `start` of the threshold.
+
+    Negative drive charges a membrane of its own, as a neuron of the other sign would.
+    """
+    drive_BK = (h_BK if neuron.signed else h_BK.clamp_min(0)) / neuron.v_th.double()
+    v_BK, count_BK = torch.full_like(drive_BK, start), torch.zeros_like(drive_BK)
+    for _ in range(steps):
+        v_BK = v_BK + drive_BK.abs()
+        fired_BK = (v_BK >= 1).to(v_BK.dtype)
+        v_BK, count_BK = v_BK - fired_BK, count_BK + fired_BK
+    return drive_BK.sign() * count_BK / steps
+
+
 @kinds
 @pytest.mark.parametrize(("start", "bound"), [(0.0, 1.0), (0.5, 0.5)])
 def test_the_rate_goes_to_the_closed_form(
@@ -24,11 +38,11 @@ def test_the_rate_goes_to_the_closed_form(
     neuron = measured(h, threshold=2.0, signed=signed)
     wanted, errors = neuron.closed_form(h), []
     for steps in (4, 16, 64, 256):
-        errors.append((neuron.simulate(h, steps=steps, start=start) - wanted).abs().max())
+        errors.append((simulated(neuron, h, steps=steps, start=start) - wanted).abs().max())
         assert errors[-1] <= bound / steps + 1e-9
     assert errors[0] > 8 * errors[2]
     # Without the half-way start a rate is never above what drives it.
-    excess = neuron.simulate(h, steps=5, start=start).abs() - wanted.abs()
+    excess = simulated(neuron, h, steps=5, start=start).abs() - wanted.abs()
     assert (excess.max() > 0.01) == (start > 0)
 
 
@@ -38,7 +52,7 @@ def test_spikes_are_counted_as_simulated(steps: int, signed: bool, h_BTK: Tensor
     h = h_BTK.double()
     neuron = measured(h, steps=steps, threshold=2.0, signed=signed)
     rate = neuron.encode(h).q_BK / steps
-    assert torch.allclose(rate, neuron.simulate(h, steps=steps))
+    assert torch.allclose(rate, simulated(neuron, h, steps=steps))
     assert torch.allclose(neuron(h), neuron.v_th.double() * rate)
 
 

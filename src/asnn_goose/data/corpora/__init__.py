@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from asnn_goose.data.corpora.broad import BROAD, spelt_out
-from asnn_goose.data.corpora.corpus import Corpus
+from asnn_goose.data.corpora.broad import BROAD as BROAD
+from asnn_goose.data.corpora.broad import spelt_out
+from asnn_goose.data.corpora.corpus import Corpus as Corpus
 from asnn_goose.data.corpora.encyclopaedic import ENCYCLOPAEDIC
 from asnn_goose.data.corpora.essays import ESSAYS
 from asnn_goose.data.corpora.everyday import EVERYDAY
@@ -22,17 +23,6 @@ from asnn_goose.data.corpora.technical import TECHNICAL
 from asnn_goose.data.document import DataError, Document, Split, check_split, split_of
 from asnn_goose.data.hub import GRAMMAR, hub_text, is_hub, read_hub
 from asnn_goose.data.own_text import SUFFIXES, read_own
-
-__all__ = [
-    "BROAD",
-    "CORPORA",
-    "DEFAULT_OUT_OF_DOMAIN",
-    "DEFAULT_TRAIN",
-    "Corpus",
-    "documents",
-    "find_corpus",
-    "mixture",
-]
 
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus for corpus in (*ENCYCLOPAEDIC, *NARRATIVE, *ESSAYS, *EVERYDAY, *TECHNICAL)
@@ -49,24 +39,21 @@ def mixture(
     return spelt_out(names, weights, CORPORA)
 
 
-def documents(
-    name_or_path: str | Path, split: Split = "train", *, key: str | None = None
-) -> Iterator[Document]:
+def documents(name_or_path: str | Path, split: Split = "train") -> Iterator[Document]:
     """Documents of one split of a named corpus, a data set on the Hub (hf:...), or a file.
 
     The splits "train", "validation" and "test" are disjoint and stay the same on every machine;
-    "all" is the whole text. `key` names the text in the records of a .jsonl or .parquet file and
-    of a data set; None takes what `read_own` says.
+    "all" is the whole text.
 
     Raises DataError for an unknown name or a file that cannot be used, SourceError where the
     package of a corpus or the Hub cannot be had.
     """
     check_split(split)
     if is_hub(name_or_path):
-        return read_hub(hub_text(name_or_path), split, key=key)
+        return read_hub(hub_text(name_or_path), split)
     corpus = find_corpus(name_or_path)
     if corpus is None:
-        return read_own(Path(name_or_path).expanduser(), split, key=key)
+        return read_own(Path(name_or_path).expanduser(), split)
     if not corpus.only_evaluated:
         return (d for d in kept_documents(corpus) if split in ("all", split_of(d.group)))
     if split in ("test", "all"):

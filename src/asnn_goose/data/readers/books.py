@@ -1,4 +1,4 @@
-"""Books in plain text: hard-wrapped prose and verse, cut into chapters."""
+"""Books and speeches in plain text: hard-wrapped prose and verse, cut into chapters."""
 
 from __future__ import annotations
 
@@ -58,6 +58,15 @@ def read_tales(folder: Path, *, patterns: Sequence[str]) -> Iterator[Document]:
                     # A line end of the source is two blanks here.
                     parts = [" ".join(part.split()) for part in row[content].split("  ")]
                     yield from document(row[title], row[title], [row[title], *parts])
+
+
+def read_speeches(folder: Path) -> Iterator[Document]:
+    """One document per address in `folder`/YEAR-President-N.txt, grouped by year.
+
+    A year may hold a spoken and a written version of the same address.
+    """
+    for file in files_of(folder, "*.txt"):
+        yield Document(id=file.stem, group=file.stem[:4], text=file.read_text("utf-8").strip())
 
 
 def _chapters(name: str, text: str) -> Iterator[Document]:

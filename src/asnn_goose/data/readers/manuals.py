@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asnn_goose.data.document import Document
 from asnn_goose.data.readers.files import files_of, text_of
-from asnn_goose.data.readers.prose import WORDS, document, is_prose, paragraphs
+from asnn_goose.data.readers.prose import document, is_prose, paragraphs
 
 _ESCAPE = re.compile(
     r"\\(?:f(?:\[\w*\]|\(..|.)|s[-+]?\d|[&|^/,:%]|m\[\w*\]|v'[^']*'|h'[^']*'|n\(..)"
@@ -70,7 +70,7 @@ def troff_paragraphs(source: str) -> list[str]:
     return paragraphs(_unescaped("\n".join(lines)))
 
 
-def pod_paragraphs(source: str, *, words: int = WORDS) -> Iterator[str]:
+def pod_paragraphs(source: str) -> Iterator[str]:
     """Prose of a pod text, without what is indented, which is code."""
     heading, in_pod = "", False
     for block in re.split(r"\n[^\S\n]*\n", source):
@@ -81,7 +81,7 @@ def pod_paragraphs(source: str, *, words: int = WORDS) -> Iterator[str]:
             heading = _uncoded(" ".join(rest.split())) if command.startswith("=head") else heading
         elif in_pod and not text.startswith((" ", "\t")):
             paragraph = _uncoded(" ".join(text.split()))
-            if is_prose(paragraph, words=words):
+            if is_prose(paragraph):
                 if heading:
                     yield heading
                 yield paragraph

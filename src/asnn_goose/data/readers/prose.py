@@ -40,12 +40,10 @@ def is_prose(paragraph: str, *, words: int = WORDS) -> bool:
     return len(_NOT_PLAIN.findall(paragraph)) <= (1 - PLAIN_SHARE) * len(paragraph)
 
 
-def document(
-    id_: str, group: str, parts: Iterable[str], *, least: int = LEAST_CHARACTERS
-) -> Iterator[Document]:
+def document(id_: str, group: str, parts: Iterable[str]) -> Iterator[Document]:
     """One document of these paragraphs, or none where they are too short."""
     text = "\n\n".join(part for part in parts if part)
-    if len(text) >= least:
+    if len(text) >= LEAST_CHARACTERS:
         yield Document(id=id_, group=group, text=text)
 
 

@@ -9,15 +9,29 @@ the library rdata.
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import rdata
 
-from asnn_goose.data.document import DataError
+from asnn_goose.data.document import DataError, Document
 
+AUSTEN_NOVELS = 6
 _UNREADABLE = (OSError, EOFError, zlib.error, LookupError, TypeError, ValueError, AttributeError)
+
+
+def read_novels(database: Path) -> Iterator[Document]:
+    """One document per novel of the R package janeaustenr: hard-wrapped lines are joined again."""
+    novels = read_lazy_data(database)
+    if len(novels) != AUSTEN_NOVELS:
+        raise DataError(f"{database} holds {len(novels)} novels, wanted {AUSTEN_NOVELS}")
+    for name, lines in sorted(novels.items()):
+        paragraphs = re.split(r"\n{2,}", "\n".join(lines).strip())
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        yield Document(id=name, group=name, text=text)
 
 
 def read_lazy_data(database: Path) -> dict[str, Any]:

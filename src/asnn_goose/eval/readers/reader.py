@@ -40,28 +40,17 @@ class Read(NamedTuple):
 class Reader(Protocol):
     """A model that reads tokens.
 
+    name   as the user calls it
     reach  tokens that it can look back on; None where a state of constant size goes through any
            text
     """
 
-    @property
-    def name(self) -> str:
-        """As the user calls it."""
-        ...
-
-    @property
-    def reach(self) -> int | None:
-        """See above."""
-        ...
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Text to tokens and back."""
-        ...
+    name: str
+    reach: int | None
+    vocabulary: Vocabulary
 
     def score(self, pairs: Sequence[Pair]) -> list[Likelihood]:
         """Every pair by itself, all of them in one batch."""
-        ...
 
     def read(self, ids: Sequence[int]) -> Iterator[Read]:
         """Every token of a text but the first, some at a time, in order.
@@ -69,11 +58,9 @@ class Reader(Protocol):
         A model without a reach carries its state through the whole text, in constant memory; one
         with a reach begins anew, from an empty context, each time it is full.
         """
-        ...
 
     def batch(self) -> ReadEach:
         """Some sequences that begin with the first call."""
-        ...
 
 
 def batches(pairs: Sequence[Pair], *, size: int) -> Iterator[list[int]]:

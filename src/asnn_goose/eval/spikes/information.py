@@ -55,20 +55,8 @@ def entropy(counts_Q: NDArray[np.generic]) -> float:
     return float(-(p * np.log2(p)).sum() + (len(p) - 1) / (2 * total * math.log(2)))
 
 
-def mutual_information(x_n: I64, y_n: I64) -> float:
-    """Bits that two variables with values 0, 1, ... share, bias taken off; may be below 0.
-
-    Raises ValueError for lengths that differ, or nothing.
-    """
-    if len(x_n) != len(y_n) or not len(x_n):
-        raise ValueError(f"{len(x_n)} values beside {len(y_n)}: give as many, at least one")
-    width = int(y_n.max()) + 1
-    counts_XY = np.bincount(x_n * width + y_n, minlength=(int(x_n.max()) + 1) * width)
-    return float(_shared(counts_XY.reshape(1, -1, width))[0])
-
-
-def _shared(counts_CXY: NDArray[np.int64]) -> F64:
-    """Bits shared by rows and columns of every table."""
+def shared_bits(counts_CXY: NDArray[np.int64]) -> F64:
+    """Bits that rows and columns of every table of counts share, bias taken off; may be below 0."""
     total_C = counts_CXY.sum((1, 2)).astype(np.float64)
     p = counts_CXY / total_C[:, None, None]
     rows, columns = p.sum(2, keepdims=True), p.sum(1, keepdims=True)
@@ -80,10 +68,10 @@ def _shared(counts_CXY: NDArray[np.int64]) -> F64:
     return np.asarray(terms.sum((1, 2)) - occurring / (2 * total_C * math.log(2)))
 
 
-def classes(feature_nF: F64, bins: int = BINS) -> I64:
-    """Every feature cut into classes of equal frequency, (n, F) with values 0 to bins - 1."""
+def classes(feature_nF: F64) -> I64:
+    """Every feature cut into classes of equal frequency, (n, F) with values 0 to BINS - 1."""
     ranks_nF = feature_nF.argsort(0, kind="stable").argsort(0, kind="stable")
-    return np.asarray(ranks_nF * bins // len(feature_nF), np.int64)
+    return np.asarray(ranks_nF * BINS // len(feature_nF), np.int64)
 
 
 def components(features_nD: F64, count: int = COMPONENTS) -> F64:
@@ -93,12 +81,12 @@ def components(features_nD: F64, count: int = COMPONENTS) -> F64:
     return np.asarray(centred @ vectors[:, ::-1][:, :count])
 
 
-def information(codes_nM: NDArray[np.integer], classes_nF: I64, *, seed: int = 0) -> Information:
+def information(codes_nM: NDArray[np.integer], classes_nF: I64) -> Information:
     """What channels' codes tell of features that are cut into classes, and what chance tells."""
     x_nM = np.asarray(codes_nM, np.int64)
     x_nM = x_nM - x_nM.min(initial=0)
     per_channel = _bits(x_nM, classes_nF)
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     shuffled = [
         float(_bits(x_nM, classes_nF[draw.permutation(len(classes_nF))]).mean())
         for _ in range(SHUFFLES)
@@ -119,5 +107,5 @@ def _bits(x_nM: I64, y_nF: I64) -> F64:
     for y_n in y_nF.T:
         cells_nM = x_nM * bins + y_n[:, None] + values * bins * np.arange(channels)
         counts = np.bincount(cells_nM.ravel(), minlength=channels * values * bins)
-        total += _shared(counts.reshape(channels, values, bins))
+        total += shared_bits(counts.reshape(channels, values, bins))
     return total

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,10 +41,6 @@ class Place:
     per_spike: float
     correlation: float
     information: Information | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a JSON file."""
-        return asdict(self)
 
 
 def place_of(tally: PlaceTally, information: Information | None = None) -> Place:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.eval.spike_stats import sites
+from asnn_goose.eval.spike_stats import site_of
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.ops.spike_codes import digits
 
@@ -31,8 +31,7 @@ class PlaceTally:
     """
 
     def __init__(self, name: str, neuron: Neuron) -> None:
-        (site,) = sites({name: (0, 0)})
-        self.name, self.short, self.layer = name, site.name, site.layer
+        self.name, (self.layer, self.short) = name, site_of(name)
         self.steps, self.code, self.levels = neuron.steps, neuron.code, neuron.levels
         columns = neuron.columns
         self.counts_KQ = torch.zeros(columns, 2 * self.levels + 1, dtype=torch.int64)
@@ -108,25 +107,34 @@ def seeing(student: nn.Module, see: See) -> Iterator[None]:
 
 @contextmanager
 def _watched(name: str, neuron: Neuron, see: See) -> Iterator[None]:
-    """A stateful neuron is not called as a module: its method is stood in for."""
-    if not neuron.stateful:
-        handle = neuron.register_forward_pre_hook(
-            lambda _, inputs: see(name, neuron.encode(inputs[0]).q_BK)
-        )
-        # Kernels that code in a neuron's place, or once for several, would not call it.
-        cast(Any, neuron).coding = lambda *, rotate: None
-        try:
+    if neuron.stateful:
+        with stand_in(neuron, lambda spikes_BTK: see(name, spikes_BTK.float().sign())):
             yield
-        finally:
-            handle.remove()
-            del cast(Any, neuron).coding
         return
+    handle = neuron.register_forward_pre_hook(
+        lambda _, inputs: see(name, neuron.encode(inputs[0]).q_BK)
+    )
+    # Kernels that code in a neuron's place, or once for several, would not call it.
+    cast(Any, neuron).coding = lambda *, rotate: None
+    try:
+        yield
+    finally:
+        handle.remove()
+        del cast(Any, neuron).coding
+
+
+@contextmanager
+def stand_in(neuron: Neuron, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Within the block `see` is told the spikes of a stateful neuron.
+
+    It is not called as a module, so that no hook would run: its method is stood in for.
+    """
     own = neuron.forward_with_state
 
-    def told(h_BTK: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-        spikes_BTK, state_BK = own(h_BTK, *rest)
-        see(name, spikes_BTK.float().sign())
-        return spikes_BTK, state_BK
+    def told(*args: Any) -> tuple[Tensor, Tensor]:
+        spikes, state = own(*args)
+        see(spikes)
+        return spikes, state
 
     # As an attribute of the one module, which wins over the class's method until it is deleted.
     cast(Any, neuron).forward_with_state = told

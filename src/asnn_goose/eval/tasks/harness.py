@@ -9,6 +9,7 @@ from lm_eval.api.model import TemplateLM
 
 from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.eval.readers.reader import Pair, Reader, batches, continuations
+from asnn_goose.eval.tasks.task_scores import TaskScore, scores_of, spread_items
 from asnn_goose.eval.watch import Watch, unwatched
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.text import until_stop
@@ -133,6 +134,22 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
         drawn = continuations(self._reader, prompts, limit=limit, sampling=sampling, over=over)
         return ["".join(until_stop([text(row, tokens)], stops)) for row, tokens in enumerate(drawn)]
+
+
+def ask(lm: Any, tasks: Mapping[str, Any], *, limit: int | None) -> list[TaskScore]:
+    """Scores by task, in order; of a task at most `limit` items, evenly spaced over its set.
+
+    lm     what lm-eval calls a model
+    tasks  of `load_tasks`; they remember answers, so every model needs tasks of its own
+    """
+    # Here: lm-eval's own evaluator may be what is importing this file, as a plug-in.
+    from lm_eval.evaluator import evaluate
+
+    items = {name: spread_items(len(task.eval_docs), limit) for name, task in tasks.items()}
+    # No bootstrap: errors come from the items themselves, and it starts processes.
+    found = evaluate(lm, {"tasks": dict(tasks)}, samples=items, bootstrap_iters=0)
+    samples = found["samples"] if found else {}
+    return scores_of({name: samples[name] for name in tasks})
 
 
 def _settings(given: Mapping[str, Any]) -> tuple[Sampling, int, list[str]]:

@@ -40,16 +40,10 @@ class TaskFile:
 
 
 _CHOICES = ("query", "choices", "gold")
-_QUESTION = MappingProxyType(
-    {
-        "doc_to_text": "{{query.rstrip('\\n')}}\nAnswer:",
-        "doc_to_target": "gold",
-        "doc_to_choice": "choices",
-    }
-)
 _PLAIN = MappingProxyType(
     {"doc_to_text": "query", "doc_to_target": "gold", "doc_to_choice": "choices"}
 )
+_QUESTION = MappingProxyType(_PLAIN | {"doc_to_text": "{{query.rstrip('\\n')}}\nAnswer:"})
 
 TASKS: MappingProxyType[str, TaskFile] = MappingProxyType(
     {

@@ -41,10 +41,9 @@ def write_gguf(
         raise ExportError("dense = 'int8': Q8_0 wants widths that 32 divides; take f16")
     rows = config.real_vocab_size or config.vocab_size
     words = read_words(source, rows=rows, settings=config.to_dict())
-    part = file.with_name(f".{file.name}.part")
-    writer = gguf.GGUFWriter(part, architecture)
-    try:
-        _add_settings(writer, config, architecture, form=form, gate=_gate_rank(config))
+    with disk.replaced_file(file) as part:
+        writer = gguf.GGUFWriter(part, architecture)
+        _add_settings(writer, config, architecture, form=form)
         _add_words(writer, words, template)
         for named in tensors(model, architecture):
             _add_tensor(writer, named, form)
@@ -52,21 +51,11 @@ def write_gguf(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        disk.sync(part)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
     return architecture
 
 
-def _gate_rank(config: GooseConfig) -> int:
-    """Inner channels of the gate as it is written (tensors._adapters)."""
-    rank = int(config.gate_rank)
-    return {"none": 0, "one_plus": rank + 1}.get(config.gate, rank)
-
-
 def _add_settings(
-    writer: Any, config: GooseConfig, architecture: Architecture, *, form: str, gate: int
+    writer: Any, config: GooseConfig, architecture: Architecture, *, form: str
 ) -> None:
     writer.add_context_length(ENDLESS)
     writer.add_embedding_length(config.hidden_size)
@@ -83,7 +72,9 @@ def _add_settings(
     writer.add_decay_lora_rank(config.decay_rank)
     writer.add_iclr_lora_rank(config.rate_rank)
     writer.add_value_residual_mix_lora_rank(config.value_rank if config.v_first != "none" else 1)
-    writer.add_gate_lora_rank(gate)
+    # Inner channels of the gate as it is written (tensors._adapters).
+    rank = int(config.gate_rank)
+    writer.add_gate_lora_rank({"none": 0, "one_plus": rank + 1}.get(config.gate, rank))
     writer.add_file_type(FORMS[form][1])
 
 

@@ -112,8 +112,7 @@ class Batcher:
             if told:
                 self._tell(told)
         failed = Failed(status=503, message="the server is closing")
-        jobs = [*self._waiting, *(r.job for r in self._reading), *(a.job for a in self._answers)]
-        self._tell([(job, failed) for job in dict.fromkeys(jobs)])
+        self._tell([(job, failed) for job in dict.fromkeys(self._jobs())])
 
     def _rest(self) -> bool:
         """Wait for something to do; False where the work is over."""

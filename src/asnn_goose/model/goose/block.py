@@ -13,12 +13,14 @@ from asnn_goose.model.mixers import MIXERS
 from asnn_goose.model.mixers.mixer import Mixer, MixerOutput
 from asnn_goose.model.mlps import MLPS
 from asnn_goose.model.mlps.mlp import MLP, MLPOutput
+from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.norm import norms_around
 from asnn_goose.model.parts.precision_table import BLOCK_SITES, PrecisionTable
 from asnn_goose.model.parts.state import BlockState, State
+from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import Window
 
 
@@ -144,3 +146,10 @@ class GooseBlock(nn.Module):
             self.site_precision[name] = new
         # A neuron that is new follows the mode of the whole, and is where the whole is.
         self.train(self.training).to(next(self.parameters()).device)
+
+
+def tell_share(part: nn.Module, share: float) -> None:
+    """Tell every ternary method and neuron of a part how much of its training is done."""
+    for module in part.modules():
+        if isinstance(module, TernaryMethod | Neuron):
+            module.anneal(share)

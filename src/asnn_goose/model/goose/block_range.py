@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asnn_goose.model.goose.block import BlockOutput
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.window import placed
-from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import Window
 
 
@@ -47,10 +45,3 @@ def run_range(
         output = student._call(block, x_BTD, carry, None, window)
         x_BTD, carry = output.x_BTD, output.mixer.carry
     return x_BTD
-
-
-def tell_share(part: nn.Module, share: float) -> None:
-    """Tell every ternary method and neuron of a part how much of its training is done."""
-    for module in part.modules():
-        if isinstance(module, TernaryMethod | Neuron):
-            module.anneal(share)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from asnn_goose.model.goose.block import BlockOutput, GooseBlock
+from asnn_goose.model.goose.block import BlockOutput, GooseBlock, tell_share
 from asnn_goose.model.goose.cache import CACHE_FIELD, GooseCache
 from asnn_goose.model.goose.config import GooseConfig, check_words
 from asnn_goose.model.goose.feedback import Feedback, last, outputs
@@ -29,7 +29,6 @@ from asnn_goose.model.parts.positions import learned_positions
 from asnn_goose.model.parts.precision_table import EMBEDDING, HEAD, OUTSIDE, PrecisionTable
 from asnn_goose.model.parts.state import BlockState
 from asnn_goose.model.parts.window import placed, positions, window_mask
-from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import PLACES, Trace, Window, capped
 
 
@@ -67,6 +66,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
         self.gradient_checkpointing = False
         self.inner_steps = InnerSteps(config.inner_steps)
         self.post_init()  # type: ignore[no-untyped-call]
+        # from_pretrained builds without memory and brings the weights.
         if not self.embedding.weight.is_meta:
             initialise(self)
 
@@ -247,9 +247,7 @@ class GooseForCausalLM(PreTrainedModel, RecurrentGeneration, GenerationMixin):
 
     def anneal(self, share: float) -> None:
         """Tell every ternary method and neuron what share of the stage is done."""
-        for module in self.modules():
-            if isinstance(module, TernaryMethod | Neuron):
-                module.anneal(share)
+        tell_share(self, share)
 
     def _logits(self, x_BTD: Tensor, membranes: Membranes, *, last: int) -> Tensor:
         """Logits of the last rows, of all for 0; those that no tokenizer produces are impossible.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,9 @@ from asnn_goose.model.mixers.mixer import Mixer, MixerOutput
 from asnn_goose.model.parts.attention import Attention
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.described import Described
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
 from asnn_goose.model.parts.token_shift import TokenShift, start_shares
 from asnn_goose.ops.documents import token_marks
@@ -23,7 +23,7 @@ from asnn_goose.shape.rwkv4 import RWKV4
 from asnn_goose.trace import Window
 
 
-class RWKV4Mixer(Mixer):
+class RWKV4Mixer(Described, Mixer):
     """out = W_o (sigmoid(r) wkv(k, v)): every channel averages its own past (`ops.wkv4`).
 
     It compares no queries with keys: a key says how much its token counts, to all later ones alike.
@@ -31,14 +31,16 @@ class RWKV4Mixer(Mixer):
     itself. The state is the last input, and numerator, denominator and exponent (B,3,C).
     """
 
+    shape = RWKV4
+    receptance: Projection
+    key: Projection
+    value: Projection
+    output: Projection
+
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
+        self.make_matrices(config, layer=layer)
         width, inner = config.hidden_size, config.mixer_size
-        matrix = partial(block_matrix, table=config.precision, layer=layer)
-        self.receptance = matrix("receptance", width, inner, bias=config.qkv_bias)
-        self.key = matrix("key", width, inner, bias=config.qkv_bias)
-        self.value = matrix("value", width, inner, bias=config.qkv_bias)
-        self.output = matrix("output", inner, width, bias=config.output_bias)
         self.decay = nn.Parameter(torch.zeros(inner))
         self.bonus = nn.Parameter(torch.zeros(inner))
         self.shift = TokenShift(width=width, consumers=3) if config.token_shift else None
@@ -74,16 +76,6 @@ class RWKV4Mixer(Mixer):
         if self.shift is None:
             return (x_BTD,) * 3
         return self.shift(x_BTD, None if state is None else state["shift"], window)  # type: ignore[no-any-return]
-
-    @classmethod
-    def columns(cls, config: StudentSettings) -> dict[str, int]:
-        """receptance, key, value and output."""
-        return RWKV4.columns(vars(config))
-
-    def matrices(self) -> dict[str, Projection]:
-        """receptance, key, value and output."""
-        names = ("receptance", "key", "value", "output")
-        return {name: getattr(self, name) for name in names}
 
     @torch.no_grad()
     def start_matrices(self) -> None:

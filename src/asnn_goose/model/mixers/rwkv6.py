@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -12,27 +11,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.mixers.mixer import Mixer, MixerOutput
-from asnn_goose.model.parts.attention import Attention
+from asnn_goose.model.parts.attention import NORM_START, Attention
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.described import Described
 from asnn_goose.model.parts.low_rank import LowRank
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
 from asnn_goose.model.parts.token_shift import FollowingShift, TokenShift, start_shares
 from asnn_goose.ops.wkv6 import wkv6
-from asnn_goose.shape.half import Half
 from asnn_goose.shape.rwkv6 import RWKV5, RWKV6
 from asnn_goose.trace import ATTENTION, Window
 
 NORM_EPS = 64e-5
 """The released code divides by 8 before a group norm with eps 1e-5: the same."""
 
-NORM_START = 0.05
-"""Group-norm weight of a converted mixer: attention outputs are small averages of values."""
 
-
-class _WKV6Mixer(Mixer):
+class _WKV6Mixer(Described, Mixer):
     """S_t = S_{t-1} diag(w_t) + v k^T, y_t = S_{t-1} r + (r u k) v; out = W_o(norm(y) silu(W_g x)).
 
     log w = -exp(d); in RWKV-5 d is a vector, in RWKV-6 d_0 + tanh(x A) B, and its token shifts
@@ -41,21 +37,21 @@ class _WKV6Mixer(Mixer):
     """
 
     signals = ATTENTION
-    shape: ClassVar[Half]
     dynamic: ClassVar[bool]
+    receptance: Projection
+    key: Projection
+    value: Projection
+    output: Projection
+    gate: Projection | None
 
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
-        width, inner = config.hidden_size, config.mixer_size
+        inner, gated = config.mixer_size, config.gate != "none"
         self.heads, self.head_size = config.num_attention_heads, config.head_size
         self.gate_kind = config.gate
-        matrix = partial(block_matrix, table=config.precision, layer=layer)
-        self.receptance = matrix("receptance", width, inner, bias=config.qkv_bias)
-        self.key = matrix("key", width, inner, bias=config.qkv_bias)
-        self.value = matrix("value", width, inner, bias=config.qkv_bias)
-        gated = config.gate != "none"
-        self.gate = matrix("mixer_gate", width, inner, bias=False) if gated else None
-        self.output = matrix("output", inner, width, bias=config.output_bias)
+        self.make_matrices(config, layer=layer)
+        if not gated:
+            self.gate = None
         self.query_norm, self.key_norm = (
             nn.RMSNorm(self.head_size, eps=config.norm_eps) if config.qk_norm else None
             for _ in range(2)
@@ -154,17 +150,6 @@ class _WKV6Mixer(Mixer):
         projected: Tensor = self.output(y_BTC, membranes)
         return projected
 
-    @classmethod
-    def columns(cls, config: StudentSettings) -> dict[str, int]:
-        """receptance, key, value, mixer_gate where it has one, and output."""
-        return cls.shape.columns(vars(config))
-
-    def matrices(self) -> dict[str, Projection]:
-        """receptance, key, value, mixer_gate where it has one, and output."""
-        found = {name: getattr(self, name) for name in ("receptance", "key", "value")}
-        found |= {} if self.gate is None else {"mixer_gate": self.gate}
-        return found | {"output": self.output}
-
     @torch.no_grad()
     def start_matrices(self) -> None:
         """Orthogonal, k and gate a tenth of it, and an output of zeros."""
@@ -202,20 +187,12 @@ class _WKV6Mixer(Mixer):
 
     @torch.no_grad()
     def inherit(self, attention: Attention) -> None:
-        """q, k, v, o into r, k, v and output, k times the scale of attention's scores.
+        """q, k, v, o into r, k, v and output.
 
         The token itself counts like any other (u = 1), nothing is shifted, a gate "one_plus" is
         exactly 1; decays start as published.
         """
-        normed = attention.key_norm is not None
-        self.receptance.inherit(*attention.queries)
-        self.key.inherit(*attention.keys, scale=1.0 if normed else attention.scaling)
-        self.value.inherit(*attention.values)
-        self.output.inherit(*attention.output)
-        if self.query_norm is not None and attention.query_norm is not None:
-            self.query_norm.weight.copy_(attention.query_norm)
-        if self.key_norm is not None and attention.key_norm is not None:
-            self.key_norm.weight.copy_(attention.key_norm * attention.scaling)
+        attention.give(self)
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             self.gate.into_basis_()

@@ -13,10 +13,10 @@ from asnn_goose.model.neurons.lif import inner_lif
 from asnn_goose.model.parts.attention import Attention
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.described import Described
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
-from asnn_goose.ops.wkv7 import wkv7
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
 from asnn_goose.shape.spiking_attention import SPIKING_ATTENTION
 from asnn_goose.trace import Window
@@ -31,7 +31,7 @@ SLOW, FAST = 2.0**-7, 2.0**-2
 """-log of the decays of the last and the first head at the start."""
 
 
-class SpikingAttention(Mixer):
+class SpikingAttention(Described, Mixer):
     """Binary q, k and v that meet without a softmax, along the inner steps of every token.
 
     q, k, v = LIF(LN(W x)); z_t = LIF(sum_{i<=t} w^{t-i} v_i (k_i q_t) / 8); out = LIF(LN(W_o z)).
@@ -41,16 +41,17 @@ class SpikingAttention(Mixer):
     softmax the sum is WKV-7 with alpha = beta = 0; the state are the faded counts (B*S,H,N,N).
     """
 
+    shape = SPIKING_ATTENTION
+    output: Projection
+    output_norm: nn.LayerNorm
+
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
         width, inner = config.hidden_size, config.mixer_size
         self.heads, self.head_size = config.num_attention_heads, config.head_size
-        matrix = partial(block_matrix, table=config.precision, layer=layer)
-        for name in ("queries", "keys", "values"):
-            self.add_module(name, matrix(name, width, inner, bias=config.qkv_bias))
-            self.add_module(f"{name}_norm", nn.LayerNorm(inner))
-        self.output = matrix("output", inner, width, bias=config.output_bias)
-        self.output_norm = nn.LayerNorm(width)
+        for slot in self.slots(config, layer=layer):
+            self.make_matrix(slot, config, layer=layer)
+            self.add_module(f"{slot.name}_norm", nn.LayerNorm(slot.rows))
         lif = partial(inner_lif, steps=config.inner_steps)
         self.spikes, self.sums_spikes = lif(inner), lif(inner, threshold=0.5)
         self.output_spikes = lif(width)
@@ -94,18 +95,7 @@ class SpikingAttention(Mixer):
         nothing = torch.zeros_like(q)
         before = None if state is None else state["memory"]
         operands = (q, log_w, k, v, nothing, nothing, before)
-        if window.documents_BT is None:
-            return wkv7(*operands)
         return wkv7_by_document(*operands, documents_BT=window.documents_BT)
-
-    @classmethod
-    def columns(cls, config: StudentSettings) -> dict[str, int]:
-        """queries, keys, values and output."""
-        return SPIKING_ATTENTION.columns(vars(config))
-
-    def matrices(self) -> dict[str, Projection]:
-        """queries, keys, values and output."""
-        return {name: m for name, m in self.named_children() if isinstance(m, Projection)}
 
     def start_matrices(self) -> None:
         """As PyTorch starts linear layers, which is what the released code leaves them at."""

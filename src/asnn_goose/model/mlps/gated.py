@@ -11,42 +11,29 @@ from asnn_goose.model.mlps.mlp import MLP, MLPOutput
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
-from asnn_goose.shape.mlps import MLPS as SHAPES
+from asnn_goose.shape.mlps import MLPS
 from asnn_goose.trace import Window
 
 
 class GatedMLP(MLP):
-    """down(act(gate x) * up x) (Shazeer 2020, arXiv 2002.05202).
+    """down(act(gate x) * up x) (Shazeer 2020, arXiv 2002.05202)."""
 
-    `layer` is the block's index, on which the precision of its matrices may depend.
-    """
+    shape = MLPS["gated"]
+    gate: Projection
+    up: Projection
+    down: Projection
 
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
-        width, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
-        table = config.precision
-        self.gate = block_matrix("gate", width, inner, bias=bias, table=table, layer=layer)
-        self.up = block_matrix("up", width, inner, bias=bias, table=table, layer=layer)
-        self.down = block_matrix("down", inner, width, bias=bias, table=table, layer=layer)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(
         self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes
     ) -> MLPOutput:
-        """(B,T,D) -> (B,T,D); carries nothing but membranes."""
         gate_BTF = self.activation(self.gate(x_BTD, membranes))
         return MLPOutput(self.down(gate_BTF * self.up(x_BTD, membranes), membranes), {})
-
-    @classmethod
-    def columns(cls, config: StudentSettings) -> dict[str, int]:
-        """gate, up and down."""
-        return SHAPES["gated"].columns(vars(config))
-
-    def matrices(self) -> dict[str, Projection]:
-        """gate, up and down."""
-        return {"gate": self.gate, "up": self.up, "down": self.down}
 
     def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
         """The rows of `up` scale what `down` reads; the norm, what gate and up read."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.described import Described
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
 from asnn_goose.model.rows import Linear
 from asnn_goose.trace import Window
@@ -24,27 +24,18 @@ class MLPOutput(NamedTuple):
     state: State
 
 
-class MLP(nn.Module, ABC):
+class MLP(Described, ABC):
     """Maps tokens (B,T,D) one by one; made for each block, as `MLP(config, layer=layer)`."""
 
-    @abstractmethod
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__()
+        self.make_matrices(config, layer=layer)
 
     @abstractmethod
     def forward(
         self, x_BTD: Tensor, state: State | None, window: Window, membranes: Membranes
     ) -> MLPOutput:
         """(B,T,D) -> (B,T,D); the arguments are those of a mixer."""
-
-    @classmethod
-    @abstractmethod
-    def columns(cls, config: StudentSettings) -> dict[str, int]:
-        """Columns of every matrix, by the names that `precision` uses; the order is that below."""
-
-    @abstractmethod
-    def matrices(self) -> dict[str, Projection]:
-        """Its matrices by those names; the last one writes to the residual stream."""
 
     def start_matrices(self) -> None:
         """Orthogonal matrices but for a last one of zeros: a new block is the identity."""

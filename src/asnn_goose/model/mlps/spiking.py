@@ -8,24 +8,22 @@ from asnn_goose.model.mlps.mlp import MLP, MLPOutput
 from asnn_goose.model.neurons.lif import inner_lif
 from asnn_goose.model.parts.config import StudentSettings
 from asnn_goose.model.parts.membranes import Membranes
-from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.state import State
-from asnn_goose.shape.mlps import MLPS as SHAPES
+from asnn_goose.shape.mlps import MLPS
 from asnn_goose.trace import Window
 
 
 class SpikingMLP(MLP):
-    """LIF(LN(down(LIF(LN(up x))))) along the inner steps of every token (arXiv 2308.15122).
+    """LIF(LN(down(LIF(LN(up x))))) along the inner steps of every token (arXiv 2308.15122)."""
 
-    `layer` is the block's index, on which the precision of its matrices may depend.
-    """
+    shape = MLPS["spiking"]
+    up: Projection
+    down: Projection
 
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
-        width, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
-        table = config.precision
-        self.up = block_matrix("up", width, inner, bias=bias, table=table, layer=layer)
-        self.down = block_matrix("down", inner, width, bias=bias, table=table, layer=layer)
+        width, inner = config.hidden_size, config.intermediate_size
         self.up_norm, self.down_norm = nn.LayerNorm(inner), nn.LayerNorm(width)
         steps = config.inner_steps
         self.up_spikes = inner_lif(inner, steps=steps)
@@ -39,15 +37,6 @@ class SpikingMLP(MLP):
         up_BTF, _ = self.up_spikes.forward_with_state(up_BTF, None, window)
         down_BTD = self.down_norm(self.down(up_BTF, membranes))
         return MLPOutput(self.down_spikes.forward_with_state(down_BTD, None, window)[0], {})
-
-    @classmethod
-    def columns(cls, config: StudentSettings) -> dict[str, int]:
-        """Up and down."""
-        return SHAPES["spiking"].columns(vars(config))
-
-    def matrices(self) -> dict[str, Projection]:
-        """Up and down."""
-        return {"up": self.up, "down": self.down}
 
     def start_matrices(self) -> None:
         """As PyTorch starts linear layers."""

@@ -63,7 +63,6 @@ class LearnedThreshold(Neuron):
         self.register_buffer("measured", torch.tensor(False))
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         wide_BK = widened(h_BK)
         if self.training and not bool(self.measured):
             self._start(wide_BK.detach())

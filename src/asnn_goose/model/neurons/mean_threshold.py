@@ -56,7 +56,6 @@ class MeanThreshold(Neuron):
             self.training_only = "the engine's codes have negative spikes"
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         with torch.no_grad():
             spikes = self.encode(h_BK)
             if self.gradient is None:

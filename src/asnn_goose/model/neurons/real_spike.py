@@ -41,7 +41,6 @@ class RealSpike(Neuron):
         self.value = nn.Parameter(torch.ones(columns if per == "channel" else 1))
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         wide_BK = widened(h_BK)
         with torch.no_grad():
             spikes = self.unlearned.encode(wide_BK)

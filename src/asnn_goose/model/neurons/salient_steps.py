@@ -82,7 +82,6 @@ class SalientSteps(Neuron):
         self.salient[score_K.topk(round(self.share * self.columns)).indices] = True
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         with torch.no_grad():
             spikes = self.encode(h_BK)
             fine_reach, reach = self.fine_levels + 0.5, (self.levels + 0.5) * self.ratio

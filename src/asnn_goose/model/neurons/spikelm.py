@@ -65,7 +65,6 @@ class SpikeLM(Neuron):
         self.register_buffer("measured", torch.tensor(False))
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         wide_BK = widened(h_BK)
         spikes_SBK, alpha_S = self._run(wide_BK)
         # Frozen after one batch, as published: amplitudes that follow every batch would make each a

@@ -41,7 +41,6 @@ class SpikingBERT(Neuron):
         self.register_buffer("measured", torch.tensor(False))
 
     def forward(self, h_BK: Tensor) -> Tensor:
-        """(..., K) -> what the spikes stand for, same shape and dtype."""
         with torch.no_grad():
             range_1 = self.range_of(h_BK)
             values_BK = self.encode(h_BK).values().to(h_BK.dtype)
@@ -72,21 +71,6 @@ class SpikingBERT(Neuron):
     def closed_form(self, h_BK: Tensor) -> Tensor:
         """The rate a* that many steps go to."""
         return self._scaled(h_BK).clamp(-1, 1)
-
-    @torch.no_grad()
-    def simulate(self, h_BK: Tensor, *, steps: int, start: float = 0.5) -> Tensor:
-        """Measured rates of that many steps, from membranes at `start` of the threshold.
-
-        Negative drive charges a membrane of its own, as a neuron of the other sign would.
-        """
-        drive_BK = self._scaled(h_BK)
-        # Half-way to firing: from rest, rates would round down and lag by half a spike.
-        v_BK, count_BK = torch.full_like(drive_BK, start), torch.zeros_like(drive_BK)
-        for _ in range(steps):
-            v_BK = v_BK + drive_BK.abs()
-            fired_BK = (v_BK >= 1).to(v_BK.dtype)
-            v_BK, count_BK = v_BK - fired_BK, count_BK + fired_BK
-        return drive_BK.sign() * count_BK / steps
 
     def _scaled(self, h_BK: Tensor) -> Tensor:
         wide_BK = widened(h_BK) if self.signed else widened(h_BK).clamp_min(0)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.rows import Linear
+
+NORM_START = 0.05
+"""Group-norm weight of a converted mixer: attention outputs are small averages of values."""
+
+
+class Heir(Protocol):
+    """A mixer that compares receptances with keys."""
+
+    receptance: Projection
+    key: Projection
+    value: Projection
+    output: Projection
+    query_norm: nn.RMSNorm | None
+    key_norm: nn.RMSNorm | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +45,18 @@ class Attention:
     query_norm: Tensor | None
     key_norm: Tensor | None
     looks_back_H: Tensor | None = None
+
+    def give(self, mixer: Heir) -> None:
+        """q, k, v, o become r, k, v and the output projection; k is scaled as scores are here.
+
+        A recurrence multiplies r and k as they are, so that factor must be in k; where k has a
+        norm, which would undo a factor before it, it is in the norm's gain.
+        """
+        mixer.receptance.inherit(*self.queries)
+        mixer.key.inherit(*self.keys, scale=self.scaling if self.key_norm is None else 1.0)
+        mixer.value.inherit(*self.values)
+        mixer.output.inherit(*self.output)
+        if mixer.query_norm is not None and self.query_norm is not None:
+            mixer.query_norm.weight.copy_(self.query_norm)
+        if mixer.key_norm is not None and self.key_norm is not None:
+            mixer.key_norm.weight.copy_(self.key_norm * self.scaling)

@@ -23,7 +23,6 @@ class AbsMean(TernaryMethod):
         super().__init__(rows, columns, planes=planes, group=group)
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         return rounded(self, weight_OK)
 
     def codes(self, weight_OK: Tensor) -> Codes | None:
@@ -31,5 +30,4 @@ class AbsMean(TernaryMethod):
         return codes_of(weight_OK, planes=self.planes, group=self.group, factor=0.5)
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
-        """Codes and scales themselves, without a gradient."""
         return absmean(wide(weight_OK.detach()), planes=self.planes, group=self.group)

@@ -55,7 +55,6 @@ class Arenas(TernaryMethod):
         return self.strength * remainder(self.share, until=self.until, warmup=self.warmup)
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         residual = self.residual
         if not residual:
             return straight_through(weight_OK, lambda w_OK: self.planes_of(w_OK).dense())
@@ -68,5 +67,4 @@ class Arenas(TernaryMethod):
         return mixed_OK.to(weight_OK.dtype)
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
-        """Codes and scales themselves, without a gradient."""
         return absmean(wide(weight_OK.detach()), planes=self.planes, group=self.group)

@@ -43,7 +43,6 @@ class LearnedStep(TernaryMethod):
         """Steps (R,1) to start from, for rows that share one."""
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         step_R1 = wide(self.step_R1, weight_OK)
         # LSQ's scale: all weights of a row pull at one step.
         step_gradient = 1 / math.sqrt(weight_OK.numel() / step_R1.numel())
@@ -52,7 +51,6 @@ class LearnedStep(TernaryMethod):
 
     @torch.no_grad()
     def planes_of(self, weight_OK: Tensor) -> Ternary:
-        """Codes and scales themselves, without a gradient."""
         step_R1 = wide(self.step_R1, weight_OK).clamp_min(SMALLEST_SCALE)
         codes_OK = (wide(weight_OK) / step_R1).clamp(-1, 1).round()
         return with_row_scales(codes_OK.unsqueeze(0), step_R1)
@@ -69,8 +67,7 @@ class LSQ(LearnedStep):
 class LSQPlus(LearnedStep):
     """Steps start where the squared error is least.
 
-    The offset of LSQ+ is for activations, which lie to one side of zero, and not for weights;
-    `ops.ternary.learned_step` has it.
+    The offset of LSQ+ is for activations, which lie to one side of zero, and not for weights.
     """
 
     def first_step(self, weight_RN: Tensor) -> Tensor:

@@ -35,7 +35,6 @@ class Tequila(TernaryMethod):
         self.strength = strength
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         return straight_through(weight_OK, lambda w_OK: self.planes_of(w_OK).dense())
 
     def bias(self, weight_OK: Tensor) -> Tensor | None:
@@ -49,5 +48,4 @@ class Tequila(TernaryMethod):
         return (self.strength * sum_O).to(weight_OK.dtype)
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
-        """Codes and scales themselves, without a gradient."""
         return absmean(wide(weight_OK.detach()), group=self.group)

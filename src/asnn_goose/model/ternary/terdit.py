@@ -48,12 +48,10 @@ class TerDiT(TernaryMethod):
         self.alpha_R1.copy_(alpha_R1.clamp_min(SMALLEST_SCALE))
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         codes_OK = straight_through(wide(weight_OK), self._codes)
         return (codes_OK * self._alpha(weight_OK)).to(weight_OK.dtype)
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
-        """Codes and scales themselves, without a gradient."""
         return with_row_scales(self._codes(weight_OK).unsqueeze(0), self._alpha(weight_OK))
 
     def _alpha(self, weight_OK: Tensor) -> Tensor:

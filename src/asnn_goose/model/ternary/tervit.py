@@ -37,13 +37,11 @@ class TerViT(TernaryMethod):
         self.factor, self.eight_bit = factor, eight_bit
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         if self.training and self.share < self.eight_bit:
             return straight_through(weight_OK, self._eight_bits)
         return straight_through(weight_OK, lambda w_OK: self.planes_of(w_OK).dense())
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
-        """Codes and scales themselves, without a gradient."""
         return twn(wide(weight_OK.detach()), factor=self.factor, group=self.group)
 
     def _eight_bits(self, weight_OK: Tensor) -> Tensor:

@@ -54,7 +54,6 @@ class TTQ(TernaryMethod):
         self.negative_R1.copy_(negative_R1)
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         scales = (wide(x_R1, weight_OK) for x_R1 in (self.positive_R1, self.negative_R1))
         args = (wide(weight_OK), *scales, self._delta(weight_OK))
         out_OK = cast(Tensor, _TwoScales.apply(*args))  # type: ignore[no-untyped-call]

@@ -41,7 +41,6 @@ class TWN(TernaryMethod):
         self.factor, self.granularity = factor, granularity
 
     def forward(self, weight_OK: Tensor) -> Tensor:
-        """(O,K) -> (O,K), same dtype."""
         return rounded(self, weight_OK)
 
     def codes(self, weight_OK: Tensor) -> Codes | None:
@@ -51,7 +50,6 @@ class TWN(TernaryMethod):
         return codes_of(weight_OK, planes=1, group=self.group, factor=self.factor)
 
     def planes_of(self, weight_OK: Tensor) -> Ternary:
-        """Codes and scales themselves, without a gradient."""
         weight_RN = sharing(wide(weight_OK.detach()), self.granularity)
         ternary = twn(weight_RN, factor=self.factor, group=self.group)
         if self.granularity == "row":

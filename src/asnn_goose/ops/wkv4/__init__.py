@@ -11,8 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from asnn_goose.names import check_name
-from asnn_goose.ops.native_build import native_available, native_status
+from asnn_goose.ops.kernel_calls import obstacle_to_kernel, takes_kernel
 from asnn_goose.ops.wkv4.native import native
 from asnn_goose.ops.wkv4.recurrent import EMPTY, recurrent
 
@@ -60,8 +59,9 @@ def wkv4(
     """
     _check(w_C, u_C, k_BTC, v_BTC, state_B3C)
     state_B3C = empty_state(k_BTC) if state_B3C is None else state_B3C
-    run = native if _chosen(form, k_BTC) == "native" else recurrent
     wide = _wide(k_BTC)
+    obstacle = obstacle_to_kernel(k_BTC.device, wide)
+    run = native if takes_kernel(form, obstacle, plain="recurrent") else recurrent
     with torch.autocast(k_BTC.device.type, enabled=False):
         operands = (x.to(wide) for x in (w_C, u_C, k_BTC, v_BTC, state_B3C))
         y_BTC, last_B3C = run(*operands, marks_BT=marks_BT)
@@ -82,25 +82,3 @@ def _check(w_C: Tensor, u_C: Tensor, k: Tensor, v: Tensor, state: Tensor | None)
         raise ValueError(f"w has shape {tuple(w_C.shape)}, u {tuple(u_C.shape)}; wanted ({C},)")
     if state is not None and state.shape != (B, 3, C):
         raise ValueError(f"state has shape {tuple(state.shape)}; wanted {(B, 3, C)}")
-
-
-def _chosen(form: Form, k_BTC: Tensor) -> Form:
-    check_name(("auto", "recurrent", "native"), form, setting="form")
-    if form == "recurrent":
-        return form
-    if (obstacle := _obstacle(k_BTC)) is None:
-        return "native"
-    if form == "native":
-        raise ValueError(f"form is 'native', but the compiled kernel cannot be used: {obstacle}")
-    return "recurrent"
-
-
-def _obstacle(k_BTC: Tensor) -> str | None:
-    """Why the compiled kernel cannot take these inputs, or None."""
-    if not native_available():
-        return native_status()
-    if k_BTC.device.type != "cpu":
-        return f"it runs on the CPU, the inputs are on {k_BTC.device}"
-    if k_BTC.dtype == torch.float64:
-        return "it computes in fp32, the inputs are fp64"
-    return None

@@ -11,105 +11,78 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asnn_goose.ops.kernel_calls import addresses, like
 
-def _addresses(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(x.data_ptr() for x in tensors)
+_INPUTS = "Tensor w, Tensor u, Tensor k, Tensor v, Tensor state, Tensor? marks"
 
 
-@torch.library.custom_op("asnn_goose::wkv4", mutates_args=(), device_types="cpu")
-def _wkv4(
-    w_C: Tensor,
-    u_C: Tensor,
-    k_BTC: Tensor,
-    v_BTC: Tensor,
-    state_B3C: Tensor,
-    marks_BT: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _outputs(
+    w_C: Tensor, u_C: Tensor, k: Tensor, v: Tensor, state: Tensor, marks: Tensor | None
+) -> tuple[Tensor, ...]:
+    return like(k, state, k, k)
+
+
+@torch.library.custom_op(
+    "asnn_goose::wkv4",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_INPUTS}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _wkv4(*inputs: Any) -> tuple[Tensor, ...]:
     """Outputs y (B,T,C), the last state, and q and d (B,T,C): the denominator is e^q d."""
     from asnn_goose import _native
 
-    inputs = [x.contiguous() for x in (w_C, u_C, k_BTC, v_BTC, state_B3C)]
-    y, q, d = (torch.empty_like(inputs[2]) for _ in range(3))
-    last = torch.empty_like(inputs[4])
-    marks = None if marks_BT is None else marks_BT.contiguous()
-    B, T, C = k_BTC.shape
+    *given, marks = (None if x is None else x.contiguous() for x in inputs)
+    y, last, q, d = _outputs(*inputs)
+    B, T, C = y.shape
     _native.wkv4_forward(
         sizes=(B, T, C),
-        inputs=_addresses(*inputs),
-        marks=0 if marks is None else marks.data_ptr(),
-        outputs=_addresses(y, q, d, last),
+        inputs=addresses(*given),
+        marks=addresses(marks)[0],
+        outputs=addresses(y, q, d, last),
         threads=torch.get_num_threads(),
     )
     return y, last, q, d
 
 
-@_wkv4.register_fake
-def _(
-    w_C: Tensor,
-    u_C: Tensor,
-    k_BTC: Tensor,
-    v_BTC: Tensor,
-    state_B3C: Tensor,
-    marks_BT: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    y, q, d = (k_BTC.new_empty(k_BTC.shape) for _ in range(3))
-    return y, state_B3C.new_empty(state_B3C.shape), q, d
+def _gradients(
+    w: Tensor, u: Tensor, k: Tensor, v: Tensor, state: Tensor, *others: Any
+) -> tuple[Tensor, ...]:
+    """Room for those of k and v, of w and u by sequence (B,C), and of the initial state."""
+    by_sequence = k[:, 0]  # each sums up its own: several threads add to no number together
+    return like(k, v, by_sequence, by_sequence, state)
 
 
-@torch.library.custom_op("asnn_goose::wkv4_backward", mutates_args=(), device_types="cpu")
-def _wkv4_backward(
-    w_C: Tensor,
-    u_C: Tensor,
-    k_BTC: Tensor,
-    v_BTC: Tensor,
-    state_B3C: Tensor,
-    marks_BT: Tensor | None,
-    y_BTC: Tensor,
-    q_BTC: Tensor,
-    d_BTC: Tensor,
-    dy_BTC: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+@torch.library.custom_op(
+    "asnn_goose::wkv4_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_INPUTS}, Tensor y, Tensor q, Tensor d, Tensor dy)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _wkv4_backward(*inputs: Any) -> tuple[Tensor, ...]:
     """Gradients of k, v, w and u by sequence (B,C), and of the initial state."""
     from asnn_goose import _native
 
-    inputs = [x.contiguous() for x in (w_C, u_C, k_BTC, v_BTC, state_B3C)]
-    given = [x.contiguous() for x in (y_BTC, q_BTC, d_BTC, dy_BTC)]
-    marks = None if marks_BT is None else marks_BT.contiguous()
-    B, T, C = k_BTC.shape
-    dk, dv = torch.empty_like(given[0]), torch.empty_like(given[0])
-    dw, du = given[0].new_empty(B, C), given[0].new_empty(B, C)
-    dstate = torch.empty_like(inputs[4])
+    found = [None if x is None else x.contiguous() for x in inputs]
+    gradients = _gradients(*inputs)
+    B, T, C = inputs[2].shape
     _native.wkv4_backward(
         sizes=(B, T, C),
-        inputs=_addresses(*inputs),
-        marks=0 if marks is None else marks.data_ptr(),
-        gradients_in=_addresses(*given),
-        gradients_out=_addresses(dk, dv, dw, du, dstate),
+        inputs=addresses(*found[:5]),
+        marks=addresses(found[5])[0],
+        gradients_in=addresses(*found[6:]),
+        gradients_out=addresses(*gradients),
         threads=torch.get_num_threads(),
     )
-    return dk, dv, dw, du, dstate
+    return gradients
 
 
-@_wkv4_backward.register_fake
-def _(
-    w_C: Tensor,
-    u_C: Tensor,
-    k_BTC: Tensor,
-    v_BTC: Tensor,
-    state_B3C: Tensor,
-    marks_BT: Tensor | None,
-    y_BTC: Tensor,
-    q_BTC: Tensor,
-    d_BTC: Tensor,
-    dy_BTC: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    B, _, C = k_BTC.shape
-    dk, dv = k_BTC.new_empty(k_BTC.shape), k_BTC.new_empty(k_BTC.shape)
-    dw, du = k_BTC.new_empty(B, C), k_BTC.new_empty(B, C)
-    return dk, dv, dw, du, state_B3C.new_empty(state_B3C.shape)
+_wkv4.register_fake(_outputs)
+_wkv4_backward.register_fake(_gradients)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     y, _, q, d = output
     ctx.save_for_backward(*inputs, y, q, d)
     ctx.set_materialize_grads(True)

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from asnn_goose.ops.native_build import native_available, native_status
+from asnn_goose.ops.kernel_calls import obstacle_to_kernel, takes_kernel
+from asnn_goose.ops.native_build import native_available
 from asnn_goose.ops.wkv7.chunked import chunked
 from asnn_goose.ops.wkv7.fla import fla, obstacle_to_fla
 from asnn_goose.ops.wkv7.recurrent import recurrent
@@ -50,15 +51,14 @@ def _check(inputs: dict[str, Tensor], state_BHNN: Tensor | None, chunk: int) -> 
 
 def _obstacle_to_native(r_BTHN: Tensor) -> str | None:
     """Why the compiled kernel cannot take these inputs, or None."""
-    if not native_available():
-        return native_status()
-    if r_BTHN.device.type != "cpu":
-        return f"it runs on the CPU, the inputs are on {r_BTHN.device}"
-    if r_BTHN.dtype == torch.float64:
-        return "it computes in fp32, the inputs are fp64"
-    if r_BTHN.shape[-1] not in HEAD_SIZES:
+    obstacle = obstacle_to_kernel(r_BTHN.device, _wide(r_BTHN))
+    if obstacle is None and r_BTHN.shape[-1] not in HEAD_SIZES:
         return f"it takes head sizes {', '.join(map(str, HEAD_SIZES))}, not {r_BTHN.shape[-1]}"
-    return None
+    return obstacle
+
+
+def _wide(r_BTHN: Tensor) -> torch.dtype:
+    return torch.promote_types(r_BTHN.dtype, torch.float32)
 
 
 def _chosen(form: Form, r_BTHN: Tensor) -> Form:
@@ -72,11 +72,8 @@ def _chosen(form: Form, r_BTHN: Tensor) -> Form:
             return "fla"
         if form == "fla":
             raise ValueError(f"form is 'fla', but it cannot be used: {obstacle}")
-    obstacle = _obstacle_to_native(r_BTHN)
-    if obstacle is None:
+    if takes_kernel(form, _obstacle_to_native(r_BTHN), plain="recurrent"):
         return "native"
-    if form == "native":
-        raise ValueError(f"form is 'native', but the compiled kernel cannot be used: {obstacle}")
     return "recurrent" if r_BTHN.shape[1] == 1 else "chunked"
 
 
@@ -117,7 +114,7 @@ def wkv7(
     _check(dict(zip(NAMES, sequences, strict=True)), state_BHNN, chunk)
     form = _chosen(form, r_BTHN)
     B, _, H, N = r_BTHN.shape
-    dtype = torch.float64 if r_BTHN.dtype == torch.float64 else torch.float32
+    dtype = _wide(r_BTHN)
     if state_BHNN is None:
         state_BHNN = r_BTHN.new_zeros((B, H, N, N), dtype=dtype)
     r, log_w, k, v, alpha, beta, state = (x.to(dtype) for x in (*sequences, state_BHNN))

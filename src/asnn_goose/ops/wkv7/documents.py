@@ -41,31 +41,32 @@ def wkv7_by_document(
     beta_BTHN: Tensor,
     state_BHNN: Tensor | None = None,
     *,
-    documents_BT: Tensor,
+    documents_BT: Tensor | None,
     form: Form = "auto",
-    chunk: int = 64,
 ) -> tuple[Tensor, Tensor]:
     """`wkv7` with a state of zeros at the start of every document inside the window.
 
     Arguments, results and errors are those of `wkv7`; `documents_BT` (B,T) numbers the document
-    of every token. `state_BHNN` reaches only the first document of a row, and the final state is
-    that of the last one. Outputs and gradients are those of every document run alone (arXiv
-    2503.14456, equation 17, with S_{t-1} = 0).
+    of every token, None for one text. `state_BHNN` reaches only the first document of a row, and
+    the final state is that of the last one. Outputs and gradients are those of every document run
+    alone (arXiv 2503.14456, equation 17, with S_{t-1} = 0).
 
     Raises ValueError where documents_BT has another shape than the tokens.
     """
+    sequences = (r_BTHN, log_w_BTHN, k_BTHN, v_BTHN, alpha_BTHN, beta_BTHN)
+    if documents_BT is None:
+        return wkv7(*sequences, state_BHNN, form=form)
     if documents_BT.shape != r_BTHN.shape[:2]:
         raise ValueError(
             f"documents has shape {tuple(documents_BT.shape)}; r has {tuple(r_BTHN.shape)}: "
             "wanted (B, T) of r"
         )
-    sequences = (r_BTHN, log_w_BTHN, k_BTHN, v_BTHN, alpha_BTHN, beta_BTHN)
     starts_BT = document_starts(documents_BT)
     if not bool(starts_BT.any()):
-        return wkv7(*sequences, state_BHNN, form=form, chunk=chunk)
+        return wkv7(*sequences, state_BHNN, form=form)
     if _chosen(form, r_BTHN) in STEPPING:
         return wkv7(*_forgetting(sequences, starts_BT), state_BHNN, form=form)
-    return _by_segment(sequences, state_BHNN, documents_BT, form=form, chunk=chunk)
+    return _by_segment(sequences, state_BHNN, documents_BT, form=form)
 
 
 def _forgetting(sequences: Sequences, starts_BT: Tensor) -> Sequences:
@@ -79,12 +80,7 @@ def _forgetting(sequences: Sequences, starts_BT: Tensor) -> Sequences:
 
 
 def _by_segment(
-    sequences: Sequences,
-    state_BHNN: Tensor | None,
-    documents_BT: Tensor,
-    *,
-    form: Form,
-    chunk: int,
+    sequences: Sequences, state_BHNN: Tensor | None, documents_BT: Tensor, *, form: Form
 ) -> tuple[Tensor, Tensor]:
     """Every document as a sequence of its own; those of like length run together."""
     B, T, H, N = sequences[0].shape
@@ -97,7 +93,7 @@ def _by_segment(
         before = [
             state[row] if first == 0 else torch.zeros_like(state[row]) for row, first, _ in group
         ]
-        y, final = wkv7(r, log_w, k, v, alpha, beta, torch.stack(before), form=form, chunk=chunk)
+        y, final = wkv7(r, log_w, k, v, alpha, beta, torch.stack(before), form=form)
         for number, (row, first, end) in enumerate(group):
             pieces[row, first, end] = y[number, : end - first]
             if end == T:

@@ -1,124 +1,86 @@
 """WKV-7 by the compiled kernel (csrc/wkv7), as a PyTorch operator with its own backward.
 
 Importing this module registers the operators `asnn_goose::wkv7` and `asnn_goose::wkv7_backward`;
-running them needs the extension module.
+running them needs the extension module. They are operators, and not functions of autograd alone,
+for torch.compile to see a whole mixer as one graph.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+from asnn_goose.ops.kernel_calls import addresses, like
+
+_INPUTS = "Tensor r, Tensor w, Tensor k, Tensor v, Tensor alpha, Tensor beta, Tensor state"
+_GRADIENTS = ", ".join(["Tensor"] * 7)
 
 
-def _addresses(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(x.data_ptr() for x in tensors)
+def _outputs(*inputs: Tensor) -> tuple[Tensor, ...]:
+    return like(inputs[0], inputs[6], inputs[0])
 
 
-@torch.library.custom_op("asnn_goose::wkv7", mutates_args=(), device_types="cpu")
-def _wkv7(
-    r_BTHN: Tensor,
-    w_BTHN: Tensor,
-    k_BTHN: Tensor,
-    v_BTHN: Tensor,
-    alpha_BTHN: Tensor,
-    beta_BTHN: Tensor,
-    state_BHNN: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+@torch.library.custom_op(
+    "asnn_goose::wkv7",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_INPUTS}) -> (Tensor, Tensor, Tensor)",
+)
+def _wkv7(*inputs: Tensor) -> tuple[Tensor, ...]:
     """Outputs y (B,T,H,N), the final state, and p_t = S_{t-1} alpha_t (B,T,H,N) for backward."""
     from asnn_goose import _native
 
-    inputs = [x.contiguous() for x in (r_BTHN, w_BTHN, k_BTHN, v_BTHN, alpha_BTHN, beta_BTHN)]
-    state = state_BHNN.contiguous()
-    y, p = torch.empty_like(inputs[0]), torch.empty_like(inputs[0])
-    final = torch.empty_like(state)
-    B, T, H, N = r_BTHN.shape
+    *sequences, state = (x.contiguous() for x in inputs)
+    y, final, p = _outputs(*inputs)
+    B, T, H, N = y.shape
     _native.wkv7_forward(
         sizes=(B, T, H, N),
-        inputs=_addresses(*inputs),
+        inputs=addresses(*sequences),
         state=state.data_ptr(),
-        outputs=_addresses(y, p, final),
+        outputs=addresses(y, p, final),
         threads=torch.get_num_threads(),
     )
     return y, final, p
 
 
-@_wkv7.register_fake
-def _(
-    r_BTHN: Tensor,
-    w_BTHN: Tensor,
-    k_BTHN: Tensor,
-    v_BTHN: Tensor,
-    alpha_BTHN: Tensor,
-    beta_BTHN: Tensor,
-    state_BHNN: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    y = r_BTHN.new_empty(r_BTHN.shape)
-    return y, state_BHNN.new_empty(state_BHNN.shape), torch.empty_like(y)
-
-
-@torch.library.custom_op("asnn_goose::wkv7_backward", mutates_args=(), device_types="cpu")
-def _wkv7_backward(
-    r_BTHN: Tensor,
-    w_BTHN: Tensor,
-    k_BTHN: Tensor,
-    v_BTHN: Tensor,
-    alpha_BTHN: Tensor,
-    beta_BTHN: Tensor,
-    state_BHNN: Tensor,
-    p_BTHN: Tensor,
-    dy_BTHN: Tensor,
-    dfinal_BHNN: Tensor,
-) -> Gradients:
+@torch.library.custom_op(
+    "asnn_goose::wkv7_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_INPUTS}, Tensor p, Tensor dy, Tensor dfinal) -> ({_GRADIENTS})",
+)
+def _wkv7_backward(*inputs: Tensor) -> tuple[Tensor, ...]:
     """Gradients of the six sequences and of the initial state, in the order of the arguments."""
     from asnn_goose import _native
 
-    inputs = [x.contiguous() for x in (r_BTHN, w_BTHN, k_BTHN, v_BTHN, alpha_BTHN, beta_BTHN)]
-    state, p, dy, dfinal = (x.contiguous() for x in (state_BHNN, p_BTHN, dy_BTHN, dfinal_BHNN))
-    gradients = [torch.empty_like(x) for x in (*inputs, state)]
-    B, T, H, N = r_BTHN.shape
+    *sequences, state, p, dy, dfinal = (x.contiguous() for x in inputs)
+    gradients = like(*inputs[:7])
+    B, T, H, N = dy.shape
     _native.wkv7_backward(
         sizes=(B, T, H, N),
-        inputs=_addresses(*inputs),
+        inputs=addresses(*sequences),
         state=state.data_ptr(),
         p=p.data_ptr(),
-        gradients_in=_addresses(dy, dfinal),
-        gradients_out=_addresses(*gradients),
+        gradients_in=addresses(dy, dfinal),
+        gradients_out=addresses(*gradients),
         threads=torch.get_num_threads(),
     )
-    dr, dw, dk, dv, dalpha, dbeta, dstate = gradients
-    return dr, dw, dk, dv, dalpha, dbeta, dstate
+    return gradients
 
 
-@_wkv7_backward.register_fake
-def _(
-    r_BTHN: Tensor,
-    w_BTHN: Tensor,
-    k_BTHN: Tensor,
-    v_BTHN: Tensor,
-    alpha_BTHN: Tensor,
-    beta_BTHN: Tensor,
-    state_BHNN: Tensor,
-    p_BTHN: Tensor,
-    dy_BTHN: Tensor,
-    dfinal_BHNN: Tensor,
-) -> Gradients:
-    dr, dw, dk, dv, dalpha, dbeta = (r_BTHN.new_empty(r_BTHN.shape) for _ in range(6))
-    return dr, dw, dk, dv, dalpha, dbeta, state_BHNN.new_empty(state_BHNN.shape)
+_wkv7.register_fake(_outputs)
+_wkv7_backward.register_fake(lambda *inputs: like(*inputs[:7]))
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, _, p = output
-    ctx.save_for_backward(*inputs, p)
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs, output[2])
     ctx.set_materialize_grads(True)
 
 
-def _differentiate(ctx: Any, dy: Tensor, dfinal: Tensor, _dp: Tensor) -> Gradients:
-    gradients: Gradients = _wkv7_backward(*ctx.saved_tensors, dy, dfinal)
-    return gradients
+def _differentiate(ctx: Any, dy: Tensor, dfinal: Tensor, _dp: Tensor) -> tuple[Tensor, ...]:
+    return cast(tuple[Tensor, ...], _wkv7_backward(*ctx.saved_tensors, dy, dfinal))
 
 
 _wkv7.register_autograd(_differentiate, setup_context=_keep)

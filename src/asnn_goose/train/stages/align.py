@@ -32,10 +32,7 @@ class Align(Stage):
     runs: ClassVar = "mixers"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
         self.anneal(batch)
-        window = self.window(batch)
-        teacher = self.teacher.trace(batch.tokens_BT, self.asked, window=window)
-        student = cast(Driven, self.student).drive(teacher.mixer_in, window=window)
-        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
-        return terms
+        teacher = self.heard(batch)
+        student = cast(Driven, self.student).drive(teacher.mixer_in, window=self.window(batch))
+        return self.terms(student, teacher, batch)

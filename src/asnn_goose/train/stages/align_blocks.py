@@ -39,12 +39,9 @@ class AlignBlocks(Stage):
     runs: ClassVar = "blocks"
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
         self.anneal(batch)
-        window = self.window(batch)
-        teacher = self.teacher.trace(batch.tokens_BT, self.asked, window=window)
+        teacher = self.heard(batch)
         student = cast(DrivenBlocks, self.student).drive_blocks(
-            teacher.hidden, teacher.mixer_out, window=window
+            teacher.hidden, teacher.mixer_out, window=self.window(batch)
         )
-        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
-        return terms
+        return self.terms(student, teacher, batch)

@@ -7,7 +7,8 @@ from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from asnn_goose.model.goose.block_range import run_range, tell_share
+from asnn_goose.model.goose.block import tell_share
+from asnn_goose.model.goose.block_range import run_range
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.post_training import BlockFit, FittedBlock
 from asnn_goose.trace import Batch, Trace

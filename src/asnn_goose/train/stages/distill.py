@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
-
-from asnn_goose.trace import PLACES, Batch
+from asnn_goose.trace import PLACES
 from asnn_goose.train.stages.stage import Stage
 
 
@@ -19,8 +17,3 @@ class Distill(Stage):
     gives: ClassVar = PLACES
     trains: ClassVar = frozenset({"mixers", "blocks", "body", "all"})
     ranks: ClassVar = True
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
-        self.anneal(batch)
-        return self.compared(batch)

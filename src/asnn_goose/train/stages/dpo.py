@@ -75,14 +75,10 @@ class Dpo(Stage):
         """Terms over logits, such as ce, on the chosen answers alone."""
         if len(self.objective.pair_losses) == len(self.objective.losses):
             return {}
-        chosen, needs = batch.chosen, self.teacher_needs
-        rows, window = chosen.tokens_BT.shape[0], self.window(chosen)
-        teacher = self.teacher.trace(chosen.tokens_BT, needs, window=window) if needs else Trace()
-        final_BTD = cast(Tensor, trace.final_BTD)[:rows]
-        terms: dict[str, Tensor] = self.objective(
-            replace(trace, final_BTD=final_BTD, window=window), teacher, chosen
-        )
-        return terms
+        chosen = batch.chosen
+        final_BTD = cast(Tensor, trace.final_BTD)[: chosen.tokens_BT.shape[0]]
+        student = replace(trace, final_BTD=final_BTD, window=self.window(chosen))
+        return self.terms(student, self.heard(chosen), chosen)
 
 
 class _Gains:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.goose.rates import GIVES, trace_at_equilibrium
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.trace import Batch
 from asnn_goose.train.stages.stage import Stage
 
 
@@ -32,18 +32,15 @@ class Equilibrium(Stage):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name. Raises ValueError for neurons that do not settle."""
         self.anneal(batch)
-        tokens_BT, needs, window = batch.tokens_BT, self.teacher_needs, self.window(batch)
-        teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
         student, gap = trace_at_equilibrium(
             cast(GooseForCausalLM, self.student),
-            tokens_BT,
+            batch.tokens_BT,
             self.objective.needs,
-            window=window,
+            window=self.window(batch),
             steps=self.steps,
         )
         self._gaps.append(gap)
-        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
-        return terms
+        return self.terms(student, self.heard(batch), batch)
 
     def readings(self) -> dict[str, float]:
         """How far counted hidden states are from the formula, relative."""

@@ -66,7 +66,6 @@ class Gkd(Stage):
             )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
         self.anneal(batch)
         own = bool(torch.rand(()) < self.samples.share)
         return self.compared(self.own(batch) if own else batch)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
-
-from torch import Tensor
+from typing import ClassVar
 
 from asnn_goose.losses import Objective
-from asnn_goose.trace import Batch, Trace
-from asnn_goose.train.stages.stage import Stage, Tracing
+from asnn_goose.train.stages.stage import Stage
 
 
 class Pretrain(Stage):
@@ -31,14 +28,3 @@ class Pretrain(Stage):
                 f"pretrain has no teacher, and {', '.join(objective.losses)} needs one: use losses"
                 " on the text, such as ce"
             )
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
-        self.anneal(batch)
-        student = cast(Tracing, self.student).trace(
-            batch.tokens_BT, self.objective.needs, window=self.window(batch)
-        )
-        # An empty Trace stands for the teacher: `check` has refused every loss that would look into
-        # it.
-        terms: dict[str, Tensor] = self.objective(student, Trace(), batch)
-        return terms

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
-
-from asnn_goose.trace import PLACES, Batch
+from asnn_goose.trace import PLACES
 from asnn_goose.train.stages.stage import Stage
 
 
@@ -20,8 +18,3 @@ class Sft(Stage):
     gives: ClassVar = PLACES
     trains: ClassVar = frozenset({"mixers", "blocks", "body", "all"})
     reads: ClassVar = "examples"
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
-        self.anneal(batch)
-        return self.compared(batch)

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from asnn_goose.model.goose.block_range import run_range, tell_share
+from asnn_goose.model.goose.block import tell_share
+from asnn_goose.model.goose.block_range import run_range
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.trace import Batch, Trace
 from asnn_goose.train.stages.stage import Stage
@@ -36,19 +37,17 @@ class Slide(Stage):
         self.span = span
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
         student, window = cast(GooseForCausalLM, self.student), self.window(batch)
         first, share = self.place(batch.progress)
         last = min(first + self.span, len(student.blocks))
         # Blocks before have come as far as the stage takes them.
         for number, block in enumerate(student.blocks[:last]):
             tell_share(block, self.anneals.at(share if number >= first else 1.0))
-        teacher = self.teacher.trace(batch.tokens_BT, self.asked, window=window)
+        teacher = self.heard(batch)
         x_BTD = run_range(student, batch.tokens_BT, first=first, last=last, window=window)
         found = Trace(hidden=(x_BTD,), width=teacher.width, head_size=teacher.head_size)
         wanted = replace(teacher, hidden=(teacher.hidden[last],))
-        terms: dict[str, Tensor] = self.objective(found, wanted, batch)
-        return terms
+        return self.terms(found, wanted, batch)
 
     def place(self, progress: float) -> tuple[int, float]:
         """The first block that trains after a share of the stage, and the share of its part."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from torch import Tensor, nn
@@ -43,7 +42,7 @@ def kind_of(stage: type[Stage]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", stage.__name__).lower()
 
 
-class Stage(nn.Module, ABC):
+class Stage(nn.Module):
     """Turns a batch into named loss terms; this module is what accelerate wraps.
 
     Its parameters are those of the student and of the objective. The teacher stays outside the
@@ -168,22 +167,36 @@ class Stage(nn.Module, ABC):
                     name, wanted, cast(Known, self.teacher).signals, whose="the teacher"
                 )
 
+    def heard(self, batch: Batch) -> Trace:
+        """The teacher's pass over a batch; an empty Trace where nothing is asked of one."""
+        # A stage on text alone pays for no teacher.
+        if not self.asked:
+            return Trace()
+        return self.teacher.trace(batch.tokens_BT, self.asked, window=self.window(batch))
+
     def compared(self, batch: Batch) -> dict[str, Tensor]:
         """The terms where both models read a batch, each on its own; no teacher runs unasked."""
-        tokens_BT, needs, window = batch.tokens_BT, self.asked, self.window(batch)
-        # A stage on text alone pays for no teacher.
-        teacher = self.teacher.trace(tokens_BT, needs, window=window) if needs else Trace()
-        student = cast(Tracing, self.student).trace(tokens_BT, self.objective.needs, window=window)
-        terms: dict[str, Tensor] = self.objective(student, teacher, batch)
-        return terms
+        teacher, needs = self.heard(batch), self.objective.needs
+        student = cast(Tracing, self.student)
+        trace = student.trace(batch.tokens_BT, needs, window=self.window(batch))
+        return self.terms(trace, teacher, batch)
+
+    def terms(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, Tensor]:
+        """What the objective makes of two passes."""
+        found: dict[str, Tensor] = self.objective(student, teacher, batch)
+        return found
 
     def readings(self) -> dict[str, float]:
         """Numbers worth a line in the metrics, of the passes since it was last asked."""
         return {}
 
-    @abstractmethod
     def forward(self, batch: Any) -> dict[str, Tensor]:
-        """Weighted loss terms by name of what the stage reads; their sum is the loss."""
+        """Weighted loss terms by name of what the stage reads; their sum is the loss.
+
+        Unless a stage says otherwise, both models read a batch and are compared.
+        """
+        self.anneal(batch)
+        return self.compared(batch)
 
 
 def _refuse_lacking(

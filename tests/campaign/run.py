@@ -1,0 +1,66 @@
+"""Kill commands at random instants or let calls fail, call them again, compare with a calm run.
+
+    python -m tests.campaign.run [--count 30] [--seed 0] [--only NAME ...] [--blows NAME ...]
+
+A signal comes at a moment of the clock, or at the n-th call that changes a file; an error from the
+n-th call on. What counts then: the command ends with a message and no traceback; called again as
+its user would, it leaves every file, name and byte but for times, that an undisturbed one leaves;
+nothing is left over, and no process runs on. With --log each trial is a row of a file, which is
+continued where it is there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import tests.campaign.corpora  # noqa: F401 - for `data fetch`
+from tests.campaign import children
+from tests.campaign.blows import KINDS, Blow
+from tests.campaign.commands import COMMANDS
+from tests.campaign.trials import Campaign
+
+
+def carry_out(options: argparse.Namespace, folder: Path) -> int:
+    """The trials that the log does not hold yet; returns how many went wrong."""
+    children.preload()
+    names, blows = options.only or list(COMMANDS), options.blows or list(KINDS)
+    done = options.log.read_text().splitlines() if options.log and options.log.exists() else []
+    campaign, wrong = Campaign(folder), sum("\tsound" not in row for row in done)
+    campaign.make_inputs(only=names)
+    for number in range(len(done), options.count):
+        chance = random.Random(f"{options.seed} {number}")
+        command, blow = COMMANDS[chance.choice(names)], Blow.drawn(chance, blows)
+        faults = campaign.trial(command, blow)
+        row = f"{number}\t{command.name}\t{blow}\t{'; '.join(faults) or 'sound'}"
+        print(row, flush=True)
+        if options.log:
+            with options.log.open("a") as log:
+                log.write(row + "\n")
+        wrong += bool(faults)
+    return wrong
+
+
+def main() -> int:
+    """Exit code 1 where a trial went wrong."""
+    plain = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("--count", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=list(COMMANDS))
+    parser.add_argument("--blows", nargs="+", choices=list(KINDS))
+    parser.add_argument("--log", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="goose-campaign-") as own:
+        wrong = carry_out(options, Path(own))
+    print(f"{options.count - wrong} of {options.count} sound")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="goose-shim-") as built:
+        children.with_shim(Path(built))
+    sys.exit(main())

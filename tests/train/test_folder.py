@@ -1,0 +1,39 @@
+"""What of a run folder counts as a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asnn_goose import disk
+from asnn_goose.train.folder import RunFolder, locked
+from asnn_goose.train.run_errors import RunFolderError
+
+
+def test_a_run_that_was_killed_before_its_recipe_may_begin_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, written = RunFolder(tmp_path), disk.write_text
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "recipe.toml":
+            raise KeyboardInterrupt
+        written(path, text)
+
+    with monkeypatch.context() as patch, locked(tmp_path, tell=print):
+        patch.setattr(disk, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.begin("", identity={})
+    assert (tmp_path / "texts.json").exists()
+    folder.check(resume=False)
+    folder.begin("", identity={})
+    with pytest.raises(RunFolderError, match="not empty"):
+        folder.check(resume=False)
+
+
+@pytest.mark.parametrize("name", ["texts.json.bak", "checkpoints/step-00000001", "notes"])
+def test_what_is_somebody_elses_is_not_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(RunFolderError, match="not empty"):
+        RunFolder(tmp_path).check(resume=False)
