@@ -41,7 +41,7 @@ Source source_of(const TensorMap& tensors, const SpikingMap& matrices) {
 
 void forward(Engine& engine, const std::vector<State*>& states, const std::vector<Tokens>& tokens,
              std::uintptr_t logits, bool every, int threads, float missed,
-             std::uintptr_t spikes) {
+             float temperature, std::uintptr_t spikes) {
   if (states.size() != tokens.size()) {
     throw std::invalid_argument(std::to_string(states.size()) + " states for " +
                                 std::to_string(tokens.size()) + " token arrays: give one each");
@@ -60,7 +60,8 @@ void forward(Engine& engine, const std::vector<State*>& states, const std::vecto
         {states[i], tokens[i].data(), static_cast<std::int64_t>(tokens[i].size()), counted});
   }
   const nb::gil_scoped_release released;
-  engine.forward(sequences, reinterpret_cast<float*>(logits), every, missed, threads);
+  engine.forward(sequences, reinterpret_cast<float*>(logits), every, {missed, temperature},
+                 threads);
 }
 
 nb::list usage(Engine& engine) {
@@ -212,7 +213,7 @@ class TernaryMatrix {
                std::int64_t rows) const {
     for (std::int64_t part = 0; part < ternary_.parts(); ++part) {
       for (std::int64_t row = 0; row < rows; ++row) {
-        ternary_.multiply(part, encoding.encoder, spikes[row], y + row * M_, 0);
+        ternary_.multiply(part, encoding.encoder, spikes[row], y + row * M_, false);
       }
     }
   }
@@ -237,11 +238,28 @@ std::int64_t draw(std::uintptr_t logits, std::int64_t vocab, float temperature, 
                 {temperature, top_k, top_p, min_p}, uniform);
 }
 
+std::int64_t kept(std::uintptr_t logits, std::int64_t vocab, float temperature, std::int64_t top_k,
+                  float top_p, float min_p, std::uintptr_t tokens, std::uintptr_t probabilities) {
+  const nb::gil_scoped_release released;
+  return distribution(reinterpret_cast<const float*>(logits), vocab,
+                      {temperature, top_k, top_p, min_p},
+                      reinterpret_cast<std::int64_t*>(tokens),
+                      reinterpret_cast<double*>(probabilities));
+}
+
+void assign(State& state, const State& other) {
+  if (state.size() != other.size()) {
+    throw std::invalid_argument("a state belongs to another model");
+  }
+  state.assign(other);
+}
+
 }  // namespace
 
 void bind(nb::module_& m) {
   nb::class_<State>(m, "State")
       .def("copy", [](const State& state) { return State(state); })
+      .def("assign", &assign, "other"_a)
       .def("to_bytes", &state_bytes)
       .def("load_bytes", &load_state, "data"_a)
       .def_prop_ro("nbytes", [](const State& s) { return s.size() * sizeof(float); })
@@ -253,7 +271,7 @@ void bind(nb::module_& m) {
            "config"_a, "tensors"_a, "matrices"_a)
       .def("new_state", &Engine::new_state)
       .def("forward", &forward, "states"_a, "tokens"_a, "logits"_a, "every"_a, "threads"_a,
-           "missed"_a = 0.0F, "spikes"_a = 0)
+           "missed"_a = 0.0F, "temperature"_a = 1.0F, "spikes"_a = 0)
       .def("usage", &usage)
       .def("counts", &counts)
       .def("reset_counts", &Engine::reset_usage);
@@ -271,6 +289,8 @@ void bind(nb::module_& m) {
   m.def("limits", &limits_of_the_engine);
   m.def("sample", &draw, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "uniform"_a);
+  m.def("distribution", &kept, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
+        "top_p"_a, "min_p"_a, "tokens"_a, "probabilities"_a);
 }
 
 }  // namespace goose::engine

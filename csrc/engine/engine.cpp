@@ -61,7 +61,7 @@ void Engine::check(const std::vector<Sequence>& sequences) const {
 }
 
 void Engine::forward(const std::vector<Sequence>& sequences, float* logits, bool every,
-                     float missed, int threads) {
+                     Rough rough, int threads) {
   check(sequences);
   const std::lock_guard<std::mutex> lock(busy_);
   prepare(threads);
@@ -72,7 +72,7 @@ void Engine::forward(const std::vector<Sequence>& sequences, float* logits, bool
   }
   const auto shares = static_cast<std::size_t>(pool_->threads());
   if (shares == 1 || works.size() < shares) {
-    carry_out(works, *passes_[0], *pool_, every, missed);
+    carry_out(works, *passes_[0], *pool_, every, rough);
     return;
   }
   pool_->each(static_cast<std::int64_t>(shares), [&](int, std::int64_t item) {
@@ -80,13 +80,13 @@ void Engine::forward(const std::vector<Sequence>& sequences, float* logits, bool
     std::vector<Work> mine(works.begin() + static_cast<std::ptrdiff_t>(works.size() * share / shares),
                            works.begin() +
                                static_cast<std::ptrdiff_t>(works.size() * (share + 1) / shares));
-    carry_out(mine, *passes_[share], alone_, every, missed);
+    carry_out(mine, *passes_[share], alone_, every, rough);
   });
 }
 
 // Takes up to Pass::kMostRows rows at a time, first sequences first.
 void Engine::carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool every,
-                       float missed) const {
+                       Rough rough) const {
   const std::int64_t D = model_.config.width, V = model_.config.vocab;
   Buffer<float> last(static_cast<std::size_t>(Pass::kMostRows * D));
   for (std::size_t first = 0; first < works.size();) {
@@ -105,7 +105,7 @@ void Engine::carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool ev
       const Piece& piece = pieces[p];
       if (every) {
         const Piece all{piece.state, piece.tokens, 0, piece.count, piece.spikes};
-        pass.head(x + piece.row * D, {all}, missed, work.logits + work.done * V, pool);
+        pass.head(x + piece.row * D, {all}, rough, work.logits + work.done * V, pool);
       } else if (piece.count == work.left()) {
         const auto row = static_cast<std::int64_t>(ends.size());
         std::memcpy(last.data() + row * D, x + (piece.row + piece.count - 1) * D,
@@ -115,7 +115,7 @@ void Engine::carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool ev
       work.done += piece.count;
       piece.state->position += piece.count;
     }
-    if (!ends.empty()) pass.head(last.data(), ends, missed, ended_logits, pool);
+    if (!ends.empty()) pass.head(last.data(), ends, rough, ended_logits, pool);
     while (first < works.size() && works[first].left() == 0) ++first;
   }
 }

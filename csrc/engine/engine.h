@@ -31,12 +31,11 @@ class Engine {
     std::uint32_t* spikes = nullptr;  // if given, each spiking place's spikes are added there
   };
   // Advances every state over its tokens. Logits (rows, V) of each sequence's last token, or of
-  // every token. `missed` is the probability that unlikely words with rough logits may hold
-  // (head.h); 0 makes all exact. Enough sequences are dealt out to the threads, which then do not
+  // every token, rough where head.h allows. Enough sequences are dealt out to the threads, which then do not
   // wait for each other; fewer are worked on by all together. Results do not depend on it.
   // Throws std::invalid_argument for a token outside the vocabulary, a state given twice, or more
   // tokens than there are learned positions.
-  void forward(const std::vector<Sequence>& sequences, float* logits, bool every, float missed,
+  void forward(const std::vector<Sequence>& sequences, float* logits, bool every, Rough rough,
                int threads);
 
   // Of a matrix, or of a site without one, whose height is 0.
@@ -53,7 +52,7 @@ class Engine {
   void check(const std::vector<Sequence>& sequences) const;
   void prepare(int threads);
   void number_places();
-  void carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool every, float missed) const;
+  void carry_out(std::vector<Work>& works, Pass& pass, Pool& pool, bool every, Rough rough) const;
 
   Model model_;
   std::size_t state_size_;

@@ -6,75 +6,115 @@
 
 #include "engine/largest.h"
 #include "engine/sizes.h"
+#include "kernels/dense/screen.h"
 
 namespace goose::engine {
 namespace {
 
 constexpr std::int64_t kWordsPerItem = 4096;
+constexpr std::int64_t kWordsTogether = 64;  // stay in the first cache for all rows
 constexpr std::int64_t kWordsAhead = 16;
-constexpr float kMargins[kernels::kMargins] = {3, 5, 7, 9, 10, 12, 15, 90};
-constexpr float kRest = 4.61F;  // deviation of what four bits leave out, evenly from 0 to 15
+// In nats at the drawing's temperature: where a trained student's likely words end, finer.
+constexpr float kMargins[kernels::kMargins] = {5, 7, 8, 8.75, 9.5, 10.25, 12, 90};
 constexpr float kSure = 6;  // deviations by which the first word may be misjudged
+// Sixteen even levels lose least of normal numbers at this step, in deviations (Max 1960).
+constexpr float kStep = 0.3352F;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-// Upper halves of the weights, as `screen` reads them (kernels.h).
-const std::uint8_t* upper_halves(const std::int8_t* rows, std::int64_t count, std::int64_t width,
-                                 Arena& arena) {
-  const std::int64_t height = round_up(count, kernels::kRows);
-  auto* to = arena.take<std::uint8_t>(size(height * width / 2));
-  const auto upper = [](std::int8_t w) { return static_cast<std::uint8_t>((w >> 4) + 8); };
-  for (std::int64_t line = 0; line < height * width / 64; ++line) {
-    const std::int8_t* from = rows + line * 64;
-    for (std::int64_t i = 0; i < 32; ++i) {
-      to[line * 32 + i] = static_cast<std::uint8_t>(upper(from[i]) | upper(from[i + 32]) << 4);
+// One row, rotated, in sixteen levels of `step`, as `screen` reads them (kernels.h); returns the sum
+// of squared errors.
+double put_levels(const float* row, std::int64_t width, float step, std::uint8_t* to) {
+  const float inverse = step > 0 ? 1 / step : 0;
+  double squares = 0;
+  const auto level = [&](float w) {
+    const float u = std::clamp(std::nearbyint(w * inverse + kMiddle), 0.0F, 15.0F);
+    const float error = w - step * (u - kMiddle);
+    squares += error * error;
+    return static_cast<std::uint8_t>(u);
+  };
+  for (std::int64_t k = 0; k < width; k += 64, to += 32) {
+    for (std::int64_t i = k; i < k + 32; ++i) {
+      const std::uint8_t low = level(row[i]), high = level(row[i + 32]);
+      to[i - k] = static_cast<std::uint8_t>(low | high << 4);
     }
   }
-  return to;
+  return squares;
+}
+
+float length(const float* x, std::int64_t width) {
+  float squares = 0;
+  for (std::int64_t k = 0; k < width; ++k) squares += x[k] * x[k];
+  return std::sqrt(squares);
 }
 
 }  // namespace
 
 Head::Head(Matrix matrix, const kernels::Table& table, Arena& arena)
     : matrix_(std::move(matrix)), table_(table), width_(Inputs::stride(matrix_.width())) {
-  if (matrix_.rows() == nullptr || matrix_.encoding().spikes()) return;
-  nibbles_ = upper_halves(matrix_.rows(), matrix_.height(), width_, arena);
-  for (std::int64_t m = 0; m < matrix_.height(); ++m) mean_scale_ += matrix_.scale()[m];
-  mean_scale_ /= static_cast<float>(matrix_.height());
+  if (matrix_.rows() != nullptr && !matrix_.encoding().spikes()) take_levels(arena);
 }
 
-void Head::multiply(Inputs& x, float* y, float missed, Pool& pool) const {
-  if (missed <= 0 || nibbles_ == nullptr) {
+void Head::take_levels(Arena& arena) {
+  const std::int64_t words = matrix_.height();
+  auto* levels = arena.take<std::uint8_t>(size(round_up(words, kernels::kRows) * width_ / 2));
+  auto* scale = arena.take<float>(size(words));
+  Buffer<float> row(size(width_));
+  double squares = 0;
+  for (std::int64_t m = 0; m < words; ++m) {
+    const std::int8_t* from = matrix_.rows() + m * width_;
+    for (std::int64_t k = 0; k < width_; ++k) row.data()[k] = matrix_.scale()[m] * from[k];
+    table_.hadamard(row.data(), width_);
+    scale[m] = kStep * length(row.data(), width_) / std::sqrt(static_cast<float>(width_));
+    squares += put_levels(row.data(), width_, scale[m], levels + m * width_ / 2);
+  }
+  error_ = static_cast<float>(std::sqrt(squares / static_cast<double>(words * width_)));
+  levels_ = levels;
+  level_scale_ = scale;
+}
+
+void Head::multiply(Inputs& x, float* y, Rough rough, Pool& pool) const {
+  if (rough.missed <= 0 || levels_ == nullptr) {
     matrix_.multiply(x, y, pool);
     return;
   }
   const Encoding& encoding = matrix_.encoding();
   const float* analogue = x.analogue(encoding, pool);
   const Inputs::Rounded exact = x.rounded(encoding, pool);
-  for (std::int64_t row = 0; row < x.rows(); ++row) {
-    float* logits = y + row * matrix_.height();
-    const float noise = screen(analogue + row * width_, logits, pool);
-    correct(exact.x + row * width_, exact.amplitude[row], missed, noise, logits);
-  }
+  Buffer<float> noise(size(x.rows()));
+  screen(analogue, x.rows(), y, noise.data(), pool);
+  pool.each(x.rows(), [&](int, std::int64_t row) {
+    correct(exact.x + row * width_, exact.amplitude[row], rough, noise.data()[row],
+            y + row * matrix_.height());
+  });
   matrix_.counts().add(x.rows(), 0);
 }
 
-float Head::screen(const float* x, float* y, Pool& pool) const {
-  static thread_local Buffer<std::int16_t> rounded;
-  static thread_local Buffer<std::int8_t> bytes;
-  std::int16_t* x16 = rounded.at_least(size(width_));
-  std::int8_t* x8 = bytes.at_least(size(width_));
-  const float amplitude = table_.round_i16(x, x16, width_, kernels::kScreenLimit);
-  for (std::int64_t k = 0; k < width_; ++k) x8[k] = static_cast<std::int8_t>(x16[k]);
-  const std::int64_t words = matrix_.height();
+void Head::screen(const float* x, std::int64_t rows, float* y, float* noise, Pool& pool) const {
+  Buffer<float> rotated(size(width_)), amplitude(size(rows));
+  Buffer<std::int16_t> rounded(size(width_));
+  Buffer<std::int8_t> bytes(size(rows * width_));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    std::copy_n(x + row * width_, width_, rotated.data());
+    table_.hadamard(rotated.data(), width_);
+    noise[row] = error_ * length(rotated.data(), width_);
+    amplitude.data()[row] =
+        table_.round_i16(rotated.data(), rounded.data(), width_, kernels::kScreenLimit);
+    for (std::int64_t k = 0; k < width_; ++k) {
+      bytes.data()[row * width_ + k] = static_cast<std::int8_t>(rounded.data()[k]);
+    }
+  }
+  const std::int64_t words = matrix_.height(), together = rows > 1 ? kWordsTogether : kWordsPerItem;
   pool.each(divide_up(words, kWordsPerItem), [&](int, std::int64_t item) {
-    const std::int64_t from = item * kWordsPerItem;
-    table_.screen(nibbles_, matrix_.scale(), x8, amplitude, y, width_, from,
-                  std::min(words, from + kWordsPerItem));
+    const std::int64_t end = std::min(words, (item + 1) * kWordsPerItem);
+    for (std::int64_t from = item * kWordsPerItem; from < end; from += together) {
+      for (std::int64_t row = 0; row < rows; ++row) {
+        table_.screen(levels_, level_scale_, bytes.data() + row * width_, amplitude.data()[row],
+                      y + row * words, width_, from, std::min(end, from + together),
+                      row == 0 ? kernels::kAhead : 0);
+      }
+    }
   });
-  float squares = 0;
-  for (std::int64_t k = 0; k < width_; ++k) squares += x[k] * x[k];
-  return kRest * mean_scale_ * std::sqrt(squares);
 }
 
 // Rows are read here and there, which memory answers late.
@@ -83,12 +123,15 @@ void Head::prefetch(std::int64_t row) const {
   for (std::int64_t k = 0; k < width_; k += 64) __builtin_prefetch(weights + k);
 }
 
-void Head::correct(const std::int16_t* x, float amplitude, float missed, float noise,
+void Head::correct(const std::int16_t* x, float amplitude, Rough rough, float noise,
                    float* y) const {
   const std::int64_t words = matrix_.height();
   const float most = largest(y, words);
   float masses[kernels::kMargins];
-  table_.masses(y, words, most, kMargins, masses);
+  table_.masses(y, words, most, 1 / rough.temperature, kMargins, masses);
+  // Words with errors of this deviation hold so much more than they look like: E exp(error).
+  const float sigma = noise / rough.temperature;
+  const float missed = rough.missed * std::exp(-sigma * sigma / 2);
   int margin = 0;
   while (margin + 1 < kernels::kMargins &&
          masses[margin] < (1 - missed) * masses[kernels::kMargins - 1]) {
@@ -97,8 +140,9 @@ void Head::correct(const std::int16_t* x, float amplitude, float missed, float n
   static thread_local Buffer<std::uint32_t> entries;
   std::uint32_t* chosen = entries.at_least(size(words + 16));
   // The first word may look less likely than others by what the first pass may be wrong.
-  const float least = most - std::max(missed < 1 ? kMargins[margin] : 0.0F, kSure * noise);
-  const std::int64_t count = table_.select(y, words, least, chosen);
+  const float likely = rough.missed < 1 ? kMargins[margin] * rough.temperature : 0.0F;
+  const std::int64_t count =
+      table_.select(y, words, most - std::max(likely, kSure * noise), chosen);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t word = chosen[i] / kernels::kEntry;
     if (i + kWordsAhead < count) prefetch(chosen[i + kWordsAhead] / kernels::kEntry);

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::int64_t kRowsPerItem = 256;  // of a dense matrix; a task of some microseconds
 
-// Only one token's weights come from memory.
-std::int32_t ahead(std::int64_t rows) { return rows == 1 ? kernels::kAhead : 0; }
+// The first of the rows that share weights finds them in memory, and asks for what comes next.
+std::int32_t ahead(std::int64_t row) { return row == 0 ? kernels::kAhead : 0; }
 
 // Rows of a function that gives w[m,k], filled up with zeros to whole lines of 64 columns and to
 // groups of rows (kernels.h).
@@ -128,8 +128,6 @@ void Matrix::multiply(Inputs& x, float* y, Pool& pool) const {
 void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   const Ternary& ternary = *ternary_;
   const kernels::Spikes* spikes = x.spikes(encoding_, pool);
-  // A single step reads a third of the columns: asking for all of them would keep memory busy.
-  const std::int32_t distance = encoding_.encoder.steps > 1 ? ahead(x.rows()) : 0;
   // Few items, so that a segment is read once for all rows where there are enough segments.
   const std::int64_t split = ternary.parts() >= 2 * pool.threads() ? 1 : pool.threads();
   const std::int64_t block = divide_up(x.rows(), std::min(split, x.rows()));
@@ -137,7 +135,7 @@ void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   pool.each(ternary.parts() * blocks, [&](int, std::int64_t item) {
     const std::int64_t part = item / blocks, first = item % blocks * block;
     for (std::int64_t row = first; row < std::min(first + block, x.rows()); ++row) {
-      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_, distance);
+      ternary.multiply(part, encoding_.encoder, spikes[row], y + row * M_, row == first);
     }
   });
 }
@@ -162,13 +160,13 @@ void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
         if (format_ == Format::i8) {
           table_->dense_i8(static_cast<const std::int8_t*>(weight_), scale_,
                            rounded.x + row * stride, rounded.amplitude[row], out, stride, from, to,
-                           ahead(x.rows()));
+                           ahead(row));
         } else if (format_ == Format::f16) {
           table_->dense_f16(static_cast<const std::uint16_t*>(weight_), analogue + row * stride,
-                            out, stride, from, to, ahead(x.rows()));
+                            out, stride, from, to, ahead(row));
         } else {
           table_->dense_f32(static_cast<const float*>(weight_), analogue + row * stride, out,
-                            stride, from, to, ahead(x.rows()));
+                            stride, from, to, ahead(row));
         }
       }
     }

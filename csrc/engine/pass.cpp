@@ -28,7 +28,7 @@ const float* Pass::run(const std::vector<Piece>& pieces, Pool& pool) {
   return x_.data();
 }
 
-void Pass::head(const float* x, const std::vector<Piece>& pieces, float missed, float* logits,
+void Pass::head(const float* x, const std::vector<Piece>& pieces, Rough rough, float* logits,
                 Pool& pool) {
   begin(pieces, pool);
   const std::int64_t rows = pieces.back().row + pieces.back().count;
@@ -36,7 +36,7 @@ void Pass::head(const float* x, const std::vector<Piece>& pieces, float missed, 
   inputs_.set(normed_.data(), rows, model_.config.width);
   // What is rough before it is bounded would hold more of the probability after it.
   const bool bounded = model_.config.logit_cap > 0;
-  model_.head->multiply(inputs_, logits, bounded ? 0 : missed, pool);
+  model_.head->multiply(inputs_, logits, bounded ? Rough{} : rough, pool);
   if (bounded) cap(logits, rows);
   const Matrix& matrix = model_.head->matrix();
   tally(inputs_, matrix.encoding(), matrix.counts());
@@ -73,12 +73,16 @@ void Pass::reserve(std::int64_t rows) {
   low_.at_least(size(rows * rank));
 }
 
+// Rows of tokens, and where they stand in their texts.
 void Pass::embed(const std::vector<Piece>& pieces, std::int64_t rows) {
   const std::int64_t D = model_.config.width;
+  rotary_.begin(rows);
   float* x = model_.embedding_norm ? normed_.data() : x_.data();
   for (const Piece& piece : pieces) {
     for (std::int64_t i = 0; i < piece.count; ++i) {
-      model_.embed(piece.tokens[i], piece.state->position + i, x + (piece.row + i) * D, y_.data());
+      const std::int64_t row = piece.row + i, position = piece.state->position + i;
+      model_.embed(piece.tokens[i], position, x + row * D, y_.data());
+      rotary_.place(row, position);
     }
   }
   if (model_.embedding_norm) norm(*model_.embedding_norm, x, rows, x_.data());
@@ -140,9 +144,10 @@ void Pass::low_rank(const LowRank& adapter, const float* x, std::int64_t rows,
   const std::int64_t C = adapter.up.height();
   multiply(adapter.down, x, rows, low_.data());
   if (activation != nullptr) each(rows, low_.data(), adapter.down.height(), activation);
-  inputs_of_ = nullptr;
-  multiply(adapter.up, low_.data(), rows, y);
-  inputs_of_ = nullptr;
+  // Encoded elsewhere: what comes next may read x again.
+  narrow_.set(low_.data(), rows, adapter.up.width());
+  adapter.up.multiply(narrow_, y, *pool_);
+  tally(narrow_, adapter.up.encoding(), adapter.up.counts());
   if (adapter.bias == nullptr) return;
   for (std::int64_t row = 0; row < rows; ++row) table_.add(y + row * C, adapter.bias, C);
 }

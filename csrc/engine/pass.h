@@ -9,6 +9,7 @@
 #include "engine/inputs.h"
 #include "engine/model.h"
 #include "engine/pool.h"
+#include "engine/rotary.h"
 
 namespace goose::engine {
 
@@ -26,12 +27,17 @@ class Pass {
   static constexpr std::int64_t kMostRows = 64;
 
   explicit Pass(const Model& model)
-      : model_(model), table_(model.table), inputs_(model.table), coded_(model.table) {}
+      : model_(model),
+        table_(model.table),
+        inputs_(model.table),
+        narrow_(model.table),
+        coded_(model.table),
+        rotary_(model.config, model.table) {}
 
   // Advances the states over the pieces; their rows (rows, D) before the last norm.
   const float* run(const std::vector<Piece>& pieces, Pool& pool);
-  // Logits (rows, V) of such rows; `missed` as in head.h.
-  void head(const float* x, const std::vector<Piece>& pieces, float missed, float* logits,
+  // Logits (rows, V) of such rows.
+  void head(const float* x, const std::vector<Piece>& pieces, Rough rough, float* logits,
             Pool& pool);
 
  private:
@@ -45,7 +51,7 @@ class Pass {
   void add_half(const std::optional<Norm>& after, float* y, std::int64_t rows);
   void cap(float* logits, std::int64_t rows);
   void norm_all_heads(const float* gain, std::int64_t rows, float* x);
-  void norm_and_turn(const float* gain, std::size_t layer, std::int64_t position, float* x) const;
+  void norm_and_turn(const float* gain, std::size_t layer, std::int64_t row, float* x) const;
   void mix(const Block& block, std::size_t layer, const std::vector<Piece>& pieces,
            std::int64_t rows);
   void values(const Mixer& mixer, std::size_t layer, const float* x,
@@ -69,7 +75,8 @@ class Pass {
   const kernels::Table& table_;
   Pool* pool_ = nullptr;
   std::vector<Piece> tallied_;  // pieces that ask for their spikes
-  Inputs inputs_, coded_;  // of matrices, and of sites without one
+  Inputs inputs_, narrow_, coded_;  // of matrices, between low-rank factors, of sites without one
+  Rotary rotary_;
   const float* inputs_of_ = nullptr;  // null where their contents have changed
   Buffer<float> x_, normed_, shifted_, mixed_, r_, w_, k_, v_, a_, g_, y_, first_, low_, middle_, up_,
       branch_;

@@ -1,6 +1,4 @@
 // The RWKV-7 mixer of a pass: projections, values, the recurrence of every head.
-#include <cmath>
-
 #include "engine/pass_rows.h"
 
 namespace goose::engine {
@@ -11,19 +9,6 @@ enum Consumer { kReceptance, kDecay, kKey, kValue, kRate, kGate };
 // Null stays null: a part that is switched off.
 const float* at(const float* vector, std::int64_t index) {
   return vector == nullptr ? nullptr : vector + index;
-}
-
-// Rotates pairs (i, i + n/2) of the first n channels of a head by position * theta^(-2i/n).
-void rotate(float* x, std::int64_t n, std::int64_t position, float theta) {
-  const std::int64_t half = n / 2;
-  for (std::int64_t i = 0; i < half; ++i) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(half);
-    const float angle = static_cast<float>(position) * std::pow(theta, -exponent);
-    const float cosine = std::cos(angle), sine = std::sin(angle);
-    const float left = x[i], right = x[i + half];
-    x[i] = left * cosine - right * sine;
-    x[i + half] = right * cosine + left * sine;
-  }
 }
 
 }  // namespace
@@ -65,14 +50,12 @@ void Pass::norm_all_heads(const float* gain, std::int64_t rows, float* x) {
 }
 
 // R or k of one head, normalised where each head is, and turned where the layer does.
-void Pass::norm_and_turn(const float* gain, std::size_t layer, std::int64_t position,
-                         float* x) const {
+void Pass::norm_and_turn(const float* gain, std::size_t layer, std::int64_t row, float* x) const {
   const Config& c = model_.config;
   if (gain != nullptr && c.normed_heads == NormedHeads::each) {
     table_.rms_norm(x, gain, c.norm_eps, x, c.head_size);
   }
-  const float theta = c.rotary_base(layer);
-  if (theta > 0) rotate(x, c.rope_channels > 0 ? c.rope_channels : c.head_size, position, theta);
+  rotary_.turn(layer, row, x);
 }
 
 // Values, with those of the first block mixed in.
@@ -133,9 +116,8 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
     const std::int64_t from = row * C + first;
     float *r = r_.data() + from, *k = k_.data() + from;
     const float* v = v_.data() + from;
-    const std::int64_t position = piece.state->position + row - piece.row;
-    norm_and_turn(m.query_norm, layer, position, r);
-    norm_and_turn(m.key_norm, layer, position, k);
+    norm_and_turn(m.query_norm, layer, row, r);
+    norm_and_turn(m.key_norm, layer, row, k);
     const float score =
         table_.delta(r, k, a_.data() + from, at(m.removal, first), at(m.replacement, first),
                      at(m.bonus, first), least, alpha, beta, written, N);

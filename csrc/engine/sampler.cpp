@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "engine/buffer.h"
@@ -97,17 +98,18 @@ Candidates candidates(const float* below, std::int64_t vocab, const Sampling& s,
   return result;
 }
 
-}  // namespace
+// Words that can be drawn, the first `count` of `of`; `mass` is that of all of them.
+struct Kept {
+  Candidates of;
+  std::int64_t count = 0;
+  double mass = 0;
+};
 
-std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& s, double uniform) {
-  const float most = largest(logits, vocab);
-  if (s.temperature <= 0 || !std::isfinite(most)) {
-    const float* first = std::find(logits, logits + vocab, most);
-    return first == logits + vocab ? 0 : first - logits;
-  }
+// `uniform` may leave out what it does not reach where nothing is cut off.
+Kept keep(const float* logits, std::int64_t vocab, float most, const Sampling& s, double uniform) {
   const float* below = scaled(logits, vocab, most, s.temperature);
   float masses[kernels::kMargins];
-  kernels::selected_table().masses(below, vocab, 0, kMargins, masses);
+  kernels::selected_table().masses(below, vocab, 0, 1, kMargins, masses);
   const int margin = s.top_k > 0 ? 0 : margin_for(s, masses, uniform);
   Candidates kept = candidates(below, vocab, s, margin);
   auto count = static_cast<std::int64_t>(kept.size());
@@ -127,7 +129,40 @@ std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& s, 
     count = std::partition(kept.begin(), kept.begin() + count, likely) - kept.begin();
   }
   const double sum = all ? whole : mass_of(kept.begin(), kept.begin() + count);
-  return kept[static_cast<std::size_t>(find(kept, count, uniform * sum).index)].token;
+  return {std::move(kept), count, sum};
+}
+
+std::int64_t first_of(const float* logits, std::int64_t vocab, float most) {
+  const float* first = std::find(logits, logits + vocab, most);
+  return first == logits + vocab ? 0 : first - logits;
+}
+
+}  // namespace
+
+std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& s, double uniform) {
+  const float most = largest(logits, vocab);
+  if (s.temperature <= 0 || !std::isfinite(most)) return first_of(logits, vocab, most);
+  Kept kept = keep(logits, vocab, most, s, uniform);
+  const Place place = find(kept.of, kept.count, uniform * kept.mass);
+  return kept.of[static_cast<std::size_t>(place.index)].token;
+}
+
+std::int64_t distribution(const float* logits, std::int64_t vocab, const Sampling& s,
+                          std::int64_t* tokens, double* probabilities) {
+  const float most = largest(logits, vocab);
+  if (s.temperature <= 0 || !std::isfinite(most)) {
+    tokens[0] = first_of(logits, vocab, most);
+    probabilities[0] = 1;
+    return 1;
+  }
+  const Kept kept = keep(logits, vocab, most, s, 1);
+  const double mass = mass_of(kept.of.begin(), kept.of.begin() + kept.count);
+  for (std::int64_t i = 0; i < kept.count; ++i) {
+    const Candidate& candidate = kept.of[static_cast<std::size_t>(i)];
+    tokens[i] = candidate.token;
+    probabilities[i] = candidate.mass / mass;
+  }
+  return kept.count;
 }
 
 }  // namespace goose::engine

@@ -18,4 +18,9 @@ struct Sampling {
 std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& sampling,
                     double uniform);
 
+// The tokens that can be drawn, in no order, and their probabilities, which add up to 1; returns how
+// many. Both have room for `vocab` of them.
+std::int64_t distribution(const float* logits, std::int64_t vocab, const Sampling& sampling,
+                          std::int64_t* tokens, double* probabilities);
+
 }  // namespace goose::engine

@@ -26,4 +26,9 @@ State::State(const State& other)
   std::copy_n(other.numbers_.data(), size_, numbers_.data());
 }
 
+void State::assign(const State& other) {
+  position = other.position;
+  std::copy_n(other.numbers_.data(), size_, numbers_.data());
+}
+
 }  // namespace goose::engine

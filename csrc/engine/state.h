@@ -26,6 +26,8 @@ class State {
 
   State(const State& other);
   State(State&&) = default;
+  // Takes over another one's contents; both are of the same model.
+  void assign(const State& other);
 
   // For saving: the numbers, layer by layer.
   const float* numbers() const { return numbers_.data(); }

@@ -56,20 +56,26 @@ void set_bits(std::uint64_t word, std::int64_t first_row, std::int64_t rows, std
 Ternary::Ternary(const std::uint64_t* planes, const float* scale, std::int64_t P, std::int64_t M,
                  std::int64_t K, std::int64_t groups, bool sides, const kernels::Table& table,
                  Arena& arena)
-    : planes_(P), M_(M), groups_(groups), sides_(sides), scale_(scale), table_(table) {
-  const std::int64_t units = divide_up(M, 64), padded = round_up(K, 64);
-  std::int64_t from = 0;
+    : planes_(P),
+      M_(M),
+      groups_(groups),
+      sides_(sides),
+      scale_(scale),
+      table_(table),
+      columns_(round_up(K, 64)) {
+  const std::int64_t units = divide_up(M, 64);
+  std::int64_t from = 0, words = 0;
   for (const std::int32_t rows : heights(units, table.widest)) {
     rows_.push_back({from, std::min<std::int64_t>(rows, M - from), {nullptr, rows}});
-    plane_words_ += segment_words(padded, rows);
+    words += P * segment_words(columns_, rows);
     from += rows;
   }
-  auto* to = arena.take<std::uint64_t>(static_cast<std::size_t>(plane_words_ * P));
-  for (std::int64_t p = 0; p < P; ++p) {
-    for (Part& part : rows_) {
-      if (p == 0) part.segment.columns = to;
+  auto* to = arena.take<std::uint64_t>(static_cast<std::size_t>(words));
+  for (Part& part : rows_) {
+    part.segment.columns = to;
+    for (std::int64_t p = 0; p < P; ++p) {
       fill(part, planes + p * units * K * 2, K, to);
-      to += segment_words(padded, part.segment.rows);
+      to += segment_words(columns_, part.segment.rows);
     }
   }
 }
@@ -89,38 +95,52 @@ void Ternary::fill(const Part& part, const std::uint64_t* plane, std::int64_t K,
   }
 }
 
+// A part in one plane, and behind it what is read next: the next plane, the next part or, most likely
+// with a part as high as the first one here, the next matrix.
+kernels::Segment Ternary::segment(std::size_t part, std::int64_t plane, bool ahead) const {
+  const kernels::Segment& first = rows_[part].segment;
+  const std::int64_t words = segment_words(columns_, first.rows);
+  kernels::Segment result{first.columns + plane * words, first.rows};
+  result.next = result.columns + words;
+  const Part& after = rows_[part + 1 < rows_.size() ? part + 1 : 0];
+  const std::int32_t rows = plane + 1 < planes_ ? first.rows : after.segment.rows;
+  if (ahead) result.ahead = static_cast<std::int32_t>(8 * segment_words(columns_, rows));
+  return result;
+}
+
 void Ternary::multiply(std::int64_t part, const kernels::Encoder& e, const kernels::Spikes& spikes,
-                       float* y, std::int32_t ahead) const {
-  const Part& rows = rows_[static_cast<std::size_t>(part)];
+                       float* y, bool ahead) const {
+  const auto index = static_cast<std::size_t>(part);
+  const Part& rows = rows_[index];
   std::int32_t worth[kernels::kMaxSteps];
   for (std::int32_t step = 0; step < e.steps; ++step) worth[step] = kernels::worth(e.code, step);
-  if (sides_) return multiply_sides(rows, spikes, worth, e.steps, y + rows.from, ahead);
+  // Where few fire, asking for all columns would keep memory busy with what nobody reads.
+  const bool asks = ahead && 8 * spikes.active >= 3 * e.count;
+  if (sides_) return multiply_sides(index, spikes, worth, e.steps, y + rows.from, asks);
   alignas(64) std::int32_t integers[512];
   float* to = y + rows.from;
   const std::int64_t terms = planes_ * groups_;
   for (std::int64_t term = 0; term < terms; ++term) {
     const std::int64_t p = term / groups_, g = term % groups_;
-    const kernels::Segment segment{rows.segment.columns + p * plane_words_, rows.segment.rows,
-                                   ahead};
-    table_.tile(segment, spikes.spans + g, worth, e.steps, static_cast<std::int32_t>(groups_),
-                integers);
+    table_.tile(segment(index, p, asks && g == 0), spikes.spans + g, worth, e.steps,
+                static_cast<std::int32_t>(groups_), integers);
     table_.scale(integers, scale_ + term * M_ + rows.from, spikes.amplitude, term == 0,
                  term + 1 == terms, to, rows.rows);
   }
 }
 
 // Group by group, and of each +1 before -1.
-void Ternary::multiply_sides(const Part& rows, const kernels::Spikes& spikes,
+void Ternary::multiply_sides(std::size_t part, const kernels::Spikes& spikes,
                              const std::int32_t* worth, std::int32_t steps, float* y,
-                             std::int32_t ahead) const {
+                             bool ahead) const {
+  const Part& rows = rows_[part];
   alignas(64) std::int32_t integers[2 * 512];
-  const kernels::Segment segment{rows.segment.columns, rows.segment.rows, ahead};
   for (std::int64_t g = 0; g < groups_; ++g) {
-    table_.sides(segment, spikes.spans + g, worth, steps, static_cast<std::int32_t>(groups_),
-                 integers);
+    table_.sides(segment(part, 0, ahead && g == 0), spikes.spans + g, worth, steps,
+                 static_cast<std::int32_t>(groups_), integers);
     const float *plus = scale_ + g * M_ + rows.from, *minus = plus + groups_ * M_;
     table_.scale(integers, plus, spikes.amplitude, g == 0, false, y, rows.rows);
-    table_.scale(integers + segment.rows, minus, spikes.amplitude, false, g + 1 == groups_, y,
+    table_.scale(integers + rows.segment.rows, minus, spikes.amplitude, false, g + 1 == groups_, y,
                  rows.rows);
   }
 }

@@ -26,7 +26,9 @@ constexpr int kGroup = 8;
 struct Segment {
   const std::uint64_t* columns;
   std::int32_t rows;
-  std::int32_t ahead = 0;  // bytes; as below
+  // What is read after this one, and how many bytes of it to ask for; 0 where it is in a cache.
+  const std::uint64_t* next = nullptr;
+  std::int32_t ahead = 0;
 };
 
 // Weights lie in the order of their use, and one token reads them all from memory. Kernels that are
@@ -99,11 +101,11 @@ struct Table {
   // The exact integer of one row of such a matrix.
   std::int32_t (*row_i8)(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
                          std::int64_t row);
-  // Roughly the same from the upper four bits of the weights: of 64 columns, byte i holds
-  // (w >> 4) + 8 of column i below and of column 32 + i above. |x8| is at most kScreenLimit.
+  // The same from weights of four bits u, which stand for u - 7.5: of 64 columns, byte i holds that
+  // of column i below and of column 32 + i above. |x8| is at most kScreenLimit.
   void (*screen)(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x,
                  float amplitude, float* y, std::int64_t width, std::int64_t from,
-                 std::int64_t to);
+                 std::int64_t to, std::int32_t ahead);
   // x16 = rint(x / amplitude), |x16| <= limit; returns the amplitude. A multiple of 64 numbers.
   float (*round_i16)(const float* x, std::int16_t* x16, std::int64_t width, std::int32_t limit);
 
@@ -127,6 +129,8 @@ struct Table {
   // y = (x + score * v) * (plus + gate); without a gate (null) y = x + score * v.
   void (*gate)(const float* x, float score, const float* v, float plus, const float* gate, float* y,
                std::int64_t n);
+  // Turns the pairs (x[i], x[n + i]) by the angles whose cosines and sines are given.
+  void (*turn)(float* x, const float* cosine, const float* sine, std::int64_t n);
   // y = x + (last - x) * mix
   void (*shift)(const float* x, const float* last, const float* mix, float* y, std::int64_t width);
   // In place.
@@ -138,9 +142,9 @@ struct Table {
   void (*relu)(float* x, std::int64_t width);
   void (*square)(float* x, std::int64_t width);
   void (*decay)(float* x, std::int64_t width);      // exp(-exp(-1/2) sigmoid(x))
-  // masses[i] = sum of exp(x - most) over the x that are at most margins[i] below `most`.
-  void (*masses)(const float* x, std::int64_t width, float most, const float* margins,
-                 float* masses);
+  // masses[i] = sum of exp(z) over the z = (x - most) * sharpness that are at least -margins[i].
+  void (*masses)(const float* x, std::int64_t width, float most, float sharpness,
+                 const float* margins, float* masses);
   // One token of WKV-7 for one head: state is [key, value], updated in place; N a multiple of 16.
   // `next` is the state that will be needed next.
   void (*wkv)(float* state, const float* next, const float* r, const float* w, const float* k, const float* v,

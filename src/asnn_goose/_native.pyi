@@ -176,6 +176,8 @@ class State:
     """What one sequence carries from token to token."""
 
     def copy(self) -> State: ...
+    def assign(self, other: State) -> None:
+        """Take over the other one's contents. Raises ValueError for another model's."""
     def to_bytes(self) -> bytes: ...
     def load_bytes(self, data: bytes) -> None: ...
     @property
@@ -201,6 +203,7 @@ class Engine:
         every: bool,
         threads: int,
         missed: float = 0.0,
+        temperature: float = 1.0,
     ) -> None: ...
     def usage(self) -> list[tuple[str, int, int, int, int, int]]:
         """Of every matrix: name, rows, columns, steps, vectors multiplied, spikes in them.
@@ -257,3 +260,16 @@ def sample(
     uniform: float,
 ) -> int:
     """One token; csrc/engine/sampler.h says how it is drawn."""
+
+def distribution(
+    logits: int,
+    vocab: int,
+    *,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    tokens: int,
+    probabilities: int,
+) -> int:
+    """How many tokens can be drawn; they and their probabilities go to the last two addresses."""

@@ -12,6 +12,7 @@ import pytest
 from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.infer.backend import EngineError
 from asnn_goose.infer.conversation import Conversation
+from asnn_goose.infer.drafts import Drafting, TextDraft
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.text import TextError
 from asnn_goose.subject.engine_model import EngineModel, load_engine
@@ -89,6 +90,21 @@ def test_a_kept_state_answers_as_one_that_reads_everything(loaded: EngineModel, 
     assert roles == ["user", "assistant", "user", "assistant"]
 
 
+def test_drafts_change_no_answer_and_no_state(loaded: EngineModel) -> None:
+    talks = []
+    for drafting in (None, Drafting(TextDraft(), tokens=3)):
+        talk = Conversation(
+            loaded.engine,
+            loaded.vocabulary,
+            ChatTemplate(TEMPLATE),
+            drawer=Drawer(GREEDY, native=True),
+            drafting=drafting,
+        )
+        said = ["".join(talk.answer(words, limit=12)) for words in ("A goose", "flew north")]
+        talks.append((said, talk.drawn, talk.read, talk._unread, talk._state.position))
+    assert talks[0] == talks[1]
+
+
 @pytest.mark.parametrize(("sampling", "missed"), [(Sampling(top_p=0.5), 0.2), (Sampling(), 0.0)])
 def test_the_head_may_be_as_rough_as_the_drawing_does_not_notice(
     loaded: EngineModel, monkeypatch: pytest.MonkeyPatch, sampling: Sampling, missed: float
@@ -96,9 +112,9 @@ def test_the_head_may_be_as_rough_as_the_drawing_does_not_notice(
     asked: list[float] = []
     prefill = loaded.engine.prefill
 
-    def recorded(state: Any, ids: list[int], *, missed: float = 0.0) -> np.ndarray:
-        asked.append(missed)
-        return prefill(state, ids, missed=missed)
+    def recorded(state: Any, ids: list[int], **rough: float) -> np.ndarray:
+        asked.append(rough["missed"])
+        return prefill(state, ids, **rough)
 
     monkeypatch.setattr(loaded.engine, "prefill", recorded)
     drawer = Drawer(sampling, seed=0)

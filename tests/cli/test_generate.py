@@ -68,6 +68,26 @@ def test_a_seed_makes_it_repeatable(runner: CliRunner, student_dir: Path, engine
     assert one == again != other
 
 
+@pytest.mark.parametrize("draft", ["text", "student"])
+def test_a_draft_changes_no_greedy_word(runner: CliRunner, student_dir: Path, draft: str) -> None:
+    common = ["generate", str(student_dir), "Hello Hello", "--tokens", "20", "--greedy"]
+    wanted = runner.invoke(app, [*common, "--keep-going"])
+    named = str(student_dir) if draft == "student" else draft
+    drafted = runner.invoke(app, [*common, "--keep-going", "--draft", named, "--draft-tokens", "3"])
+    assert drafted.exit_code == 0, drafted.output
+    assert drafted.stdout == wanted.stdout
+    assert "drafted tokens kept" in drafted.stderr
+    assert "drafted" not in wanted.stderr
+    if draft == "student":  # its own twin is always right
+        assert "14 of 14 drafted tokens kept (100%)" in drafted.stderr
+
+
+def test_drafts_that_cannot_be_are_named(runner: CliRunner, student_dir: Path) -> None:
+    common = (str(student_dir), "Hello", "--draft")
+    assert "only students on the engine" in refusal(runner, *common, "text", "--engine", "torch")
+    assert "fewer than the student's own 0" in refusal(runner, *common, "1")
+
+
 def test_both_engines_draw_alike(student: Path) -> None:
     torch_model = load_torch(str(student))
     with torch.no_grad():

@@ -15,7 +15,8 @@
   std::int32_t row_i8(const std::int8_t* w, const std::int16_t* x, std::int64_t width,            \
                       std::int64_t row);                                                          \
   void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x,              \
-              float amplitude, float* y, std::int64_t width, std::int64_t from, std::int64_t to); \
+              float amplitude, float* y, std::int64_t width, std::int64_t from, std::int64_t to,  \
+              std::int32_t ahead);                                                                \
   float round_i16(const float* x, std::int16_t* x16, std::int64_t width, std::int32_t limit);     \
   }
 

@@ -192,14 +192,15 @@ std::int32_t row_i8(const std::int8_t* w, const std::int16_t* x, std::int64_t wi
 }
 
 void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x, float amplitude,
-            float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
+            float* y, std::int64_t width, std::int64_t from, std::int64_t to, std::int32_t ahead) {
   std::int32_t inputs = 0;
   for (std::int64_t k = 0; k < width; ++k) inputs += x[k];
   for (std::int64_t m = from; m < to; m += kRows) {
-    const FourInts upper = screen_rows(nibbles + m * width / 2, x, width);
+    ask_for(nibbles + m * width / 2, kRows * width / 2, ahead);
+    const FourInts levels = screen_rows(nibbles + m * width / 2, x, width);
     Four scales = {}, value;
     __builtin_memcpy(&scales, scale + m, to - m >= kRows ? sizeof scales : (to - m) * sizeof(float));
-    for (int r = 0; r < kRows; ++r) value[r] = screened(upper[r], inputs);
+    for (int r = 0; r < kRows; ++r) value[r] = screened(levels[r], inputs);
     put(scales * amplitude * value, y + m, to - m);
   }
 }

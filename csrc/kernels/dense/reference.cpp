@@ -50,16 +50,16 @@ std::int32_t row_i8(const std::int8_t* w, const std::int16_t* x, std::int64_t wi
 }
 
 void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x, float amplitude,
-            float* y, std::int64_t width, std::int64_t from, std::int64_t to) {
+            float* y, std::int64_t width, std::int64_t from, std::int64_t to, std::int32_t) {
   std::int32_t inputs = 0;
   for (std::int64_t k = 0; k < width; ++k) inputs += x[k];
   for (std::int64_t m = from; m < to; ++m) {
-    std::int32_t upper = 0;
+    std::int32_t levels = 0;
     for (std::int64_t k = 0; k < width; ++k) {
       const std::uint8_t byte = nibbles[(m * width + k / 64 * 64) / 2 + k % 32];
-      upper += (k % 64 < 32 ? byte & 15 : byte >> 4) * x[k];
+      levels += (k % 64 < 32 ? byte & 15 : byte >> 4) * x[k];
     }
-    y[m] = scale[m] * amplitude * screened(upper, inputs);
+    y[m] = scale[m] * amplitude * screened(levels, inputs);
   }
 }
 

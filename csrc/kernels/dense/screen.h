@@ -1,4 +1,4 @@
-// What the rough product of kernels.h makes of its sum over upper halves of weights.
+// What the rough product of kernels.h makes of its sum over weights of four bits.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +6,10 @@
 namespace goose {
 namespace {
 
-// A weight w = 16 (u - 8) + rest with the rest in 0..15 is taken as 16 u - 120.5.
-inline float screened(std::int32_t upper, std::int32_t inputs) {
-  return 16.0F * static_cast<float>(upper) - 120.5F * static_cast<float>(inputs);
+constexpr float kMiddle = 7.5F;  // of sixteen levels: so many stand above it as below
+
+inline float screened(std::int32_t levels, std::int32_t inputs) {
+  return static_cast<float>(levels) - kMiddle * static_cast<float>(inputs);
 }
 
 }  // namespace

@@ -121,11 +121,20 @@ constexpr int kMaxBlocks = 65536 / kBlock;
 
 typedef std::int16_t Shorts __attribute__((vector_size(2 * kBlock)));
 
+// The whole number nearest to q / 3, of which no q is half way; |q| stays below 10923.
+inline Shorts third(Shorts q) {
+#ifdef __AVX2__
+  return (Shorts)_mm256_mulhrs_epi16((__m256i)q, _mm256_set1_epi16(10923));
+#else
+  const auto wide = __builtin_convertvector(q, int __attribute__((vector_size(64))));
+  return __builtin_convertvector(((wide + 12289) * 43691 >> 17) - 4096, Shorts);
+#endif
+}
+
+// Of q = 3 next + digit the digit in {-1,0,1}; next is what rests.
 inline Shorts digits(Code code, Shorts& rest, int step) {
   if (code == Code::radix3) {
-    // q = 3 next + digit with a digit in {-1,0,1}; integers stay below 10923 in magnitude.
-    const auto wide = __builtin_convertvector(rest, int __attribute__((vector_size(64))));
-    const auto next = __builtin_convertvector(((wide + 12289) * 43691 >> 17) - 4096, Shorts);
+    const Shorts next = third(rest);
     const Shorts digit = rest - 3 * next;
     rest = next;
     return digit;

@@ -37,8 +37,11 @@ void emit(const V* z, int planes, std::int32_t weight, std::int32_t columns, std
   }
 }
 
+// Without this compilers keep the counters in memory from call to call.
+#define GOOSE_INLINE inline __attribute__((always_inline))
+
 template <bool minus, class V>
-inline Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
+GOOSE_INLINE Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
   constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
   const auto* one = reinterpret_cast<const V*>(columns + std::uint64_t{entry[0]} * kScale);
   const auto* two = reinterpret_cast<const V*>(columns + std::uint64_t{entry[1]} * kScale);
@@ -47,7 +50,7 @@ inline Pair<V> two(V& z, const char* columns, const std::uint32_t* entry) {
 
 // Adds a group of columns to the counters z[0..2]; the pair is worth eight.
 template <bool minus, class V>
-inline Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
+GOOSE_INLINE Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
   const Pair<V> a = two<minus>(z[0], columns, entries);
   const Pair<V> b = two<minus>(z[0], columns, entries + 2);
   const Pair<V> four = add_pairs(z[1], a, b);
@@ -56,14 +59,20 @@ inline Pair<V> eight(V* z, const char* columns, const std::uint32_t* entries) {
   return add_pairs(z[2], four, add_pairs(z[1], c, d));
 }
 
-template <class V>
-inline Pair<V> eight(bool minus, V* z, const char* columns, const std::uint32_t* entries) {
-  return minus ? eight<true>(z, columns, entries) : eight<false>(z, columns, entries);
-}
+// What is asked for while columns are added: `lines` of memory for every two groups.
+struct Ahead {
+  const char* at;
+  const char* end;
+  int lines;
+
+  GOOSE_INLINE void ask() {
+    for (int i = 0; i < lines && at < end; ++i, at += 64) __builtin_prefetch(at, 0, 2);
+  }
+};
 
 // Adds the sizes of a group's weights (or 1 - size) to the counters z[0..2]; the bit is worth eight.
 template <bool minus, class V>
-inline V eight_sizes(V* z, const char* columns, const std::uint32_t* entries) {
+GOOSE_INLINE V eight_sizes(V* z, const char* columns, const std::uint32_t* entries) {
   constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
   const auto size = [&](int i) {
     return reinterpret_cast<const V*>(columns + std::uint64_t{entries[i]} * kScale)[1];
@@ -77,51 +86,70 @@ inline V eight_sizes(V* z, const char* columns, const std::uint32_t* entries) {
   return add_pair(z[2], pair_of<false>(low, high));
 }
 
-template <class V>
-inline V eight_sizes(bool minus, V* z, const char* columns, const std::uint32_t* entries) {
-  return minus ? eight_sizes<true>(z, columns, entries) : eight_sizes<false>(z, columns, entries);
-}
+// Counts on their way: the lowest planes of bits, which stay in registers, and all of them.
+template <bool sides, class V>
+struct Counting {
+  V z[4], n[sides ? 3 : 1];
+  V *counters, *sizes;
+  int planes;
+
+  // Adds two groups, whose signs are known when this is compiled.
+  template <bool one, bool two>
+  GOOSE_INLINE void add(const char* columns, const std::uint32_t* entries) {
+    const Pair<V> a = eight<one>(z, columns, entries);
+    const Pair<V> b = eight<two>(z, columns, entries + kGroup);
+    ripple(counters, 4, planes, add_pairs(z[3], a, b));
+    if constexpr (sides) {
+      const V first = eight_sizes<one>(n, columns, entries);
+      const V second = eight_sizes<two>(n, columns, entries + kGroup);
+      ripple(sizes, 3, planes, pair_of<false>(first, second));
+    }
+  }
+
+  // Puts the lowest planes to the others and adds the group that is left, if any.
+  template <bool minus>
+  GOOSE_INLINE void end(bool left, const char* columns, const std::uint32_t* entries) {
+    for (int i = 0; i < 4; ++i) counters[i] = z[i];
+    if constexpr (sides) {
+      for (int i = 0; i < 3; ++i) sizes[i] = n[i];
+    }
+    if (!left) return;
+    ripple(counters, 3, planes, eight<minus>(counters, columns, entries));
+    if constexpr (sides) {
+      ripple(sizes, 3, planes, pair_of<false>(eight_sizes<minus>(sizes, columns, entries), V{}));
+    }
+  }
+};
 
 // Counts of weight + 1 (or 1 - weight) over the span's columns, as planes of bits; with `sides`
 // those of the weights' sizes too, while the columns are at hand.
 template <bool sides, class V>
 inline void count(const char* columns, const Span& span, V* counters, V* sizes, int planes,
-                  int ahead) {
+                  Ahead& ahead) {
   const std::uint32_t* entries = span.columns;
   const int groups = span.plus + span.minus;
-  constexpr std::uint32_t kScale = 2 * sizeof(V) / kEntry;
-  const char* asked = columns + ahead;
-  V z[4] = {}, n[3] = {};
+  const auto at = [=](int group) { return entries + group * kGroup; };
+  Counting<sides, V> counting{{}, {}, counters, sizes, planes};
   int g = 0;
-  for (; g + 2 <= groups; g += 2, entries += 2 * kGroup) {
-    const Pair<V> one = eight(g >= span.plus, z, columns, entries);
-    const Pair<V> two = eight(g + 1 >= span.plus, z, columns, entries + kGroup);
-    ripple(counters, 4, planes, add_pairs(z[3], one, two));
-    if constexpr (sides) {
-      const V first = eight_sizes(g >= span.plus, n, columns, entries);
-      const V second = eight_sizes(g + 1 >= span.plus, n, columns, entries + kGroup);
-      ripple(sizes, 3, planes, pair_of<false>(first, second));
-    }
-    if (ahead == 0) continue;
-    // Of both lists the first goes over the columns and asks for all.
-    const char* reached = columns + std::uint64_t{entries[kGroup - 1]} * kScale + ahead;
-    for (; asked < reached; asked += 64) __builtin_prefetch(asked, 0, 2);
+  for (; g + 2 <= span.plus; g += 2, ahead.ask()) {
+    counting.template add<false, false>(columns, at(g));
   }
-  for (int i = 0; i < 4; ++i) counters[i] = z[i];
-  if constexpr (sides) {
-    for (int i = 0; i < 3; ++i) sizes[i] = n[i];
+  if (g < span.plus && g + 2 <= groups) {
+    counting.template add<false, true>(columns, at(g));
+    ahead.ask();
+    g += 2;
   }
-  if (g == groups) return;
-  const bool minus = g >= span.plus;
-  ripple(counters, 3, planes, eight(minus, counters, columns, entries));
-  if constexpr (sides) {
-    ripple(sizes, 3, planes, pair_of<false>(eight_sizes(minus, sizes, columns, entries), V{}));
+  for (; g + 2 <= groups; g += 2, ahead.ask()) {
+    counting.template add<true, true>(columns, at(g));
   }
+  if (g < span.plus) return counting.template end<false>(true, columns, at(g));
+  counting.template end<true>(g < groups, columns, at(g));
 }
 
 // With `sides` what the weights' sizes give comes after the rows.
 template <bool first, bool sides, class V>
-void wide(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+void wide(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
+          std::int32_t* out) {
   const int columns = (span.plus + span.minus) * kGroup;
   const int planes = planes_for(columns) < 5 ? 5 : planes_for(columns);
   V counters[kPlanes], sizes[sides ? kPlanes : 1];
@@ -129,8 +157,7 @@ void wide(const Segment& segment, const Span& span, std::int32_t weight, std::in
   if constexpr (sides) {
     for (int i = 3; i < planes; ++i) sizes[i] = V{};
   }
-  count<sides>(reinterpret_cast<const char*>(segment.columns), span, counters, sizes, planes,
-               first ? segment.ahead : 0);
+  count<sides>(reinterpret_cast<const char*>(segment.columns), span, counters, sizes, planes, ahead);
   emit<first>(counters, planes, weight, columns, out);
   if constexpr (sides) {
     emit<first>(sizes, planes, weight, span.minus * kGroup, out + segment.rows);
@@ -182,12 +209,13 @@ inline Pair<Lanes> two_gathers(Lanes& z, const char* columns, const std::uint32_
 // One sign's groups: 2 * kLanes columns at a time, then what is left with empty columns.
 template <bool minus, bool size>
 inline int count_lanes(const char* columns, const std::uint32_t* entries, int groups,
-                       Lanes* counters, int planes) {
+                       Lanes* counters, int planes, Ahead& ahead) {
   constexpr int kStep = 2 * kLanes;
   const int total = groups * kGroup;
   int c = 0;
   for (; c + kStep <= total; c += kStep) {
     ripple(counters, 1, planes, two_gathers<minus, size>(counters[0], columns, entries + c));
+    if (c % (2 * kGroup) == 0) ahead.ask();
   }
   if (c < total) {  // only where a vector holds a whole group
     Lanes a, n;
@@ -200,15 +228,16 @@ inline int count_lanes(const char* columns, const std::uint32_t* entries, int gr
 }
 
 template <bool first, bool size>
-void narrow(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+void narrow(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
+            std::int32_t* out) {
   const auto* columns = reinterpret_cast<const char*>(segment.columns);
   const int most = ((span.plus + span.minus) * kGroup + 4 * kLanes) / kLanes;
   const int planes = planes_for(most) < 2 ? 2 : planes_for(most);
   Lanes counters[kPlanes];
   for (int i = 0; i < planes; ++i) counters[i] = Lanes{};
-  int taken = count_lanes<false, size>(columns, span.columns, span.plus, counters, planes);
+  int taken = count_lanes<false, size>(columns, span.columns, span.plus, counters, planes, ahead);
   taken += count_lanes<true, size>(columns, span.columns + span.plus * kGroup, span.minus,
-                                   counters, planes);
+                                   counters, planes, ahead);
   std::int32_t lanes[64 * kLanes];
   emit<true>(counters, planes, weight, taken, lanes);
   // Byte i of vector b is row 8 b + i % 8 of lane i / 8.
@@ -228,25 +257,38 @@ extern const std::int32_t widest_segment = GOOSE_VECTOR_BYTES == 64 ? 512 : 256;
 namespace {
 
 template <bool first, bool sides>
-void one_step(const Segment& segment, const Span& span, std::int32_t weight, std::int32_t* out) {
+void one_step(const Segment& segment, const Span& span, std::int32_t weight, Ahead& ahead,
+              std::int32_t* out) {
   if (segment.rows == 64) {
-    narrow<first, false>(segment, span, weight, out);
-    if constexpr (sides) narrow<first, true>(segment, span, weight, out + segment.rows);
+    narrow<first, false>(segment, span, weight, ahead, out);
+    if constexpr (sides) narrow<first, true>(segment, span, weight, ahead, out + segment.rows);
 #if GOOSE_VECTOR_BYTES == 64
   } else if (segment.rows == 512) {
-    wide<first, sides, Bits512>(segment, span, weight, out);
+    wide<first, sides, Bits512>(segment, span, weight, ahead, out);
 #endif
   } else {
-    wide<first, sides, Bits256>(segment, span, weight, out);
+    wide<first, sides, Bits256>(segment, span, weight, ahead, out);
   }
+}
+
+// Spread over all steps: memory answers while there is work to do.
+Ahead spread(const Segment& segment, const Span* spans, std::int32_t steps, std::int32_t stride) {
+  const auto* at = reinterpret_cast<const char*>(segment.next);
+  if (segment.ahead == 0) return {at, at, 0};
+  int pairs = 1;
+  for (int step = 0; step < steps; ++step) {
+    pairs += (spans[step * stride].plus + spans[step * stride].minus) / 2;
+  }
+  return {at, at + segment.ahead, (segment.ahead / 64 + pairs - 1) / pairs};
 }
 
 template <bool sides>
 void all_steps(const Segment& segment, const Span* spans, const std::int32_t* weights,
                std::int32_t steps, std::int32_t stride, std::int32_t* out) {
-  one_step<true, sides>(segment, spans[0], weights[0], out);
+  Ahead ahead = spread(segment, spans, steps, stride);
+  one_step<true, sides>(segment, spans[0], weights[0], ahead, out);
   for (int step = 1; step < steps; ++step) {
-    one_step<false, sides>(segment, spans[step * stride], weights[step], out);
+    one_step<false, sides>(segment, spans[step * stride], weights[step], ahead, out);
   }
 }
 

@@ -113,13 +113,14 @@ void decay(float* x, std::int64_t width) {
   map(x, width, [](Vec t) { return power_of_e(-kDecayRate * logistic(t)); });
 }
 
-void masses(const float* x, std::int64_t width, float most, const float* margins, float* masses) {
+void masses(const float* x, std::int64_t width, float most, float sharpness, const float* margins,
+            float* masses) {
   Vec sum[kMargins] = {};
   const auto add = [&](Vec value) {
-    const Vec mass = power_of_e(value - most);
+    const Vec below = (value - most) * sharpness, mass = power_of_e(below);
 #pragma GCC unroll 8
     for (int j = 0; j < kMargins; ++j) {
-      sum[j] += (Vec)((IntVec)mass & (value >= most - margins[j]));
+      sum[j] += (Vec)((IntVec)mass & (below >= -margins[j]));
     }
   };
   std::int64_t i = 0;

@@ -68,6 +68,16 @@ inline void unit_loop(const float* __restrict a, float inverse, float* __restric
   }
 }
 
+inline void turn_loop(float* __restrict left, float* __restrict right,
+                      const float* __restrict cosine, const float* __restrict sine,
+                      std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float a = left[i], b = right[i];
+    left[i] = a * cosine[i] - b * sine[i];
+    right[i] = b * cosine[i] + a * sine[i];
+  }
+}
+
 inline void gate_loop(const float* __restrict x, float score, const float* __restrict v,
                       float plus, const float* __restrict gate, float* __restrict y,
                       std::int64_t n) {

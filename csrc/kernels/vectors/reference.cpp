@@ -76,11 +76,13 @@ void decay(float* x, std::int64_t width) {
   map(x, width, [](float t) { return std::exp(-kDecayRate * logistic(t)); });
 }
 
-void masses(const float* x, std::int64_t width, float most, const float* margins, float* masses) {
+void masses(const float* x, std::int64_t width, float most, float sharpness, const float* margins,
+            float* masses) {
   for (int j = 0; j < kMargins; ++j) {
     double sum = 0;
     for (std::int64_t i = 0; i < width; ++i) {
-      if (x[i] >= most - margins[j]) sum += std::exp(x[i] - most);
+      const float below = (x[i] - most) * sharpness;
+      if (below >= -margins[j]) sum += std::exp(below);
     }
     masses[j] = static_cast<float>(sum);
   }

@@ -18,6 +18,7 @@
               float* beta, float* written, std::int64_t n);                                      \
   void gate(const float* x, float score, const float* v, float plus, const float* gate,          \
             float* y, std::int64_t n);                                                           \
+  void turn(float* x, const float* cosine, const float* sine, std::int64_t n);                   \
   void shift(const float* x, const float* last, const float* mix, float* y, std::int64_t width); \
   void sigmoid(float* x, std::int64_t width);                                                    \
   void tanh(float* x, std::int64_t width);                                                       \
@@ -27,8 +28,8 @@
   void relu(float* x, std::int64_t width);                                                       \
   void square(float* x, std::int64_t width);                                                     \
   void decay(float* x, std::int64_t width);                                                      \
-  void masses(const float* x, std::int64_t width, float most, const float* margins,              \
-              float* masses);                                                                    \
+  void masses(const float* x, std::int64_t width, float most, float sharpness,                   \
+              const float* margins, float* masses);                                              \
   void wkv(float* state, const float* next, const float* r, const float* w, const float* k,      \
            const float* v, const float* alpha, const float* beta, float* y, std::int64_t n);     \
   }

@@ -21,6 +21,7 @@ from asnn_goose.places import SubjectError
 if TYPE_CHECKING:
     from asnn_goose.infer.conversation import Conversation
     from asnn_goose.infer.sampler import Sampling
+    from asnn_goose.subject.engine_model import EngineModel
 
 COMMANDS = "/reset, /save FILE, /load FILE, /quit"
 
@@ -48,6 +49,8 @@ def chat(
     stop: options.Stop = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
+    draft: options.Draft = None,
+    draft_tokens: options.DraftTokens = options.DRAFT_TOKENS,
 ) -> None:
     """Chat in the terminal; the model keeps its state, so each turn reads only what is new.
 
@@ -64,7 +67,8 @@ def chat(
         repetition_penalty=repetition_penalty,
         greedy=greedy,
     )
-    conversation = begin(model, sampling, system=system, seed=seed, threads=threads)
+    loaded = load(model, threads=threads, draft=draft, draft_tokens=draft_tokens)
+    conversation = begin(model, loaded, sampling, system=system, seed=seed)
     stops = options.stop_strings(stop)
     for line in turns(greeting=f"{model}; {COMMANDS}"):
         if line in ("/quit", "/exit"):
@@ -75,16 +79,21 @@ def chat(
             reply(conversation, line, limit=tokens, stops=stops)
 
 
+def load(model: str, *, threads: int | None, draft: str | None, draft_tokens: int) -> EngineModel:
+    """The student on the engine, and what drafts for it."""
+    from asnn_goose.subject.engine_model import load_engine
+
+    return load_engine(model, threads=threads, draft=draft, draft_tokens=draft_tokens, tell=aside)
+
+
 def begin(
-    model: str, sampling: Sampling, *, system: str | None, seed: int | None, threads: int | None
+    model: str, loaded: EngineModel, sampling: Sampling, *, system: str | None, seed: int | None
 ) -> Conversation:
     """A chat without a word yet. Raises SubjectError for a model without a chat template."""
     from asnn_goose.infer.chat_template import read_chat_template
     from asnn_goose.infer.conversation import Conversation
     from asnn_goose.infer.sampler import Drawer
-    from asnn_goose.subject.engine_model import load_engine
 
-    loaded = load_engine(model, threads=threads, tell=aside)
     template = read_chat_template(loaded.folder)
     if template is None:
         raise SubjectError(
@@ -92,7 +101,14 @@ def begin(
             f" chat_template.jinja into {loaded.folder}); asnn-goose generate continues plain text"
         )
     drawer = Drawer(sampling, seed=seed, native=loaded.engine.backend == "native")
-    return Conversation(loaded.engine, loaded.vocabulary, template, drawer=drawer, system=system)
+    return Conversation(
+        loaded.engine,
+        loaded.vocabulary,
+        template,
+        drawer=drawer,
+        system=system,
+        drafting=loaded.drafting,
+    )
 
 
 def turns(*, greeting: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ EXAMPLES = (
     'asnn-goose generate runs/demo "Once" --tokens 1k --temperature 0.7 --top-p 0.9 --seed 1',
     'asnn-goose generate goose.packed "A list:" --min-p 0.05 --repetition-penalty 1.1 --stop "\\n"',
     "asnn-goose generate smollm2-135m - --greedy < prompt.txt",
+    'asnn-goose generate runs/demo "The history of" --greedy --draft text',
 )
 
 
@@ -42,6 +43,8 @@ def generate(
         typer.Option(help="What runs it.  [default: native for students, torch for teachers]"),
     ] = None,
     threads: options.Threads = None,
+    draft: options.Draft = None,
+    draft_tokens: options.DraftTokens = options.DRAFT_TOKENS,
 ) -> None:
     """Continue a prompt, token by token.
 
@@ -52,6 +55,7 @@ def generate(
     text = sys.stdin.read() if prompt == "-" else prompt
     from asnn_goose.infer.sampler import Sampling
     from asnn_goose.meter import measured
+    from asnn_goose.subject.engine_model import EngineModel
     from asnn_goose.subject.source import Continuation, source_of
 
     sampling = Sampling(
@@ -62,7 +66,14 @@ def generate(
         repetition_penalty=repetition_penalty,
         greedy=greedy,
     )
-    source = source_of(model, engine=engine.value if engine else None, threads=threads, tell=aside)
+    source = source_of(
+        model,
+        engine=engine.value if engine else None,
+        threads=threads,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        tell=aside,
+    )
     stops = options.stop_strings(stop)
     written = Continuation(
         source, text, tokens=tokens, sampling=sampling, seed=seed, stop=not keep_going, stops=stops
@@ -77,3 +88,5 @@ def generate(
         f"[{written.count} tokens, {written.count / reading.seconds:.1f} tokens/s,"
         f" peak memory {reading.peak_bytes / 1e6:.0f} MB]"
     )
+    if isinstance(source, EngineModel) and source.drafting is not None:
+        aside(f"[{source.drafting}]")

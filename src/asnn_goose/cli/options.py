@@ -74,6 +74,18 @@ Threads = Annotated[
     int | None, threads_of("Threads of the engine.  [default: by the model's size]")
 ]
 
+DRAFT_TOKENS = 4
+
+Draft = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="Propose tokens that are read together, drawn as ever: text (what followed the same"
+        " words), a number of steps (the student with fewer spikes), or another student.",
+    ),
+]
+DraftTokens = Annotated[int, count_of("Tokens of a proposal at most.")]
+
 
 def stop_strings(given: list[str] | None) -> list[str]:
     r"""Stop strings as typed, `\n` and `\t` turned into what they stand for.

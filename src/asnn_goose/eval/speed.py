@@ -51,7 +51,7 @@ def drawing(engine: Engine, *, concurrent: int = 1) -> Iterator[list[int]]:
 
     def read(unread: list[list[int]]) -> NDArray[np.float32]:
         tokens = [token for (token,) in unread]
-        return engine.step(states, tokens, missed=SAMPLING.unnoticed)
+        return engine.step(states, tokens, **SAMPLING.rough)
 
     return draw_each(read, [[token] for token in first], drawers=drawers)
 

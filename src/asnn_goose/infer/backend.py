@@ -46,6 +46,10 @@ class SequenceState(Protocol):
     def copy(self) -> SequenceState:
         """An independent state with the same contents."""
 
+    def assign(self, other: Any) -> None:
+        """Take over the contents of a state of the same model."""
+        ...
+
     def to_bytes(self) -> bytes:
         """The contents, to be stored."""
 
@@ -68,11 +72,13 @@ class Backend(Protocol):
         *,
         every: bool,
         missed: float = 0.0,
+        temperature: float = 1.0,
         spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         """Advance states; logits of every token, or of the last one of each state.
 
-        Words that together hold no more than `missed` of the probability may have rough logits.
+        Words that together hold no more than `missed` of the probability at that temperature may
+        have rough logits.
         Spikes (states, places in the order of `counts`) are added to where they are asked for.
         """
 
@@ -118,6 +124,7 @@ class _NativeBackend:
         *,
         every: bool,
         missed: float = 0.0,
+        temperature: float = 1.0,
         spikes: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         logits = self._room(sum(map(len, tokens)) if every else len(states))
@@ -128,6 +135,7 @@ class _NativeBackend:
             every,
             self.threads_for(states),
             missed,
+            temperature,
             0 if spikes is None else spikes.ctypes.data,
         )
         return logits

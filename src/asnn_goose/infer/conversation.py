@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.infer.backend import EngineError
+from asnn_goose.infer.drafts import Drafting
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Drawer
+from asnn_goose.infer.speculation import Speculation
 from asnn_goose.infer.text import Vocabulary, checked, unmarked, until_stop
 
 
@@ -24,6 +26,7 @@ class Conversation:
     only the rest is read, as the tokens that it has in the whole, otherwise (a template that
     rewrites earlier turns, an answer cut at a stop string or inside a token) the state starts anew.
 
+    drafting  proposes tokens, if anything does
     messages  {"role", "content"} in the order of the template
     read      tokens read since the start, all turns together
     drawn     tokens of the last answer
@@ -37,7 +40,9 @@ class Conversation:
         *,
         drawer: Drawer,
         system: str | None = None,
+        drafting: Drafting | None = None,
     ) -> None:
+        self._drafting = drafting
         self._engine, self._vocabulary, self._template = engine, vocabulary, template
         self._drawer, self._system = drawer, system
         self._state, self._text, self._unread = engine.start(), "", list[int]()
@@ -125,15 +130,42 @@ class Conversation:
     def _draw(self, limit: int, cancelled: Callable[[], bool]) -> Iterator[int]:
         """Tokens until the answer is over; the last of them is left unread."""
         ends = self._vocabulary.ends
+        if self._drafting is not None:
+            yield from self._draw_drafted(self._drafting, limit, cancelled)
+            return
         drawn = draw(self._read, self._unread, drawer=self._drawer, limit=limit, ends=ends)
         while not cancelled() and (token := next(drawn, None)) is not None:
             # Noted before anybody hears of it, as the answer may be broken off at any token.
             self._unread, self.drawn = [token], self.drawn + 1
             yield token
 
+    def _draw_drafted(
+        self, drafting: Drafting, limit: int, cancelled: Callable[[], bool]
+    ) -> Iterator[int]:
+        """The same with drafts; the state stands right when this ends, however it does."""
+        before = self._state.position
+        found = Speculation(
+            self._engine,
+            self._state,
+            self._unread,
+            drafting=drafting,
+            drawer=self._drawer,
+            limit=limit,
+            ends=self._vocabulary.ends,
+        )
+        drawn = found.tokens()
+        try:
+            while not cancelled() and (token := next(drawn, None)) is not None:
+                self.drawn += 1
+                yield token
+        finally:
+            drawn.close()
+            self._unread = found.unread
+            self.read += self._state.position - before
+
     def _read(self, ids: list[int]) -> NDArray[np.float32]:
         """Logits (V,) after these tokens, as rough as the drawing does not notice."""
-        logits_V = self._engine.prefill(self._state, ids, missed=self._drawer.sampling.unnoticed)
+        logits_V = self._engine.prefill(self._state, ids, **self._drawer.sampling.rough)
         self.read += len(ids)
         self._unread = []
         return logits_V

@@ -78,19 +78,27 @@ class Engine:
         return self._backend.new_state()
 
     def step(
-        self, states: Sequence[SequenceState], tokens: Sequence[int], *, missed: float = 0.0
+        self,
+        states: Sequence[SequenceState],
+        tokens: Sequence[int],
+        *,
+        missed: float = 0.0,
+        temperature: float = 1.0,
     ) -> F32:
         """Advance every state by its token; logits (number of states, V) of what comes next.
 
-        missed  probability that unlikely words may hold whose logits are some tenths off, which
-                makes an int8 head faster (Sampling.unnoticed); 0 makes all exact
+        missed       probability that unlikely words may hold whose logits are some tenths off,
+                     which makes an int8 head faster (Sampling.unnoticed); 0 makes all exact
+        temperature  at which that probability is meant
         """
         if len(states) != len(tokens):
             raise EngineError(f"{len(tokens)} tokens for {len(states)} states: give one each")
         if not states:
             raise EngineError("no states: give at least one")
         ids = [self._ids([token]) for token in tokens]
-        return self._backend.forward(states, ids, every=False, missed=missed)
+        return self._backend.forward(
+            states, ids, every=False, missed=missed, temperature=temperature
+        )
 
     def advance(
         self,
@@ -117,12 +125,21 @@ class Engine:
         """Names of the places that spike, as in `counts`."""
         return tuple(self.counts())
 
-    def prefill(self, state: SequenceState, tokens: ArrayLike, *, missed: float = 0.0) -> F32:
-        """Read tokens (T,), at least one; logits (V,) after the last. `missed` as in `step`."""
+    def prefill(
+        self,
+        state: SequenceState,
+        tokens: ArrayLike,
+        *,
+        missed: float = 0.0,
+        temperature: float = 1.0,
+    ) -> F32:
+        """Read tokens (T,), at least one; logits (V,) after the last; the rest as in `step`."""
         logits = None
         # In parts, because the compiled engine hears no Ctrl-C while it reads.
         for ids in self._parts(tokens, PREFILL):
-            logits = self._backend.forward([state], [ids], every=False, missed=missed)
+            logits = self._backend.forward(
+                [state], [ids], every=False, missed=missed, temperature=temperature
+            )
         assert logits is not None
         return np.asarray(logits[0])
 
@@ -133,13 +150,22 @@ class Engine:
         for ids in self._parts(tokens, chunk):
             yield self._backend.forward([state], [ids], every=True)
 
-    def score_each(self, states: Sequence[SequenceState], tokens: Sequence[ArrayLike]) -> list[F32]:
+    def score_each(
+        self,
+        states: Sequence[SequenceState],
+        tokens: Sequence[ArrayLike],
+        *,
+        missed: float = 0.0,
+        temperature: float = 1.0,
+    ) -> list[F32]:
         """Advance every state over its own tokens; logits (t,V) after each of them, state by state.
 
-        All logits are there at once: give short texts.
+        All logits are there at once: give short texts. The rest as in `step`.
         """
         ids = self._texts(states, tokens)
-        logits = self._backend.forward(states, ids, every=True)
+        logits = self._backend.forward(
+            states, ids, every=True, missed=missed, temperature=temperature
+        )
         return np.split(logits, np.cumsum([len(text) for text in ids])[:-1])
 
     def generate(
@@ -158,7 +184,7 @@ class Engine:
         """
         sampling = sampling or Sampling()
         drawer = Drawer(sampling, seed=seed, native=self.backend == "native")
-        read = partial(self.prefill, state, missed=sampling.unnoticed)
+        read = partial(self.prefill, state, **sampling.rough)
         prompt = np.asarray(tokens, np.int64).reshape(-1).tolist()
         return draw(read, prompt, drawer=drawer, limit=limit, ends=ends)
 

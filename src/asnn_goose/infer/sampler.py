@@ -6,9 +6,9 @@ transform. Tokens are ranked by logit, ties by id, so that one uniform number fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +72,47 @@ class Sampling:
         """
         if self.greedy and self.repetition_penalty == 1:
             return 1.0
-        # Above 1 unlikely words come nearer, and with a penalty their order changes: then all must
-        # be exact.
-        plain = self.temperature <= 1 and self.repetition_penalty == 1 and not self.greedy
+        # With a penalty the order of words changes: then all must be exact.
+        plain = self.repetition_penalty == 1 and not self.greedy
         return 0.4 * (1 - self.top_p) if plain else 0.0
+
+    @property
+    def rough(self) -> dict[str, float]:
+        """What the engine may leave rough for this drawing, as `Engine.step` takes it."""
+        return {"missed": self.unnoticed, "temperature": self.temperature}
+
+
+class Drawing(NamedTuple):
+    """Tokens that can come next, in any order, and their probabilities."""
+
+    ids: I64
+    p: F64
+
+    @classmethod
+    def certain(cls, token: int) -> Drawing:
+        """The one token that can come."""
+        return cls(np.array([token]), np.ones(1))
+
+    def of(self, token: int) -> float:
+        """The probability of a token."""
+        return float(self.p[self.ids == token].sum())
+
+    def at(self, uniform: float) -> int:
+        """The token at `uniform` in [0, 1) of the probability, in the order that it is in."""
+        reached = np.cumsum(self.p)
+        place = int(np.searchsorted(reached, uniform * reached[-1], side="right"))
+        return int(self.ids[min(place, len(self.ids) - 1)])
+
+    def without(self, other: Drawing) -> Drawing:
+        """What is left in proportion to max(0, p - q), with q the other's probabilities.
+
+        Where rounding leaves nothing, this one.
+        """
+        q_V = np.zeros(1 + max(int(self.ids.max()), int(other.ids.max())))
+        q_V[other.ids] = other.p
+        rest = np.maximum(self.p - q_V[self.ids], 0)
+        total = rest.sum()
+        return Drawing(self.ids, rest / total) if total > 0 else self
 
 
 def choose(
@@ -153,6 +190,7 @@ class Drawer:
         # Named, because numpy's default generator may become another one.
         self._random = np.random.Generator(np.random.PCG64(seed))
         self._native: Any = native_module() if native else None
+        self._room: Drawing | None = None
 
     def see(self, ids: Iterable[int]) -> None:
         """Remember tokens, where there is a penalty to give them."""
@@ -169,17 +207,43 @@ class Drawer:
             return choose(logits_V, self.sampling, self.seen, uniform)
         return self._compiled(logits_V, uniform)
 
-    def _compiled(self, logits_V: F32, uniform: float) -> int:
+    def uniform(self) -> float:
+        """A number in [0, 1); where nothing is drawn always the same, and none is used up."""
+        return 0.0 if self.sampling.greedy else float(self._random.random())
+
+    def drawing(self, logits_V: F32, *, after: Sequence[int] = ()) -> Drawing:
+        """What `draw` would draw from, if these tokens had been seen as well."""
         sampling = self.sampling
-        logits_V = penalised(logits_V, self.seen, penalty=sampling.repetition_penalty)
-        logits_V = np.ascontiguousarray(logits_V, np.float32)
-        token: int = self._native.sample(
+        seen = self.seen.union(after) if sampling.repetition_penalty != 1 else self.seen
+        logits_V = penalised(logits_V, seen, penalty=sampling.repetition_penalty)
+        if sampling.greedy:
+            return Drawing.certain(int(logits_V.argmax()))
+        if self._native is None:
+            return Drawing(*distribution(logits_V, sampling))
+        return self._compiled_drawing(np.ascontiguousarray(logits_V, np.float32))
+
+    def _compiled_drawing(self, logits_V: F32) -> Drawing:
+        if self._room is None or len(self._room.ids) != len(logits_V):
+            self._room = Drawing(np.empty(len(logits_V), np.int64), np.empty(len(logits_V)))
+        count: int = self._native.distribution(
             logits_V.ctypes.data,
             len(logits_V),
-            temperature=sampling.temperature,
-            top_k=min(sampling.top_k, len(logits_V)),  # any number, and C++ has 64 bits
-            top_p=sampling.top_p,
-            min_p=sampling.min_p,
-            uniform=uniform,
+            **self._cuts(len(logits_V)),
+            tokens=self._room.ids.ctypes.data,
+            probabilities=self._room.p.ctypes.data,
+        )
+        return Drawing(self._room.ids[:count].copy(), self._room.p[:count].copy())
+
+    def _cuts(self, words: int) -> dict[str, float]:
+        sampling = self.sampling
+        top_k = min(sampling.top_k, words)  # any number, and C++ has 64 bits
+        cuts = {"temperature": sampling.temperature, "top_k": top_k}
+        return cuts | {"top_p": sampling.top_p, "min_p": sampling.min_p}
+
+    def _compiled(self, logits_V: F32, uniform: float) -> int:
+        penalty = self.sampling.repetition_penalty
+        logits_V = np.ascontiguousarray(penalised(logits_V, self.seen, penalty=penalty), np.float32)
+        token: int = self._native.sample(
+            logits_V.ctypes.data, len(logits_V), **self._cuts(len(logits_V)), uniform=uniform
         )
         return token

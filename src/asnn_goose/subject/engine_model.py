@@ -9,6 +9,9 @@ from pathlib import Path
 from asnn_goose import disk
 from asnn_goose.format.origin import is_made_of
 from asnn_goose.format.packed import is_packed, read_packed
+from asnn_goose.infer import speculation
+from asnn_goose.infer.drafts import TOKENS as DRAFT_TOKENS
+from asnn_goose.infer.drafts import Drafting, TextDraft, fewer_steps_draft, student_draft
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.sampler import Sampling
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
@@ -24,35 +27,71 @@ def _nobody(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineModel:
-    """A model on the engine, with its text side."""
+    """A model on the engine, with its text side, and what drafts for it if anything does."""
 
     folder: Path
     engine: Engine
     vocabulary: Vocabulary
+    drafting: Drafting | None = None
 
     def draw(
         self, ids: Sequence[int], *, tokens: int, sampling: Sampling, seed: int | None
     ) -> Iterator[int]:
         """Up to `tokens` tokens that continue `ids`, which are at least one."""
         state = self.engine.start()
-        return self.engine.generate(state, ids, sampling=sampling, limit=tokens, seed=seed)
+        if self.drafting is None:
+            return self.engine.generate(state, ids, sampling=sampling, limit=tokens, seed=seed)
+        return speculation.generate(
+            self.engine,
+            state,
+            ids,
+            drafting=self.drafting,
+            sampling=sampling,
+            limit=tokens,
+            seed=seed,
+        )
 
 
 def load_engine(
-    name_or_path: str, *, threads: int | None = None, tell: Tell = _nobody
+    name_or_path: str,
+    *,
+    threads: int | None = None,
+    draft: str | None = None,
+    draft_tokens: int = DRAFT_TOKENS,
+    tell: Tell = _nobody,
 ) -> EngineModel:
     """A packed folder, a run's student or a student's folder on the engine.
+
+    draft  as `drafting_of` takes it
 
     Raises SubjectError for anything else, EngineError without a compiled engine, PackedError and
     TextError for damaged files.
     """
     folder = packed_folder(name_or_path, tell=tell)
     model = read_packed(folder)
+    engine = Engine(model, threads=threads)
+    drafting: Drafting | None = None
+    if draft is not None:
+        drafting = drafting_of(draft, engine, tokens=draft_tokens, tell=tell)
     return EngineModel(
         folder=folder,
-        engine=Engine(model, threads=threads),
+        engine=engine,
         vocabulary=read_vocabulary(folder, model.config),
+        drafting=drafting,
     )
+
+
+def drafting_of(draft: str, engine: Engine, *, tokens: int, tell: Tell = _nobody) -> Drafting:
+    """A draft by its name: "text", steps of the student itself, or another student.
+
+    Raises EngineError where it does not fit, and what `load_engine` raises.
+    """
+    if draft == "text":
+        return Drafting(TextDraft(), tokens=tokens)
+    if draft.isdecimal():
+        return Drafting(fewer_steps_draft(engine, int(draft)), tokens=tokens)
+    other = Engine(read_packed(packed_folder(draft, tell=tell)), threads=engine.threads)
+    return Drafting(student_draft(engine, other), tokens=tokens)
 
 
 def packed_folder(name_or_path: str, *, tell: Tell = _nobody) -> Path:

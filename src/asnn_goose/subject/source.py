@@ -32,9 +32,13 @@ def source_of(
     *,
     engine: str | None = None,
     threads: int | None = None,
+    draft: str | None = None,
+    draft_tokens: int = 1,
     tell: Callable[[str], None],
 ) -> TokenSource:
     """The model on what runs it; without a wish students run on the engine, teachers in PyTorch.
+
+    draft  whoever proposes tokens for a student on the engine (`engine_model.drafting_of`)
 
     PyTorch is imported only where it is needed. Raises ValueError for an engine that there is not,
     SubjectError for no model, and what the engine or the teacher's loading raises.
@@ -46,7 +50,11 @@ def source_of(
     if engine == "native":
         from asnn_goose.subject.engine_model import load_engine
 
-        return load_engine(name_or_path, threads=threads, tell=tell)
+        return load_engine(
+            name_or_path, threads=threads, draft=draft, draft_tokens=draft_tokens, tell=tell
+        )
+    if draft is not None:
+        raise ValueError(f"draft = {draft!r}: only students on the engine are drafted for")
     from asnn_goose.subject.torch_model import load_torch
 
     return load_torch(name_or_path)

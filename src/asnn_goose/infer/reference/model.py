@@ -74,6 +74,7 @@ class Reference:
         *,
         every: bool,
         missed: float = 0.0,
+        temperature: float = 1.0,
         spikes: NDArray[np.uint32] | None = None,
     ) -> F32:
         """Advance every state over its tokens; logits of each token, or of each state's last.
@@ -81,7 +82,7 @@ class Reference:
         All logits are exact here, whatever `missed` allows. The spikes of each state are added to
         its row of `spikes`, in the order of `counts`.
         """
-        del missed
+        del missed, temperature
         for state, ids_T in zip(states, tokens, strict=True):
             check_context(self.config, state.position + len(ids_T))
         rows: list[F32] = []

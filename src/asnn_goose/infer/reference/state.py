@@ -48,6 +48,12 @@ class ReferenceState:
         twin.load_bytes(self.to_bytes())
         return twin
 
+    def assign(self, other: ReferenceState) -> None:
+        """Take over the contents of a state of the same model."""
+        self.position = other.position
+        for name, array in self.arrays.items():
+            array[:] = other.arrays[name]
+
     def to_bytes(self) -> bytes:
         """Position (int64, little endian), then the arrays in fp32."""
         arrays = b"".join(array.tobytes() for array in self.arrays.values())
