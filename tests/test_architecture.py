@@ -23,14 +23,15 @@ SOURCE = ROOT / "src" / PACKAGE
 BENCH = ROOT / "bench"
 
 GROUND = {"trace", "disk", "meter", "names", "numbers", "places", "sources", "shape"}
-GROUND |= {"chat_template", "mkl", "threads"}
+GROUND |= {"chat_template", "leftovers", "mkl", "threads"}
 TRAIN_MAY = GROUND | {"ops", "format", "model", "data", "losses"}
 RECIPE_MAY = GROUND | {"data", "model", "losses", "train", "eval"}
 TEACHERS_MAY = RECIPE_MAY | TRAIN_MAY | {"recipe"}
 STUDY_MAY = TEACHERS_MAY | {"teachers", "subject", "report", "export"}
 MAY_IMPORT: dict[str, set[str]] = {
     "trace": set(),
-    "disk": set(),
+    "leftovers": set(),
+    "disk": {"leftovers"},
     "meter": set(),
     "names": set(),
     "numbers": set(),
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "template_limits": set(),
     "mkl": {"_native"},
     "threads": set(),
-    "sources": {"disk", "names"},
+    "sources": {"disk", "leftovers", "names"},
     "shape": set(),
     "ops": {"_native", "names"},
     "format": {"shape", "disk", "names"},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asnn_goose import disk
+from asnn_goose import disk, leftovers
 
 
 def test_folder_appears_whole(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_everything_is_synced_before_it_gets_its_name(
 KILLED = """
 import sys, time
 from pathlib import Path
-from asnn_goose import disk
+from asnn_goose import disk, leftovers
 with disk.new_folder(Path(sys.argv[1])) as fresh:
     (fresh / "half").write_text("half")
     print("filling", flush=True)
@@ -75,11 +75,11 @@ def test_what_the_killed_leave_goes_and_what_the_living_fill_stays(
 ) -> None:
     with disk.new_folder(tmp_path / "a"):
         pass
-    disk.remove_leftovers(tmp_path)
+    leftovers.remove_leftovers(tmp_path)
     assert len(list(tmp_path.glob(".a.*/fresh/half"))) == 1
     filling.kill()
     filling.wait()
-    disk.remove_leftovers(tmp_path)
+    leftovers.remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 

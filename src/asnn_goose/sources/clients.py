@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from asnn_goose import disk
+from asnn_goose import leftovers
 from asnn_goose.sources.cache import SourceError, cache_dir, new_folder
 
 OTHER_CACHE = "A cache filled on another machine can be given with ASNN_GOOSE_CACHE"
@@ -78,7 +78,7 @@ def scratch() -> Iterator[Path]:
     """A folder for downloads that is gone afterwards, or once the next one is made."""
     # In the cache: what is killed leaves there what it had, and /tmp may be small.
     cache_dir().mkdir(parents=True, exist_ok=True)
-    with disk.scratch(cache_dir() / "downloads") as folder:
+    with leftovers.scratch(cache_dir() / "downloads") as folder:
         yield folder
 
 

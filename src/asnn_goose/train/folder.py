@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from asnn_goose import disk
+from asnn_goose import disk, leftovers
 from asnn_goose.train.metrics import MetricsLog
 from asnn_goose.train.plan import Saveable
 from asnn_goose.train.run_errors import RunFolderError
@@ -43,8 +43,8 @@ class RunFolder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             # Only now that the lock is held: half-written folders of a process that still runs are
             # not left over.
-            disk.remove_leftovers(self.path)
-            disk.remove_leftovers(self.checkpoints)
+            leftovers.remove_leftovers(self.path)
+            leftovers.remove_leftovers(self.checkpoints)
             if not self.recipe.exists():
                 # Before the recipe: a folder with a recipe counts as a run, and is then complete.
                 disk.write_text(self.path / TEXTS, json.dumps(dict(identity), indent=1) + "\n")
@@ -63,7 +63,7 @@ class RunFolder:
         """Whether `begin` has made an entry before the recipe, without which there is no run."""
         if entry == self.checkpoints:
             return not any(entry.iterdir())
-        return entry.name in (_LOCK, TEXTS) or disk.is_leftover(entry)
+        return entry.name in (_LOCK, TEXTS) or leftovers.is_leftover(entry)
 
     def write_model(self, student: Saveable, tokenizer: Saveable) -> None:
         """Write model/ in the layout of Transformers, all of it or nothing.
