@@ -44,7 +44,7 @@ def test_levels() -> None:
 
 @pytest.mark.parametrize(("code", "steps"), CODES)
 def test_codes_are_whole_numbers_in_range(code: str, steps: int) -> None:
-    q, amplitude = coded(vectors(), code, steps)
+    q, amplitude, _ = coded(vectors(), code, steps)
     assert torch.equal(q, q.round())
     assert q.abs().max() == levels(code, steps)
     assert amplitude.shape == (16, 1)
@@ -98,7 +98,7 @@ def test_silence_stays_silent(code: str, steps: int) -> None:
 
 def test_one_step_against_its_definition() -> None:
     x = vectors()
-    q, amplitude = coded(x, "radix3", 1, 0.7)
+    q, amplitude, _ = coded(x, "radix3", 1, 0.7)
     for row in range(16):
         h = x[row].numpy()
         theta = np.float32(0.7) * np.float32(np.abs(h).sum(dtype=np.float64) / h.size)
@@ -111,7 +111,7 @@ def test_one_step_against_its_definition() -> None:
 @pytest.mark.parametrize(("code", "steps"), MANY)
 def test_more_steps_against_their_definition(code: str, steps: int) -> None:
     x, top = vectors(), levels(code, steps)
-    q, amplitude = coded(x, code, steps, 3.0)
+    q, amplitude, _ = coded(x, code, steps, 3.0)
     for row in (r for r in range(16) if r != 3):
         h = x[row].numpy()
         mean = np.float32(np.abs(h).sum(dtype=np.float64) / h.size)

@@ -27,7 +27,7 @@ class Poison(torch.nn.Module):
         self.needs, self.teacher_needs = objective.needs, objective.teacher_needs
         self.wants_head, self.readings = objective.wants_head, objective.readings
         self.teacher_takes, self.wants_sizes = objective.teacher_takes, objective.wants_sizes
-        self.losses = objective.losses
+        self.losses, self.beside = objective.losses, objective.beside
 
     def forward(self, student: Any, teacher: Any, batch: Any) -> Any:
         terms = self.inner(student, teacher, batch)

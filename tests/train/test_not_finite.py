@@ -102,7 +102,7 @@ def test_accumulated_micro_batches_equal_one_large_batch(tiny: ModuleType) -> No
         whole = tiny.plan(noise=False, accumulate=accumulate)
         plan = whole.stages[1]
         if accumulate == 1:
-            object.__setattr__(plan.loader, "_batch", 2 * tiny.BATCH)
+            object.__setattr__(plan.loader._part, "batch", 2 * tiny.BATCH)
         trainer = StageTrainer(plan, settings=whole.settings, accelerator=whole.accelerator)
         losses[accumulate] = trainer.step(0).terms
         gradients[accumulate] = [entry.parameter.grad for entry in trainer.trained]
