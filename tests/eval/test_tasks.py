@@ -142,6 +142,15 @@ def test_relative_scores_and_their_errors() -> None:
     assert (same.value, same.error, same.same) == (1.0, 0.0, 1.0)
 
 
+def test_the_error_is_that_of_a_ratio() -> None:
+    teacher, student = np.array([1.0, 1, 1, 0, 1]), np.array([1.0, 0, 1, 1, 0])
+    found = relative(score(student.tolist()), score(teacher.tolist()))
+    assert found is not None
+    assert found.value == pytest.approx(0.35 / 0.55)
+    each = (student - 0.35 / 0.55 * teacher) / 0.55
+    assert found.error == pytest.approx(each.std(ddof=1) / 5**0.5)
+
+
 def test_no_relative_score_where_the_teacher_knows_nothing() -> None:
     assert relative(score([1.0, 0.0]), score([0.0, 0.0])) is None
     with pytest.raises(ValueError, match="different items"):

@@ -14,7 +14,8 @@ from asnn_goose.losses.cross_entropy import CrossEntropy
 from asnn_goose.losses.kinds import Chunk
 from asnn_goose.losses.kl import KL
 from asnn_goose.losses.outputs import AttentionOutput
-from asnn_goose.trace import Batch, Trace
+from asnn_goose.losses.uld import ULD
+from asnn_goose.trace import IGNORED_LABEL, Batch, Reading, Trace
 
 Passing = Callable[[int], Trace]
 
@@ -275,3 +276,21 @@ def test_wrong_objectives_are_refused() -> None:
     for wrong in ([["kl"], ["kl"]], [["kd"]]):
         with pytest.raises(ValueError, match="name every loss at most once, of kl, ce"):
             Objective(two, apart=wrong)
+
+
+def test_a_teacher_is_asked_only_where_it_has_read_the_same(passing: Passing, batch: Batch) -> None:
+    student, teacher = passing(1), passing(2)
+    places_n = torch.arange(batch.tokens_BT.numel())
+    places_n[::3] = -1
+    none_n = torch.full_like(places_n, -1)
+    reading = Reading(
+        places_n=places_n, spans_n=none_n, next_m=none_n, spans_m=none_n, spans=0
+    )  # fmt: skip
+    heard = replace(teacher, reading=reading)
+    unread_BT = (places_n < 0).view_as(batch.labels_BT)
+    asked = replace(batch, labels_BT=batch.labels_BT.masked_fill(unread_BT, IGNORED_LABEL))
+    objective = Objective([Term("uld", 1.0, ULD()), Term("ce", 1.0, CrossEntropy())])
+    found = objective(student, heard, batch)
+    fewer = objective(student, teacher, asked)
+    assert float(found["uld"]) == pytest.approx(float(fewer["uld"]), rel=1e-5)
+    assert float(found["ce"]) != pytest.approx(float(fewer["ce"]), rel=1e-3)  # it asks no teacher

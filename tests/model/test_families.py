@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import GraniteConfig
 
 from asnn_goose.model import GooseCache, GooseForCausalLM, Teacher, TeacherError, convert
 from asnn_goose.model.parts.groups import parameter_group
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.rows import linear
+from asnn_goose.model.scales import scales
 from asnn_goose.model.teacher import FAMILIES, real_words
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.trace import NEEDS, Rotation, Window, capped
@@ -275,3 +277,13 @@ def test_a_trace_knows_its_rotations_and_its_sizes(
     ours = student.trace(tokens_BT, frozenset({"queries"}))
     assert (ours.rotations, ours.width, ours.head_size) == ((), 64, 32)
     assert (student.outline.width, rotary.outline.head_size) == (64, 32)
+
+
+def test_a_head_of_its_own_is_not_scaled_as_the_embedding_is() -> None:
+    config, embedding = GraniteConfig(embedding_multiplier=12.0), nn.Embedding(4, 2)
+    head = nn.Linear(2, 4, bias=False)
+    apart = scales(config, FAMILIES["granite"], embedding=embedding, head=head)
+    head.weight = embedding.weight
+    tied = scales(config, FAMILIES["granite"], embedding=embedding, head=head)
+    assert (apart.embedding, apart.head) == (12.0, 1.0)
+    assert (tied.embedding, tied.head) == (12.0, 12.0)

@@ -151,6 +151,19 @@ def test_what_a_tokenizer_changes_is_not_compared(merged: PreTrainedTokenizerFas
     assert all(place != SILENT for place in aligned.places[first + 1 :])
 
 
+def test_what_follows_a_change_in_its_document_is_not_compared(
+    vocabularies: dict[str, ByteVocabulary], merged: PreTrainedTokenizerFast
+) -> None:
+    core = Tokenizer.from_str(merged.backend_tokenizer.to_str())
+    core.normalizer = normalizers.NFC()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>")
+    letters, composed = vocabularies["byte_level"], ByteVocabulary(tokenizer, name="composed")
+    unknown = letters.tokenizer.convert_tokens_to_ids("<unk>")  # begins no document
+    ids = [*letters.read("e\u0301").ids, unknown, *letters.read("goose").ids]
+    assert set(Aligner(letters, composed).align(ids).places) == {SILENT}
+    assert set(Aligner(letters, composed).align(ids[-6:]).places) != {SILENT}
+
+
 def test_a_tokenizer_that_changes_plain_text_is_refused(merged: PreTrainedTokenizerFast) -> None:
     core = Tokenizer.from_str(merged.backend_tokenizer.to_str())
     core.normalizer = normalizers.Lowercase()
