@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asnn_goose.export.forms import ExportError
 from asnn_goose.export.packed import export_packed
-from asnn_goose.model import GooseCache, GooseForCausalLM
+from asnn_goose.model import GooseCache, GooseForCausalLM, Teacher, convert
 from asnn_goose.model.goose.block_range import run_range
 from asnn_goose.model.goose.feedback import Feedback
 from asnn_goose.model.goose.rates import trace_at_equilibrium
@@ -130,3 +130,9 @@ def test_blocks_in_a_row_have_nothing_to_feed_back(fresh: Fresh, tokens_BT: Tens
 def test_the_engine_refuses_it_by_name(fresh: Fresh, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"feedback = True: must be false.*PyTorch"):
         export_packed(fresh(feedback=True), tmp_path / "packed")
+
+
+def test_a_converted_student_begins_without_feedback(teacher: Teacher) -> None:
+    student = convert(teacher, feedback=True)
+    assert student.feedback is not None
+    assert not student.feedback.matrix.weight.any()  # and not what lay in memory

@@ -55,6 +55,10 @@ class Feedback(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.matrix = nn.Linear(width, width, bias=False)
+        self.start()
+
+    def start(self) -> None:
+        """Let nothing come back yet."""
         nn.init.zeros_(self.matrix.weight)
 
     def forward(self, x_BTD: Tensor, blocks: Callable[[Tensor], Tensor]) -> Tensor:

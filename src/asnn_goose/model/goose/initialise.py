@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from asnn_goose.model.goose.block import GooseBlock
+from asnn_goose.model.goose.feedback import Feedback
 from asnn_goose.model.parts.config import StudentSettings
 
 
@@ -29,6 +30,10 @@ class Body(Protocol):
     @property
     def positions(self) -> nn.Embedding | None:
         """Learned positions, where it has them."""
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """What comes back from the last block, where it has that."""
 
     def modules(self) -> Iterator[nn.Module]:
         """Every module of it."""
@@ -67,6 +72,8 @@ def initialise_vectors(model: Body) -> None:
             nn.init.ones_(module.weight)
         if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:
             nn.init.zeros_(module.bias)
+    if model.feedback is not None:
+        model.feedback.start()
     for layer, block in enumerate(model.blocks):
         block.mixer.start_vectors(layer=layer, layers=layers)
         block.mlp.start_vectors(layer=layer, layers=layers)
