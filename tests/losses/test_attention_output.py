@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from asnn_goose.losses.distances import DISTANCES
 from asnn_goose.losses.outputs import AttentionOutput
 from asnn_goose.trace import Batch, Trace
 
@@ -51,3 +52,8 @@ def test_an_exact_layer_has_a_finite_gradient(
 def test_an_unknown_distance_is_named() -> None:
     with pytest.raises(ValueError, match="distance = 'sine'"):
         AttentionOutput(distance="sine")
+
+
+def test_the_teachers_size_is_the_measure() -> None:
+    ours, theirs = torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 4.0]])
+    assert float(DISTANCES["token_relative"](ours, theirs)) == pytest.approx((4 + 0.25) / 2)

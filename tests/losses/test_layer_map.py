@@ -53,3 +53,7 @@ def test_maps_that_do_not_fit_the_depths_are_named() -> None:
         LayerMap("uniform").pairs(8, 6)
     with pytest.raises(ValueError, match=r"student has 1 blocks.*leaves no layer"):
         LayerMap("skip").pairs(1, 6)
+
+
+def test_uniform_takes_the_nearest_layer() -> None:
+    assert LayerMap("uniform").pairs(3, 8) == ((1, 3), (2, 5), (3, 8))  # 2.67, 5.33, 8

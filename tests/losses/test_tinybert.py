@@ -55,6 +55,16 @@ def test_scores_before_the_softmax_of_causal_pairs(passing: Passing, batch: Batc
     assert found.item() == pytest.approx(wanted, rel=1e-5)
 
 
+def test_a_map_says_which_blocks_are_compared(
+    passing: Passing, batch: Batch, saying: Saying
+) -> None:
+    student, teacher = passing(1), passing(2)
+    back = {name: teacher.signals[name][::-1] for name in ("queries", "keys")}
+    third = TinyBERTAttention(layer_map=[[1, 3]])(student, teacher, batch)
+    first = TinyBERTAttention(layer_map=[[1, 1]])(student, saying(teacher, **back), batch)
+    assert third.item() == pytest.approx(first.item())
+
+
 def test_positions_turn_the_teachers_scores_alone(
     passing: Passing, batch: Batch, saying: Saying
 ) -> None:

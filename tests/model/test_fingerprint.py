@@ -39,3 +39,9 @@ def test_weights_their_types_and_settings_count(
     before = fingerprint(model)
     change(model)
     assert fingerprint(model) != before
+
+
+def test_the_same_numbers_of_another_type_are_another_model() -> None:
+    model = llama().to(torch.bfloat16)
+    before = fingerprint(model)
+    assert fingerprint(model.float()) != before

@@ -140,3 +140,10 @@ def test_a_table_is_a_value() -> None:
         table["*"]["planes"] = 1  # type: ignore[index]
     assert PrecisionTable() == {}
     assert not PrecisionTable({"*": {"steps": 1}}).has_planes
+
+
+def test_the_particular_wins_over_the_general() -> None:
+    every = {"down": 0, "7.*": 1, "7.down": 2}  # from the general to the particular
+    for kept in (every, {"down": 0, "7.*": 1}, {"7.*": 1, "7.down": 2}, {"down": 0, "7.down": 2}):
+        table = PrecisionTable({"*": {"planes": 0}} | {k: {"planes": v} for k, v in kept.items()})
+        assert table.of("down", layer=7).planes == max(kept.values())

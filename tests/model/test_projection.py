@@ -204,3 +204,18 @@ def test_what_a_neuron_has_measured_holds_for_its_own_input(
     made.into_basis_()
     torch.testing.assert_close(changed.train()(x_BK), made.train()(x_BK))
     torch.testing.assert_close(changed.eval()(x_BK), made.eval()(x_BK))
+
+
+def test_codes_that_were_held_are_made_anew_afterwards() -> None:
+    precision = Precision(planes=1, steps=3, threshold=4.0, rotate=True)
+    matrix = Projection(64, 4, bias=False, precision=precision).eval()
+    h = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        matrix.hold(True)
+        before = matrix(h)
+        matrix.weight.neg_()
+        assert torch.equal(matrix(h), before)  # held: they do not change meanwhile
+        matrix.hold(False)
+        assert torch.allclose(matrix(h), -before, atol=1e-6)
+        matrix.weight.neg_()
+        assert torch.allclose(matrix(h), before, atol=1e-6)

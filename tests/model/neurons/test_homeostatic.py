@@ -52,6 +52,14 @@ def test_a_batch_that_is_run_again_counts_once(gaussian_BK: Tensor) -> None:
     assert float(once.moved) != 0
 
 
+def test_a_batch_counts_once_though_none_follows(gaussian_BK: Tensor) -> None:
+    neuron = trained(Homeostatic(64, rate=0.1), gaussian_BK, 1)
+    neuron.anneal(0.5)
+    moved = float(neuron.moved)
+    neuron.anneal(1.0)
+    assert float(neuron.moved) == moved != 0
+
+
 def test_outside_of_training_it_is_a_mean_threshold(gaussian_BK: Tensor) -> None:
     neuron = trained(Homeostatic(64, steps=3, threshold=4.0, gain=0.5), gaussian_BK, 9).eval()
     plain = MeanThreshold(64, steps=3, threshold=neuron.packed()["threshold"]).eval()
