@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +41,19 @@ def test_the_right_weights_are_found(fresh: Fresh, stream: Trace) -> None:
     before = miss(student, stream)
     assert fit_outputs(student, [stream]) == 3
     assert all(after < 0.1 * was for after, was in zip(miss(student, stream), before, strict=True))
+
+
+def test_a_bias_that_is_there_is_not_fitted_twice(fresh: Fresh, stream: Trace) -> None:
+    biased, plain = fresh(mlp="gated", output_bias=True), fresh(mlp="gated")
+    with torch.no_grad():
+        plain.load_state_dict(biased.state_dict(), strict=False)
+        for block in biased.blocks:
+            block.mixer.output.bias.fill_(3.0)
+    less = dataclasses.replace(stream, mixer_out=tuple(x - 3.0 for x in stream.mixer_out))
+    fit_outputs(biased, [stream])
+    fit_outputs(plain, [less])
+    for one, other in zip(biased.blocks, plain.blocks, strict=True):
+        torch.testing.assert_close(one.mixer.output.weight, other.mixer.output.weight)
 
 
 def test_nothing_else_moves(fresh: Fresh, stream: Trace) -> None:

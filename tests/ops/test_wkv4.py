@@ -118,6 +118,13 @@ def test_keys_of_any_size_stay_finite(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_bonus_of_any_size_stays_finite(form: str) -> None:
+    w, _, k, v, state = [x.float() for x in operands()]
+    y, _ = wkv4(w, torch.full_like(w, 500.0), k, v, state, form=form)
+    torch.testing.assert_close(y, v)  # the token itself is all that counts
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_padding_leaves_no_trace(form: str) -> None:
     w, u, k, v, state = (x.float() for x in operands())
     mask_BT = torch.ones(2, 33, dtype=torch.bool)

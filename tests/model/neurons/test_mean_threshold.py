@@ -34,6 +34,17 @@ def test_the_binary_window(h_BTK: Tensor) -> None:
     assert torch.equal(gradient(neuron, h_BTK, dy), dy * inside)
 
 
+@pytest.mark.parametrize(("steps", "threshold", "top"), [(1, 0.7, 1), (3, 1.0, 13)])
+def test_a_gradient_passes_as_far_as_the_code_can_follow(
+    steps: int, threshold: float, top: int, h_BTK: Tensor
+) -> None:
+    neuron = MeanThreshold(64, steps=steps, threshold=threshold)
+    dy, size = torch.randn(h_BTK.shape), neuron.encode(h_BTK).amplitude_B1
+    inside = h_BTK.abs() <= (top + 0.5) * size
+    assert not torch.equal(inside, h_BTK.abs() <= top * size)
+    assert torch.equal(gradient(neuron, h_BTK, dy), dy * inside)
+
+
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("name", [name for name in SURROGATES if name != "straight_through"])
 def test_a_surrogates_gradient(name: str, signed: bool, h_BTK: Tensor) -> None:
