@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from asnn_goose.losses import Objective, Term
 from asnn_goose.losses.distances import DISTANCES
 from asnn_goose.losses.outputs import AttentionOutput
 from asnn_goose.trace import Batch, Trace
@@ -57,3 +58,14 @@ def test_an_unknown_distance_is_named() -> None:
 def test_the_teachers_size_is_the_measure() -> None:
     ours, theirs = torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 4.0]])
     assert float(DISTANCES["token_relative"](ours, theirs)) == pytest.approx((4 + 0.25) / 2)
+
+
+def test_weights_multiply_losses_of_features_too(
+    passing: Callable[[int], Trace], batch: Batch
+) -> None:
+    student, teacher = passing(1), passing(2)
+    whole, half = (
+        Objective([Term("mixers", weight, AttentionOutput())])(student, teacher, batch)["mixers"]
+        for weight in (1.0, 0.5)
+    )
+    assert float(half) == pytest.approx(0.5 * float(whole))

@@ -294,12 +294,3 @@ def test_a_teacher_is_asked_only_where_it_has_read_the_same(passing: Passing, ba
     fewer = objective(student, teacher, asked)
     assert float(found["uld"]) == pytest.approx(float(fewer["uld"]), rel=1e-5)
     assert float(found["ce"]) != pytest.approx(float(fewer["ce"]), rel=1e-3)  # it asks no teacher
-
-
-def test_weights_multiply_losses_of_features_too(passing: Passing, batch: Batch) -> None:
-    student, teacher = passing(1), passing(2)
-    whole, half = (
-        Objective([Term("mixers", weight, AttentionOutput())])(student, teacher, batch)["mixers"]
-        for weight in (1.0, 0.5)
-    )
-    assert float(half) == pytest.approx(0.5 * float(whole))
