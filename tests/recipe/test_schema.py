@@ -84,6 +84,8 @@ def test_every_count_can_be_written_in_thousands(number: int) -> None:
         (["stage.1.losses.0.weight=inf"], ["stage.1.losses.0", "weight = inf"]),
         (["stage.1.losses.0.temperature=true"], ["stage.1.losses.0", "temperature = true"]),
         (["stage.1.losses.0.temperature=inf"], ["stage.1.losses.0", "temperature = inf"]),
+        (["stage.1.losses.0.temperature=1e-40"], ["stage.1.losses.0", "temperature = 1e-40"]),
+        (["teacher.0.cache.temperatures=[1e-40]"], ["teacher.0.cache", "1e-40: must be above 0"]),
         (["student.norm_eps=inf"], ["student", "norm_eps = inf"]),
         (
             ["stage.1.losses=[{name='dual_head',top_k=1.5}, {name='ce'}]"],

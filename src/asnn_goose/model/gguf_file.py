@@ -14,6 +14,7 @@ from gguf import GGUFReader
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from asnn_goose.model.families import FAMILIES, TeacherError, family_of, head_size
+from asnn_goose.model.teacher_config import check_lengths, check_rotary
 from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import cache_dir, new_folder
 
@@ -83,6 +84,8 @@ def _config(file: Path, *, name: str) -> PreTrainedConfig:
             setattr(config, setting, int(own[key]))
     if hasattr(config, "rope_parameters"):
         config.rope_parameters = by_kind(config, rotary(own, factors, config, name=name))
+    check_rotary(config.to_dict(), name=name)
+    check_lengths(config, name=name)
     return cast(PreTrainedConfig, config)
 
 

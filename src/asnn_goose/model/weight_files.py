@@ -143,7 +143,8 @@ def _check_names(found: dict[str, Any], *, name: str) -> None:
 
 def check_finite(model: PreTrainedModel, *, name: str) -> None:
     """Raise TeacherError where a tensor holds numbers that are not finite."""
-    for key, tensor in model.state_dict().items():
+    # Angles of rotary positions stand in no file: they come of the configuration.
+    for key, tensor in (model.state_dict() | dict(model.named_buffers())).items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TeacherError(
                 f"model {name!r}: {key} holds numbers that are not finite: the file is damaged, or"

@@ -1,0 +1,100 @@
+"""A teacher's configuration, read from its folder and checked before any weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from asnn_goose.model.families import TeacherError, family_of, head_size
+from asnn_goose.model.weight_files import readable
+
+ROTARY = ("rope_parameters", "rope_scaling")
+"""Tables of rotary positions; they may hold one for each kind of layer."""
+
+KIND = ("rope_type", "type")
+"""Its name, a word; all else in such a table is a number, or a switch."""
+
+SWITCHES = frozenset({"truncate"})
+LISTS = frozenset({"short_factor", "long_factor"})
+"""A number for each pair of channels."""
+
+ABOVE_ZERO = LISTS | {
+    "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
+    "original_max_position_embeddings", "partial_rotary_factor", "rotary_pct",
+}  # fmt: skip
+
+
+def load_config(folder: str | Path, *, name: str) -> PreTrainedConfig:
+    """The configuration in a folder or on the Hub, of a supported family.
+
+    Raises TeacherError for one that cannot be read, and for rotary positions that are no numbers.
+    """
+    with readable(name, folder):
+        stated, _ = PreTrainedConfig.get_config_dict(folder)
+        if not isinstance(stated, dict):
+            raise TypeError("config.json holds a list: must be a JSON object")
+    # On what the file says: Transformers warns of such numbers at most, and goes on with them.
+    check_rotary(stated, name=name)
+    with readable(name, folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    family_of(config, name=name)
+    check_lengths(config, name=name)
+    return cast(PreTrainedConfig, config)
+
+
+def check_rotary(stated: Mapping[str, Any], *, name: str) -> None:
+    """Raise TeacherError where rotary positions are stated by what gives no angle."""
+    for key in ROTARY:
+        if not isinstance(stated.get(key), Mapping | None):
+            raise TeacherError(f"teacher {name!r}: {key} = {stated[key]!r}: must be a table")
+    plain = {key: stated[key] for key in ABOVE_ZERO & stated.keys() if stated[key] is not None}
+    for place, table in [("", plain), *_tables({key: stated.get(key) for key in ROTARY})]:
+        for key, value in table.items():
+            if wanted := _wanted(key, value, kind=table.get("rope_type", table.get("type"))):
+                raise TeacherError(f"teacher {name!r}: {place}{key} = {value!r}: must be {wanted}")
+
+
+def _tables(table: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The tables within one, with the place of their keys and without tables in them."""
+    for key, inner in table.items():
+        if isinstance(inner, Mapping):
+            below = f"{place}{key}."
+            yield below, {k: v for k, v in inner.items() if not isinstance(v, Mapping)}
+            yield from _tables(inner, below)
+
+
+def _wanted(key: str, value: Any, *, kind: Any) -> str:
+    """What a value of a rotary table must be; nothing where it is that."""
+    if key in KIND or key in SWITCHES:
+        return "" if isinstance(value, str) == (key in KIND) else "a word"
+    # Of what may be left out null is as if it were; longrope counts the factor itself.
+    if value is None and (key not in ABOVE_ZERO or (kind, key) == ("longrope", "factor")):
+        return ""
+    numbers = value if isinstance(value, list) and key in LISTS else [value]
+    positive = key in ABOVE_ZERO
+    if isinstance(value, list) == (key in LISTS) and all(
+        _is_number(one) and (one > 0 or not positive) for one in numbers
+    ):
+        return ""
+    return ("a list of numbers" if key in LISTS else "a number") + " above 0" * positive
+
+
+def check_lengths(config: PreTrainedConfig, *, name: str) -> None:
+    """Raise TeacherError where there is not one factor for each pair of turned channels."""
+    own = getattr(config, "rope_parameters", None) or {}
+    for place, table in _tables({"rope_parameters": own}):
+        pairs = int(head_size(config) * (table.get("partial_rotary_factor") or 1.0)) // 2
+        for key in sorted(LISTS & table.keys()):
+            if len(table[key]) != pairs:
+                raise TeacherError(
+                    f"teacher {name!r}: {place}{key} has {len(table[key])} numbers: must have"
+                    f" {pairs}, one for each pair of channels that is turned"
+                )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
