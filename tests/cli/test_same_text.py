@@ -107,9 +107,8 @@ def continued(
     return ids, found, tokenizer.decode(found, skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("eos", [False, True])
 @pytest.mark.parametrize("student", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "eos"), [*((kind, False) for kind in KINDS), (KINDS[0], True)])
 def test_greedy_text_is_that_of_transformers(
     made: Callable[..., Path], kind: str, student: bool, eos: bool
 ) -> None:
@@ -184,11 +183,13 @@ class Says:
 
 @pytest.mark.parametrize("eos", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_chat_is_read_as_by_transformers(made: Callable[..., Path], kind: str, eos: bool) -> None:
-    place = made(kind, student=True, eos=eos)
-    tokenizer = AutoTokenizer.from_pretrained(place)
+def test_a_chat_is_read_as_by_transformers(
+    of_kind: Make, tmp_path: Path, kind: str, eos: bool
+) -> None:
+    tokenizer = of_kind(kind, eos=eos)
     tokenizer.chat_template = TALK
-    reader, vocabulary = Reader(), read_vocabulary(place, {})
+    tokenizer.save_pretrained(tmp_path)
+    reader, vocabulary = Reader(), read_vocabulary(tmp_path, {})
     says = Says([*tokenizer(" a goose", add_special_tokens=False)["input_ids"], 2, 2])
     answer = tokenizer.decode(says.tokens[:-2])
     talk = Conversation(reader, vocabulary, ChatTemplate(TALK), drawer=says)  # type: ignore[arg-type]

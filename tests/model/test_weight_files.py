@@ -129,6 +129,17 @@ def test_a_damaged_configuration_is_refused(folder: Path, kind: str, content: st
         load(kind, folder)
 
 
+@pytest.mark.parametrize("setting", ["num_hidden_layers", "hidden_size", "vocab_size"])
+def test_no_room_is_made_for_more_than_the_files_hold(
+    folder: Path, kind: str, setting: str
+) -> None:
+    """A thousand million of them: whoever began with it would not come back."""
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stated | {setting: 10**9}))
+    with pytest.raises(TeacherError, match=f"config.json says {setting} = 1000000000, and the"):
+        load(kind, folder)
+
+
 @pytest.mark.parametrize("content", [None, "{}", "{"])
 def test_a_missing_or_broken_tokenizer_is_named(
     whole: dict[str, Path], tmp_path: Path, content: str | None

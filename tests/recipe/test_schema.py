@@ -29,6 +29,7 @@ RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ab
         ("7", 7),
         (7, 7),
         (2e5, 200_000),
+        (2.5, None),
         ("1.0005k", None),
         ("-5", None),
         ("12 apples", None),

@@ -31,14 +31,14 @@ ABOVE_ZERO = LISTS | {
 def load_config(folder: str | Path, *, name: str) -> PreTrainedConfig:
     """The configuration in a folder or on the Hub, of a supported family.
 
-    Raises TeacherError for one that cannot be read, and for rotary positions that are no numbers.
+    Raises TeacherError for one that cannot be read, and for numbers that mean nothing.
     """
     with readable(name, folder):
         stated, _ = PreTrainedConfig.get_config_dict(folder)
         if not isinstance(stated, dict):
             raise TypeError("config.json holds a list: must be a JSON object")
     # On what the file says: Transformers warns of such numbers at most, and goes on with them.
-    check_rotary(stated, name=name)
+    check_numbers(stated, name=name)
     with readable(name, folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     family_of(config, name=name)
@@ -46,8 +46,11 @@ def load_config(folder: str | Path, *, name: str) -> PreTrainedConfig:
     return cast(PreTrainedConfig, config)
 
 
-def check_rotary(stated: Mapping[str, Any], *, name: str) -> None:
-    """Raise TeacherError where rotary positions are stated by what gives no angle."""
+def check_numbers(stated: Mapping[str, Any], *, name: str) -> None:
+    """Raise TeacherError for what is not finite, and for rotary positions that give no angle."""
+    for key, value in stated.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TeacherError(f"teacher {name!r}: {key} = {value}: must be a finite number")
     for key in ROTARY:
         if not isinstance(stated.get(key), Mapping | None):
             raise TeacherError(f"teacher {name!r}: {key} = {stated[key]!r}: must be a table")

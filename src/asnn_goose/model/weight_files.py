@@ -7,6 +7,7 @@ the libraries below it raise whatever they like where a file is damaged.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,14 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 BUFFERS = re.compile(r"(rotary_emb\.inv_freq|attn\.(masked_)?bias)$")
 """Tensors of older files that every model makes itself."""
 
+LAYERS = ("num_hidden_layers", "n_layer")
+WIDTHS = ("hidden_size", "n_embd")
+SIZES = (*LAYERS, *WIDTHS, "vocab_size", "intermediate_size", "n_inner")
+"""Sizes of a configuration, as families call them, that decide how much room a model takes."""
+
+PACKED = 16
+"""Numbers that one stored number may stand for, at most."""
+
 SHOWN = 3
 """Names of tensors in a message at most."""
 
@@ -45,6 +54,8 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     """
     if "gguf_file" not in options:
         _check_files(Path(folder), name=name)
+        with readable(name, folder):
+            _check_room(Path(folder), name=name)
         options["use_safetensors"] = True
     _check_ends(Path(folder) / "generation_config.json", name=name)
     with readable(name, folder), _silent():
@@ -190,6 +201,26 @@ def _check_files(folder: Path, *, name: str) -> None:
         # By its name: links are how the Hub's own cache keeps files.
         if file.parent != folder:
             raise TeacherError(f"model {name!r}: its index names {file}, outside of {folder}")
+
+
+def _check_room(folder: Path, *, name: str) -> None:
+    """Raise TeacherError before room is made for far more than the files can fill."""
+    shapes = []
+    for file in _weight_files(folder):
+        with safe_open(file, "pt") as stored:
+            shapes += [stored.get_slice(key).get_shape() for key in stored.keys()]  # noqa: SIM118
+    numbers = sum(map(math.prod, shapes))
+    stated = json.loads((folder / "config.json").read_text("utf-8"))
+    sizes = {key: stated[key] for key in SIZES if isinstance(stated.get(key), int)}
+    width = max((sizes[key] for key in WIDTHS if key in sizes), default=1)
+    for key, value in sizes.items():
+        # Quantised weights are fewer numbers than the matrices that they stand for.
+        most = len(shapes) if key in LAYERS else PACKED * numbers // max(width, 1)
+        if shapes and value > most:
+            raise TeacherError(
+                f"model {name!r}: config.json says {key} = {value}, and the files hold"
+                f" {len(shapes)} tensors of {numbers} numbers: they do not belong together"
+            )
 
 
 def _check_tie(model: PreTrainedModel, *, name: str) -> None:
