@@ -178,6 +178,8 @@ def test_overrides_reach_every_depth(changed: Callable[..., dict[str, Any]]) -> 
         "=5",
         "name.x=5",
         "stage..x=1",
+        f"seed={'9' * 5000}",
+        f"seed={'[' * 5000}",
     ],
 )
 def test_overrides_that_cannot_be_placed(
