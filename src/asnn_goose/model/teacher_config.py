@@ -9,23 +9,25 @@ from typing import Any, cast
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from asnn_goose.model.families import TeacherError, family_of, head_size
+from asnn_goose.model.families import FAMILIES, TeacherError, family_of, head_size
 from asnn_goose.model.weight_files import readable
 
 ROTARY = ("rope_parameters", "rope_scaling")
 """Tables of rotary positions; they may hold one for each kind of layer."""
 
 KIND = ("rope_type", "type")
-"""Its name, a word; all else in such a table is a number, or a switch."""
+"""Its name, as such a table has it."""
 
-SWITCHES = frozenset({"truncate"})
 LISTS = frozenset({"short_factor", "long_factor"})
 """A number for each pair of channels."""
 
-ABOVE_ZERO = LISTS | {
+SHARES = frozenset({"partial_rotary_factor", "rotary_pct"})
+ABOVE_ZERO = LISTS | SHARES | {
     "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
-    "original_max_position_embeddings", "partial_rotary_factor", "rotary_pct",
+    "original_max_position_embeddings",
 }  # fmt: skip
+NUMBERS = ABOVE_ZERO | {"attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"}
+"""What angles are made of; other keys are a model's own, and Transformers passes over them."""
 
 
 def load_config(folder: str | Path, *, name: str) -> PreTrainedConfig:
@@ -37,12 +39,12 @@ def load_config(folder: str | Path, *, name: str) -> PreTrainedConfig:
         stated, _ = PreTrainedConfig.get_config_dict(folder)
         if not isinstance(stated, dict):
             raise TypeError("config.json holds a list: must be a JSON object")
-    # On what the file says: Transformers warns of such numbers at most, and goes on with them.
-    check_numbers(stated, name=name)
-    with readable(name, folder):
+        # On what the file says: Transformers warns of such numbers at most, and goes on with them.
+        if stated.get("model_type") in FAMILIES:
+            check_numbers(stated, name=name)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    family_of(config, name=name)
-    check_lengths(config, name=name)
+        family_of(config, name=name)
+        check_lengths(config, name=name)
     return cast(PreTrainedConfig, config)
 
 
@@ -72,26 +74,28 @@ def _tables(table: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Ma
 
 def _wanted(key: str, value: Any, *, kind: Any) -> str:
     """What a value of a rotary table must be; nothing where it is that."""
-    if key in KIND or key in SWITCHES:
-        return "" if isinstance(value, str) == (key in KIND) else "a word"
+    if key in KIND:
+        return "" if isinstance(value, str) else "a word"
     # Of what may be left out null is as if it were; longrope counts the factor itself.
-    if value is None and (key not in ABOVE_ZERO or (kind, key) == ("longrope", "factor")):
+    optional = key not in ABOVE_ZERO or (kind, key) == ("longrope", "factor")
+    if key not in NUMBERS or (value is None and optional):
         return ""
     numbers = value if isinstance(value, list) and key in LISTS else [value]
-    positive = key in ABOVE_ZERO
+    least, most = (0.0 if key in ABOVE_ZERO else -math.inf), (1.0 if key in SHARES else math.inf)
     if isinstance(value, list) == (key in LISTS) and all(
-        _is_number(one) and (one > 0 or not positive) for one in numbers
+        _is_number(one) and least < one <= most for one in numbers
     ):
         return ""
-    return ("a list of numbers" if key in LISTS else "a number") + " above 0" * positive
+    wanted = "a list of numbers" if key in LISTS else "a number"
+    return wanted + " above 0" * (least == 0) + " and at most 1" * (most == 1)
 
 
 def check_lengths(config: PreTrainedConfig, *, name: str) -> None:
     """Raise TeacherError where there is not one factor for each pair of turned channels."""
     own = getattr(config, "rope_parameters", None) or {}
     for place, table in _tables({"rope_parameters": own}):
-        pairs = int(head_size(config) * (table.get("partial_rotary_factor") or 1.0)) // 2
         for key in sorted(LISTS & table.keys()):
+            pairs = int(head_size(config) * (table.get("partial_rotary_factor") or 1.0)) // 2
             if len(table[key]) != pairs:
                 raise TeacherError(
                     f"teacher {name!r}: {place}{key} has {len(table[key])} numbers: must have"

@@ -34,6 +34,8 @@ WIDTHS = ("hidden_size", "n_embd")
 SIZES = (*LAYERS, *WIDTHS, "vocab_size", "intermediate_size", "n_inner")
 """Sizes of a configuration, as families call them, that decide how much room a model takes."""
 
+MOST_WORDS = 1 << 24
+
 PACKED = 16
 """Numbers that one stored number may stand for, at most."""
 
@@ -87,8 +89,14 @@ def load_words(folder: str | Path, *, name: str, **options: Any) -> PreTrainedTo
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, **options
         )
-    if not tokenizer.get_vocab():
+    numbers = tokenizer.get_vocab().values()
+    if not numbers:
         raise TeacherError(f"model {name!r}: the tokenizer in {folder} is missing, or has no words")
+    if (highest := max(numbers)) >= MOST_WORDS:  # tables are as long as the highest number
+        raise TeacherError(
+            f"model {name!r}: the tokenizer in {folder} has a token {highest}: wanted less than"
+            f" {MOST_WORDS}"
+        )
     return tokenizer
 
 
@@ -209,6 +217,8 @@ def _check_room(folder: Path, *, name: str) -> None:
     for file in _weight_files(folder):
         with safe_open(file, "pt") as stored:
             shapes += [stored.get_slice(key).get_shape() for key in stored.keys()]  # noqa: SIM118
+    if not shapes:  # on the Hub, or to be missed by name
+        return
     numbers = sum(map(math.prod, shapes))
     stated = json.loads((folder / "config.json").read_text("utf-8"))
     sizes = {key: stated[key] for key in SIZES if isinstance(stated.get(key), int)}
@@ -216,7 +226,7 @@ def _check_room(folder: Path, *, name: str) -> None:
     for key, value in sizes.items():
         # Quantised weights are fewer numbers than the matrices that they stand for.
         most = len(shapes) if key in LAYERS else PACKED * numbers // max(width, 1)
-        if shapes and value > most:
+        if value > most:
             raise TeacherError(
                 f"model {name!r}: config.json says {key} = {value}, and the files hold"
                 f" {len(shapes)} tensors of {numbers} numbers: they do not belong together"
