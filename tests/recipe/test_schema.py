@@ -29,7 +29,7 @@ RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ab
         ("7", 7),
         (7, 7),
         (2e5, 200_000),
-        (2.5, None),
+        (2.5, 2.5),  # which pydantic refuses
         ("1.0005k", None),
         ("-5", None),
         ("12 apples", None),
@@ -37,7 +37,7 @@ RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ab
         ("k", None),
     ],
 )
-def test_counts(text: object, value: int | None) -> None:
+def test_counts(text: object, value: float | None) -> None:
     if value is None:
         with pytest.raises(ValueError, match="whole number"):
             read_count(text)
