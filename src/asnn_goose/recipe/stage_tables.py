@@ -19,6 +19,7 @@ from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.rules import RULES
+from asnn_goose.train.stages.replace import Replacing
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[int, Field(ge=SHORTEST)]
@@ -85,6 +86,27 @@ class SamplesTable(Table):
     share: Fraction = 0.5
     tokens: Count = 128
     temperature: Positive = 1.0
+
+
+class ReplacingTable(Table):
+    """[stage.replacing]: which attentions a stage `replace` replaces in a pass.
+
+    share   probability of each, two numbers: at the start and at the end of the stage
+    layers  among which it draws, counted from 0; all where there is none
+    """
+
+    share: tuple[Fraction, Fraction] = (0.1, 1.0)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    def settings(self) -> Replacing:
+        """For the stage."""
+        return Replacing(share=self.share, layers=self.layers)
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> Self:
+        if len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"layers = {list(self.layers)}: name each once")
+        return self
 
 
 class RepeatsTable(Table):
