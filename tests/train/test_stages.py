@@ -58,6 +58,25 @@ def test_align_reaches_every_mixer_and_nothing_else(parts: Any) -> None:
             assert f"blocks.{block}.mixer.{matrix}.weight" in reached
 
 
+def test_align_gives_every_mixer_its_teachers_own_input(
+    parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, teacher, batch = parts
+    wanted = teacher.trace(batch.tokens_BT, frozenset({"mixer_in"}), window=Window()).mixer_in
+    drive, seen = student.drive, list[Tensor]()
+
+    def noted(inputs: tuple[Tensor, ...], **settings: Any) -> Trace:
+        seen.extend(inputs)
+        found: Trace = drive(inputs, **settings)
+        return found
+
+    monkeypatch.setattr(student, "drive", noted)
+    Align(student=student, teacher=teacher, objective=objective("attention_output"))(batch)
+    assert len(seen) == 2
+    assert all(map(torch.equal, seen, wanted))
+    assert not torch.equal(*seen)
+
+
 def test_align_refuses_losses_over_logits(parts: Any) -> None:
     student, teacher, _ = parts
     with pytest.raises(ValueError, match="align cannot give vocab"):

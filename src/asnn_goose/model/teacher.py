@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
@@ -31,10 +30,11 @@ from asnn_goose.model.families import (
 )
 from asnn_goose.model.gguf_file import dequantised
 from asnn_goose.model.parts.documents import arguments_apart
-from asnn_goose.model.rotations import check_apart, rotations
+from asnn_goose.model.rotations import check_apart, check_turned, rotations
 from asnn_goose.model.rows import Heads
 from asnn_goose.model.scales import Scales, scales
-from asnn_goose.model.weight_files import load_weights, load_words, readable
+from asnn_goose.model.teacher_config import load_config
+from asnn_goose.model.weight_files import load_weights, load_words
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, HEAD_OUTPUTS, NEEDS, PLACES, Trace, Window
 
@@ -154,7 +154,7 @@ class Teacher:
         # Asked only where someone compares queries or keys: logits of a teacher with scaled
         # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
-        found_turns = rotations(self.config, name=self.name) if turned else ()
+        found_turns = rotations(self.model, name=self.name) if turned else ()
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab", "embedding"}}
         with self._capturing(kept):
             final_BTD = self.base(
@@ -260,11 +260,10 @@ def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Te
     folder = teacher_folder(name_or_path)
     if gguf := gguf_option(folder):
         folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
-    with readable(name_or_path, folder):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    family_of(config, name=name_or_path)
+    load_config(folder, name=name_or_path)
     tokenizer = load_words(folder, name=name_or_path)
     model = load_weights(AutoModelForCausalLM, folder, name=name_or_path, dtype=dtype)
+    check_turned(model, name=name_or_path)
     return Teacher(model, tokenizer, name=name_or_path)
 
 

@@ -12,7 +12,7 @@ from asnn_goose.data.repeats import Repeats
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
-from asnn_goose.recipe.table import Positive, Share, Table
+from asnn_goose.recipe.table import Positive, Share, Table, Temperature
 from asnn_goose.train.averaging import AverageSettings
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
@@ -85,7 +85,7 @@ class SamplesTable(Table):
 
     share: Fraction = 0.5
     tokens: Count = 128
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
 
 
 class ReplacingTable(Table):
@@ -190,7 +190,7 @@ class CurriculumTable(Table):
     kind: Literal["pocl"] = "pocl"
     preset: Literal["published", "seed"] = "published"
     shares: tuple[Share, ...] | None = None
-    temperatures: tuple[Positive, ...] | None = None
+    temperatures: tuple[Temperature, ...] | None = None
     kd_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     parts: tuple[Positive, ...] | None = None
     pool: Count = 100_000

@@ -74,7 +74,12 @@ class TextFile:
         without error. Raises TextFileError where another process writes there, or the disk is full.
         """
         with _reported(self.part), self._opened() as stream:
-            kept = _whole_batches(stream, batch)
+            try:
+                kept = _whole_batches(stream, batch)
+            except (ValueError, RecursionError) as error:
+                raise TextFileError(
+                    f"{self.part} is damaged ({error}): remove it and begin anew"
+                ) from error
             self._stream = stream
             try:
                 yield kept
