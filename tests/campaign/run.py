@@ -24,7 +24,7 @@ import tests.campaign.corpora  # noqa: F401 - for `data fetch`
 from tests.campaign import children
 from tests.campaign.blows import KINDS, Blow
 from tests.campaign.commands import COMMANDS
-from tests.campaign.trials import Campaign, place
+from tests.campaign.trials import Campaign, CampaignError, Verdict, place
 
 
 def carry_out(options: argparse.Namespace, folder: Path) -> int:
@@ -39,7 +39,10 @@ def carry_out(options: argparse.Namespace, folder: Path) -> int:
         chance = random.Random(f"{options.seed} {number}")
         (name,) = chance.choices(names, weights)
         blow, began = Blow.drawn(chance, blows), time.monotonic()
-        verdict = campaign.trial(COMMANDS[name], blow)
+        try:
+            verdict = campaign.trial(COMMANDS[name], blow)
+        except CampaignError as error:
+            verdict = Verdict(met="nothing yet", wrong=[str(error)])
         seconds, said = time.monotonic() - began, "; ".join(verdict.wrong) or "sound"
         happened = (name, blow.name, blow.when, verdict.met, f"{seconds:.1f}", said)
         row = "\t".join(" ".join(str(cell).split()) for cell in (number, options.seed, *happened))

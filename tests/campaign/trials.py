@@ -31,6 +31,10 @@ def place() -> Path | None:
     return IN_MEMORY if there and shutil.disk_usage(IN_MEMORY).free > ROOM else None
 
 
+class CampaignError(RuntimeError):
+    """A command does not work, or not twice alike, where nothing happens to it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undisturbed:
     """A command that nothing happened to: what it left, how long it took, calls by kind of blow."""
@@ -82,7 +86,7 @@ class Campaign:
         self.work.mkdir(exist_ok=True)
         child = self.start(words)
         if code := child.wait():
-            raise SystemExit(f"{' '.join(words)} ended with {code}:\n{child.said()}")
+            raise CampaignError(f"{' '.join(words)} ended with {code}: {child.said()}")
 
     def start(
         self,
@@ -101,12 +105,12 @@ class Campaign:
     def undisturbed(self, command: Command) -> Undisturbed:
         """What the command leaves and takes, found once: the first time only to see its imports.
 
-        Raises SystemExit where it does not leave the same twice.
+        Raises CampaignError where it does not work, or leaves something else each time.
         """
         if command.name not in self._undisturbed:
             first, second = self._calm(command), self._calm(command)
             if wrong := differences(first.left, second.left):
-                raise SystemExit(f"{command.name} leaves something else each time: {wrong}")
+                raise CampaignError(f"{command.name} leaves something else each time: {wrong}")
             self._undisturbed[command.name] = second
         return self._undisturbed[command.name]
 
@@ -124,7 +128,7 @@ class Campaign:
             after=count,
         )
         if code := child.wait():
-            raise SystemExit(f"{command.name} alone ended with {code}:\n{child.said()}")
+            raise CampaignError(f"{command.name} alone ended with {code}: {child.said()}")
         seconds, seen = time.monotonic() - began, json.loads(self.note.read_text())
         children.preload(seen["modules"])
         return Undisturbed(left=contents(self.work), seconds=seconds, calls=seen["calls"])
