@@ -8,12 +8,13 @@ its user would, it leaves every file, name and byte but for times, that an undis
 nothing is left over, and no process runs on. Or the same command begins a second time while it is
 under way: one of the two goes on, the other too or it says why not. With --log each trial is a row
 of a file, which is continued where it is there already: number, seed, command, blow, when, what
-it met, seconds, and "sound" or what was wrong.
+it met, seconds, processor seconds, and "sound" or what was wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import tempfile
@@ -38,13 +39,14 @@ def carry_out(options: argparse.Namespace, folder: Path) -> int:
     for number in range(len(done), options.count):
         chance = random.Random(f"{options.seed} {number}")
         (name,) = chance.choices(names, weights)
-        blow, began = Blow.drawn(chance, blows), time.monotonic()
+        blow, began, spent = Blow.drawn(chance, blows), time.monotonic(), cpu_seconds()
         try:
             verdict = campaign.trial(COMMANDS[name], blow)
         except CampaignError as error:
             verdict = Verdict(met="nothing yet", wrong=[str(error)])
-        seconds, said = time.monotonic() - began, "; ".join(verdict.wrong) or "sound"
-        happened = (name, blow.name, blow.when, verdict.met, f"{seconds:.1f}", said)
+        took = f"{time.monotonic() - began:.1f}", f"{cpu_seconds() - spent:.1f}"
+        said = "; ".join(verdict.wrong) or "sound"
+        happened = (name, blow.name, blow.when, verdict.met, *took, said)
         row = "\t".join(" ".join(str(cell).split()) for cell in (number, options.seed, *happened))
         print(row, flush=True)
         if options.log:
@@ -52,6 +54,11 @@ def carry_out(options: argparse.Namespace, folder: Path) -> int:
                 log.write(row + "\n")
         wrong += bool(verdict.wrong)
     return wrong
+
+
+def cpu_seconds() -> float:
+    """What this process and those that have ended took, of whatever else the machine does."""
+    return sum(os.times()[:4])
 
 
 def main() -> int:
