@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 MAGIC = b"asnn_goose_state 1 "
+HEADER_BYTES = 8 << 20
+"""Longest first line that is read: notes may hold a prompt's tokens."""
 
 
 def fingerprint(model: PackedModel) -> str:
@@ -34,7 +36,7 @@ def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, An
     Raises EngineError where the file is no state, is damaged, or its header differs from `fits`.
     """
     with path.open("rb") as file:
-        header, data = _header(path, file.readline()), file.read()
+        header, data = _header(path, file.readline(HEADER_BYTES)), file.read()
     for key, wanted in fits.items():
         if header.get(key) != wanted:
             raise EngineError(
@@ -49,7 +51,7 @@ def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, An
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a stored state alone. Raises EngineError where the file is no state."""
     with path.open("rb") as file:
-        return _header(path, file.readline())
+        return _header(path, file.readline(HEADER_BYTES))
 
 
 def _header(path: Path, line: bytes) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class StateFolder:
         states = []
         for file in self._folder.glob("*.state"):
             # Another server may remove it at any moment.
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 key, found = _key_of(file), file.stat()
                 if _name(key) == file.stem:
                     states.append((found.st_mtime, key, found.st_size))
