@@ -75,17 +75,13 @@ class TextFile:
         other settings, or the disk is full.
         """
         with _reported(self.part), self._opened() as stream:
-<<<<<<< HEAD
+            self._check_ours(stream)
             try:
                 kept = _whole_batches(stream, batch)
             except (ValueError, RecursionError) as error:
                 raise TextFileError(
                     f"{self.part} is damaged ({error}): remove it and begin anew"
                 ) from error
-=======
-            self._check_ours(stream)
-            kept = _whole_batches(stream, batch)
->>>>>>> camp
             self._stream = stream
             try:
                 yield kept
