@@ -74,9 +74,13 @@ def test_only_the_mixers_that_are_in_learn(of_family: Make, tokens_BT: Tensor) -
     assert all(p.grad is None for p in teacher.model.parameters())
 
 
-def test_a_step_lowers_the_divergence(of_family: Make, tokens_BT: Tensor) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_lowers_the_divergence(
+    of_family: Make, tokens_BT: Tensor, dtype: torch.dtype
+) -> None:
     teacher = of_family("llama")
     student = convert(teacher).train()
+    teacher.model.to(dtype)
     stage = replace(student, teacher, share=(1.0, 1.0))
     mixers = [p for name, p in student.named_parameters() if ".mixer." in name]
     optimiser = torch.optim.SGD(mixers, lr=1e-3)

@@ -36,6 +36,7 @@ def graft_trace(
     def mixing(layer: int) -> Mix:
         def mix(x_BTD: Tensor) -> Tensor:
             nonlocal carry
+            x_BTD = x_BTD.to(student.dtype)  # a teacher may be held in bf16
             mixed = student.blocks[layer].mixed(x_BTD, carry, placed(window, x_BTD))
             carry = mixed.carry
             return mixed.out_BTD
@@ -54,7 +55,7 @@ def _grafted(teacher: Teacher, mixes: dict[int, Mix], *, silent: Set[int]) -> It
     def hook_of(layer: int) -> Any:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
             x_BTD = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-            out_BTD = mixes[layer](x_BTD)
+            out_BTD = mixes[layer](x_BTD).to(x_BTD.dtype)
             if layer in silent:
                 return output
             out_BTD = out_BTD if scale == 1 else out_BTD * scale

@@ -43,7 +43,6 @@ class Replace(Stage):
     gives: ClassVar = PLACES
     gives_signals: ClassVar = False
     trains: ClassVar = frozenset({"mixers"})
-    runs: ClassVar = "mixers"
 
     def __init__(self, *, replacing: Replacing, **parts: Any) -> None:
         super().__init__(**parts)
