@@ -140,7 +140,7 @@ def test_heads_are_measured_by_what_varies(of_family: Make, tokens_BT: Tensor) -
     means = iter(mean)
     # The average word of every head misses all that varies, however large the average is.
     assert cost(lambda x_BTHN: next(means).expand_as(x_BTHN)) == pytest.approx(1.0, rel=1e-5)
-    quiet = torch.tensor([1.0] + [1e-3] * (heads[0].shape[2] - 1)).view(-1, 1)
+    quiet = torch.tensor([1.0] + [0.1] * (heads[0].shape[2] - 1)).view(-1, 1)
     whole = trace.__class__(signals={"head_outputs": tuple(x * quiet for x in heads)})
     zero = trace.__class__(signals={"head_outputs": tuple(torch.zeros_like(x) for x in heads)})
     loud = trace.__class__(signals={"head_outputs": heads})
@@ -155,3 +155,16 @@ def test_heads_of_another_shape_are_refused(of_family: Make, tokens_BT: Tensor) 
     other = trace.__class__(signals={"head_outputs": halves})
     with pytest.raises(ValueError, match="head_output compares heads of one shape"):
         LOSSES["head_output"]()(other, trace, batch_of(tokens_BT))
+
+
+@torch.no_grad()
+def test_a_head_that_never_changes_does_not_outweigh_the_rest(
+    of_family: Make, tokens_BT: Tensor
+) -> None:
+    trace = of_family("llama").trace(tokens_BT, frozenset({"head_outputs"}))
+    heads = [x_BTHN.clone() for x_BTHN in trace.signal("head_outputs")]
+    for x_BTHN in heads:
+        x_BTHN[:, :, 0] = 1.0
+    still = trace.__class__(signals={"head_outputs": tuple(heads)})
+    off = trace.__class__(signals={"head_outputs": tuple(x_BTHN + 1e-3 for x_BTHN in heads)})
+    assert float(LOSSES["head_output"]()(off, still, batch_of(tokens_BT))) < 1.0

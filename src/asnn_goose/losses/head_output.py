@@ -11,6 +11,11 @@ from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.trace import HEAD_OUTPUTS, Batch, Trace
 
 
+LEAST = 1e-3
+"""Of what varies in a block's heads on average, what one counts for at least: a head that gives the
+same at every token would else outweigh all others."""
+
+
 class HeadOutput(TraceLoss):
     """Mean over blocks and heads of |h_S - h_T|^2 / |h_T - mean h_T|^2, summed over tokens; ours.
 
@@ -45,4 +50,5 @@ def _share_missed(s_nHN: Tensor, t_nHN: Tensor) -> Tensor:
         )
     error_H = (s_nHN - t_nHN).square().sum((0, 2))
     varies_H = (t_nHN - t_nHN.mean(0)).square().sum((0, 2))
-    return (error_H / varies_H.clamp_min(TINY)).mean()
+    least = (LEAST * varies_H.mean()).clamp_min(TINY)
+    return (error_H / varies_H.clamp_min(least)).mean()

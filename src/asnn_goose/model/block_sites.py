@@ -40,7 +40,7 @@ def block_sites(
     ):
         module = getattr(attention, norm or rows.module)
         heads_first = bool(norm) and family.heads_first
-        keep = _by_head(Rows(norm) if norm else rows, heads, heads_first=heads_first)
+        keep = _kept_by_head(Rows(norm) if norm else rows, heads, heads_first=heads_first)
         sites[name] = (module, keep)
     usual = heads.size**-0.5
     own = attention_scaling(attention, usual)
@@ -62,7 +62,7 @@ def attention_scaling(attention: nn.Module, usual: float) -> float:
     return float(own)
 
 
-def _by_head(rows: Rows, heads: Heads, *, heads_first: bool) -> Keep:
+def _kept_by_head(rows: Rows, heads: Heads, *, heads_first: bool) -> Keep:
     """From a projection's output to (B,T,H,N), key-value heads repeated."""
 
     def keep(output: Any) -> Tensor:
