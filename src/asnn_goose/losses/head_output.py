@@ -10,7 +10,6 @@ from asnn_goose.losses.features import counted
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.trace import HEAD_OUTPUTS, Batch, Trace
 
-
 LEAST = 1e-3
 """Of what varies in a block's heads on average, what one counts for at least: a head that gives the
 same at every token would else outweigh all others."""
