@@ -12,6 +12,7 @@ from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import PLACES, Batch, Trace, Window
 from asnn_goose.train.stages import STAGES, Align, AlignBlocks, Distill
+from asnn_goose.train.stages.replace import Replacing
 
 
 class Recorder:
@@ -104,10 +105,10 @@ def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     loss |= {"equilibrium": "kl", "slide": "block_output"}
     loss |= {"calibrate_blocks": "block_output"}
     own: dict[str, Any] = {"gkd": {"samples": None}, "equilibrium": {"steps": 2}}
-    own |= {"slide": {"span": 2}}
+    own |= {"slide": {"span": 2}, "replace": {"replacing": Replacing()}}
     stage = STAGES[kind](
         student=student,
-        teacher=teacher.teacher.model,
+        teacher=teacher.teacher if kind == "replace" else teacher.teacher.model,
         objective=objective(loss.get(kind, "attention_output")),
         **own.get(kind, {}),
     )

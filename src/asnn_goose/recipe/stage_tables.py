@@ -19,6 +19,7 @@ from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.rules import RULES
+from asnn_goose.train.stages.replace import Replacing
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[int, Field(ge=SHORTEST)]
@@ -87,23 +88,46 @@ class SamplesTable(Table):
     temperature: Temperature = 1.0
 
 
+class ReplacingTable(Table):
+    """[stage.replacing]: which attentions a stage `replace` replaces in a pass.
+
+    share   probability of each, two numbers: at the start and at the end of the stage
+    layers  among which it draws, counted from 0; all where there is none
+    """
+
+    share: tuple[Fraction, Fraction] = (0.1, 1.0)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    def settings(self) -> Replacing:
+        """For the stage."""
+        return Replacing(share=self.share, layers=self.layers)
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> Self:
+        if len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"layers = {list(self.layers)}: name each once")
+        return self
+
+
 class RepeatsTable(Table):
     """[stage.repeats]: windows made of repeats among those of the texts (data.repeats.Repeats).
 
     share     of the windows: one number, or two, at the start and at the end of the stage
     distance  longest distance of a repeat in tokens, likewise
     kinds     rows of data.repeat_kinds.KINDS
+    alone     whether only repeated words of such windows count
     """
 
     share: Share | tuple[Fraction, Fraction]
     distance: Distance | tuple[Distance, Distance] = 256
     kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1)
+    alone: bool = False
 
     def settings(self) -> Repeats:
         """For the loader."""
         share = self.share if isinstance(self.share, tuple) else (self.share, self.share)
         ends = self.distance if isinstance(self.distance, tuple) else (self.distance, self.distance)
-        return Repeats(share=share, distance=ends, kinds=self.kinds)
+        return Repeats(share=share, distance=ends, kinds=self.kinds, alone=self.alone)
 
     @model_validator(mode="after")
     def _kinds_exist(self) -> Self:

@@ -24,6 +24,7 @@ from asnn_goose.train.run_errors import RunInterrupted
 STAGES: dict[str, dict[str, Any]] = {
     "align": {"train": "mixers", "losses": ["attention_output", "minilm"]},
     "align_blocks": {"train": "blocks", "losses": ["attention_output", "mlp_output"]},
+    "replace": {"train": "mixers", "losses": ["kl"], "replacing": {"share": [0.5, 1.0]}},
     "distill": {
         "train": "all",
         "losses": ["kl", "ce", "hidden", "cka"],
