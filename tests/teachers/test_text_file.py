@@ -72,6 +72,15 @@ def test_what_a_crash_left_of_a_batch_is_dropped(file: TextFile, left: bytes) ->
     assert [document.text for document in documents(file.path, "all")] == TEXTS
 
 
+@pytest.mark.parametrize("line", [b"\x00" * 9, b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_part_is_named(file: TextFile, line: bytes) -> None:
+    cut(file, TEXTS[:2])
+    with file.part.open("ab") as stream:
+        stream.write(2 * (line + b"\n"))
+    with pytest.raises(TextFileError, match=r"part is damaged .*begin anew"):
+        fill(file, TEXTS[2:])
+
+
 @pytest.mark.parametrize("taken", ["path", "part", "record"])
 def test_a_name_that_is_taken_is_left_alone(file: TextFile, taken: str) -> None:
     place: Path = getattr(file, taken)

@@ -76,7 +76,12 @@ class TextFile:
         """
         with _reported(self.part), self._opened() as stream:
             self._check_ours(stream)
-            kept = _whole_batches(stream, batch)
+            try:
+                kept = _whole_batches(stream, batch)
+            except (ValueError, RecursionError) as error:
+                raise TextFileError(
+                    f"{self.part} is damaged ({error}): remove it and begin anew"
+                ) from error
             self._stream = stream
             try:
                 yield kept
