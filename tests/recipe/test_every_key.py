@@ -79,7 +79,7 @@ SET: list[tuple[tuple[str, ...], dict[str, str]]] = [
     }),
     (("stage.1.repeats={{ share = 0.5, distance = 8 }}",), {
         "stage.repeats.share": "0.9", "stage.repeats.distance": "4",
-        "stage.repeats.kinds": "['other']",
+        "stage.repeats.kinds": "['other']", "stage.repeats.alone": "true",
     }),
     (TUNED, {"stage.examples": "['{examples}']"}),
     (DRAWN, {

@@ -115,17 +115,19 @@ class RepeatsTable(Table):
     share     of the windows: one number, or two, at the start and at the end of the stage
     distance  longest distance of a repeat in tokens, likewise
     kinds     rows of data.repeat_kinds.KINDS
+    alone     whether only repeated words of such windows count
     """
 
     share: Share | tuple[Fraction, Fraction]
     distance: Distance | tuple[Distance, Distance] = 256
     kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1)
+    alone: bool = False
 
     def settings(self) -> Repeats:
         """For the loader."""
         share = self.share if isinstance(self.share, tuple) else (self.share, self.share)
         ends = self.distance if isinstance(self.distance, tuple) else (self.distance, self.distance)
-        return Repeats(share=share, distance=ends, kinds=self.kinds)
+        return Repeats(share=share, distance=ends, kinds=self.kinds, alone=self.alone)
 
     @model_validator(mode="after")
     def _kinds_exist(self) -> Self:
