@@ -126,7 +126,7 @@ def _models(folder: Path) -> Iterator[Reader]:
 
     write_teacher(folder / "teacher")
     words = (folder / "teacher" / "tokenizer.json").read_bytes()
-    settings = {"vocab_size": 257, "eos_token_id": None, "bos_token_id": None}
+    settings = {"vocab_size": 258, "eos_token_id": None, "bos_token_id": None}
     yield Reader(
         name="tokenizer.json",
         sound=words,

@@ -106,15 +106,17 @@ def write_teacher(folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={x: n for n, x in enumerate(letters)}, merges=[]))
+    # One merge, for llama.cpp takes no tokenizer without.
+    words = {text: number for number, text in enumerate([*letters, "Go"])}
+    core = Tokenizer(models.BPE(vocab=words, merges=[("G", "o")]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens(["<|endoftext|>"])
-    words = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>")
-    words.save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>")
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=257,
+        vocab_size=len(words) + 1,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -122,8 +124,8 @@ def write_teacher(folder: Path) -> None:
         num_key_value_heads=1,
         max_position_embeddings=256,
         tie_word_embeddings=True,
-        eos_token_id=256,
-        bos_token_id=256,
+        eos_token_id=len(words),
+        bos_token_id=len(words),
     )
     LlamaForCausalLM(config).save_pretrained(folder)
 

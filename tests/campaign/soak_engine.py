@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from bench.sound_packed import TINY, sound
-from tests.campaign.slope import Watch
+from tests.campaign.slope import Watch, few_to_collect
 
 from asnn_goose.format.packed import write_packed
 from asnn_goose.infer.engine import Engine
@@ -32,7 +32,10 @@ def tiny(folder: Path) -> Engine:
     return Engine.load(folder, threads=1)
 
 
-def soak(engine: Engine, *, tokens: int, seed: int, tell: bool = False) -> Watch:
+@few_to_collect()
+def soak(
+    engine: Engine, *, tokens: int, seed: int, readings: int = READINGS, tell: bool = False
+) -> Watch:
     """Read so many tokens; `tell` prints on the way."""
     chance, watch = random.Random(seed), Watch()
     states, done, due = [engine.start() for _ in range(STATES)], 0, 0
@@ -51,7 +54,7 @@ def soak(engine: Engine, *, tokens: int, seed: int, tell: bool = False) -> Watch
         done += sum(map(len, texts))
         if done >= due:
             watch.look()
-            due += tokens // READINGS
+            due += tokens // readings
             if tell and len(watch.seconds) % 20 == 0:
                 print(f"{done:,} tokens: {watch.megabytes[-1]:.1f} MB", flush=True)
     return watch

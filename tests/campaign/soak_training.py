@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.campaign.inputs import BATCH, SPIKING, WINDOW, paragraphs, recipe, write_teacher
-from tests.campaign.slope import Watch
+from tests.campaign.slope import Watch, few_to_collect
 
 from asnn_goose.numbers import count
 from asnn_goose.recipe.load import check_recipe
@@ -51,7 +51,9 @@ def soak(folder: Path, *, steps: int, readings: int = READINGS, tell: bool = Fal
     table["train"]["checkpoint_minutes"] = CHECKPOINT_MINUTES
     table["stage"][0]["tokens"] = steps * WINDOW * BATCH
     watcher = Watcher(every=max(1, steps // readings), tell=tell)
-    train_recipe(check_recipe(table, source="soak"), folder / "run", resume=False, progress=watcher)
+    with few_to_collect():
+        made = check_recipe(table, source="soak")
+        train_recipe(made, folder / "run", resume=False, progress=watcher)
     return watcher.watch
 
 

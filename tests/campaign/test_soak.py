@@ -10,7 +10,7 @@ from tests.campaign.slope import Watch
 
 
 def test_the_engine_holds_no_more_after_many_forks(tmp_path: Path) -> None:
-    watch = soak_engine.soak(soak_engine.tiny(tmp_path), tokens=30_000, seed=0)
+    watch = soak_engine.soak(soak_engine.tiny(tmp_path), tokens=30_000, seed=0, readings=20)
     assert abs(watch.grown()) < 2, watch.line()
     assert len(set(watch.descriptors)) == 1
 

@@ -111,6 +111,16 @@ def test_who_comes_after_another_process_has_ended_is_told(file: TextFile) -> No
     assert not file.part.exists()
 
 
+def test_what_a_killed_writer_left_of_the_settings_goes(file: TextFile) -> None:
+    cut(file, TEXTS[:2])
+    (file.path.parent / ".own.settings.json.xxxxxxxx.unfinished").mkdir()
+    fill(file, TEXTS[2:])
+    assert sorted(path.name for path in file.path.parent.iterdir()) == [
+        "own.jsonl",
+        "own.settings.json",
+    ]
+
+
 def test_what_another_process_began_with_other_settings_is_not_gone_on_with(
     file: TextFile,
 ) -> None:

@@ -28,10 +28,10 @@ def test_a_run_that_was_killed_before_its_recipe_may_begin_again(
     with monkeypatch.context() as patch, locked(tmp_path, tell=print):
         patch.setattr(disk, "write_text", killed)
         with pytest.raises(KeyboardInterrupt):
-            folder.begin("", identity={})
+            folder.begin("", identity={}, resume=False)
     assert (tmp_path / "texts.json").exists()
     folder.check(resume=False)
-    folder.begin("", identity={})
+    folder.begin("", identity={}, resume=False)
     with pytest.raises(RunFolderError, match="not empty"):
         folder.check(resume=False)
 
@@ -42,7 +42,7 @@ def test_a_run_that_ended_before_the_lock_was_free_is_left_alone(
     @contextmanager
     def after_another(path: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
         with locked(path, tell=tell):
-            RunFolder(path).begin("another's", identity={})
+            RunFolder(path).begin("another's", identity={}, resume=False)
         with locked(path, tell=tell):
             yield
 

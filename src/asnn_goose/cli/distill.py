@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asnn_goose import disk
+from asnn_goose import disk, leftovers
 from asnn_goose.cli.expected_errors import INTERRUPTED, USAGE, is_expected, message
 from asnn_goose.cli.options import DryRun, Quiet, Resume, Settings
 from asnn_goose.numbers import duration, size
@@ -156,6 +156,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
 
     console = Console()
     if resume and is_complete(folder, recipe):
+        leftovers.remove_leftovers(folder)  # nothing is written here any more
         say(console, f"{folder} is complete: {folder / 'model'} holds its student")
         if not (folder / "report.html").exists():  # it was ended between the two
             say(console, f"wrote {write_report(folder)}")

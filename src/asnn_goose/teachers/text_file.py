@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from asnn_goose import disk
+from asnn_goose import disk, leftovers
 
 
 class TextFileError(ValueError):
@@ -100,6 +100,8 @@ class TextFile:
                 self.part.unlink(missing_ok=True)  # our own, opened a moment ago
             raise TextFileError(f"{self.path} has appeared meanwhile: choose another file")
         self._check_settings()
+        # They are written once, so that nothing else would ever clear up after a killed writer.
+        leftovers.remove_leftovers(self.path.parent, of=self.record.name)
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:

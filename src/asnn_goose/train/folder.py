@@ -37,8 +37,13 @@ class RunFolder:
                 f"{self.path} is not empty: resume its run, or choose another folder"
             )
 
-    def begin(self, recipe_toml: str, *, identity: Mapping[str, str]) -> None:
-        """Clear up after a crash and, for a new run, write the recipe and a note of its texts."""
+    def begin(self, recipe_toml: str, *, identity: Mapping[str, str], resume: bool) -> None:
+        """Clear up after a crash and, for a new run, write the recipe and a note of its texts.
+
+        Only with the lock held. Raises RunFolderError as `check` does, which was asked before it
+        was: meanwhile another process may have trained here to its end.
+        """
+        self.check(resume=resume)
         with _reported(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             # Only now that the lock is held: half-written folders of a process that still runs are

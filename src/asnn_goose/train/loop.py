@@ -63,8 +63,6 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
         if accelerator.is_main_process:
             folder.check(resume=resume)
             stack.enter_context(locked(out, tell=tell))
-            # Again: before the lock was free another process may have trained there to its end.
-            folder.check(resume=resume)
         signals = stack.enter_context(StopSignals(tell))
         loop = _Loop(plan, folder, progress, signals)
         with together(accelerator, saved=lambda: loop.saved):
@@ -89,7 +87,7 @@ class _Loop:
     def carry_out(self, *, resume: bool) -> Path:
         """All that is left of the run."""
         if self.main:
-            self.folder.begin(self.plan.recipe_toml, identity=self.plan.identity)
+            self.folder.begin(self.plan.recipe_toml, identity=self.plan.identity, resume=resume)
         self.accelerator.wait_for_everyone()
         trackers.begin(self.accelerator, run=self.folder.path, recipe_toml=self.plan.recipe_toml)
         snapshot = self._find_start() if resume else None
