@@ -3,9 +3,10 @@
     python bench/dense.py [--check] [--llama-cpp FOLDER] [--rounds 5] [--tokens 64] [--prompt 128]
 
 Random weights; everything from one token to the next counts on our side, drawing included, while
-llama-bench decodes without drawing. The sides take turns; figures are medians of the rounds, ratios
+llama.cpp decodes without drawing. The sides take turns; figures are medians of the rounds, ratios
 medians of each round's ratio to fp16. "int4, head" has its embedding and head in four bits too.
-FOLDER as in bench/decode.py.
+FOLDER holds llama.cpp's libraries (bench/peers/build_llama_cpp.sh builds them; default
+$ASNN_GOOSE_LLAMA_CPP).
 
 --check fails (exit status 1) unless int4 with its head decodes 1.1 times as fast as the teacher.
 """
@@ -21,12 +22,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.decode import LLAMA, Bar, Sides, Times, in_turns, their_side
+from bench.decode import LLAMA, TEACHER, Bar, Sides, Times, in_turns
+from bench.peers.llama_logits import LlamaCpp
+from bench.peers.peer import NotRunError
 
 from asnn_goose.eval import speed
 from asnn_goose.eval.random_student import SHAPES, Random, random_model
 from asnn_goose.infer.backend import native_module
 from asnn_goose.infer.engine import Engine
+from asnn_goose.sources import teacher_folder
 
 FORMS = {
     "fp16": Random(planes=0, steps=0),
@@ -49,6 +53,19 @@ def our_sides(shape: str, *, tokens: int, prompt: int) -> tuple[Sides, dict[str,
         sides[f"{name}, decode"] = partial(speed.decode_rate, engine, tokens=tokens)
         sides[f"{name}, prefill"] = partial(speed.prefill_rate, engine, tokens=prompt)
     return sides, sizes
+
+
+def their_side(folder: Path | None, *, tokens: int) -> Sides:
+    """The teacher on llama.cpp; nothing, and a line that says why, where it cannot run."""
+    try:
+        if folder is None:
+            raise NotRunError("give --llama-cpp FOLDER (see bench/peers/build_llama_cpp.sh)")
+        file = next(Path(teacher_folder(TEACHER)).glob("*.gguf"))
+        llama = LlamaCpp(folder, file, threads=1, context=2 * tokens + 64)
+    except NotRunError as reason:
+        print(f"{LLAMA} not run: {reason}")
+        return {}
+    return {LLAMA: partial(llama.decode_rate, tokens=tokens)}
 
 
 def ratio(rates: Times, name: str, over: str) -> float:

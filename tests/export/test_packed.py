@@ -185,7 +185,8 @@ def test_a_site_that_only_trains_is_refused(student: Student, tmp_path: Path) ->
 @torch.no_grad()
 def test_what_cannot_be_packed_leaves_nothing(student: Student, tmp_path: Path) -> None:
     model = student(hidden_size=96, precision={})
-    with pytest.raises(ExportError, match=r"head = 'ternary': rotate = true.*take int8, int4 or f16"):
+    said = r"head = 'ternary': rotate = true.*take int8, int4 or f16"
+    with pytest.raises(ExportError, match=said):
         export_packed(model, tmp_path / "packed", settings=PackSettings(head="ternary"))
     model.blocks[1].mixer.key.weight[0, 0] = float("nan")
     with pytest.raises(ExportError, match=r"blocks.1.mixer.key holds numbers that are not finite"):
