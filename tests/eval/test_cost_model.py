@@ -17,6 +17,22 @@ MACHINE = {"processor": "abacus", "instruction set": "beads", "engine": "0"}
 TRUE = dict(zip(KINDS, (3e-9, 1e-9, 2e-9, 4e-12, 6e-12, 5e-11, 1e-10), strict=True))
 
 
+def test_the_work_of_a_product() -> None:
+    spiking = dict(zip(KINDS, work([Product(10, 100, 2, 3, 0.5)]), strict=True))
+    assert spiking == {
+        "inputs coded": 300,
+        "rows scaled": 20,
+        "rows counted": 60,
+        "weights read": 2000 * 7 / 8,  # a column that fires in no step is not read
+        "weights added": 3000,
+        "weights under analogue inputs": 0,
+        "dense weights": 0,
+    }
+    analogue, dense = work([Product(10, 100, 2, 0, 0.5)]), work([Product(10, 100, 0, 0, 0.5)])
+    assert analogue.tolist() == [0, 0, 0, 0, 0, 2000, 0]
+    assert dense.tolist() == [0, 0, 0, 0, 0, 0, 1000]
+
+
 def samples(*, noise: float) -> list[Sample]:
     draw, found = np.random.default_rng(0), []
     for shape, (rows, columns) in enumerate([(256, 512), (1024, 1024), (2048, 512)]):
