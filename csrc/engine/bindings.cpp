@@ -102,26 +102,11 @@ nb::dict limits_of_the_engine() {
 }
 
 nb::bytes state_bytes(const State& state) {
-  std::string bytes(sizeof(std::int64_t) + state.size() * sizeof(float), '\0');
-  std::memcpy(bytes.data(), &state.position, sizeof(std::int64_t));
-  std::memcpy(bytes.data() + sizeof(std::int64_t), state.numbers(),
-              state.size() * sizeof(float));
+  const std::string bytes = state.bytes();
   return nb::bytes(bytes.data(), bytes.size());
 }
 
-void load_state(State& state, const nb::bytes& data) {
-  const std::size_t wanted = sizeof(std::int64_t) + state.size() * sizeof(float);
-  if (data.size() != wanted) {
-    throw std::invalid_argument("a state of " + std::to_string(data.size()) +
-                                " bytes: this model's has " + std::to_string(wanted));
-  }
-  std::int64_t position;
-  std::memcpy(&position, data.c_str(), sizeof position);
-  if (position < 0) throw std::invalid_argument("a state at a negative position");
-  state.position = position;
-  std::memcpy(state.numbers(), data.c_str() + sizeof(std::int64_t),
-              state.size() * sizeof(float));
-}
+void load_state(State& state, const nb::bytes& data) { state.load(data.c_str(), data.size()); }
 
 // One ternary matrix by itself, for benchmarks and tests.
 class TernaryMatrix {
