@@ -118,9 +118,9 @@ def swap_names(case: Case, chance: random.Random) -> None:
     elif kind == 1:
         del case.header[one]
     else:
-        case.header[
-            chance.choice(["x", "", "\ud800", one + ".scale", one + ".groups", one + ".bias"])
-        ] = case.header.pop(one)
+        ends = (".scale", ".groups", ".bias")
+        name = chance.choice(["x", "", "\ud800", *(one + end for end in ends)])
+        case.header[name] = case.header.pop(one)
 
 
 def change_metadata(case: Case, chance: random.Random) -> None:

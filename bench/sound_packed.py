@@ -72,7 +72,7 @@ def sound(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Tensors of every form, and the table of matrices, of a model with random numbers.
 
-    grouped  what would be int8 or fp16 is of eight or four bits in groups of columns
+    grouped  some of what would be int8 or fp16 is of four bits in groups of columns
     """
     draw = np.random.default_rng(seed)
     arrays: dict[str, NDArray[Any]] = {}
@@ -85,7 +85,7 @@ def sound(
             continue
         ternary = slot.projection and number % 4
         if grouped and not ternary and number % 3 != 1 and slot.name != POSITIONS:
-            arrays |= _grouped(slot, 4 if number % 2 == 0 else 8, draw)
+            arrays |= _grouped(slot, draw)
         else:
             arrays |= _matrix(slot, number, draw)
         if slot.projection and number % 3:
@@ -107,15 +107,12 @@ def _spikes(name: str, steps: int, *, fixed: bool) -> dict[str, NDArray[Any]]:
     return found | ({f"{name}.fires": np.array([0], np.float32)} if steps == 1 else {})
 
 
-def _grouped(slot: MatrixSlot, bits: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
+def _grouped(slot: MatrixSlot, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
     name, rows, columns = slot.name, slot.rows, slot.columns
     found: dict[str, NDArray[Any]] = {f"{name}.scale": np.full(rows, 1e-5, np.float32)}
-    sizes = (rows, -(-columns // GROUP), 2 if bits == 4 else 1)
+    sizes = (rows, -(-columns // GROUP), 2)
     found[f"{name}.groups"] = draw.integers(0, 256, sizes).astype(np.uint8)
-    if bits == 4:
-        found[f"{name}.weight"] = draw.integers(0, 256, (rows, columns // 2)).astype(np.uint8)
-    else:
-        found[f"{name}.weight"] = draw.integers(-127, 128, (rows, columns)).astype(np.int8)
+    found[f"{name}.weight"] = draw.integers(0, 256, (rows, columns // 2)).astype(np.uint8)
     if slot.bias:
         found[f"{name}.bias"] = draw.normal(size=rows).astype(np.float32)
     return found

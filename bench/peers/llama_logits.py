@@ -8,6 +8,7 @@ stood at the start of theirs since they exist.
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,27 @@ class LlamaCpp:
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits (T,V) after every token, from an empty state."""
+        context = self._context()
+        self._decode(context, ids, start=0)
+        rows = [self._library.llama_get_logits_ith(context, n) for n in range(len(ids))]
+        found = np.stack([np.ctypeslib.as_array(row, (self.vocabulary,)).copy() for row in rows])
+        self._library.llama_free(context)
+        return found
+
+    def decode_rate(self, *, tokens: int, warm_up: int = 8) -> float:
+        """Tokens per second, one at a time from an empty state on, without drawing."""
+        context, started = self._context(), 0.0
+        for place in range(warm_up + tokens):
+            if place == warm_up:
+                started = time.perf_counter()
+            self._decode(context, [place % self.vocabulary], start=place)
+            # Asked for, because a library may compute until somebody looks.
+            self._library.llama_get_logits_ith(context, 0)
+        seconds = time.perf_counter() - started
+        self._library.llama_free(context)
+        return tokens / seconds
+
+    def _context(self) -> Any:
         settings = self._library.llama_context_default_params()
         for field in (N_CTX, N_BATCH, N_UBATCH):
             settings.words[field] = self._context_length
@@ -63,18 +85,19 @@ class LlamaCpp:
         if not context:
             raise NotRunError("llama.cpp makes no context of this model")
         self._library.llama_set_n_threads(context, self._threads, self._threads)
+        return context
+
+    def _decode(self, context: Any, ids: Sequence[int], *, start: int) -> None:
+        """Read tokens from this place on, with logits of all of them."""
         batch = self._library.llama_batch_init(len(ids), 0, 1)
         batch.n_tokens = len(ids)
-        for place, token in enumerate(ids):
-            batch.token[place], batch.pos[place], batch.logits[place] = token, place, 1
-            batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
-        if self._library.llama_decode(context, batch):
-            raise NotRunError("llama_decode failed")
-        rows = [self._library.llama_get_logits_ith(context, n) for n in range(len(ids))]
-        found = np.stack([np.ctypeslib.as_array(row, (self.vocabulary,)).copy() for row in rows])
+        for number, token in enumerate(ids):
+            batch.token[number], batch.pos[number] = token, start + number
+            batch.logits[number], batch.n_seq_id[number], batch.seq_id[number][0] = 1, 1, 0
+        failed = self._library.llama_decode(context, batch)
         self._library.llama_batch_free(batch)
-        self._library.llama_free(context)
-        return found
+        if failed:
+            raise NotRunError("llama_decode failed")
 
 
 def _load(folder: Path) -> Any:

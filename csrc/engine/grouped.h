@@ -1,4 +1,4 @@
-// Dense weights of four or eight bits in groups of 64 columns with a scale each (docs/engine.md).
+// Dense weights of four bits in groups of 64 columns with a scale each (docs/engine.md).
 #pragma once
 
 #include <cstdint>
@@ -10,20 +10,18 @@
 
 namespace goose::engine {
 
-// As the file has them: rows of `K` codes, `groups` bytes of each group, a scale for each row.
+// As the file has them: M rows of K codes, of each group a size and a zero, a scale for each row.
 struct GroupedRows {
-  // Of `name`, M x K. Throws std::invalid_argument.
+  // Throws std::invalid_argument.
   GroupedRows(const Source& source, const std::string& name, std::int64_t M, std::int64_t K);
 
-  std::uint8_t code(std::int64_t m, std::int64_t k) const {
-    if (bits == 8) return codes[m * columns + k];
+  int code(std::int64_t m, std::int64_t k) const {
     return codes[m * columns / 2 + k / 2] >> k % 2 * 4 & 15;
   }
   float weight(std::int64_t m, std::int64_t k) const;
 
-  int bits;
   std::int64_t columns, groups;
-  const std::uint8_t *codes, *sizes;  // of a group its size and, with four bits, its zero
+  const std::uint8_t *codes, *sizes;
   const float* scale;
 };
 
@@ -36,12 +34,12 @@ class Grouped {
   // Rows [from, to) of y = W x.
   void multiply(const kernels::Octets& x, float* y, std::int64_t from, std::int64_t to,
                 std::int32_t ahead) const {
-    multiply_(blocks_, x, y, groups_, from, to, ahead);
+    table_.grouped(blocks_, x, y, groups_, from, to, ahead);
   }
 
  private:
+  const kernels::Table& table_;
   std::int64_t groups_;
-  decltype(kernels::Table::grouped_4) multiply_;
   const std::uint8_t* blocks_;
 };
 

@@ -53,7 +53,7 @@ void Matrix::read_dense(const Source& source, const kernels::Table& table, Arena
   encoding_ = source.encoding(name_, K_, Inputs::stride(K_));
   const std::string tensor = name_ + ".weight";
   const std::string& dtype = source.get(tensor).dtype;
-  if (dtype == "U8" || source.has(name_ + ".groups")) {
+  if (dtype == "U8") {
     format_ = Format::grouped;
     grouped_.emplace(source, name_, M_, K_, table, arena);
   } else if (dtype == "I8") {

@@ -32,7 +32,7 @@ class Matrix {
   std::int64_t width() const { return K_; }
   const Encoding& encoding() const { return encoding_; }
 
-  // Where it is stored as int8 with a scale per row: its rows, filled up to 64 columns, and scales. Null otherwise.
+  // Where it is stored as int8: its rows, filled up to 64 columns, and scales. Null otherwise.
   const std::int8_t* rows() const {
     return format_ == Format::i8 ? static_cast<const std::int8_t*>(weight_) : nullptr;
   }

@@ -16,7 +16,7 @@ namespace {
   {                                                                                              \
     isa::widest_segment, isa::tile, isa::sides, isa::hadamard, isa::encode, isa::list,           \
         isa::select, isa::dense_f32, isa::dense_f16, isa::dense_i8, isa::row_i8, isa::screen,    \
-        bytes::grouped_4, bytes::grouped_8, bytes::round_i8, isa::round_i16, isa::rms_norm,      \
+        bytes::grouped, bytes::round_i8, isa::round_i16, isa::rms_norm,      \
         isa::layer_norm, isa::add, isa::multiply, isa::blend, isa::scale, isa::delta, isa::gate, \
         isa::turn, isa::shift, isa::sigmoid, isa::tanh, isa::silu, isa::gelu, isa::gelu_tanh,    \
         isa::relu, isa::square, isa::decay, isa::masses, isa::wkv                                \

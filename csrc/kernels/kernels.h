@@ -79,13 +79,13 @@ static constexpr float inverse_of(float most) {
   return inverse <= 3.4028235e38F ? inverse : 0.0F;
 }
 
-// Grouped weights, kRows rows in a block: the codes row by row (a byte each, or four bits of 64
-// columns as in `screen`), then of each row the sizes of its groups and, with four bits, their zeros,
-// a byte each, then the rows' scales (fp32); filled up to whole lines. A weight is
-// scale * size * code, or scale * size * (code - zero / kZeroes).
+// Weights of four bits in groups of 64 columns, kRows rows in a block: group after group the codes of
+// the rows, 32 bytes each (as in `screen`), then of each row a size for each group and a zero for each
+// group, a byte each, then the rows' scales (fp32); filled up to whole lines. A weight is
+// scale * size * (code - zero / kZeroes).
 constexpr float kZeroes = 16;
-static constexpr std::int64_t grouped_block(int bits, std::int64_t groups) {
-  return (kRows * (groups * (8 * bits + (bits == 4 ? 2 : 1)) + 4) + 63) / 64 * 64;
+static constexpr std::int64_t grouped_block(std::int64_t groups) {
+  return (kRows * (groups * (32 + 2) + 4) + 63) / 64 * 64;
 }
 
 constexpr std::int64_t list_capacity(const Encoder& e) {
@@ -131,12 +131,9 @@ struct Table {
   void (*screen)(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x,
                  float amplitude, float* y, std::int64_t width, std::int64_t from,
                  std::int64_t to, std::int32_t ahead);
-  // y[m] = sum of w x for rows [from, to), of grouped weights with so many groups in a row: the sum
-  // over a group is exact.
-  void (*grouped_4)(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
-                    std::int64_t from, std::int64_t to, std::int32_t ahead);
-  void (*grouped_8)(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
-                    std::int64_t from, std::int64_t to, std::int32_t ahead);
+  // y[m] = sum of w x for rows [from, to), of blocks with so many groups: exact over each group.
+  void (*grouped)(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
+                  std::int64_t from, std::int64_t to, std::int32_t ahead);
   // Codes, amplitudes and sums of 64 numbers for each group.
   void (*round_i8)(const float* x, const Octets& to, std::int64_t groups);
   // x16 = rint(x / amplitude), |x16| <= limit; returns the amplitude. A multiple of 64 numbers.

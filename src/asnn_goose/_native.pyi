@@ -249,6 +249,14 @@ class TernaryMatrix:
     def prepare(self, codes: int, rows: int, steps: int, code: str) -> None: ...
     def product(self, y: int, repeats: int = 1) -> None: ...
 
+class DenseMatrix:
+    """One dense matrix by itself, for benchmarks and tests."""
+
+    def __init__(
+        self, tensors: Mapping[str, tuple[int, str, Sequence[int]]], name: str, M: int, K: int
+    ) -> None: ...
+    def multiply(self, x: int, y: int, rows: int, repeats: int = 1) -> None: ...
+
 def sample(
     logits: int,
     vocab: int,

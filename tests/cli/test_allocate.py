@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from asnn_goose.cli import app
 from asnn_goose.cli.allocate import entry
-from asnn_goose.eval import costs
 from asnn_goose.model import GooseForCausalLM
 
 
@@ -51,17 +50,3 @@ def test_a_rung_is_planes_and_steps() -> None:
             entry(wrong, rotate=True)
     with pytest.raises(ValueError, match="2 steps need a threshold"):
         entry("1x2", rotate=True)
-
-
-def test_milliseconds_are_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = iter([100.0, 50.0, 20.0, 10.0, 100.0, 50.0])  # the second turn met a busy machine
-    monkeypatch.setattr(costs, "decode_rate", lambda engine, tokens: next(rates))
-    sizes = {"vocab_size": 64, "hidden_size": 64, "num_hidden_layers": 1}
-    sizes |= {"num_attention_heads": 1, "head_size": 64, "intermediate_size": 64}
-    rungs = [{"planes": 1, "steps": 1}, {"planes": 2, "steps": 3}]
-    found = costs.milliseconds(rungs, sizes=sizes, weights=10, repeats=3)
-    assert found.base == pytest.approx(10)
-    assert found.per_weight == pytest.approx((0, 1))  # 10 ms more over 10 weights
-    rates = iter([50.0, 50.0])
-    with pytest.raises(ValueError, match="rung 2 costs no more than rung 1 in ms"):
-        costs.milliseconds(rungs, sizes=sizes, weights=10, repeats=1)

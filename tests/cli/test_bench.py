@@ -24,7 +24,10 @@ def native() -> bool:
 
 
 @pytest.mark.parametrize("backend", ["reference", "native"])
-def test_a_random_student(runner: CliRunner, tmp_path: Path, backend: str) -> None:
+def test_a_random_student(
+    runner: CliRunner, tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
     if backend == "native" and not native():
         pytest.skip("the engine is not built")
     file = tmp_path / "bench.json"
@@ -42,12 +45,15 @@ def test_a_random_student(runner: CliRunner, tmp_path: Path, backend: str) -> No
     assert found["peak_bytes"] > 1e6
     assert found["density"] == pytest.approx(0.3, abs=0.1)
     assert set(found["density_by_site"]["mlp.down"]) == {"0", "1"}
+    assert found["matrices_s_by_cost_model"] is None
+    assert ("no cost model of this machine" in done.stdout) == (backend == "native")
     parts = {work["part"]: work["picojoules"] for work in found["work"]}
     assert parts["mlp"] < found["dense_picojoules"]["fp32"]
 
 
 def test_a_packed_folder_and_one_without_spikes(runner: CliRunner, tmp_path: Path) -> None:
-    write_random(tmp_path, Random(shape="tiny", planes=0, steps=0), backend="reference")
+    wanted = Random(shape="tiny", planes=0, steps=0, dense="int4", head="int4")
+    write_random(tmp_path, wanted, backend="reference")
     done = runner.invoke(app, ["bench", str(tmp_path), *SHORT, "--reference"])
     assert done.exit_code == 0, done.output
     assert "spike density" not in done.stdout
@@ -62,6 +68,7 @@ def test_a_packed_folder_and_one_without_spikes(runner: CliRunner, tmp_path: Pat
         (["--random", "7b"], "choose one of tiny, 135m"),
         (["--random", "tiny", "--density", "1"], "must be above 0 and below 1"),
         (["--random", "tiny", "--planes", "3"], "planes = 3: must be 0, 1 or 2"),
+        (["--random", "tiny", "--planes", "0", "--dense", "int3"], "choose one of f16, int8, int4"),
         (["--random", "tiny", "--repeats", "0"], "repeats = 0: must be at least 1"),
         (["--random", "tiny", "--threads", "1,x"], "--threads 1,x: write a whole number"),
         (["nowhere"], "'nowhere' is no student"),

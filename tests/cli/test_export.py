@@ -12,11 +12,13 @@ from asnn_goose.cli import app
 from asnn_goose.format.packed import read_packed
 
 
-def test_a_student_is_packed(runner: CliRunner, student_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "kind"), [("int8", np.int8), ("int4", np.uint8)])
+def test_a_student_is_packed(
+    runner: CliRunner, student_dir: Path, tmp_path: Path, form: str, kind: type
+) -> None:
     out = tmp_path / "goose"
-    done = runner.invoke(
-        app, ["export", str(student_dir), "--to", "packed", "--out", str(out), "--dense", "int8"]
-    )
+    words = ["--out", str(out), "--dense", form, "--low-rank", form, "--head", form]
+    done = runner.invoke(app, ["export", str(student_dir), "--to", "packed", *words])
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0] == str(out)
@@ -24,7 +26,8 @@ def test_a_student_is_packed(runner: CliRunner, student_dir: Path, tmp_path: Pat
     assert parts == ["embedding", "head", "mixer", "low", "mlp", "rest", "together"]
     assert "in fp32" in lines[-1]
     packed = read_packed(out)
-    assert packed.tensors["blocks.0.mixer.key.weight"].dtype == np.int8
+    for name in ("blocks.0.mixer.key", "blocks.0.mixer.decay.up", "embedding", "lm_head"):
+        assert packed.tensors[f"{name}.weight"].dtype == kind
     assert (out / "tokenizer.json").is_file()
 
 

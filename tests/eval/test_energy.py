@@ -19,8 +19,13 @@ RANK = 32  # the published rule's least
 BLOCK = 4 * D * D + 3 * D * M
 
 
-def student(**precision: object) -> PackedModel:
-    made = random_student(SHAPES["tiny"], Precision(**precision))  # type: ignore[arg-type]
+def student(*, dense: str = "f16", head: str = "int8", **precision: object) -> PackedModel:
+    made = random_student(
+        SHAPES["tiny"],
+        Precision(**precision),  # type: ignore[arg-type]
+        dense=dense,
+        head=head,
+    )
     return PackedModel(
         folder=Path(), config=made.config, tensors=made.tensors, matrices=made.matrices, crc32=""
     )
@@ -50,6 +55,19 @@ def test_a_dense_student() -> None:
         "fp32_mult": 5 * L * H * N * N,
     }
     assert found["encoder"].picojoules == 0
+
+
+def test_four_bits_meet_bytes_and_their_groups_floats() -> None:
+    found = by_part(student(planes=0, steps=0, dense="int4", head="int4"))
+    weights, groups = L * 4 * D * D, L * 4 * D  # of the mixers, in groups of 64 = D columns
+    assert found["mixer"].operations == {
+        "int32_add": weights,
+        "int8_mult": weights,
+        "fp32_add": 2 * groups,
+        "fp32_mult": 2 * groups,
+    }
+    assert found["mixer"].bytes == weights / 2 + 2 * groups + 4 * L * 4 * D
+    assert found["head"].bytes == V * (D / 2 + 2 + 4)
 
 
 @pytest.mark.parametrize("steps", [1, 3])

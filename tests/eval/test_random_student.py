@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asnn_goose.eval.random_student import SHAPES, SURVIVORS, random_student
+from asnn_goose.eval.random_student import DENSE, HEADS, SHAPES, SURVIVORS, random_student
 from asnn_goose.format.packed import write_packed
 from asnn_goose.format.planes import unpack_planes
 from asnn_goose.infer.engine import Engine
@@ -28,6 +28,24 @@ def test_it_can_be_written_read_and_run(tmp_path: Path, precision: Precision) ->
     logits = engine.prefill(engine.start(), np.arange(20))
     assert 1 < logits.std() < 9
     assert len(engine.counts()) == (2 * 7 if precision.steps else 0)
+
+
+@pytest.mark.parametrize("dense", DENSE)
+@pytest.mark.parametrize("head", HEADS)
+def test_dense_forms_keep_the_size_of_what_comes_in(dense: str, head: str, tmp_path: Path) -> None:
+    made = random_student(SHAPES["tiny"], Precision(), dense=dense, head=head)
+    write_packed(tmp_path, *made)
+    engine = Engine.load(tmp_path, 1, backend="reference")
+    assert 1 < engine.prefill(engine.start(), np.arange(20)).std() < 9
+    found = made.tensors["blocks.0.mlp.up.weight"], made.tensors["embedding.weight"]
+    kinds = {"f16": "float16", "int8": "int8", "int4": "uint8"}
+    assert [array.dtype.name for array in found] == [kinds[dense], kinds[head]]
+
+
+def test_an_unknown_form_is_named() -> None:
+    for setting in ("dense", "head"):
+        with pytest.raises(ValueError, match=f"{setting} = 'int3': choose one of"):
+            random_student(SHAPES["tiny"], Precision(), **{setting: "int3"})
 
 
 def test_weights_are_as_sparse_as_absmean_leaves_them() -> None:

@@ -27,6 +27,9 @@ def test_dense_forms() -> None:
     assert dense(weight, "f32", name="x")["weight"].tolist() == weight.tolist()
     assert dense(weight, "f16", name="x")["weight"].dtype == np.float16
     assert set(dense(weight, "int8", name="x")) == {"weight", "scale"}
+    assert set(dense(weight, "int4", name="x")) == {"weight", "scale", "groups"}
+    with pytest.raises(ExportError, match="x has 7 columns: int4 wants an even number"):
+        dense(weight[:, 1:], "int4", name="x")
 
 
 def test_numbers_that_do_not_fit_are_named() -> None:

@@ -88,12 +88,12 @@ def test_settings_and_words(write: Write) -> None:
     assert fields["tokenizer.chat_template"] == "{{ messages }}"
 
 
-@pytest.mark.parametrize("form", ["f32", "f16", "int8"])
+@pytest.mark.parametrize("form", ["f32", "f16", "int8", "int4"])
 def test_large_matrices_take_the_form(write: Write, form: str) -> None:
     model, file = write(form, **KINDS["arwkv"])
     _, tensors = read(file)
     want = model.blocks[1].mlp.up.weight.detach().numpy()  # type: ignore[union-attr]
-    limit = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127}[form] * np.abs(want).max()
+    limit = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127, "int4": 1 / 14}[form] * np.abs(want).max()
     error = np.abs(tensors["blk.1.ffn_up.weight"] - want).max()
     assert error <= limit
     assert bool(error > 0) is (form != "f32")

@@ -26,7 +26,7 @@ from asnn_goose.ops.ternary import absmean
 from asnn_goose.shape import code_limits
 
 Student = Callable[..., GooseForCausalLM]
-STEPS = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127}
+STEPS = {"f32": 0.0, "f16": 2**-10, "int8": 1 / 127, "int4": 0.4}
 """Largest error of a dense number, relative to the largest one of its row."""
 
 PARTS = [
@@ -50,7 +50,7 @@ def close(found: np.ndarray, want: torch.Tensor, form: str) -> None:
 
 
 @pytest.mark.parametrize("parts", PARTS)
-@pytest.mark.parametrize("form", ["f16", "int8", "f32"])
+@pytest.mark.parametrize("form", ["f16", "int8", "int4", "f32"])
 @torch.no_grad()
 def test_every_number_is_that_of_the_student(
     form: str, parts: dict[str, object], student: Student, tmp_path: Path
@@ -77,12 +77,13 @@ def test_every_number_is_that_of_the_student(
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("head", ["int8", "f16", "ternary"])
+@pytest.mark.parametrize("head", ["int8", "int4", "f16", "ternary"])
 @torch.no_grad()
 def test_embedding_and_head(head: str, tied: bool, student: Student, tmp_path: Path) -> None:
     model = student(tie_word_embeddings=tied)
     packed, sizes = exported(model, tmp_path, PackSettings(head=head))
-    close(packed.dense("embedding"), model.embedding.weight, "f16" if head == "f16" else "int8")
+    rows = "int8" if head == "ternary" else head
+    close(packed.dense("embedding"), model.embedding.weight, rows)
     own = any(name.startswith("lm_head.") for name in packed.tensors)
     assert own == ("head" in sizes.bytes_by_part) == (head == "ternary" or not tied)
     if head == "ternary":
@@ -184,7 +185,8 @@ def test_a_site_that_only_trains_is_refused(student: Student, tmp_path: Path) ->
 @torch.no_grad()
 def test_what_cannot_be_packed_leaves_nothing(student: Student, tmp_path: Path) -> None:
     model = student(hidden_size=96, precision={})
-    with pytest.raises(ExportError, match=r"head = 'ternary': rotate = true.*take int8 or f16"):
+    said = r"head = 'ternary': rotate = true.*take int8, int4 or f16"
+    with pytest.raises(ExportError, match=said):
         export_packed(model, tmp_path / "packed", settings=PackSettings(head="ternary"))
     model.blocks[1].mixer.key.weight[0, 0] = float("nan")
     with pytest.raises(ExportError, match=r"blocks.1.mixer.key holds numbers that are not finite"):

@@ -1,4 +1,4 @@
-// Products with grouped weights: a group's integers first, then its scale, row after row.
+// Products with grouped weights, four rows at a time: a group's integers first, then its scales.
 #include "kernels/grouped/grouped.h"
 #include "kernels/rows.h"
 #include "simd.h"
@@ -26,72 +26,34 @@ inline V read(const void* from) {
   return value;
 }
 
-#ifdef __AVX2__
-// Products of neighbours, added in pairs: of 0 .. 127 and a signed number.
-inline Shorts pairs(Bytes a, Bytes b) {
-  return (Shorts)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
-}
-inline Ints add_neighbours(Shorts a) {
-  return (Ints)_mm256_madd_epi16((__m256i)a, _mm256_set1_epi16(1));
-}
+// Sums of code times input over four neighbours, of codes 0 .. 15 in two halves.
+inline Ints products(Bytes low, Bytes x_low, Bytes high, Bytes x_high) {
+#if defined(__AVX512VNNI__)
+  const __m256i sum =
+      _mm256_dpbusd_epi32(_mm256_setzero_si256(), (__m256i)low, (__m256i)x_low);
+  return (Ints)_mm256_dpbusd_epi32(sum, (__m256i)high, (__m256i)x_high);
+#elif defined(__AVX2__)
+  // Of neighbours together at most 4 * 15 * 127, which fits sixteen bits.
+  const __m256i sum = _mm256_add_epi16(_mm256_maddubs_epi16((__m256i)low, (__m256i)x_low),
+                                       _mm256_maddubs_epi16((__m256i)high, (__m256i)x_high));
+  return (Ints)_mm256_madd_epi16(sum, _mm256_set1_epi16(1));
 #else
-// The same, of two signed numbers.
-inline Shorts pairs(Bytes a, Bytes b) {
-  const Shorts even = ((Shorts)((Shorts)a << 8) >> 8) * ((Shorts)((Shorts)b << 8) >> 8);
-  return even + ((Shorts)a >> 8) * ((Shorts)b >> 8);
-}
-inline Ints add_neighbours(Shorts a) { return ((Ints)((Ints)a << 16) >> 16) + ((Ints)a >> 16); }
+  const auto even = [](Bytes a) { return (Shorts)((Shorts)a << 8) >> 8; };
+  const auto odd = [](Bytes a) { return (Shorts)a >> 8; };
+  const Shorts sum = even(low) * even(x_low) + odd(low) * odd(x_low) + even(high) * even(x_high) +
+                     odd(high) * odd(x_high);
+  return ((Ints)((Ints)sum << 16) >> 16) + ((Ints)sum >> 16);
 #endif
-
-#ifdef __AVX512VNNI__
-inline Ints add_products(Ints sum, Bytes a, Bytes b) {
-  return (Ints)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
 }
-#endif
 
-// Sums of code times input over one group; all lanes together are the integer. `sum` is that of the
-// inputs.
-template <int bits>
-Ints group_of(const std::uint8_t* w, const std::int8_t* x, std::int32_t sum);
-
-template <>
-inline Ints group_of<4>(const std::uint8_t* w, const std::int8_t* x, std::int32_t) {
+// One row of a group: all lanes together are its integer.
+inline Ints group_of(const std::uint8_t* codes, const std::int8_t* x) {
   Ints sum = {};
 #pragma GCC unroll 2
   for (int i = 0; i < 32; i += kBytes) {
-    const Bytes both = read<Bytes>(w + i), low = both & 15, high = (Bytes)((Shorts)both >> 4) & 15;
-#ifdef __AVX512VNNI__
-    sum = add_products(sum, low, read<Bytes>(x + i));
-    sum = add_products(sum, high, read<Bytes>(x + 32 + i));
-#else
-    // Together at most 4 * 15 * 127, which fits sixteen bits.
-    sum += add_neighbours(pairs(low, read<Bytes>(x + i)) + pairs(high, read<Bytes>(x + 32 + i)));
-#endif
-  }
-  return sum;
-}
-
-template <>
-inline Ints group_of<8>(const std::uint8_t* w, const std::int8_t* x,
-                        [[maybe_unused]] std::int32_t inputs) {
-#ifdef __AVX512VNNI__
-  // Weights are read as w + 128; what that adds is taken off beforehand.
-  Ints sum = Ints{} - inputs * (128 / kSums);
-#else
-  Ints sum = {};
-#endif
-#pragma GCC unroll 4
-  for (int i = 0; i < 64; i += kBytes) {
-    const Bytes codes = read<Bytes>(w + i), value = read<Bytes>(x + i);
-#if defined(__AVX512VNNI__)
-    sum = add_products(sum, codes ^ 128, value);
-#elif defined(__AVX2__)
-    // Two products are at most 2 * 127 * 127, which fits.
-    sum += add_neighbours(pairs((Bytes)_mm256_abs_epi8((__m256i)codes),
-                                (Bytes)_mm256_sign_epi8((__m256i)value, (__m256i)codes)));
-#else
-    sum += add_neighbours(pairs(codes, value));
-#endif
+    const Bytes both = read<Bytes>(codes + i);
+    sum += products(both & 15, read<Bytes>(x + i), (Bytes)((Shorts)both >> 4) & 15,
+                    read<Bytes>(x + 32 + i));
   }
   return sum;
 }
@@ -116,55 +78,41 @@ inline Floats add_product(Floats a, Floats b, Floats sum) {
 
 constexpr std::int64_t kMostGroups = 1024;  // of 65536 columns
 
-// What the integer of each group of a row counts for; returns what its zeros take off.
-template <int bits>
+// What the integer of each group of a row counts for; returns what the zeros take off.
 inline Floats worths(const std::uint8_t* sizes, const Octets& x, std::int64_t groups, float* worth) {
   Floats zeros = {};
   // Past the last group the amplitudes are zero.
   for (std::int64_t g = 0; g < groups; g += kSums) {
     const Floats each = floats_of(sizes + g) * read<Floats>(x.amplitude + g);
     __builtin_memcpy(worth + g, &each, sizeof each);
-    if (bits == 4) {
-      const Floats sums = __builtin_convertvector(read<Ints>(x.sums + g), Floats);
-      zeros = add_product(each * floats_of(sizes + groups + g), sums, zeros);
-    }
+    const Floats sums = __builtin_convertvector(read<Ints>(x.sums + g), Floats);
+    zeros = add_product(each * floats_of(sizes + groups + g), sums, zeros);
   }
-  return zeros;
-}
-
-template <int bits>
-inline void product(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
-                    std::int64_t from, std::int64_t to, std::int32_t ahead) {
-  constexpr std::int64_t kCodes = 8 * bits, kPer = bits == 4 ? 2 : 1;
-  const std::int64_t bytes = grouped_block(bits, groups);
-  alignas(64) float worth[kMostGroups + kSums];
-  for (std::int64_t m = from; m < to; m += kRows) {
-    const std::uint8_t* block = blocks + m / kRows * bytes;
-    const std::uint8_t* sizes = block + kRows * groups * kCodes;
-    ask_for(block, bytes, ahead);
-    Floats sum[kRows];
-    for (int r = 0; r < kRows; ++r) {
-      sum[r] = worths<bits>(sizes + r * groups * kPer, x, groups, worth) * (-1 / kZeroes);
-      const std::uint8_t* codes = block + r * groups * kCodes;
-      for (std::int64_t g = 0; g < groups; ++g) {
-        const Ints group = group_of<bits>(codes + g * kCodes, x.codes + 64 * g, x.sums[g]);
-        sum[r] = add_product(__builtin_convertvector(group, Floats), Floats{} + worth[g], sum[r]);
-      }
-    }
-    put(sums_of<Four>(sum) * read<Four>(sizes + kRows * groups * kPer), y + m, to - m);
-  }
+  return zeros * (-1 / kZeroes);
 }
 
 }  // namespace
 
-void grouped_4(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
-               std::int64_t from, std::int64_t to, std::int32_t ahead) {
-  product<4>(blocks, x, y, groups, from, to, ahead);
-}
-
-void grouped_8(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
-               std::int64_t from, std::int64_t to, std::int32_t ahead) {
-  product<8>(blocks, x, y, groups, from, to, ahead);
+void grouped(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
+             std::int64_t from, std::int64_t to, std::int32_t ahead) {
+  const std::int64_t bytes = grouped_block(groups);
+  alignas(64) float worth[kRows][kMostGroups + kSums];
+  for (std::int64_t m = from; m < to; m += kRows) {
+    const std::uint8_t* block = blocks + m / kRows * bytes;
+    const std::uint8_t* sizes = block + kRows * 32 * groups;
+    ask_for(block, bytes, ahead);
+    Floats sum[kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) sum[r] = worths(sizes + 2 * r * groups, x, groups, worth[r]);
+    for (std::int64_t g = 0; g < groups; ++g) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const Ints group = group_of(block + (g * kRows + r) * 32, x.codes + 64 * g);
+        sum[r] = add_product(__builtin_convertvector(group, Floats), worth[r][g] - Floats{}, sum[r]);
+      }
+    }
+    put(sums_of<Four>(sum) * read<Four>(sizes + kRows * 2 * groups), y + m, to - m);
+  }
 }
 
 void round_i8(const float* x, const Octets& to, std::int64_t groups) {
@@ -179,15 +127,15 @@ void round_i8(const float* x, const Octets& to, std::int64_t groups) {
     for (int i = 0; i < kLanes; ++i) most = most_of[i] > most ? most_of[i] : most;
     const float inverse = inverse_of(most);
     IntVec sum = {};
+    alignas(64) std::int32_t whole[64];
     for (int i = 0; i < 64; i += kLanes) {
-      typedef std::int8_t Few __attribute__((vector_size(kLanes)));
       const Vec rounded = (load(x + i) * inverse + kRound) - kRound;
       // No number, or infinity times the inverse 0, is silent.
       const IntVec codes = __builtin_convertvector(rounded == rounded ? rounded : Vec{}, IntVec);
-      const Few few = __builtin_convertvector(codes, Few);
-      __builtin_memcpy(to.codes + 64 * g + i, &few, sizeof few);
+      __builtin_memcpy(whole + i, &codes, sizeof codes);
       sum += codes;
     }
+    for (int i = 0; i < 64; ++i) to.codes[64 * g + i] = static_cast<std::int8_t>(whole[i]);
     const FourInts four = folded(sum);
     to.amplitude[g] = inverse > 0 ? most / kOctet : 0.0F;
     to.sums[g] = (four[0] + four[1]) + (four[2] + four[3]);

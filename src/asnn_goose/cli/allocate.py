@@ -32,7 +32,11 @@ def allocate(
     student: Student,
     budget: Annotated[float, typer.Option(help="The most that the whole may cost.")],
     unit: Annotated[
-        str, typer.Option(help="bits of a weight, or ms of a token on this machine's engine.")
+        str,
+        typer.Option(
+            help="bits of a weight, or ms of a token on this machine's engine, whose cost model is"
+            " measured once and kept in the cache."
+        ),
     ] = "bits",
     rung: Annotated[
         list[str] | None,

@@ -155,6 +155,8 @@ def report(result: Result, *, heading: str) -> None:
         show(f"\nspike density {result.density:.3f}", densities(result.sites))
     show("\none token, energy of the arithmetic in 45 nm silicon", operations(result))
     show(*energy_lines(result))
+    if result.isa != "numpy":
+        show(by_cost_model(result))
 
 
 def speeds(result: Result) -> Table:
@@ -214,6 +216,14 @@ def energy_lines(result: Result) -> list[str]:
     if own is not None:
         measured = f"measured (RAPL, the whole package): {own * 1e3:,.2f} mJ a token"
     return [f"reading these bytes besides: {read}", measured]
+
+
+def by_cost_model(result: Result) -> str:
+    """What this machine's cost model says of the ternary matrices."""
+    if result.matrices is None:
+        return "no cost model of this machine: asnn-goose allocate --unit ms measures one"
+    seconds, error = result.matrices
+    return f"ternary matrices by this machine's cost model: {1e3 * seconds:.2f} ms (± {error:.0%})"
 
 
 def millions(values: Iterable[float]) -> list[str]:

@@ -70,8 +70,8 @@ def export(
     dense: Annotated[
         Dense,
         typer.Option(
-            help="Large matrices that the student does not keep ternary; whole numbers are in"
-            " groups of 64 columns."
+            help="Large matrices that the student does not keep ternary: int8 has a scale for"
+            " each row, int4 one for every 64 columns."
         ),
     ] = Dense.f16,
     low_rank: Annotated[

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asnn_goose import __version__
-from asnn_goose.eval import speed
+from asnn_goose.eval import cost_model, speed
 from asnn_goose.eval.energy import Work, dense_picojoules, traffic_picojoules, work_per_token
 from asnn_goose.eval.joules import measured_joules
-from asnn_goose.eval.spike_stats import by_site, densities, overall
-from asnn_goose.format.packed import read_packed
+from asnn_goose.eval.spike_stats import Counts, by_site, densities, overall
+from asnn_goose.format.packed import PackedModel, read_packed
 from asnn_goose.infer.backend import native_module
 from asnn_goose.infer.engine import Engine
 
@@ -58,7 +58,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Everything that was measured."""
+    """Everything that was measured.
+
+    matrices  seconds a token that the ternary matrices of the blocks take by this machine's cost
+              model (`eval.cost_model`), and its error; None where there is no such model
+    """
 
     isa: str
     rates: list[Rate]
@@ -68,6 +72,7 @@ class Result:
     work: list[Work]
     dense: dict[str, float]
     joules_per_token: float | None = None
+    matrices: tuple[float, float] | None = None
 
     def as_dict(self, settings: BenchSettings) -> dict[str, Any]:
         """BenchSettings and results in SI units, for a JSON file."""
@@ -96,6 +101,7 @@ class Result:
             "traffic_picojoules": traffic_picojoules(self.work),
             "joules_per_token": self.joules_per_token,
             "dense_picojoules": self.dense,
+            "matrices_s_by_cost_model": self.matrices and self.matrices[0],
         }
 
 
@@ -117,7 +123,15 @@ def measure_packed(folder: Path, settings: BenchSettings) -> Result:
         work=work_per_token(model, densities(counts)),
         dense={form: dense_picojoules(model.config, form=form) for form in ("fp32", "fp16")},
         joules_per_token=_joules(engine, settings),
+        matrices=_by_cost_model(model, counts) if settings.backend == "native" else None,
     )
+
+
+def _by_cost_model(model: PackedModel, counts: Counts) -> tuple[float, float] | None:
+    if (costs := cost_model.kept()) is None:
+        return None
+    products = cost_model.products_of(model, densities(counts))
+    return costs.of(one for one in products if one.planes), costs.error
 
 
 def _joules(engine: Engine, settings: BenchSettings) -> float | None:

@@ -45,7 +45,7 @@ PRODUCTS: dict[str, tuple[str, str]] = {
     "uint8": ("int32_add", "int8_mult"),
 }
 """What a dense product does, by the type of its weights: fp16 is widened, int8 meets int16, and
-what has groups of columns (as four bits, two to a byte, always have) meets int8."""
+two of four bits in a byte meet int8."""
 
 FLOATS = ("fp32_add", "fp32_mult")
 
@@ -162,8 +162,8 @@ def _product(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> dict
     if words is None:
         name = slot.name if f"{slot.name}.weight" in tensors else EMBEDDING
         groups = tensors.get(f"{name}.groups")
-        kind = tensors[f"{name}.weight"].dtype.name if groups is None else "uint8"
-        found = dict.fromkeys(PRODUCTS[kind], float(slot.rows * slot.columns))
+        products = PRODUCTS[tensors[f"{name}.weight"].dtype.name]
+        found = dict.fromkeys(products, float(slot.rows * slot.columns))
         # A group's integer is scaled and added up.
         return found | ({} if groups is None else dict.fromkeys(FLOATS, float(groups.size)))
     weights, scales = nonzero(words), tensors[f"{slot.name}.scale"].size

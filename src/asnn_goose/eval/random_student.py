@@ -88,7 +88,7 @@ those of a small trained model. Flat logits would cost a screened head more than
 class Random:
     """A random student: shape by name, precision of its block matrices, wanted density.
 
-    dense  form of block matrices without planes: f16, or int8 and int4 in groups of columns
+    dense  form of block matrices without planes: f16, int8 or int4
     head   form of the embedding, which is the head too: int8 or int4
     """
 
@@ -188,7 +188,7 @@ def _fill(
         return {"": np.full(slot.shape, value, np.float32)}
     gain = LOGITS if slot.name == EMBEDDING else 1.0
     if slot.part == "low-rank":
-        form = int8_rows
+        form = int8
     weights = form(slot.rows, slot.columns, precision, random)
     for end in ".weight", ".scale":
         if gain != 1 and end in weights and weights[end].dtype == np.float32:
@@ -206,17 +206,11 @@ def fp16(rows: int, columns: int, _: Precision, random: np.random.Generator) -> 
     return {".weight": weight.astype(np.float16)}
 
 
-def int8_rows(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
+def int8(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
     """Gaussian codes (rows, columns), with a scale for each row."""
     codes = (32 * random.standard_normal((rows, columns), np.float32)).clip(-127, 127)
     scale = np.full(rows, columns**-0.5 / 32, np.float32)
     return {".weight": codes.astype(np.int8), ".scale": scale}
-
-
-def int8(rows: int, columns: int, precision: Precision, random: np.random.Generator) -> Arrays:
-    """The same in groups of columns that are all alike."""
-    groups = np.ones((rows, -(-columns // GROUP), 1), np.uint8)
-    return int8_rows(rows, columns, precision, random) | {".groups": groups}
 
 
 def int4(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
@@ -229,7 +223,7 @@ def int4(rows: int, columns: int, _: Precision, random: np.random.Generator) -> 
 
 
 DENSE: dict[str, Form] = {"f16": fp16, "int8": int8, "int4": int4}
-HEADS: dict[str, Form] = {"int8": int8_rows, "int4": int4}
+HEADS: dict[str, Form] = {"int8": int8, "int4": int4}
 """Forms of block matrices without planes, and of an embedding that is the head too."""
 
 

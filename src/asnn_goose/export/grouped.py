@@ -1,8 +1,7 @@
-"""Dense weights rounded to four or eight bits, 64 columns of a row with a scale of their own.
+"""Dense weights rounded to four bits, 64 columns of a row with a scale and a zero of their own.
 
-Eight bits are symmetric. Four have a zero of their own as well, which at equal bytes (a byte each
-for size and zero, instead of an fp16 scale) leaves out a fifth less of a trained matrix than even
-levels around 0 do (LOG.md).
+At equal bytes (a byte each for scale and zero, instead of an fp16 scale) that leaves out a fifth
+less of a trained matrix than levels around 0 do (LOG.md).
 """
 
 from __future__ import annotations
@@ -33,47 +32,33 @@ ROWS = 1024
 """Rows at a time, which keeps what is held small beside a head."""
 
 
-class GroupedRows(NamedTuple):
+class Grouped(NamedTuple):
     """What a packed file holds of a matrix, see `format.groups`."""
 
-    weight: NDArray[np.uint8] | NDArray[np.int8]
+    weight: NDArray[np.uint8]
     scale: F32
     groups: NDArray[np.uint8]
 
 
-def grouped(weight_MK: F32, *, bits: int) -> GroupedRows:
-    """Round a matrix (M,K), of an even number of columns where `bits` is 4 and not 8."""
-    pieces = [_rounded(weight_MK[m : m + ROWS], bits=bits) for m in range(0, len(weight_MK), ROWS)]
-    return GroupedRows(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
+def grouped(weight_MK: F32) -> Grouped:
+    """Round a matrix (M,K) of an even number of columns."""
+    pieces = [_rows(weight_MK[m : m + ROWS]) for m in range(0, len(weight_MK), ROWS)]
+    return Grouped(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
-def _rounded(weight_MK: F32, *, bits: int) -> GroupedRows:
+def _rows(weight_MK: F32) -> Grouped:
     # In units of each row's largest number, whose squares neither overflow nor vanish.
     top_M = np.abs(weight_MK).max(axis=1)
     unit_M = np.where(top_M > 0, top_M, np.float32(1))
-    found = (_four if bits == 4 else _eight)(weight_MK / unit_M[:, None])
-    return found._replace(scale=found.scale * unit_M)
-
-
-def _eight(weight_MK: F32) -> GroupedRows:
-    w_MGC = by_group(weight_MK)
-    scale_M, size_MG1 = _sizes(np.abs(w_MGC).max(-1, keepdims=True) / np.float32(127))
-    codes = np.rint(w_MGC / _unit(scale_M, size_MG1)).clip(-127, 127).astype(np.int8)
-    kept = codes.reshape(len(codes), -1)[:, : weight_MK.shape[1]]
-    return GroupedRows(np.ascontiguousarray(kept), scale_M, size_MG1)
-
-
-def _four(weight_MK: F32) -> GroupedRows:
-    columns = weight_MK.shape[1]
-    w_MGC = by_group(weight_MK)
-    there_GC = by_group(np.ones((1, columns), np.float32))[0]
-    step, zero = _fitted(w_MGC, there_GC)
-    scale_M, size_MG1 = _sizes(step)
-    zero_MG1 = np.rint(zero * ZEROES).clip(0, BYTE).astype(np.uint8)
-    codes = _codes(w_MGC, _unit(scale_M, size_MG1), zero_MG1 / np.float32(ZEROES))
-    kept = codes.astype(np.uint8).reshape(len(codes), -1)[:, :columns]
-    groups = np.concatenate((size_MG1, zero_MG1), axis=-1)
-    return GroupedRows(pack_nibbles(kept), scale_M, groups)
+    w_MGC = by_group(weight_MK / unit_M[:, None])
+    there_GC = by_group(np.ones((1, weight_MK.shape[1]), np.float32))[0]
+    step_MG1, zero_MG1 = _fitted(w_MGC, there_GC)
+    scale_M, size_MG1 = _sizes(step_MG1)
+    step_MG1 = np.maximum(scale_M[:, None, None] * size_MG1, TINY)
+    codes_MGC = _codes(w_MGC, step_MG1, zero_MG1).astype(np.uint8)
+    codes_MK = codes_MGC.reshape(len(codes_MGC), -1)[:, : weight_MK.shape[1]]
+    groups = np.concatenate((size_MG1, zero_MG1 * ZEROES), axis=-1).astype(np.uint8)
+    return Grouped(pack_nibbles(codes_MK), scale_M * unit_M, groups)
 
 
 def _fitted(w_MGC: F32, there_GC: F32) -> tuple[F32, F32]:
@@ -125,13 +110,8 @@ def _codes(w_MGC: F32, step: F32, zero: F32) -> F32:
     return np.rint(w_MGC / step + zero).clip(0, LEVELS)
 
 
-def _sizes(step_MG1: F32) -> tuple[F32, NDArray[np.uint8]]:
-    """A scale for each row (M,), and steps in units of it: 0 only where there is nothing."""
+def _sizes(step_MG1: F32) -> tuple[F32, F32]:
+    """A scale for each row (M,), and whole steps in units of it: 0 only where there is nothing."""
     scale_M = step_MG1.max(axis=(1, 2)) / np.float32(BYTE)
     size = np.rint(step_MG1 / np.maximum(scale_M, TINY)[:, None, None]).clip(1, BYTE)
-    return scale_M, (size * (step_MG1 > TINY)).astype(np.uint8)
-
-
-def _unit(scale_M: F32, size_MG1: NDArray[np.uint8]) -> F32:
-    """What a code of each group stands for; never zero."""
-    return np.maximum(scale_M[:, None, None] * size_MG1, TINY)
+    return scale_M, size * (step_MG1 > TINY)

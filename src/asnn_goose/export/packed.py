@@ -48,11 +48,11 @@ Entry = dict[str, Any]
 class PackSettings:
     """Number formats of a packed model.
 
-    dense     block matrices that `precision` leaves dense: "f16", "f32", or "int8" and "int4" in
-              groups of 64 columns (`export.grouped`)
-    low_rank  low-rank factors of the mixers: the same, but int8 has a scale per row
-    head      embedding and head: "f16", "int8" (a scale per row), "int4" (in groups), or "ternary"
-              for a head of its own (TERNARY_HEAD)
+    dense     block matrices that `precision` leaves dense: "f16", "f32", "int8" (a scale per row),
+              or "int4" in groups of 64 columns (`export.grouped`)
+    low_rank  low-rank factors of the mixers, likewise
+    head      embedding and head: "f16", "int8", "int4", or "ternary" for a head of its own
+              (TERNARY_HEAD)
     absorb    amplitudes of spikes move into the weights' scales where they can (`export.absorb`)
 
     Raises ExportError for another word.
@@ -66,7 +66,7 @@ class PackSettings:
     def __post_init__(self) -> None:
         for setting, allowed in (
             ("dense", forms.DENSE),
-            ("low_rank", forms.LOW_RANK),
+            ("low_rank", forms.DENSE),
             ("head", HEADS),
         ):
             found = getattr(self, setting)

@@ -118,7 +118,7 @@ LOOKED_UP = {EMBEDDING: ("F16", "I8", "U8"), POSITIONS: ("F16", "I8")}
 
 
 def _dense(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:
-    weight, groups = f"{slot.name}.weight", f"{slot.name}.groups"
+    weight = f"{slot.name}.weight"
     allowed = LOOKED_UP.get(slot.name, ("F16", "F32", "I8", "U8"))
     found, columns = code(tensors[weight]), slot.columns
     if found not in allowed:
@@ -128,9 +128,8 @@ def _dense(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:
     yield weight, found, (slot.rows, columns // 2 if found == "U8" else columns)
     if found in ("I8", "U8"):
         yield f"{slot.name}.scale", "F32", (slot.rows,)
-    # Eight bits have groups or a scale for each row; those of a lookup have no groups.
-    if found == "U8" or (found == "I8" and groups in tensors and slot.name not in LOOKED_UP):
-        yield groups, "U8", (slot.rows, -(-columns // GROUP), 2 if found == "U8" else 1)
+    if found == "U8":
+        yield f"{slot.name}.groups", "U8", (slot.rows, -(-columns // GROUP), 2)
 
 
 def _planes(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:

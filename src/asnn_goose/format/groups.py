@@ -1,7 +1,7 @@
-"""Dense weights as small whole numbers, 64 columns of a row in a group with a scale of its own.
+"""Dense weights of four bits, 64 columns of a row in a group with a scale and a zero of its own.
 
-A weight is scale * size * code, or with four bits scale * size * (code - zero / 16): `scale`
-belongs to a row, `size` and `zero` are bytes of a group.
+A weight is scale * size * (code - zero / 16): `scale` belongs to a row, the bytes `size` and `zero`
+to a group.
 """
 
 from __future__ import annotations
@@ -14,38 +14,30 @@ from asnn_goose.shape.code_limits import GROUP
 ZEROES = 16
 """Steps of a zero within one of the codes."""
 
-Codes = NDArray[np.uint8] | NDArray[np.int8]
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
 
 
-def pack_nibbles(codes_MK: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def pack_nibbles(codes_MK: U8) -> U8:
     """Codes 0 .. 15 (M,K) of an even number of columns -> bytes (M,K/2), the first one below."""
     return codes_MK[:, ::2] | codes_MK[:, 1::2] << 4
 
 
-def unpack_nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def unpack_nibbles(packed: U8) -> U8:
     """Bytes (M,K/2) -> codes 0 .. 15 (M,K)."""
     return np.stack((packed & 15, packed >> 4), axis=-1).reshape(len(packed), -1)
 
 
-def codes_of(stored: Codes) -> Codes:
-    """Codes (M,K) of a weight as it is stored: int8 as they are, two to a byte otherwise."""
-    return stored if stored.dtype == np.int8 else unpack_nibbles(stored)
-
-
-def by_group(values: NDArray[np.float32] | Codes, *, fill: int = 0) -> NDArray[np.float32]:
-    """Numbers (...,K) -> fp32 (...,G,64), the last group filled up."""
+def by_group(values: F32 | U8) -> F32:
+    """Numbers (...,K) -> fp32 (...,G,64), the last group filled up with zeros."""
     short = -values.shape[-1] % GROUP
-    wide = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, short)], constant_values=fill)
+    wide = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, short)])
     return wide.reshape(*values.shape[:-1], -1, GROUP).astype(np.float32)
 
 
-def numbers(
-    stored: Codes, scale_M: NDArray[np.float32], groups: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Weights fp32 (M,K) of a stored matrix and its groups (M,G,1), or (M,G,2) with zeros."""
-    codes_MK = codes_of(stored)
-    levels = by_group(codes_MK)
-    if groups.shape[-1] == 2:
-        levels -= groups[..., 1:].astype(np.float32) / ZEROES
-    levels *= scale_M[:, None, None] * groups[..., :1].astype(np.float32)
-    return levels.reshape(len(levels), -1)[:, : codes_MK.shape[1]]
+def numbers(packed: U8, scale_M: F32, groups_MG2: U8) -> F32:
+    """Weights fp32 (M,K) of bytes (M,K/2), with a size and a zero for each group."""
+    size_MG1, zero_MG1 = np.split(groups_MG2.astype(np.float32), 2, axis=-1)
+    levels_MGC = by_group(unpack_nibbles(packed)) - zero_MG1 / ZEROES
+    levels_MGC *= scale_M[:, None, None] * size_MG1
+    return levels_MGC.reshape(len(packed), -1)[:, : 2 * packed.shape[1]]

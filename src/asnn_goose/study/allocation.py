@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from asnn_goose.eval.costs import UNITS, Costs, bits, milliseconds
+from asnn_goose.eval.cost_model import of_this_machine
+from asnn_goose.eval.costs import UNITS, Costs, Shape, bits, milliseconds
 from asnn_goose.eval.perplexity import LabelledWindow
 from asnn_goose.eval.random_student import SHAPES
 from asnn_goose.model import GooseForCausalLM
@@ -109,7 +110,7 @@ def allocate(
         patience=patience,
         own=own,
         at=dict.fromkeys(places, 0),
-        weights={place: weights_of(student, place) for place in places},
+        shapes={place: shapes_of(student, place) for place in places},
     )
     try:
         return search.run(progress or (lambda spent, loss: None))
@@ -143,15 +144,17 @@ def allocate_on(
         check_words(dict.fromkeys(names or ("*",), rung))
     windows = scored_windows(student, text=text, tokens=tokens, window=window)
     model = load_student(student)
-    weights = sum(
-        weights_of(model, (0, model.config.num_hidden_layers - 1, name))
+    layers = model.config.num_hidden_layers
+    shapes = [
+        shape
         for name in names or model.config.matrix_columns
-    )
+        for shape in shapes_of(model, (0, layers - 1, name))
+    ]
     if unit == "ms":
         sizes = {key: getattr(model.config, key) for key in SHAPES["tiny"]}
-        costs = milliseconds(rungs, sizes=sizes, weights=weights)
+        costs = milliseconds(rungs, sizes=sizes, shapes=shapes, model=of_this_machine())
     else:
-        costs = bits(rungs, weights=weights)
+        costs = bits(rungs, weights=sum(rows * columns for rows, columns in shapes))
     return allocate(
         model,
         windows,
@@ -165,17 +168,16 @@ def allocate_on(
     )
 
 
-def weights_of(student: GooseForCausalLM, place: Place) -> int:
-    """Weights of a matrix in some neighbouring layers."""
+def shapes_of(student: GooseForCausalLM, place: Place) -> tuple[Shape, ...]:
+    """Rows and columns of a matrix in each of some neighbouring layers."""
     first, last, name = place
-    matrices = (
-        matrix
+    return tuple(
+        (matrix.out_features, matrix.in_features)
         for block in student.blocks[first : last + 1]
         for part in (block.mixer, block.mlp)
         for found, matrix in part.matrices().items()
         if found == name
     )
-    return sum(matrix.weight.numel() for matrix in matrices)
 
 
 def _entries(place: Place, rung: Rung) -> dict[str, dict[str, Any]]:
@@ -193,7 +195,7 @@ class _Search:
     patience: int
     own: dict[str, Any]
     at: dict[Place, int]
-    weights: dict[Place, int]
+    shapes: dict[Place, tuple[Shape, ...]]
     raised: int = 0
     loss: float = 0.0
     order: itertools.count[int] = field(default_factory=itertools.count)
@@ -233,14 +235,13 @@ class _Search:
 
     @property
     def spent(self) -> float:
-        return self.costs.whole([(self.weights[place], rung) for place, rung in self.at.items()])
+        return self.costs.whole([(self.shapes[place], rung) for place, rung in self.at.items()])
 
     def _price(self, place: Place) -> float:
         """What the next rung of a place costs more."""
         rung = self.at[place]
-        return self.costs.of(self.weights[place], rung + 1) - self.costs.of(
-            self.weights[place], rung
-        )
+        shapes = self.shapes[place]
+        return self.costs.of(shapes, rung + 1) - self.costs.of(shapes, rung)
 
     def _gain(self, place: Place) -> tuple[float, int, int, Place, float] | None:
         """Nats per unit of cost, negative so that a heap has the best first; None at the top."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.format.groups import ZEROES, by_group, codes_of, numbers
+from asnn_goose.format.groups import ZEROES, by_group, numbers, unpack_nibbles
 from asnn_goose.format.planes import unpack_scaled
 from asnn_goose.infer.reference.spikes import F32, Encoded, Neurons, hadamard
 
@@ -84,11 +84,10 @@ class Matrix:
         assert self.groups is not None
         assert self.scale is not None
         # Products of bytes, whose sums over a group fp32 holds exactly.
-        dot_MG = np.einsum("mgc,gc->mg", by_group(codes_of(self.dense_MK)), x_GC)
-        if self.groups.shape[-1] == 2:
-            dot_MG -= self.groups[..., 1].astype(np.float32) / ZEROES * x_GC.sum(-1)
-        worth_MG = self.groups[..., 0].astype(np.float32) * amplitude_G
-        return np.asarray(self.scale * (worth_MG * dot_MG).sum(-1))
+        dot_MG = np.einsum("mgc,gc->mg", by_group(unpack_nibbles(self.dense_MK)), x_GC)
+        size_MG, zero_MG = np.moveaxis(self.groups.astype(np.float32), -1, 0)
+        dot_MG -= zero_MG / ZEROES * x_GC.sum(-1)
+        return np.asarray(self.scale * (size_MG * amplitude_G * dot_MG).sum(-1))
 
     def _ternary(self, q_K: NDArray[Any]) -> F32:
         """Sum over planes and groups of scale times an integer (or, analogue, fp32) sum."""
