@@ -42,7 +42,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 class Silent:
-    """Watches nothing, and keeps what the process holds before the first step."""
+    """Watches nothing."""
 
     def on_step(self, info: StepInfo) -> None:
         """Nothing."""

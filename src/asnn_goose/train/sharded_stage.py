@@ -63,12 +63,12 @@ class ShardedStage:
         stage.objective.to(device)
         for tensor in _tensors(stage.objective):
             dist.broadcast(tensor.data, 0)
-        stage.student = _shared_copy(self._student)
+        stage.student = copy = _shared_copy(self._student)
         check_sizes(stage)
         mesh = _mesh(accelerator)
         # Mixers give views, which nobody changes in place: that is all the warning is about.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
-        for block in stage.student.blocks:
+        for block in copy.blocks:
             # The halves and not the block: a stage may run the mixers alone.
             for half in (block.mixer, block.mlp):
                 fully_shard(half, mesh=mesh)
