@@ -8,6 +8,8 @@ DEMO_RUN ?= runs/demo
 KILLS ?= 1000
 FILES ?= 100000
 SEED ?= 0
+CLANG ?= clang++
+FUZZ_SECONDS ?= 300
 SHIPPED ?= runs/smollm2-spiking
 DEMO_PROMPT ?= The history of the country begins
 
@@ -17,7 +19,7 @@ PACKAGES := $(shell find src -name __init__.py | LC_ALL=C sort | cksum | cut -d 
 READY := .venv/.ready-$(PACKAGES)
 GOOSE := $(BIN)/asnn-goose
 
-.PHONY: help setup demo test check native-check arm64-check mutants campaign format bench docs clean
+.PHONY: help setup demo test check native-check arm64-check mutants campaign fuzz soak format bench docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +30,8 @@ help:
 	@echo "make arm64-check   the compiled code for arm64 under qemu-user"
 	@echo "make mutants break one formula at a time and see whether a test notices"
 	@echo "make campaign  kills, faults of the system and damaged files, for hours (KILLS=, FILES=, SEED=)"
+	@echo "make fuzz    the readers of strangers' files under libFuzzer and atheris (CLANG=, FUZZ_SECONDS= each)"
+	@echo "make soak    ten million tokens and twenty thousand steps, with their memory"
 	@echo "make bench   one script per speed claim"
 	@echo "make docs    the documentation site in build/site"
 	@echo "make format  let ruff rewrite the sources"
@@ -102,6 +106,17 @@ campaign: $(READY)
 	$(BIN)/python -m tests.campaign.fuzz_readers --files $(FILES) --seed $(SEED)
 	$(BIN)/python bench/fuzz_packed.py --files $(FILES) --seed $(SEED) --engine native
 	$(BIN)/python -m tests.campaign.run --count $(KILLS) --seed $(SEED) --log build/campaign-$(SEED).tsv
+
+# Coverage-guided, with sanitizers; needs Clang. What is found interesting stays in build/fuzz.
+fuzz: $(READY)
+	cmake -S tests/fuzz -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=$(CLANG)
+	cmake --build build/fuzz
+	$(BIN)/python -m pip install --quiet -e ".[fuzz]"
+	$(BIN)/python -m tests.fuzz.run --build build/fuzz --seconds $(FUZZ_SECONDS)
+
+soak: $(READY)
+	$(BIN)/python -m tests.campaign.soak_engine
+	$(BIN)/python -m tests.campaign.soak_training
 
 # Pages with their links checked, and the reference from the docstrings.
 docs: $(READY)

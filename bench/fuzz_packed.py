@@ -100,7 +100,7 @@ def change_entry(case: Case, chance: random.Random) -> None:
     entry = case.tensor(chance)
     key = chance.choice(["dtype", "shape", "data_offsets", "more"])
     if key == "dtype":
-        entry[key] = chance.choice(["F16", "F32", "I8", "U64", "F64", 3, None, ["F16"]])
+        entry[key] = chance.choice(["F16", "F32", "I8", "U8", "U64", 3, None, ["F16"]])
     elif isinstance(entry.get(key), list) and entry[key] and chance.random() < 0.8:
         entry[key][chance.randrange(len(entry[key]))] = chance.choice(ODD_VALUES)
     elif isinstance(entry.get("shape"), list) and chance.random() < 0.5:
@@ -118,9 +118,9 @@ def swap_names(case: Case, chance: random.Random) -> None:
     elif kind == 1:
         del case.header[one]
     else:
-        case.header[chance.choice(["x", "", "\ud800", one + ".scale", one + ".bias"])] = (
-            case.header.pop(one)
-        )
+        case.header[
+            chance.choice(["x", "", "\ud800", one + ".scale", one + ".groups", one + ".bias"])
+        ] = case.header.pop(one)
 
 
 def change_metadata(case: Case, chance: random.Random) -> None:
@@ -206,7 +206,7 @@ def damaged(folder: Path, *, files: int, seed: int) -> Iterator[tuple[int, str]]
 def _originals(folder: Path) -> Iterator[Case]:
     for seed, changes in enumerate(OTHERS):
         config = TINY | changes
-        write_sound(folder, config, *sound(config, seed))
+        write_sound(folder, config, *sound(config, seed, grouped=seed % 2 == 1))
         read_packed(folder)
         yield Case.read(folder)
 

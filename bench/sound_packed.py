@@ -67,8 +67,13 @@ OTHERS: tuple[dict[str, Any], ...] = (
 """Changes to TINY that give the sound models."""
 
 
-def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Tensors of every form, and the table of matrices, of a model with random numbers."""
+def sound(
+    config: dict[str, Any], seed: int, *, grouped: bool = False
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Tensors of every form, and the table of matrices, of a model with random numbers.
+
+    grouped  what would be int8 or fp16 is of eight or four bits in groups of columns
+    """
     draw = np.random.default_rng(seed)
     arrays: dict[str, NDArray[Any]] = {}
     matrices: dict[str, Any] = {}
@@ -78,7 +83,11 @@ def sound(config: dict[str, Any], seed: int) -> tuple[dict[str, NDArray[Any]], d
         if not isinstance(slot, MatrixSlot):
             arrays[slot.name] = draw.normal(size=slot.shape).astype(np.float32)
             continue
-        arrays |= _matrix(slot, number, draw)
+        ternary = slot.projection and number % 4
+        if grouped and not ternary and number % 3 != 1 and slot.name != POSITIONS:
+            arrays |= _grouped(slot, 4 if number % 2 == 0 else 8, draw)
+        else:
+            arrays |= _matrix(slot, number, draw)
         if slot.projection and number % 3:
             steps = 1 + number % 3
             rotate = number % 2 == 0 and slot.columns % GROUP == 0
@@ -96,6 +105,20 @@ def _spikes(name: str, steps: int, *, fixed: bool) -> dict[str, NDArray[Any]]:
         return {f"{name}.threshold": np.array([2], np.float32)}
     found = {f"{name}.amplitude": np.array([0.5], np.float32)}
     return found | ({f"{name}.fires": np.array([0], np.float32)} if steps == 1 else {})
+
+
+def _grouped(slot: MatrixSlot, bits: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:
+    name, rows, columns = slot.name, slot.rows, slot.columns
+    found: dict[str, NDArray[Any]] = {f"{name}.scale": np.full(rows, 1e-5, np.float32)}
+    sizes = (rows, -(-columns // GROUP), 2 if bits == 4 else 1)
+    found[f"{name}.groups"] = draw.integers(0, 256, sizes).astype(np.uint8)
+    if bits == 4:
+        found[f"{name}.weight"] = draw.integers(0, 256, (rows, columns // 2)).astype(np.uint8)
+    else:
+        found[f"{name}.weight"] = draw.integers(-127, 128, (rows, columns)).astype(np.int8)
+    if slot.bias:
+        found[f"{name}.bias"] = draw.normal(size=rows).astype(np.float32)
+    return found
 
 
 def _matrix(slot: MatrixSlot, number: int, draw: np.random.Generator) -> dict[str, NDArray[Any]]:

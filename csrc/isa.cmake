@@ -16,20 +16,33 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(GOOSE_FLAGS_avx2 -mavx2 -mfma -mf16c)
   set(GOOSE_BYTES_avx512 64)
   set(GOOSE_FLAGS_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  set(GOOSE_BYTES_avx512vnni 64)
+  set(GOOSE_FLAGS_avx512vnni ${GOOSE_FLAGS_avx512} -mavx512vnni)
   set(GOOSE_ISA_DEFINITIONS GOOSE_X86)
 endif()
 
+function(goose_add_sources_for isa target)
+  foreach(source IN LISTS ARGN)
+    string(MAKE_C_IDENTIFIER "${target}_${source}_${isa}" objects)
+    add_library(${objects} OBJECT ${source})
+    target_include_directories(${objects} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR})
+    target_compile_definitions(${objects} PRIVATE
+      GOOSE_ISA=${isa} GOOSE_VECTOR_BYTES=${GOOSE_BYTES_${isa}})
+    target_compile_options(${objects} PRIVATE
+      ${GOOSE_FLAGS_${isa}} ${GOOSE_WARNINGS} -ffp-contract=fast)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  endforeach()
+endfunction()
+
 function(goose_add_isa_sources target)
   foreach(isa IN LISTS GOOSE_ISAS)
-    foreach(source IN LISTS ARGN)
-      string(MAKE_C_IDENTIFIER "${target}_${source}_${isa}" objects)
-      add_library(${objects} OBJECT ${source})
-      target_include_directories(${objects} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR})
-      target_compile_definitions(${objects} PRIVATE
-        GOOSE_ISA=${isa} GOOSE_VECTOR_BYTES=${GOOSE_BYTES_${isa}})
-      target_compile_options(${objects} PRIVATE
-        ${GOOSE_FLAGS_${isa}} ${GOOSE_WARNINGS} -ffp-contract=fast)
-      target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
-    endforeach()
+    goose_add_sources_for(${isa} ${target} ${ARGN})
   endforeach()
+endfunction()
+
+# Sources with dot products of bytes, once more for the processors that have those.
+function(goose_add_vnni_sources target)
+  if("avx512" IN_LIST GOOSE_ISAS)
+    goose_add_sources_for(avx512vnni ${target} ${ARGN})
+  endif()
 endfunction()

@@ -13,6 +13,7 @@ std::string_view name(Isa isa) {
     case Isa::baseline: return "baseline";
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
+    case Isa::avx512vnni: return "avx512vnni";
   }
   return "unknown";
 }
@@ -26,6 +27,7 @@ std::vector<Isa> available_isas() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
       isas.push_back(Isa::avx512);
+      if (__builtin_cpu_supports("avx512vnni")) isas.push_back(Isa::avx512vnni);
     }
   }
 #endif

@@ -6,8 +6,9 @@
 
 namespace goose {
 
-// `reference` are the plain loops beside every kernel: slow, always available, for tests.
-enum class Isa { reference, baseline, avx2, avx512 };
+// `reference` are the plain loops beside every kernel: slow, always available, for tests. `avx512vnni`
+// is `avx512` with dot products of bytes, where a kernel has a use for them.
+enum class Isa { reference, baseline, avx2, avx512, avx512vnni };
 
 std::string_view name(Isa isa);
 

@@ -14,7 +14,7 @@
   }
 #define GOOSE_X86_CASES                      \
   case Isa::avx2: return avx2::kernel;       \
-  case Isa::avx512: return avx512::kernel;
+  case Isa::avx512: case Isa::avx512vnni: return avx512::kernel;
 #else
 #define GOOSE_X86_TABLES
 #define GOOSE_X86_CASES

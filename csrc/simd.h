@@ -24,19 +24,16 @@ inline void store(float* to, Vec value) { *reinterpret_cast<UnalignedVec*>(to) =
 typedef float Four __attribute__((vector_size(16)));
 typedef std::int32_t FourInts __attribute__((vector_size(16)));
 
-// Adds the quarters of a vector, which are what all instruction sets have.
-inline Four folded(Vec x) {
-  Four part[sizeof x / 16];
+// Adds the parts of a vector: those of four numbers are what all instruction sets have.
+template <class Part, class V>
+inline Part parts_of(V x) {
+  Part part[sizeof x / sizeof(Part)];
   __builtin_memcpy(part, &x, sizeof x);
-  for (unsigned i = 1; i < sizeof x / 16; ++i) part[0] += part[i];
+  for (unsigned i = 1; i < sizeof x / sizeof(Part); ++i) part[0] += part[i];
   return part[0];
 }
-inline FourInts folded(IntVec x) {
-  FourInts part[sizeof x / 16];
-  __builtin_memcpy(part, &x, sizeof x);
-  for (unsigned i = 1; i < sizeof x / 16; ++i) part[0] += part[i];
-  return part[0];
-}
+inline Four folded(Vec x) { return parts_of<Four>(x); }
+inline FourInts folded(IntVec x) { return parts_of<FourInts>(x); }
 
 // Sum of all lanes.
 inline float sum_of(Vec x) {
@@ -44,13 +41,19 @@ inline float sum_of(Vec x) {
   return (four[0] + four[1]) + (four[2] + four[3]);
 }
 
-// Sums of four vectors, one in each lane.
-template <class V>
-inline auto sums_of(const V* x) {
-  const auto a = folded(x[0]), b = folded(x[1]), c = folded(x[2]), d = folded(x[3]);
-  const auto ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const auto cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+// Sums of four times four numbers, one in each lane.
+template <class Part>
+inline Part transposed_sums(Part a, Part b, Part c, Part d) {
+  const Part ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Part cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
   return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+// Sums of four vectors, one in each lane.
+template <class Part, class V>
+inline Part sums_of(const V* x) {
+  return transposed_sums(parts_of<Part>(x[0]), parts_of<Part>(x[1]), parts_of<Part>(x[2]),
+                         parts_of<Part>(x[3]));
 }
 
 }  // namespace

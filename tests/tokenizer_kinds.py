@@ -6,7 +6,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-LETTERS = "▁abcdefghijklmnopqrstuvwxyzABCN.,!?:<>|_\n"
+LETTERS = "▁abcdefghijklmnopqrstuvwxyzABCN0123456789.,!?:;'<>|_\n"
 MERGES = ["▁ a", "t h", "▁ th", "h e", "▁th e", "i n", "o r", "▁ g", "o o", "▁g oo"]
 
 
@@ -59,16 +59,47 @@ def byte_level() -> Tokenizer:
     return core
 
 
-KINDS = {"byte_fallback": byte_fallback, "sentencepiece": sentencepiece, "byte_level": byte_level}
+def unigram_bytes() -> Tokenizer:
+    """A unigram model whose unknown characters become bytes, with the decoder of Llama 2."""
+    core = byte_fallback()
+    letters = [(piece, -3.0) for piece in sorted(core.get_vocab(), key=core.token_to_id)]
+    core.model = models.Unigram([*letters, ("▁the", -2.0), ("oo", -2.5)], 0, byte_fallback=True)
+    return core
 
 
-def make_kind(kind: str, *, bos: bool = True) -> PreTrainedTokenizerFast:
-    """A tokenizer of a kind; with `bos` it puts <s> in front of every text."""
+def word_piece() -> Tokenizer:
+    """As BERT has it: words in lower case, their later pieces marked, no white space."""
+    letters = [letter for letter in LETTERS if letter.isalpha()]
+    pieces = [*LETTERS, *(f"##{letter}" for letter in letters), "goose", "##oo"]
+    core = Tokenizer(models.WordPiece(_words(["<unk>", "<s>", "</s>", *pieces]), unk_token="<unk>"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.decoder = decoders.WordPiece(cleanup=True)
+    return core
+
+
+def word_level() -> Tokenizer:
+    """Whole words, and nothing of others."""
+    words = ["the", "goose", "a", "is", "here", ".", ",", ":", "User", "A"]
+    core = Tokenizer(models.WordLevel(_words(["<unk>", "<s>", "</s>", *words]), unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    return core
+
+
+KINDS = {
+    make.__name__: make
+    for make in (byte_fallback, sentencepiece, byte_level, unigram_bytes, word_piece, word_level)
+}
+
+
+def make_kind(kind: str, *, bos: bool = True, eos: bool = False) -> PreTrainedTokenizerFast:
+    """A tokenizer of a kind; it puts <s> in front of every text, and </s> behind it with `eos`."""
     core = KINDS[kind]()
     special = [AddedToken(name, normalized=False) for name in ("<unk>", "<s>", "</s>")]
     core.add_special_tokens(special)
-    if bos:
+    around = f"{'<s> ' * bos}$A{' </s>' * eos}"
+    if bos or eos:
         core.post_processor = TemplateProcessing(
-            single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
+            single=around, pair=f"{around} $B", special_tokens=[("<s>", 1), ("</s>", 2)]
         )
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>")

@@ -102,26 +102,11 @@ nb::dict limits_of_the_engine() {
 }
 
 nb::bytes state_bytes(const State& state) {
-  std::string bytes(sizeof(std::int64_t) + state.size() * sizeof(float), '\0');
-  std::memcpy(bytes.data(), &state.position, sizeof(std::int64_t));
-  std::memcpy(bytes.data() + sizeof(std::int64_t), state.numbers(),
-              state.size() * sizeof(float));
+  const std::string bytes = state.bytes();
   return nb::bytes(bytes.data(), bytes.size());
 }
 
-void load_state(State& state, const nb::bytes& data) {
-  const std::size_t wanted = sizeof(std::int64_t) + state.size() * sizeof(float);
-  if (data.size() != wanted) {
-    throw std::invalid_argument("a state of " + std::to_string(data.size()) +
-                                " bytes: this model's has " + std::to_string(wanted));
-  }
-  std::int64_t position;
-  std::memcpy(&position, data.c_str(), sizeof position);
-  if (position < 0) throw std::invalid_argument("a state at a negative position");
-  state.position = position;
-  std::memcpy(state.numbers(), data.c_str() + sizeof(std::int64_t),
-              state.size() * sizeof(float));
-}
+void load_state(State& state, const nb::bytes& data) { state.load(data.c_str(), data.size()); }
 
 // One ternary matrix by itself, for benchmarks and tests.
 class TernaryMatrix {
@@ -231,6 +216,30 @@ class TernaryMatrix {
   Buffer<std::int16_t> codes_;
 };
 
+// One dense matrix by itself, likewise.
+class DenseMatrix {
+ public:
+  DenseMatrix(const TensorMap& tensors, const std::string& name, std::int64_t M, std::int64_t K)
+      : table_(kernels::selected_table()), pool_(1), inputs_(table_),
+        matrix_(source_of(tensors, {}), name, M, K, table_, arena_) {}
+
+  // y (rows, M) = W x, x (rows, K), `repeats` times.
+  void multiply(std::uintptr_t x, std::uintptr_t y, std::int64_t rows, std::int64_t repeats) {
+    const nb::gil_scoped_release released;
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      inputs_.set(reinterpret_cast<const float*>(x), rows, matrix_.width());
+      matrix_.multiply(inputs_, reinterpret_cast<float*>(y), pool_);
+    }
+  }
+
+ private:
+  const kernels::Table& table_;
+  Pool pool_;
+  Inputs inputs_;
+  Arena arena_;
+  Matrix matrix_;
+};
+
 std::int64_t draw(std::uintptr_t logits, std::int64_t vocab, float temperature, std::int64_t top_k,
                   float top_p, float min_p, double uniform) {
   const nb::gil_scoped_release released;
@@ -286,6 +295,10 @@ void bind(nb::module_& m) {
       .def("prepare", &TernaryMatrix::prepare, "codes"_a, "rows"_a, "steps"_a, "code"_a)
       .def("product", nb::overload_cast<std::uintptr_t, std::int64_t>(&TernaryMatrix::product),
            "y"_a, "repeats"_a = 1);
+  nb::class_<DenseMatrix>(m, "DenseMatrix")
+      .def(nb::init<const TensorMap&, const std::string&, std::int64_t, std::int64_t>(),
+           "tensors"_a, "name"_a, "M"_a, "K"_a)
+      .def("multiply", &DenseMatrix::multiply, "x"_a, "y"_a, "rows"_a, "repeats"_a = 1);
   m.def("limits", &limits_of_the_engine);
   m.def("sample", &draw, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "uniform"_a);

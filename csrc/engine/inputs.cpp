@@ -16,7 +16,7 @@ void Inputs::set(const float* x, std::int64_t rows, std::int64_t width) {
   x_ = x;
   rows_ = rows;
   width_ = width;
-  is_encoded_ = is_rotated_ = is_rounded_ = is_spread_ = is_filled_ = false;
+  is_encoded_ = is_rotated_ = is_rounded_ = is_spread_ = is_filled_ = is_octets_ = false;
 }
 
 std::int64_t Inputs::active() const {
@@ -103,6 +103,29 @@ Inputs::Rounded Inputs::rounded(const Encoding& encoding, Pool& pool) {
     is_rounded_ = true;
   }
   return {rounded_.data(), amplitude_.data()};
+}
+
+kernels::Octets Inputs::octets(std::int64_t row) const {
+  const std::int64_t groups = divide_up(width_, 64), apart = groups + kernels::kSpare;
+  return {octets_.data() + row * groups * 64, octet_amplitude_.data() + row * apart,
+          octet_sums_.data() + row * apart};
+}
+
+void Inputs::make_octets(const Encoding& encoding, Pool& pool) {
+  if (is_octets_ && octets_by_ == encoding) return;
+  const float* from = analogue(encoding, pool);
+  const std::int64_t groups = divide_up(width_, 64), apart = groups + kernels::kSpare;
+  octets_.at_least(static_cast<std::size_t>(rows_ * groups * 64));
+  octet_amplitude_.at_least(static_cast<std::size_t>(rows_ * apart));
+  octet_sums_.at_least(static_cast<std::size_t>(rows_ * apart));
+  pool.each(rows_, [&](int, std::int64_t row) {
+    const kernels::Octets to = octets(row);
+    table_.round_i8(from + row * groups * 64, to, groups);
+    std::fill_n(to.amplitude + groups, kernels::kSpare, 0.0F);
+    std::fill_n(to.sums + groups, kernels::kSpare, 0);
+  });
+  octets_by_ = encoding;
+  is_octets_ = true;
 }
 
 }  // namespace goose::engine

@@ -36,6 +36,9 @@ class Inputs {
     const float* amplitude;
   };
   Rounded rounded(const Encoding& encoding, Pool& pool);
+  // A row in bytes, in groups of 64 with an amplitude each.
+  kernels::Octets octets(std::int64_t row) const;
+  void make_octets(const Encoding& encoding, Pool& pool);
 
  private:
   void encode(const Encoding& encoding, Pool& pool);
@@ -47,10 +50,13 @@ class Inputs {
   std::int64_t rows_ = 0, width_ = 0;
   Encoding encoded_;
   bool is_encoded_ = false, is_rotated_ = false, is_rounded_ = false, is_spread_ = false;
-  bool is_filled_ = false;
-  Encoding rounded_by_, spread_by_;
+  bool is_filled_ = false, is_octets_ = false;
+  Encoding rounded_by_, spread_by_, octets_by_;
   Buffer<float> rotated_, filled_, spread_, amplitude_;
   Buffer<std::int16_t> rounded_;
+  Buffer<std::int8_t> octets_;
+  Buffer<float> octet_amplitude_;
+  Buffer<std::int32_t> octet_sums_;
   Buffer<kernels::Spikes> spikes_;
   Buffer<kernels::Span> spans_;
   Buffer<std::uint32_t> lists_;

@@ -45,15 +45,18 @@ Matrix::Matrix(const Source& source, const std::string& name, std::int64_t M, st
   if (source.has(name + ".planes")) {
     read_ternary(source, table, arena);
   } else {
-    read_dense(source, arena);
+    read_dense(source, table, arena);
   }
 }
 
-void Matrix::read_dense(const Source& source, Arena& arena) {
+void Matrix::read_dense(const Source& source, const kernels::Table& table, Arena& arena) {
   encoding_ = source.encoding(name_, K_, Inputs::stride(K_));
   const std::string tensor = name_ + ".weight";
   const std::string& dtype = source.get(tensor).dtype;
-  if (dtype == "I8") {
+  if (dtype == "U8" || source.has(name_ + ".groups")) {
+    format_ = Format::grouped;
+    grouped_.emplace(source, name_, M_, K_, table, arena);
+  } else if (dtype == "I8") {
     format_ = Format::i8;
     weight_ = filled_up(arena, M_, K_, source.take<std::int8_t>(tensor, "I8", {M_, K_}));
     scale_ = source.floats(name_ + ".scale", {M_});
@@ -140,37 +143,45 @@ void Matrix::multiply_spikes(Inputs& x, float* y, Pool& pool) const {
   });
 }
 
-void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
-  const std::int64_t stride = Inputs::stride(K_);
-  Inputs::Rounded rounded{};
-  const float* analogue = nullptr;
-  if (format_ == Format::i8) {
-    rounded = x.rounded(encoding_, pool);
-  } else {
-    analogue = x.analogue(encoding_, pool);
-  }
+// Calls product(row, from, to) for all rows of x and of the matrix.
+template <class Product>
+void Matrix::in_blocks(std::int64_t rows, Pool& pool, const Product& product) const {
   pool.each(divide_up(M_, kRowsPerItem), [&](int, std::int64_t item) {
     // Small blocks of weights stay in the first cache for all vectors.
     const std::int64_t end = std::min(M_, (item + 1) * kRowsPerItem);
-    const std::int64_t block = x.rows() == 1 ? kRowsPerItem : 8;
+    const std::int64_t block = rows == 1 ? kRowsPerItem : 8;
     for (std::int64_t from = item * kRowsPerItem; from < end; from += block) {
-      const std::int64_t to = std::min(end, from + block);
-      for (std::int64_t row = 0; row < x.rows(); ++row) {
-        float* out = y + row * M_;
-        if (format_ == Format::i8) {
-          table_->dense_i8(static_cast<const std::int8_t*>(weight_), scale_,
-                           rounded.x + row * stride, rounded.amplitude[row], out, stride, from, to,
-                           ahead(row));
-        } else if (format_ == Format::f16) {
-          table_->dense_f16(static_cast<const std::uint16_t*>(weight_), analogue + row * stride,
-                            out, stride, from, to, ahead(row));
-        } else {
-          table_->dense_f32(static_cast<const float*>(weight_), analogue + row * stride, out,
-                            stride, from, to, ahead(row));
-        }
-      }
+      for (std::int64_t row = 0; row < rows; ++row) product(row, from, std::min(end, from + block));
     }
   });
+}
+
+void Matrix::multiply_dense(Inputs& x, float* y, Pool& pool) const {
+  const std::int64_t stride = Inputs::stride(K_), rows = x.rows();
+  if (format_ == Format::grouped) {
+    x.make_octets(encoding_, pool);
+    in_blocks(rows, pool, [&](std::int64_t row, std::int64_t from, std::int64_t to) {
+      grouped_->multiply(x.octets(row), y + row * M_, from, to, ahead(row));
+    });
+  } else if (format_ == Format::i8) {
+    const Inputs::Rounded rounded = x.rounded(encoding_, pool);
+    in_blocks(rows, pool, [&](std::int64_t row, std::int64_t from, std::int64_t to) {
+      table_->dense_i8(static_cast<const std::int8_t*>(weight_), scale_, rounded.x + row * stride,
+                       rounded.amplitude[row], y + row * M_, stride, from, to, ahead(row));
+    });
+  } else {
+    const float* analogue = x.analogue(encoding_, pool);
+    in_blocks(rows, pool, [&](std::int64_t row, std::int64_t from, std::int64_t to) {
+      const float* columns = analogue + row * stride;
+      if (format_ == Format::f16) {
+        table_->dense_f16(static_cast<const std::uint16_t*>(weight_), columns, y + row * M_,
+                          stride, from, to, ahead(row));
+      } else {
+        table_->dense_f32(static_cast<const float*>(weight_), columns, y + row * M_, stride, from,
+                          to, ahead(row));
+      }
+    });
+  }
 }
 
 void Matrix::multiply_spread(Inputs& x, float* y, Pool& pool) const {

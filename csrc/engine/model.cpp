@@ -137,6 +137,11 @@ void Model::embed(std::int32_t token, std::int64_t position, float* x, float* ro
 
 Lookup::Lookup(const Source& source, const std::string& name, std::int64_t count,
                std::int64_t width) {
+  if (source.get(name + ".weight").dtype == "U8") {
+    grouped.emplace(source, name, count, width);
+    rows = grouped->codes;
+    return;
+  }
   const bool i8 = source.get(name + ".weight").dtype == "I8";
   rows = source.take<void>(name + ".weight", i8 ? "I8" : "F16", {count, width});
   if (i8) scale = source.floats(name + ".scale", {count});
@@ -144,7 +149,9 @@ Lookup::Lookup(const Source& source, const std::string& name, std::int64_t count
 
 void Lookup::row(std::int64_t number, std::int64_t width, float* x) const {
   const std::int64_t first = number * width;
-  if (scale == nullptr) {
+  if (grouped) {
+    for (std::int64_t d = 0; d < width; ++d) x[d] = grouped->weight(number, d);
+  } else if (scale == nullptr) {
     const auto* from = static_cast<const std::uint16_t*>(rows) + first;
     for (std::int64_t d = 0; d < width; ++d) x[d] = single_of_half(from[d]);
   } else {

@@ -48,10 +48,11 @@ struct Block {
   MlpLayer mlp;
 };
 
-// A table of vectors that are looked up: fp16, or int8 with a scale for each.
+// A table of vectors that are looked up: fp16, int8 with a scale for each, or four bits in groups.
 struct Lookup {
   const void* rows = nullptr;
   const float* scale = nullptr;  // null with fp16
+  std::optional<GroupedRows> grouped;
 
   Lookup() = default;
   Lookup(const Source& source, const std::string& name, std::int64_t count, std::int64_t width);

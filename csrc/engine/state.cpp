@@ -1,6 +1,8 @@
 #include "engine/state.h"
 
 #include <algorithm>
+#include <cstring>
+#include <stdexcept>
 
 namespace goose::engine {
 
@@ -29,6 +31,29 @@ State::State(const State& other)
 void State::assign(const State& other) {
   position = other.position;
   std::copy_n(other.numbers_.data(), size_, numbers_.data());
+}
+
+std::string State::bytes() const {
+  std::string result(sizeof position + size_ * sizeof(float), '\0');
+  std::memcpy(result.data(), &position, sizeof position);
+  std::memcpy(result.data() + sizeof position, numbers_.data(), size_ * sizeof(float));
+  return result;
+}
+
+void State::load(const char* data, std::size_t length) {
+  const std::size_t wanted = sizeof position + size_ * sizeof(float);
+  if (length != wanted) {
+    throw std::invalid_argument("a state of " + std::to_string(length) +
+                                " bytes: this model's has " + std::to_string(wanted));
+  }
+  std::int64_t seen;
+  std::memcpy(&seen, data, sizeof seen);
+  if (seen < 0 || seen > kMostPosition) {
+    throw std::invalid_argument("a state at position " + std::to_string(seen) +
+                                ": must be 0 to 2^53");
+  }
+  position = seen;
+  std::memcpy(numbers_.data(), data + sizeof position, size_ * sizeof(float));
 }
 
 }  // namespace goose::engine

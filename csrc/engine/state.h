@@ -3,10 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "engine/buffer.h"
 
 namespace goose::engine {
+
+// Tokens that a state may have seen: what can be added to it stays a number of 64 bits.
+constexpr std::int64_t kMostPosition = std::int64_t{1} << 53;
 
 // Per layer the matrices of all heads [H, key, value], the mixer's last input and, where they are
 // shifted, the MLP's last input and the last values. Its size does not depend on how many tokens
@@ -29,9 +33,10 @@ class State {
   // Takes over another one's contents; both are of the same model.
   void assign(const State& other);
 
-  // For saving: the numbers, layer by layer.
-  const float* numbers() const { return numbers_.data(); }
-  float* numbers() { return numbers_.data(); }
+  // For saving: the position, then the numbers, layer by layer.
+  std::string bytes() const;
+  // Takes over what `bytes` gave. Throws std::invalid_argument for another length or no position.
+  void load(const char* data, std::size_t length);
   std::size_t size() const { return size_; }
 
  private:

@@ -27,7 +27,7 @@ constexpr std::int64_t kColumns = 64;
 
 struct Tensor {
   const void* data = nullptr;
-  std::string dtype;  // F16, F32, I8, U64
+  std::string dtype;  // F16, F32, I8, U8, U64
   Shape shape;
 };
 

@@ -2,6 +2,7 @@
 
 #include "isa.h"
 #include "kernels/dense/dense.h"
+#include "kernels/grouped/grouped.h"
 #include "kernels/hadamard/hadamard.h"
 #include "kernels/spikes/spikes.h"
 #include "kernels/ternary/ternary.h"
@@ -10,20 +11,23 @@
 namespace goose::kernels {
 namespace {
 
-#define GOOSE_TABLE(isa)                                                                        \
-  {                                                                                             \
+// Grouped weights have a set of their own, for dot products of bytes.
+#define GOOSE_TABLE(isa, bytes)                                                                  \
+  {                                                                                              \
     isa::widest_segment, isa::tile, isa::sides, isa::hadamard, isa::encode, isa::list,           \
-        isa::select, isa::dense_f32, isa::dense_f16, isa::dense_i8, isa::row_i8, isa::screen,                \
-        isa::round_i16, isa::rms_norm, isa::layer_norm, isa::add, isa::multiply, isa::blend,    \
-        isa::scale, isa::delta, isa::gate, isa::turn, isa::shift, isa::sigmoid, isa::tanh, isa::silu,      \
-        isa::gelu, isa::gelu_tanh, isa::relu, isa::square, isa::decay, isa::masses, isa::wkv    \
+        isa::select, isa::dense_f32, isa::dense_f16, isa::dense_i8, isa::row_i8, isa::screen,    \
+        bytes::grouped_4, bytes::grouped_8, bytes::round_i8, isa::round_i16, isa::rms_norm,      \
+        isa::layer_norm, isa::add, isa::multiply, isa::blend, isa::scale, isa::delta, isa::gate, \
+        isa::turn, isa::shift, isa::sigmoid, isa::tanh, isa::silu, isa::gelu, isa::gelu_tanh,    \
+        isa::relu, isa::square, isa::decay, isa::masses, isa::wkv                                \
   }
 
-const Table kReference = GOOSE_TABLE(reference);
-const Table kBaseline = GOOSE_TABLE(baseline);
+const Table kReference = GOOSE_TABLE(reference, reference);
+const Table kBaseline = GOOSE_TABLE(baseline, baseline);
 #ifdef GOOSE_X86
-const Table kAvx2 = GOOSE_TABLE(avx2);
-const Table kAvx512 = GOOSE_TABLE(avx512);
+const Table kAvx2 = GOOSE_TABLE(avx2, avx2);
+const Table kAvx512 = GOOSE_TABLE(avx512, avx512);
+const Table kAvx512Vnni = GOOSE_TABLE(avx512, avx512vnni);
 #endif
 
 #undef GOOSE_TABLE
@@ -36,6 +40,7 @@ const Table& selected_table() {
 #ifdef GOOSE_X86
     case Isa::avx2: return kAvx2;
     case Isa::avx512: return kAvx512;
+    case Isa::avx512vnni: return kAvx512Vnni;
 #endif
     default: return kBaseline;
   }

@@ -63,6 +63,31 @@ struct Spikes {
   std::int16_t* codes;
 };
 
+// A vector in bytes, 64 numbers of which share an amplitude: x = amplitude * code, |code| <= kOctet.
+// Up to kSpare groups past the last one can be read, whose amplitudes are zero.
+struct Octets {
+  std::int8_t* codes;
+  float* amplitude;
+  std::int32_t* sums;  // of the codes
+};
+constexpr float kOctet = 127;
+constexpr std::int64_t kSpare = 16;
+
+// By what such numbers are multiplied before they are rounded; 0 where they are silent.
+static constexpr float inverse_of(float most) {
+  const float inverse = most > 0 && most <= 3.4028235e38F ? kOctet / most : 0.0F;
+  return inverse <= 3.4028235e38F ? inverse : 0.0F;
+}
+
+// Grouped weights, kRows rows in a block: the codes row by row (a byte each, or four bits of 64
+// columns as in `screen`), then of each row the sizes of its groups and, with four bits, their zeros,
+// a byte each, then the rows' scales (fp32); filled up to whole lines. A weight is
+// scale * size * code, or scale * size * (code - zero / kZeroes).
+constexpr float kZeroes = 16;
+static constexpr std::int64_t grouped_block(int bits, std::int64_t groups) {
+  return (kRows * (groups * (8 * bits + (bits == 4 ? 2 : 1)) + 4) + 63) / 64 * 64;
+}
+
 constexpr std::int64_t list_capacity(const Encoder& e) {
   const std::int64_t ranges = e.width / e.group;
   return e.steps * (e.width + ranges * 2 * kGroup) + 64;
@@ -106,6 +131,14 @@ struct Table {
   void (*screen)(const std::uint8_t* nibbles, const float* scale, const std::int8_t* x,
                  float amplitude, float* y, std::int64_t width, std::int64_t from,
                  std::int64_t to, std::int32_t ahead);
+  // y[m] = sum of w x for rows [from, to), of grouped weights with so many groups in a row: the sum
+  // over a group is exact.
+  void (*grouped_4)(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
+                    std::int64_t from, std::int64_t to, std::int32_t ahead);
+  void (*grouped_8)(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t groups,
+                    std::int64_t from, std::int64_t to, std::int32_t ahead);
+  // Codes, amplitudes and sums of 64 numbers for each group.
+  void (*round_i8)(const float* x, const Octets& to, std::int64_t groups);
   // x16 = rint(x / amplitude), |x16| <= limit; returns the amplitude. A multiple of 64 numbers.
   float (*round_i16)(const float* x, std::int16_t* x16, std::int64_t width, std::int32_t limit);
 

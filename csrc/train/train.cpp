@@ -25,7 +25,7 @@ const Kernel& selected_kernel() {
     case Isa::reference: return reference;
 #ifdef GOOSE_X86
     case Isa::avx2: return avx2;
-    case Isa::avx512: return avx512;
+    case Isa::avx512: case Isa::avx512vnni: return avx512;
 #endif
     default: return baseline;
   }

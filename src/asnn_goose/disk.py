@@ -16,6 +16,9 @@ from asnn_goose.leftovers import scratch
 _BLOCK = 4096
 """Bytes that a check writes: a full disk still takes an empty file."""
 
+_THERE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+"""What a rename of a folder answers where something has the name."""
+
 
 class NotTextError(ValueError):
     """A file that is to be text is none; the message names it."""
@@ -85,12 +88,20 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; it takes the name `path` once all of it is on the disk.
 
     If filling fails, or the machine does, `path` does not exist and nothing else was touched.
+    Raises TakenError where another process was faster: what it made stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with filled(path) as fresh:
         yield fresh
         sync_all(fresh)
-        fresh.rename(path)
+        try:
+            fresh.rename(path)
+        except OSError as error:
+            if error.errno not in _THERE:
+                raise
+            raise TakenError(
+                f"{path} has appeared meanwhile: another process made it, and it stays as it is"
+            ) from error
     sync(path.parent)
 
 
@@ -139,7 +150,7 @@ def put_in_place(fresh: Path, path: Path) -> None:
             fresh.rename(path)
         except OSError as error:
             # Another process was faster: next time there is something to change places with.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in _THERE:
                 raise
         else:
             return

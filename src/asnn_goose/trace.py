@@ -119,7 +119,8 @@ class Trace:
     mixer_out  output of every token mixer or attention (L of B,T,D), before a norm of its own
     mlp_out    output of every MLP (L of B,T,D), likewise
     signals    what a mixer computes on its way, by name, per block. Attention gives "queries",
-               "keys" and "values" (L of B,T,H,N); what a student's mixer gives, it says itself.
+               "keys" and "values" (L of B,T,H,N), and "head_outputs", what each head hands to the
+               projection behind it (likewise); what a student's mixer gives, it says itself.
                Keys are in such units that the model's own score of two tokens is q k / sqrt(N)
     embedding_VD the table of word vectors
     final_norm the last norm itself, (...,D) -> (...,D); comes with the logits
@@ -192,9 +193,12 @@ PLACES = frozenset({"vocab", "embedding", "hidden", "mixer_in", "mixer_out", "ml
 """What every model can be asked for; 'vocab' fills final_BTD, head_VD and final_norm."""
 
 ATTENTION = frozenset({"queries", "keys", "values"})
-"""Signals of attention."""
+"""Signals of attention that go into its scores and sums."""
 
-NEEDS = PLACES | ATTENTION
+HEAD_OUTPUTS = "head_outputs"
+"""The signal behind those sums, and before the output projection."""
+
+NEEDS = PLACES | ATTENTION | {HEAD_OUTPUTS}
 """What a transformer can be asked for. A student gives PLACES and the signals of its mixer."""
 
 

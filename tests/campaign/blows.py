@@ -1,4 +1,4 @@
-"""What can happen to a command: signals, and calls of the system that fail."""
+"""What can happen to a command: signals, calls of the system that fail, and itself once more."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ ERRORS = {
     "read-only": Kind(times=FOR_EVER, error=errno.EROFS),
     "EIO": Kind(calls=ALL, error=errno.EIO),
 }
-KINDS = SIGNALS | ERRORS
+TWICE = "twice"
+"""The same command begins on the same folder and cache while it is under way."""
+
+KINDS = SIGNALS | ERRORS | {TWICE: Kind()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +79,13 @@ class Blow:
         name = chance.choice(names)
         return cls(
             name=name,
-            by_clock=name in SIGNALS and chance.random() < 0.4,
+            by_clock=name == TWICE or (name in SIGNALS and chance.random() < 0.4),
             share=chance.random(),
             pause=chance.random() * 0.2,
         )
 
-    def __str__(self) -> str:
+    @property
+    def when(self) -> str:
+        """In words."""
         where = "time" if self.by_clock else "calls"
-        return f"{self.name}\t{self.share:.1%} of its {where}"
+        return f"{self.share:.1%} of its {where}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -33,10 +35,13 @@ COMMON = (
     *("transformers.models.llama.modeling_llama", "transformers.generation"),
 )
 
+OWN_STATE = {"multiprocessing", "__main__", "__mp_main__"}
+"""Modules that begin something when they are imported."""
+
 BUG = 70
 """Exit code of a command that ended in a traceback."""
 
-PATIENCE_S = 1800
+PATIENCE_S = 900
 """No command here takes as long."""
 
 
@@ -49,10 +54,14 @@ def with_shim(folder: Path) -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], own)
 
 
-def preload() -> None:
-    """Import what most commands import; the rest is imported by those that need it."""
-    for name in COMMON:
-        importlib.import_module(name)
+def preload(names: Iterable[str] = COMMON) -> None:
+    """Import what commands import, so that those that are forked later find it there."""
+    for name in names:
+        if name not in sys.modules and name.partition(".")[0] not in OWN_STATE:
+            with suppress(ImportError):  # a name that a package made up
+                importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # or a fork's first collection copies every page
 
 
 @dataclass

@@ -20,6 +20,7 @@ class Command:
     begun     what lies in {work} once there is something to resume; "" where the same words go on
     copied    an input that the command writes into, as {work}/student
     optional  what may be missing where the disk refused it and the command went on
+    weight    how often it is drawn, beside the others: less where it starts interpreters
     """
 
     name: str
@@ -27,6 +28,7 @@ class Command:
     begun: str = ""
     copied: str = ""
     optional: str = ""
+    weight: float = 1.0
 
     def prepare(self, work: Path, *, given: Path) -> None:
         """An empty folder, but for what is copied."""
@@ -86,9 +88,9 @@ def _teacher() -> Iterator[Command]:
 
 def _others() -> Iterator[Command]:
     fetch = (*inputs.NAMES, "--teacher", "{inputs}/teacher", "--processes", "2")
-    yield Command(name="data-fetch", words=("data", "fetch", *fetch))
+    yield Command(name="data-fetch", words=("data", "fetch", *fetch), weight=0.25)
     study = ("{inputs}/grid.toml", "--out", "{work}/study", "--workers", "1")
-    yield Command(name="ablate", words=("ablate", *study), begun="study/recipes")
+    yield Command(name="ablate", words=("ablate", *study), begun="study/recipes", weight=0.25)
     yield Command(
         name="restore", words=("restore", "{inputs}/small.safetensors", "--out", "{work}/out")
     )

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -23,16 +24,18 @@
 
 enum { WRITES = 1, REMOVES = 2, SYNCS = 4, READS = 8 };
 
-static char folder[PATH_MAX];
+static char folder[PATH_MAX], note[PATH_MAX];
 static int armed_kinds, armed_error, armed_signal;
 static pid_t armed_process;
 static long armed_first, armed_times;
 static atomic_long seen, seen_of[9];
 static time_t clock_shift;
 
-void goose_arm(const char *path, int kinds, long first, long times, int error, int number)
+void goose_arm(const char *path, const char *told, int kinds, long first, long times, int error,
+               int number)
 {
     snprintf(folder, sizeof folder, "%s", path);
+    snprintf(note, sizeof note, "%s", told);
     armed_kinds = kinds;
     armed_first = first;
     armed_times = times;
@@ -53,6 +56,18 @@ long goose_seen(int kinds)
 
 void goose_shift_clock(long seconds) { clock_shift = seconds; }
 
+/* Which call is the first that is hit, for the row of the table. */
+static void tell(int kind, const char *path)
+{
+    const char *word = kind == WRITES ? "write" : kind == REMOVES ? "remove" : kind == SYNCS ? "sync" : "read";
+    char line[PATH_MAX + 16];
+    int length = snprintf(line, sizeof line, "%s %s", word, path + strlen(folder));
+    int file = (int)syscall(SYS_openat, AT_FDCWD, note, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (file < 0) return;
+    syscall(SYS_write, file, line, (size_t)length);
+    syscall(SYS_close, file);
+}
+
 /* Whether a call of a kind on a file is one of those that are hit. */
 static int hit(int kind, const char *path)
 {
@@ -60,6 +75,7 @@ static int hit(int kind, const char *path)
     if (strncmp(path, folder, strlen(folder))) return 0;
     atomic_fetch_add(&seen_of[kind], 1);
     long number = atomic_fetch_add(&seen, 1) - armed_first;
+    if (number == 0 && note[0]) tell(kind, path);
     return number >= 0 && number < armed_times;
 }
 

@@ -76,6 +76,7 @@ def readers(folder: Path) -> Iterator[Reader]:
     yield from _tables(folder)
     yield from _texts(folder)
     yield from _models(folder)
+    yield _gguf(folder)
 
 
 def _tables(folder: Path) -> Iterator[Reader]:
@@ -158,6 +159,31 @@ def _models(folder: Path) -> Iterator[Reader]:
         sound=next((folder / "records").glob("*.records")).read_bytes(),
         read=lambda file: _every_record(file.parent),
     )
+
+
+def _gguf(folder: Path) -> Reader:
+    import gguf
+
+    from asnn_goose.model.gguf_file import _config
+
+    writer = gguf.GGUFWriter(folder / "a.gguf", "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(32)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(["a", "b", "<|end|>"])
+    writer.add_tensor("blk.0.attn_norm.weight", np.ones(32, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    sound = (folder / "a.gguf").read_bytes()
+    return Reader(name="a.gguf", sound=sound, read=lambda file: _config(file, name="a"))
 
 
 def _every_record(folder: Path) -> list[bytes | None]:

@@ -92,8 +92,11 @@ def recipe(folder: Path, name: str, stages: list[dict[str, Any]]) -> dict[str, A
     if name == "cached":
         teacher["cache"] = {"top": 8}
         data["windows"] = "fixed"
+    # What llama.cpp can hold.
+    student = {"rope": False, "group_norm": False} if name == "dense" else {}
     return {
         "name": name,
+        "student": student,
         "teacher": [teacher],
         "data": data,
         "train": {"checkpoint_minutes": 0.0, "threads": 1},

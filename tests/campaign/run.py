@@ -5,43 +5,60 @@
 A signal comes at a moment of the clock, or at the n-th call that changes a file; an error from the
 n-th call on. What counts then: the command ends with a message and no traceback; called again as
 its user would, it leaves every file, name and byte but for times, that an undisturbed one leaves;
-nothing is left over, and no process runs on. With --log each trial is a row of a file, which is
-continued where it is there already.
+nothing is left over, and no process runs on. Or the same command begins a second time while it is
+under way: one of the two goes on, the other too or it says why not. With --log each trial is a row
+of a file, which is continued where it is there already: number, seed, command, blow, when, what
+it met, seconds, processor seconds, and "sound" or what was wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import tests.campaign.corpora  # noqa: F401 - for `data fetch`
 from tests.campaign import children
 from tests.campaign.blows import KINDS, Blow
 from tests.campaign.commands import COMMANDS
-from tests.campaign.trials import Campaign
+from tests.campaign.trials import Campaign, CampaignError, Verdict, place
 
 
 def carry_out(options: argparse.Namespace, folder: Path) -> int:
     """The trials that the log does not hold yet; returns how many went wrong."""
     children.preload()
     names, blows = options.only or list(COMMANDS), options.blows or list(KINDS)
+    weights = [COMMANDS[name].weight for name in names]
     done = options.log.read_text().splitlines() if options.log and options.log.exists() else []
-    campaign, wrong = Campaign(folder), sum("\tsound" not in row for row in done)
+    campaign, wrong = Campaign(folder), sum(not row.endswith("\tsound") for row in done)
     campaign.make_inputs(only=names)
     for number in range(len(done), options.count):
         chance = random.Random(f"{options.seed} {number}")
-        command, blow = COMMANDS[chance.choice(names)], Blow.drawn(chance, blows)
-        faults = campaign.trial(command, blow)
-        row = f"{number}\t{command.name}\t{blow}\t{'; '.join(faults) or 'sound'}"
+        (name,) = chance.choices(names, weights)
+        blow, began, spent = Blow.drawn(chance, blows), time.monotonic(), cpu_seconds()
+        try:
+            verdict = campaign.trial(COMMANDS[name], blow)
+        except CampaignError as error:
+            verdict = Verdict(met="nothing yet", wrong=[str(error)])
+        took = f"{time.monotonic() - began:.1f}", f"{cpu_seconds() - spent:.1f}"
+        said = "; ".join(verdict.wrong) or "sound"
+        happened = (name, blow.name, blow.when, verdict.met, *took, said)
+        row = "\t".join(" ".join(str(cell).split()) for cell in (number, options.seed, *happened))
         print(row, flush=True)
         if options.log:
             with options.log.open("a") as log:
                 log.write(row + "\n")
-        wrong += bool(faults)
+        wrong += bool(verdict.wrong)
     return wrong
+
+
+def cpu_seconds() -> float:
+    """What this process and those that have ended took, of whatever else the machine does."""
+    return sum(os.times()[:4])
 
 
 def main() -> int:
@@ -54,7 +71,7 @@ def main() -> int:
     parser.add_argument("--blows", nargs="+", choices=list(KINDS))
     parser.add_argument("--log", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="goose-campaign-") as own:
+    with tempfile.TemporaryDirectory(prefix="goose-campaign-", dir=place()) as own:
         wrong = carry_out(options, Path(own))
     print(f"{options.count - wrong} of {options.count} sound")
     return bool(wrong)

@@ -41,18 +41,26 @@ def is_loaded() -> bool:
 
 
 def arm(
-    folder: Path, *, kinds: int, first: int, times: int = 1, error: int = 0, number: int = 0
+    folder: Path,
+    *,
+    kinds: int,
+    first: int,
+    times: int = 1,
+    error: int = 0,
+    number: int = 0,
+    note: Path | None = None,
 ) -> None:
     """Let calls from number `first` on, on what lies under `folder`, fail or send a signal.
 
     kinds   sum of WRITES, REMOVES, SYNCS and READS
     times   so many calls in a row
     error   what they fail with; number: the signal that this process gets instead
+    note    file that is told which call was the first
     Of a signal's write only half is made before it.
     """
     long = ctypes.c_long
-    prefix = str(folder).encode()
-    ctypes.CDLL(None).goose_arm(prefix, kinds, long(first), long(times), error, number)
+    prefix, told = str(folder).encode(), str(note or "").encode()
+    ctypes.CDLL(None).goose_arm(prefix, told, kinds, long(first), long(times), error, number)
 
 
 def seen(kinds: int) -> int:

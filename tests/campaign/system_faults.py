@@ -23,7 +23,7 @@ import tests.campaign.corpora  # noqa: F401 - for `data fetch`
 from tests.campaign import children, shim
 from tests.campaign.broken_network import serving
 from tests.campaign.commands import COMMANDS, Command
-from tests.campaign.trials import Campaign
+from tests.campaign.trials import Campaign, place
 
 YEAR = 365 * 24 * 3600
 SPARE = 64 << 20
@@ -175,7 +175,7 @@ def main() -> int:
     chosen = [fault for fault in FAULTS if fault.name in parser.parse_args().only]
     children.preload()
     bad = 0
-    with tempfile.TemporaryDirectory(prefix="goose-faults-") as own:
+    with tempfile.TemporaryDirectory(prefix="goose-faults-", dir=place()) as own:
         campaign = Campaign(Path(own))
         campaign.make_inputs(only=[fault.command for fault in chosen])
         for fault in chosen:

@@ -1,16 +1,19 @@
-"""The campaign shrunk: a few kills, and a few faults of the system."""
+"""The campaign shrunk: a few kills, two at once, and a few faults of the system."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.campaign.shim import compiler
-from tests.campaign.tree import differences
+from tests.campaign.blows import SIGNALS, TWICE
+from tests.campaign.children import SETTINGS
+from tests.campaign.shim import build, compiler
+from tests.campaign.tree import differences, lost_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = (
@@ -21,30 +24,30 @@ FAULTS = (
 """Those that say most; `make campaign` has all."""
 
 
-@pytest.fixture(autouse=True)
-def _with_a_compiler() -> None:
-    if compiler() is None:
-        pytest.skip("no C compiler: what lets calls fail cannot be built")
-
-
-def carried_out(module: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"tests.campaign.{module}", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_kills(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    blows = ("--blows", "KILL", "TERM", "INT INT")
-    done = carried_out("run", "--count", "6", "--only", "align", *blows, "--log", str(log))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert [row.split("\t")[-1] for row in log.read_text().splitlines()] == ["sound"] * 6
-
-
-def test_every_fault_is_met_with_a_word() -> None:
-    done = carried_out("system_faults", "--only", *FAULTS)
+@pytest.mark.skipif(
+    compiler() is None, reason="no C compiler: what lets calls fail cannot be built"
+)
+def test_kills_two_at_once_and_faults(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.campaign.little", *FAULTS],
+        cwd=ROOT,
+        env=os.environ | SETTINGS | {"LD_PRELOAD": str(build(tmp_path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     rows: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["name"] for row in rows] == list(FAULTS), done.stderr
+    assert [row["name"] for row in rows] == [*SIGNALS, TWICE, *FAULTS], done.stderr
     assert {row["name"]: row["wrong"] for row in rows if row["wrong"]} == {}
+
+
+def test_more_than_one_lost_step_is_found(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"run_step": step}) + "\n" for step in (1, 2, 3))
+    (tmp_path / "metrics.jsonl").write_text(lines + '{"run_st')
+    (tmp_path / "checkpoints" / "step-00000002").mkdir(parents=True)
+    assert lost_steps(tmp_path) == []
+    (tmp_path / "checkpoints" / "step-00000002").rename(tmp_path / "checkpoints/step-00000001")
+    assert lost_steps(tmp_path) == ["of 3 steps 1 are in a checkpoint"]
 
 
 def test_what_is_stale_missing_or_different_is_found() -> None:

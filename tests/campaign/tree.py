@@ -76,3 +76,13 @@ def differences(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
     lines += [f"missing: {name}" for name in sorted(wanted.keys() - found.keys())]
     both = sorted(found.keys() & wanted.keys())
     return lines + [f"differs: {name}" for name in both if found[name] != wanted[name]]
+
+
+def lost_steps(run: Path) -> list[str]:
+    """What is wrong where a run that writes a checkpoint after every step lost more than one."""
+    file = run / "metrics.jsonl"
+    whole = file.read_text("utf-8").splitlines(keepends=True) if file.exists() else []
+    logged = [json.loads(line)["run_step"] for line in whole if line.endswith("\n")]
+    kept = [int(folder.name[5:]) for folder in (run / "checkpoints").glob("step-*")]
+    last, saved = max(logged, default=0), max(kept, default=0)
+    return [f"of {last} steps {saved} are in a checkpoint"] if last > saved + 1 else []

@@ -17,6 +17,18 @@ from asnn_goose.recipe import run as recipe_run
 from asnn_goose.train.progress import StepInfo
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests: their texts are the same, and need not be tokenised again."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(cache))
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 @pytest.fixture
 def chain(
     recipe_file: Path, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from itertools import takewhile
+from functools import cache
+from itertools import product, takewhile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -20,16 +22,23 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
+from asnn_goose.chat_template import ChatTemplate
 from asnn_goose.cli import app
+from asnn_goose.data.shards import shard
+from asnn_goose.data.windows import eval_windows
 from asnn_goose.export.packed import PackSettings, export_packed
+from asnn_goose.infer.conversation import Conversation
 from asnn_goose.infer.sampler import Sampling
+from asnn_goose.infer.text import read_vocabulary
 from asnn_goose.model import GooseConfig, GooseForCausalLM
 from asnn_goose.subject.engine_model import EngineModel, load_engine
 from asnn_goose.subject.source import source_of
 from asnn_goose.subject.torch_model import TorchModel, load_torch
 
 Make = Callable[..., PreTrainedTokenizerFast]
-KINDS = ["byte_fallback", "sentencepiece", "byte_level"]
+KINDS = [
+    "byte_fallback", "sentencepiece", "byte_level", "unigram_bytes", "word_piece", "word_level"
+]  # fmt: skip
 PROMPTS = ["日本語日本語", "naïve 雪 </s> goose ", ""]
 SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 
@@ -44,12 +53,13 @@ def lively(model: torch.nn.Module) -> None:
             rows.weight.copy_(rows.weight.half())
 
 
-@pytest.fixture
-def folder(tmp_path: Path, of_kind: Make) -> Callable[..., Path]:
-    """Make a teacher's or a student's folder with a tokenizer of a kind."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, of_kind: Make) -> Callable[..., Path]:
+    """The folder of a teacher or a student with a tokenizer of a kind; it is to stay as it is."""
 
-    def make(kind: str, *, student: bool, bos: bool = True) -> Path:
-        tokenizer, target = of_kind(kind, bos=bos), tmp_path / f"{kind}-{student}"
+    @cache
+    def make(kind: str, *, student: bool, bos: bool = True, eos: bool = False) -> Path:
+        tokenizer, target = of_kind(kind, bos=bos, eos=eos), tmp_path_factory.mktemp(kind)
         torch.manual_seed(3)
         ids = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2}
         model: torch.nn.Module
@@ -71,39 +81,127 @@ def folder(tmp_path: Path, of_kind: Make) -> Callable[..., Path]:
     return make
 
 
-def by_transformers(folder: Path, prompt: str, *, tokens: int) -> tuple[list[int], str]:
-    """Greedy continuation: ids up to the end, and the text that they add to the prompt."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    ids = tokenizer(prompt, return_tensors="pt").input_ids
-    ids = ids if ids.numel() else torch.tensor([[tokenizer.bos_token_id]])
-    drawn = model.generate(ids.long(), do_sample=False, max_new_tokens=tokens, pad_token_id=2)
-    found = drawn[0, ids.shape[1] :].tolist()
-    found = found[: found.index(2)] if 2 in found else found
-    return found, tokenizer.decode(found, skip_special_tokens=True)
+@pytest.fixture
+def folder(tmp_path: Path, made: Callable[..., Path]) -> Callable[..., Path]:
+    """The same, to be changed."""
+
+    def make(kind: str, **settings: bool) -> Path:
+        return Path(shutil.copytree(made(kind, **settings), tmp_path / kind))
+
+    return make
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("prompt", PROMPTS)
-@pytest.mark.parametrize(
-    ("student", "engine"), [(False, "torch"), (True, "torch"), (True, "native")]
-)
+def not_in(ends: frozenset[int]) -> Callable[[int], bool]:
+    return lambda token: token not in ends
+
+
+def continued(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, prompt: str
+) -> tuple[list[int], list[int], str]:
+    """Transformers' ids of a prompt, those that go on with it up to an end, and their text."""
+    ids = tokenizer(prompt)["input_ids"] or [1]
+    drawn = model.generate(  # type: ignore[operator]
+        torch.tensor([ids]), do_sample=False, max_new_tokens=24, pad_token_id=2
+    )
+    found = list(takewhile(lambda token: token != 2, drawn[0, len(ids) :].tolist()))
+    return ids, found, tokenizer.decode(found, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("student", [False, True])
+@pytest.mark.parametrize(("kind", "eos"), [*((kind, False) for kind in KINDS), (KINDS[0], True)])
 def test_greedy_text_is_that_of_transformers(
-    folder: Callable[..., Path], kind: str, prompt: str, student: bool, engine: str
+    made: Callable[..., Path], kind: str, student: bool, eos: bool
 ) -> None:
-    place = folder(kind, student=student)
-    wanted, text = by_transformers(place, prompt, tokens=24)
-    loaded = load_engine(str(place / "packed")) if engine == "native" else load_torch(str(place))
-    ids = loaded.vocabulary.prompt_ids(prompt)
-    assert ids == (AutoTokenizer.from_pretrained(place)(prompt).input_ids or [1])
-    drawn = []
-    for token in loaded.draw(ids, tokens=24, sampling=Sampling(greedy=True), seed=None):
-        if token in loaded.vocabulary.ends:
-            break
-        drawn.append(token)
-    assert drawn == wanted
-    printed = "".join(loaded.vocabulary.pieces(ids, drawn))
-    assert printed.lstrip(" ") == text.lstrip(" ")
+    place = made(kind, student=student, eos=eos)
+    model, tokenizer = (
+        Auto.from_pretrained(place) for Auto in (AutoModelForCausalLM, AutoTokenizer)
+    )
+    engines = [load_torch(str(place))]
+    engines += [load_engine(str(place / "packed"))] if student else []  # type: ignore[list-item]
+    for prompt, loaded in product(PROMPTS, engines):
+        wanted_ids, wanted, text = continued(model, tokenizer, prompt)
+        ids = loaded.vocabulary.prompt_ids(prompt)
+        assert ids == wanted_ids
+        drawing = loaded.draw(ids, tokens=24, sampling=Sampling(greedy=True), seed=None)
+        drawn = list(takewhile(not_in(loaded.vocabulary.ends), drawing))
+        assert drawn == wanted
+        printed = "".join(loaded.vocabulary.pieces(ids, drawn))
+        # What was said before goes on; Transformers decodes the rest as if it began a text.
+        found, wanted_text = (said.lstrip(" ").removeprefix("##") for said in (printed, text))
+        assert found == wanted_text
+
+
+@pytest.mark.parametrize("eos", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_are_read_as_by_transformers(
+    of_kind: Make, tmp_path: Path, kind: str, eos: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of training and of evaluation: a separator stands in place of an end, and once."""
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    tokenizer, file = of_kind(kind, eos=eos), tmp_path / "own.jsonl"
+    texts = ["the goose is here", "naïve 雪", "日本語", "The goose, a goose."]
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    wanted = [tokenizer(text)["input_ids"] + [2] * (not eos) for text in texts]
+    assert wanted[0][0] == 1
+    found = shard(file, "all", tokenizer).tokens_N
+    assert found.tolist() == [number for ids in wanted for number in ids]
+    [(inputs, labels)] = eval_windows(found, window=4096)
+    assert [*inputs[0].tolist(), int(labels[0, -1])] == found.tolist()
+
+
+TALK = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}A:{% endif %}"
+)
+
+
+class Reader:
+    """An engine that notes what it reads."""
+
+    def start(self) -> list[int]:
+        return []
+
+    def prefill(self, state: list[int], ids: list[int], **_: float) -> np.ndarray:
+        state += ids
+        return np.zeros(1, np.float32)
+
+
+class Says:
+    """A drawer that has its tokens given."""
+
+    sampling = Sampling(greedy=True)
+
+    def __init__(self, tokens: list[int]) -> None:
+        self.tokens = tokens
+
+    def see(self, ids: list[int]) -> None:
+        pass
+
+    def draw(self, logits_V: np.ndarray) -> int:
+        return self.tokens.pop(0)
+
+
+@pytest.mark.parametrize("eos", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chat_is_read_as_by_transformers(
+    of_kind: Make, tmp_path: Path, kind: str, eos: bool
+) -> None:
+    tokenizer = of_kind(kind, eos=eos)
+    tokenizer.chat_template = TALK
+    tokenizer.save_pretrained(tmp_path)
+    reader, vocabulary = Reader(), read_vocabulary(tmp_path, {})
+    says = Says([*tokenizer(" a goose", add_special_tokens=False)["input_ids"], 2, 2])
+    answer = tokenizer.decode(says.tokens[:-2])
+    talk = Conversation(reader, vocabulary, ChatTemplate(TALK), drawer=says)  # type: ignore[arg-type]
+    list(talk.answer("the goose is naïve", limit=9))
+    read = tokenizer.apply_chat_template(talk.messages[:1], add_generation_prompt=True)["input_ids"]
+    assert talk._state[: len(read)] == read  # type: ignore[index]
+    assert talk.messages[1]["content"].strip() == answer.strip()
+    list(talk.answer("the goose", limit=9))
+    whole = tokenizer.apply_chat_template(talk.messages[:3], add_generation_prompt=True)[
+        "input_ids"
+    ]
+    assert tokenizer.decode(talk._state) == tokenizer.decode(whole)  # type: ignore[arg-type]
 
 
 def run(*words: str, stdin: str | bytes | None = None) -> str:
@@ -117,7 +215,7 @@ def drawn_by(place: Path, prompt: str, engine: str) -> list[int]:
     loaded = source_of(str(place), engine=engine, tell=print)
     ids, ends = loaded.vocabulary.prompt_ids(prompt), loaded.vocabulary.ends
     drawn = loaded.draw(ids, tokens=12, sampling=Sampling(greedy=True), seed=None)
-    return list(takewhile(lambda token: token not in ends, drawn))
+    return list(takewhile(not_in(ends), drawn))
 
 
 @pytest.mark.parametrize("engine", ["torch", "native"])

@@ -100,6 +100,14 @@ def test_every_string_of_a_record_counts_by_itself(tmp_path: Path) -> None:
     assert [overlap.number for overlap in found] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("line", [b'{"text": "cut', b"\xff\xfe{", b"[" * 100_000, b"[1]"])
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, line: bytes) -> None:
+    file = tmp_path / "task.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"text": "a \xe2\x80\xa8 b"}\n' + line)
+    with pytest.raises(DataError, match=r"task\.jsonl, line 2"):
+        held([(str(file), "all")])
+
+
 def test_words_in_another_order_are_other_words(evaluated: tuple[Path, list[str]]) -> None:
     file, words = evaluated
     run = words[50 : 50 + WORDS]

@@ -12,9 +12,9 @@ import torch
 
 from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.repeat_kinds import KINDS, SHORTEST, RepeatSource, made
-from asnn_goose.data.repeats import RepeatLoader, Repeats, vocabulary
+from asnn_goose.data.repeats import RepeatLoader, Repeats, repeated, vocabulary
 from asnn_goose.data.shards import Shard
-from asnn_goose.trace import Batch
+from asnn_goose.trace import IGNORED_LABEL, Batch
 
 MakeShard = Callable[..., Shard]
 TEXT = np.arange(10_000, 10_512)
@@ -54,6 +54,14 @@ def test_every_kind_fills_the_window_and_repeats(kind: str) -> None:
     assert ids.dtype == np.int64
     assert pairs_seen(ids) > 0.1
     assert set(ids.tolist()) <= set(WORDS.tolist()) | set(TEXT.tolist())
+
+
+def test_a_label_is_repeated_where_its_pair_stood_before() -> None:
+    ids = np.array([1, 2, 3, 1, 2, 2, 2, 3])
+    assert repeated(ids).tolist() == [False, False, False, True, False, True, True]
+    for kind in KINDS:
+        ids = made(kind, source(), length=513)
+        assert repeated(ids).mean() == pytest.approx(pairs_seen(ids))
 
 
 @pytest.mark.parametrize("kind", ["words", "paragraphs"])
@@ -120,6 +128,31 @@ def test_labels_are_the_next_tokens_and_a_repeat_is_one_document(
         assert batch.tokens_BT.dtype == batch.labels_BT.dtype == torch.int64
     assert (batches[1].documents_BT == batches[1].documents_BT[:, :1]).all()
     assert not any(running(batches[1]))
+
+
+def test_alone_what_repeats_counts(loader: Callable[..., RepeatLoader]) -> None:
+    whole, alone = loader(), loader(alone=True)
+    for _ in range(4):
+        expected, found = whole.next(), alone.next()
+        assert torch.equal(expected.tokens_BT, found.tokens_BT)
+        for row, is_text in enumerate(running(expected)):
+            ids = torch.cat((expected.tokens_BT[row], expected.labels_BT[row, -1:])).numpy()
+            counts = (
+                torch.ones(64, dtype=torch.bool) if is_text else torch.from_numpy(repeated(ids))
+            )
+            wanted = expected.labels_BT[row].where(counts, torch.tensor(IGNORED_LABEL))
+            assert torch.equal(found.labels_BT[row], wanted)
+
+
+def test_a_window_without_repeats_counts_whole(
+    loader: Callable[..., RepeatLoader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(kind: str, source: RepeatSource, *, length: int) -> Any:
+        return np.arange(length)
+
+    monkeypatch.setattr("asnn_goose.data.repeats.made", never)
+    found = loader(share=(1.0, 1.0), alone=True).next()
+    assert torch.equal(found.labels_BT, found.tokens_BT + 1)
 
 
 def test_share_rises_over_the_stage(loader: Callable[..., RepeatLoader]) -> None:

@@ -13,6 +13,7 @@ import torch
 from asnn_goose.infer.backend import EngineError, native_module
 from asnn_goose.infer.engine import PREFILL, Engine
 from asnn_goose.infer.sampler import Sampling
+from asnn_goose.infer.state_file import read_state, write_state
 
 Make = Callable[..., Any]
 GREEDY = Sampling(greedy=True)
@@ -94,6 +95,22 @@ def test_a_saved_state_goes_on_where_it_was(
     assert loaded.position == len(ids)
     np.testing.assert_array_equal(engine.step([loaded], [3]), engine.step([state], [3]))
     assert [file.name for file in tmp_path.iterdir()] == ["state"]
+
+
+@pytest.mark.parametrize("position", [-1, 2**53 + 1, 2**63 - 1])
+def test_a_state_at_an_impossible_position_is_refused(engine: Engine, position: int) -> None:
+    """Tokens are counted on from there, and learned positions are looked up by it."""
+    state = engine.start()
+    hostile = position.to_bytes(8, "little", signed=True) + state.to_bytes()[8:]
+    with pytest.raises(ValueError, match=rf"position {position}: must be 0 to 2\^53"):
+        state.load_bytes(hostile)
+    assert state.position == 0
+
+
+def test_notes_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    write_state(tmp_path / "state", b"", {"notes": [1]})
+    with pytest.raises(EngineError, match="the header is damaged"):
+        read_state(tmp_path / "state", fits={})
 
 
 def test_a_state_of_another_model_is_refused(

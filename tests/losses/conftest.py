@@ -31,7 +31,7 @@ def passing() -> Callable[[int], Trace]:
             tuple(draw(BATCH, TOKENS, WIDTH) for _ in range(n))
             for n in (LAYERS + 1, LAYERS, LAYERS, LAYERS)
         ]
-        heads = [tuple(draw(BATCH, TOKENS, 2, 4) for _ in range(LAYERS)) for _ in range(3)]
+        heads = [tuple(draw(BATCH, TOKENS, 2, 4) for _ in range(LAYERS)) for _ in range(4)]
         return Trace(
             final_BTD=draw(BATCH, TOKENS, WIDTH),
             head_VD=draw(VOCABULARY, WIDTH),
@@ -43,6 +43,7 @@ def passing() -> Callable[[int], Trace]:
                 "queries": heads[0],
                 "keys": heads[1],
                 "values": heads[2],
+                "head_outputs": heads[3],
                 "log_decay": small(lambda x_BTHN: -0.6 * x_BTHN.sigmoid()),
                 "removal": small(lambda x_BTHN: F.normalize(x_BTHN, dim=-1)),
                 "rate": small(torch.sigmoid),

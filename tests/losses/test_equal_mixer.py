@@ -79,12 +79,16 @@ def test_inherited_features_cost_nothing(
     """The student's own signals on the teacher's inputs; its outputs are the teacher's."""
     inputs, window = batch
     wanted = transformer.trace(
-        inputs.tokens_BT, PLACES | frozenset({"queries", "keys", "values"}), window=window
+        inputs.tokens_BT,
+        PLACES | frozenset({"queries", "keys", "values", "head_outputs"}),
+        window=window,
     )
     student = convert(transformer, v_first="none")
     with torch.no_grad():
         driven = student.drive(wanted.mixer_in, window=window)
-        equal = replace(wanted, signals=driven.signals, window=driven.window,
+        # What lies behind the scores is the teacher's, as its outputs are.
+        behind = {"head_outputs": wanted.signals["head_outputs"]}
+        equal = replace(wanted, signals={**driven.signals, **behind}, window=driven.window,
                         rotations=driven.rotations)  # fmt: skip
         assert abs(cost(name, equal, wanted, inputs)) < 1e-5
         for block in student.blocks:

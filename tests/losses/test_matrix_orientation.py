@@ -11,7 +11,7 @@ from torch import Tensor
 from asnn_goose.losses.matrix_orientation import MatrixOrientation
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7 import wkv7
-from asnn_goose.trace import Batch, Rotation, Trace
+from asnn_goose.trace import Batch, Rotation, Trace, Window
 
 Passing = Callable[[int], Trace]
 Saying = Callable[..., Trace]
@@ -93,6 +93,26 @@ def test_it_is_the_distance_of_the_two_matrices(
     turned = dataclasses.replace(teacher, rotations=(Rotation(theta),) * 3)
     loss = MatrixOrientation()(student, turned, whole)
     assert loss.item() == pytest.approx(torch.stack(norms).mean().item(), rel=1e-5)
+
+
+def test_tokens_of_two_documents_are_not_compared(
+    student: Trace, teacher: Trace, batch: Batch
+) -> None:
+    """Squares of the errors within each document, as if it stood alone; none between the two."""
+    documents_BT = (torch.arange(11) >= 4).long().expand(2, 11)
+    squares_LBH = torch.zeros(3, 2, 2, dtype=torch.float64)
+    for b in range(2):
+        for document in range(2):
+            alone = [without(x, b, documents_BT == document) for x in (student, teacher)]
+            for block in range(3):
+                found, wanted = matrices(alone[0], alone[1], block, 0.0)
+                squares_LBH[block, b] += (found - wanted).square().sum((-1, -2)).detach()
+    apart = (
+        dataclasses.replace(x, window=Window(documents_BT=documents_BT)) for x in (student, teacher)
+    )
+    whole = dataclasses.replace(batch, labels_BT=torch.ones_like(batch.labels_BT))
+    loss = MatrixOrientation()(*apart, whole)
+    assert loss.item() == pytest.approx(squares_LBH.sqrt().mean().item(), rel=1e-5)
 
 
 def test_tokens_that_do_not_count_are_as_if_absent(

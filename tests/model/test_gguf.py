@@ -145,16 +145,27 @@ def test_a_cut_gguf_is_refused(
         load_teacher(str(tmp_path / "model"))
 
 
-def write(file: Path, teacher: Teacher, architecture: gguf.MODEL_ARCH, **stated: str | int) -> None:
-    """The teacher as llama.cpp's converter would write it, in fp32; `stated` wins over it."""
+def write(
+    file: Path,
+    teacher: Teacher,
+    architecture: gguf.MODEL_ARCH,
+    *,
+    weights: dict[str, Tensor] | None = None,
+    **stated: str | int | float,
+) -> None:
+    """The teacher as llama.cpp's converter would write it, in fp32; `stated` wins over it.
+
+    `weights` take the place of the teacher's own.
+    """
     writer = gguf.GGUFWriter(file, gguf.MODEL_ARCH_NAMES[architecture])
     writer.add_name("tiny")
     add_sizes(writer, teacher)
     add_words(writer, 97)
     for key, value in stated.items():
-        (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
+        add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32}
+        add[type(value)](key, value)  # type: ignore[operator]
     names = gguf.get_tensor_name_map(architecture, len(teacher.layers))
-    weights = teacher.model.state_dict()
+    weights = weights or teacher.model.state_dict()
     if teacher.config.tie_word_embeddings:
         del weights["lm_head.weight"]
     for name, weight in weights.items():

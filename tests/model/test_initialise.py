@@ -69,6 +69,20 @@ def test_matrices_follow_the_published_gains() -> None:
     assert float(model.embedding.weight.abs().max()) <= 1e-4
 
 
+def test_adapters_start_with_the_published_gain() -> None:
+    """0.1 sqrt(rows/columns) where an adapter has more rows than columns, else 0.1."""
+    torch.manual_seed(0)
+    model = GooseForCausalLM(
+        GooseConfig(
+            vocab_size=30, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+            head_size=16, intermediate_size=64, decay_rank=128, rate_rank=8,
+        )
+    )  # fmt: skip
+    tall, flat = model.blocks[0].mixer.decay.up, model.blocks[0].mixer.rate.up
+    assert torch.allclose(tall.T @ tall, 0.01 * 128 / 32 * torch.eye(32), atol=1e-6)
+    assert torch.allclose(flat @ flat.T, 0.01 * torch.eye(8), atol=1e-6)
+
+
 def test_a_fresh_model_learns() -> None:
     model = published().train()
     tokens_BT = torch.arange(40).repeat(2, 3)[:, :64]

@@ -1,15 +1,8 @@
-"""A mixer is one file and one row: this file, which nothing else of the house knows of.
-
-`python test_one_file_mixer.py OUT [--kill STEP] [--resume]` trains a tiny student of it.
-"""
+"""A mixer is one file and one row: this file, which nothing else of the house knows of."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,7 +31,7 @@ from asnn_goose.train.loop import run
 from asnn_goose.train.stages import STAGES
 
 TINY_RUN = Path(__file__).parents[1] / "train" / "tiny_run.py"
-STEPS, KILLED_AT = 12, 8
+STEPS, BROKEN_AT = 12, 8
 
 
 class LinearMixer(Mixer):
@@ -131,10 +124,13 @@ def tiny_run() -> ModuleType:
     return module
 
 
-def train(out: Path, *, kill: int, resume: bool) -> None:
-    """Convert, align and distil; die at step `kill` without a word."""
+class BrokenError(Exception):
+    """Raised in the middle of a run."""
+
+
+def train(out: Path, *, broken_at: int = 0, resume: bool = False) -> None:
+    """Convert, align and distil; stop dead at a step."""
     tiny = tiny_run()
-    MIXERS["linear"] = LinearMixer
     whole = tiny.plan()
     student = convert(tiny.teacher(), mixer="linear", rope=False)
     terms = [
@@ -156,17 +152,17 @@ def train(out: Path, *, kill: int, resume: bool) -> None:
         for old, losses in zip(whole.stages, terms, strict=True)
     ]
 
-    class Killer(tiny.Watcher):  # type: ignore[name-defined,misc]
+    class Breaker(tiny.Watcher):  # type: ignore[name-defined,misc]
         def on_step(self, info: object) -> None:
             super().on_step(info)
-            if len(self.steps) == kill:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if len(self.steps) == broken_at:
+                raise BrokenError
 
     run(
         replace(whole, student=student, stages=tuple(stages)),
         out=out,
         resume=resume,
-        progress=Killer(),
+        progress=Breaker(),
     )
 
 
@@ -177,20 +173,20 @@ def row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Run folders: one at one go, one that was killed and resumed."""
-    outs = [tmp_path_factory.mktemp("linear") / name for name in ("whole", "killed")]
-    killed = ["--kill", str(KILLED_AT)]
-    runs = [(outs[0], []), (outs[1], killed), (outs[1], ["--resume"])]
-    for (out, options), code in zip(runs, (0, -signal.SIGKILL, 0), strict=True):
-        command = [sys.executable, __file__, str(out), *options]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert found.returncode == code, found.stderr
+    """Run folders: one at one go, one that was broken off and resumed."""
+    outs = [tmp_path_factory.mktemp("linear") / name for name in ("whole", "broken")]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(MIXERS, "linear", LinearMixer)
+        train(outs[0])
+        with pytest.raises(BrokenError):
+            train(outs[1], broken_at=BROKEN_AT)
+        train(outs[1], resume=True)
     return outs
 
 
-def test_it_trains_and_goes_on_after_a_kill_as_if_nothing_had_been(trained: list[Path]) -> None:
-    whole, killed = ((out / "model" / "model.safetensors").read_bytes() for out in trained)
-    assert whole == killed
+def test_it_trains_and_goes_on_after_a_break_as_if_nothing_had_been(trained: list[Path]) -> None:
+    whole, broken = ((out / "model" / "model.safetensors").read_bytes() for out in trained)
+    assert whole == broken
 
 
 @torch.no_grad()
@@ -263,12 +259,3 @@ def test_a_loss_on_what_it_lacks_is_refused_by_name(row: None) -> None:
                     [Term("matrix_orientation", 1, LOSSES["matrix_orientation"]())]
                 ),
             )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--kill", type=int, default=0)
-    parser.add_argument("--resume", action="store_true")
-    arguments = parser.parse_args()
-    train(arguments.out, kill=arguments.kill, resume=arguments.resume)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asnn_goose.model import GooseForCausalLM
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Window
 
 Fresh = Callable[..., GooseForCausalLM]
@@ -114,19 +115,6 @@ def test_later_blocks_teach_the_first_values_only_where_they_may(
     assert (gradient is not None and bool(gradient.any())) == learns
 
 
-@torch.no_grad()
-def test_the_last_factor_of_an_adapter_has_the_published_gain() -> None:
-    """0.1 max(1, sqrt(rows / columns)): a tall factor (rank > out) is larger."""
-    from asnn_goose.model.mixers.rwkv7.start import _low_rank
-    from asnn_goose.model.parts.low_rank import LowRank
-
-    for rank, out, gain in ((64, 16, 0.2), (16, 64, 0.1)):
-        adapter = LowRank(width=8, rank=rank, out=out, bias=False)
-        _low_rank(adapter, bias=None)
-        sizes = torch.linalg.svdvals(adapter.up)
-        torch.testing.assert_close(sizes, torch.full_like(sizes, gain))
-
-
 @pytest.mark.parametrize(
     ("table", "steps"),
     [
@@ -136,6 +124,4 @@ def test_the_last_factor_of_an_adapter_has_the_published_gain() -> None:
     ],
 )
 def test_the_nearer_place_wins(table: dict[str, Any], steps: int) -> None:
-    from asnn_goose.model.parts.precision_table import PrecisionTable
-
     assert PrecisionTable(table).of("down", layer=7).steps == steps

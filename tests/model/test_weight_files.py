@@ -129,6 +129,26 @@ def test_a_damaged_configuration_is_refused(folder: Path, kind: str, content: st
         load(kind, folder)
 
 
+@pytest.mark.parametrize("setting", ["num_hidden_layers", "hidden_size", "vocab_size"])
+def test_no_room_is_made_for_more_than_the_files_hold(
+    folder: Path, kind: str, setting: str
+) -> None:
+    """A thousand million of them: whoever began with it would not come back."""
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stated | {setting: 10**9}))
+    with pytest.raises(TeacherError, match=f"config.json says {setting} = 1000000000, and the"):
+        load(kind, folder)
+
+
+def test_a_token_of_an_enormous_number_is_refused(whole: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole["teacher"], tmp_path / "model"))
+    rules = json.loads((folder / "tokenizer.json").read_text())
+    rules["model"]["vocab"]["far"] = 2**31
+    (folder / "tokenizer.json").write_text(json.dumps(rules))
+    with pytest.raises(TeacherError, match="has a token 2147483648: wanted less than 16777216"):
+        load_teacher(str(folder))
+
+
 @pytest.mark.parametrize("content", [None, "{}", "{"])
 def test_a_missing_or_broken_tokenizer_is_named(
     whole: dict[str, Path], tmp_path: Path, content: str | None

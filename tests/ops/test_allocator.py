@@ -13,10 +13,10 @@ from asnn_goose.ops.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for _ in range(12):  # aligned blocks need a few rounds until freed ones join up
-    torch.empty(24 << 20).fill_(1.0)
+    torch.empty(10 << 20).fill_(1.0)  # above 32 MB, which glibc never keeps by itself
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
-    torch.empty(24 << 20).fill_(1.0)
+    torch.empty(10 << 20).fill_(1.0)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 

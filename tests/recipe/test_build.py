@@ -179,6 +179,8 @@ def test_weights_resets_and_a_start_from_scratch(
     recipe_file.write_text(check_recipe(raw, source="").to_toml())
     plan = build_run(load_recipe(recipe_file), tell=lambda text: None)
     assert isinstance(plan.stages[0].loader, MixtureLoader)
+    state = plan.stages[0].loader.state()
+    assert [state[f"{n}.weight_in_millionths"] for n in (0, 1)] == [250_000, 750_000]
     assert all(stage.stage.resets for stage in plan.stages)
     assert plan.student.blocks[0].mixer.output.weight.abs().sum() == 0  # the published start
     carry_out(recipe_file, tmp_path / "run")

@@ -45,6 +45,10 @@ SLIDING = (
     "stage.1.kind='slide'", "stage.1.span=1", "stage.1.train='blocks'",
     "stage.1.losses=[{{ name = 'block_output' }}]",
 )  # fmt: skip
+REPLACING = (
+    "stage.1.kind='replace'", "stage.1.train='mixers'",
+    "stage.1.replacing={{ share = [0.0, 0.0] }}",
+)  # fmt: skip
 GROUPS = ("matrix", "vector", "decay", "norm", "embedding", "quantiser", "loss")
 
 SET: list[tuple[tuple[str, ...], dict[str, str]]] = [
@@ -76,7 +80,7 @@ SET: list[tuple[tuple[str, ...], dict[str, str]]] = [
     }),
     (("stage.1.repeats={{ share = 0.5, distance = 8 }}",), {
         "stage.repeats.share": "0.9", "stage.repeats.distance": "4",
-        "stage.repeats.kinds": "['other']",
+        "stage.repeats.kinds": "['other']", "stage.repeats.alone": "true",
     }),
     (TUNED, {"stage.examples": "['{examples}']"}),
     (DRAWN, {
@@ -84,6 +88,9 @@ SET: list[tuple[tuple[str, ...], dict[str, str]]] = [
         "stage.samples.temperature": "0.01",
     }),
     (SLIDING, {"stage.span": "2"}),
+    (REPLACING, {
+        "stage.replacing.share": "[1.0, 1.0]", "stage.replacing.layers": "[1]",
+    }),
     (SETTLED, {"stage.time_steps": "9"}),
     (("stage.1.losses=[{{ name = 'ce' }}]",), {"stage.kind": "'pretrain'"}),
     (TWO, {"stage.teacher": "'b'", "stage.teachers": "['a', 'b']"}),

@@ -29,6 +29,7 @@ RECIPE_FILES = sorted(p for p in RECIPES.rglob("*.toml") if p.parent.name != "ab
         ("7", 7),
         (7, 7),
         (2e5, 200_000),
+        (2.5, None),
         ("1.0005k", None),
         ("-5", None),
         ("12 apples", None),
@@ -84,6 +85,8 @@ def test_every_count_can_be_written_in_thousands(number: int) -> None:
         (["stage.1.losses.0.weight=inf"], ["stage.1.losses.0", "weight = inf"]),
         (["stage.1.losses.0.temperature=true"], ["stage.1.losses.0", "temperature = true"]),
         (["stage.1.losses.0.temperature=inf"], ["stage.1.losses.0", "temperature = inf"]),
+        (["stage.1.losses.0.temperature=1e-40"], ["stage.1.losses.0", "temperature = 1e-40"]),
+        (["teacher.0.cache.temperatures=[1e-40]"], ["teacher.0.cache", "1e-40: must be above 0"]),
         (["student.norm_eps=inf"], ["student", "norm_eps = inf"]),
         (
             ["stage.1.losses=[{name='dual_head',top_k=1.5}, {name='ce'}]"],
@@ -175,6 +178,8 @@ def test_overrides_reach_every_depth(changed: Callable[..., dict[str, Any]]) -> 
         "=5",
         "name.x=5",
         "stage..x=1",
+        f"seed={'9' * 5000}",
+        f"seed={'[' * 5000}",
     ],
 )
 def test_overrides_that_cannot_be_placed(

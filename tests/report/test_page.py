@@ -179,6 +179,11 @@ def test_damage_in_the_middle_is_an_error(run: Path) -> None:
     (run / "metrics.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]))
     with pytest.raises(ReportError, match=r"metrics\.jsonl line 2"):
         write_report(run)
+    for wrong in ({"tokens_seen": "many"}, {"terms": [1]}, {"seconds": None}):
+        spoilt = json.dumps(json.loads(lines[1]) | wrong)
+        (run / "metrics.jsonl").write_text("\n".join([lines[0], spoilt, lines[2]]))
+        with pytest.raises(ReportError, match=r"metrics\.jsonl line 2 is no step"):
+            write_report(run)
     (run / "metrics.jsonl").write_text(lines[0])
     (run / "eval.json").write_text("{")
     with pytest.raises(ReportError, match=r"eval\.json"):

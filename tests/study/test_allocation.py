@@ -4,41 +4,18 @@ import math
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from asnn_goose.eval.costs import bits
-from asnn_goose.model import GooseConfig, GooseForCausalLM
+from asnn_goose.model import GooseForCausalLM
 from asnn_goose.study.allocation import Allocation, allocate
 from asnn_goose.study.sensitivity import mean_loss
 
 ONE: dict[str, Any] = {"planes": 1, "steps": 1, "threshold": 0.9}
 TWO: dict[str, Any] = {"planes": 2, "steps": 3, "threshold": 4.0}
-SIZES = {"key": 64 * 64, "down": 64 * 256}
+INTERMEDIATE = 256
+SIZES = {"key": 64 * 64, "down": 64 * INTERMEDIATE}
 Windows = list[tuple[Tensor, Tensor]]
-
-
-@pytest.fixture
-def student() -> GooseForCausalLM:
-    torch.manual_seed(0)
-    shape: dict[str, Any] = {"hidden_size": 64, "head_size": 16, "intermediate_size": 256}
-    config = GooseConfig(
-        vocab_size=40, num_hidden_layers=3, num_attention_heads=4, mlp="gated", **shape
-    )
-    model = GooseForCausalLM(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model
-
-
-@pytest.fixture
-def windows(student: GooseForCausalLM) -> Windows:
-    """Text that the student itself finds likely, so that every change costs."""
-    tokens = torch.randint(0, 40, (1, 33), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        likely = student(tokens[:, :-1]).logits.argmax(-1)
-    return [(tokens[:, :-1], likely)]
 
 
 def found(student: GooseForCausalLM, windows: Windows, budget: float, **changes: Any) -> Allocation:

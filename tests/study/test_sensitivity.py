@@ -7,34 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.model import GooseConfig, GooseForCausalLM
+from asnn_goose.model import GooseForCausalLM
 from asnn_goose.study.heat_map import draw
 from asnn_goose.study.sensitivity import sensitivity
 
 ENTRY: dict[str, Any] = {"steps": 1, "threshold": 1.0}
-
-
-@pytest.fixture
-def student() -> GooseForCausalLM:
-    torch.manual_seed(0)
-    shape: dict[str, Any] = {"hidden_size": 64, "head_size": 16, "intermediate_size": 64}
-    config = GooseConfig(
-        vocab_size=40, num_hidden_layers=3, num_attention_heads=4, mlp="gated", **shape
-    )
-    model = GooseForCausalLM(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model
-
-
-@pytest.fixture
-def windows(student: GooseForCausalLM) -> list[tuple[Tensor, Tensor]]:
-    """Text that the student itself finds likely, so that every change costs."""
-    tokens = torch.randint(0, 40, (1, 33), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        likely = student(tokens[:, :-1]).logits.argmax(-1)
-    return [(tokens[:, :-1], likely)]
 
 
 def test_every_place_is_measured_alone(

@@ -199,6 +199,7 @@ def test_documents_too_short_for_a_prompt_are_named() -> None:
     [
         ({"temperature": 0.0}, r"temperature = 0\.0: must be above 0"),
         ({"temperature": math.nan}, "temperature = nan: must be above 0"),
+        ({"temperature": 1e-40}, "temperature = 1e-40: must be above 0, at least 1e-06"),
         ({"top_p": 0.0}, r"top_p = 0\.0: must be above 0 and at most 1"),
         ({"top_p": 1.5}, r"top_p = 1\.5: must be"),
         ({"window": 3}, "window = 3: must be above prompt_tokens = 3"),

@@ -72,6 +72,15 @@ def test_what_a_crash_left_of_a_batch_is_dropped(file: TextFile, left: bytes) ->
     assert [document.text for document in documents(file.path, "all")] == TEXTS
 
 
+@pytest.mark.parametrize("line", [b"\x00" * 9, b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_part_is_named(file: TextFile, line: bytes) -> None:
+    cut(file, TEXTS[:2])
+    with file.part.open("ab") as stream:
+        stream.write(2 * (line + b"\n"))
+    with pytest.raises(TextFileError, match=r"part is damaged .*begin anew"):
+        fill(file, TEXTS[2:])
+
+
 @pytest.mark.parametrize("taken", ["path", "part", "record"])
 def test_a_name_that_is_taken_is_left_alone(file: TextFile, taken: str) -> None:
     place: Path = getattr(file, taken)
@@ -83,12 +92,34 @@ def test_a_name_that_is_taken_is_left_alone(file: TextFile, taken: str) -> None:
 
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(file: TextFile) -> None:
-    cut(file, TEXTS[:2])
-    file.path.write_text("mine")
+    def write() -> None:
+        with file.growing(batch=2):
+            file.append(records(TEXTS))
+            file.path.write_text("mine")
+
     with pytest.raises(TextFileError, match=r"has appeared meanwhile: .* is kept"):
-        fill(file, TEXTS[2:])
+        write()
     assert file.path.read_text() == "mine"
     assert len(file.part.read_text().split("\n")) == 5
+
+
+def test_who_comes_after_another_process_has_ended_is_told(file: TextFile) -> None:
+    fill(file, TEXTS[:2])
+    with pytest.raises(TextFileError, match="has appeared meanwhile: choose another file"):
+        fill(TextFile(file.path, SETTINGS), TEXTS[2:])
+    assert [document.text for document in documents(file.path, "all")] == TEXTS[:2]
+    assert not file.part.exists()
+
+
+def test_what_another_process_began_with_other_settings_is_not_gone_on_with(
+    file: TextFile,
+) -> None:
+    other = TextFile(file.path, SETTINGS | {"seed": 4})
+    assert not other.check(resume=False)  # before the first one begins
+    cut(file, TEXTS[:2])
+    with pytest.raises(TextFileError, match="seed was 3"):
+        fill(other, TEXTS[2:])
+    assert fill(file, TEXTS[2:]) == TEXTS[:2]
 
 
 def test_only_its_own_settings_go_on(file: TextFile) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.train.forked import Forked
 
 from asnn_goose.train.loop import run
 
@@ -89,27 +89,9 @@ def crash(tiny: ModuleType) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., subprocess.Popen[str]]:
-    """Start tiny_run.py in a process of its own."""
-
-    def popen(out: Path, *options: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(out), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return popen
-
-
-@pytest.fixture(scope="session")
-def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, start: Callable[..., subprocess.Popen[str]]
-) -> Path:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run folder of the tiny run, carried out at one go in a process of its own."""
     out = tmp_path_factory.mktemp("uninterrupted") / "run"
-    process = start(out)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    code, _, errors = Forked(str(out)).ended()
+    assert code == 0, errors
     return out

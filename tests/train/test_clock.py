@@ -65,10 +65,17 @@ def watched(tiny: ModuleType, plan: RunPlan, *, stop: int = 0) -> Any:
     return Watcher()
 
 
-def test_temperatures_and_dense_weights_go_on(tiny: ModuleType, tmp_path: Path) -> None:
-    plan = phased(tiny)
+@pytest.fixture(scope="module")
+def carried_out(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """Run folder of the two phases at one go, and who watched."""
+    plan, out = phased(tiny), tmp_path_factory.mktemp("phases") / "run"
     watcher = watched(tiny, plan)
-    run(plan, out=tmp_path / "run", resume=False, progress=watcher)
+    run(plan, out=out, resume=False, progress=watcher)
+    return out, watcher
+
+
+def test_temperatures_and_dense_weights_go_on(carried_out: tuple[Path, Any]) -> None:
+    watcher = carried_out[1]
     taus = [info.readings["ctkd.temperature"] for info in watcher.steps]
     assert abs(taus[3] - 2.0) > 0.05  # it has moved, and the next phase goes on from there
     assert abs(taus[4] - taus[3]) < abs(taus[4] - 2.0)
@@ -86,13 +93,14 @@ def test_a_phase_that_does_not_go_on_begins_again(tiny: ModuleType, tmp_path: Pa
 
 
 @pytest.mark.parametrize("stop", [5, 7])  # from the checkpoint between the phases, and within one
-def test_a_resumed_run_is_the_same(tiny: ModuleType, tmp_path: Path, stop: int) -> None:
-    run(phased(tiny), out=tmp_path / "whole", resume=False, progress=tiny.Watcher())
+def test_a_resumed_run_is_the_same(
+    tiny: ModuleType, carried_out: tuple[Path, Any], tmp_path: Path, stop: int
+) -> None:
     plan = phased(tiny)
     with pytest.raises(StopError):
         run(plan, out=tmp_path / "cut", resume=False, progress=watched(tiny, plan, stop=stop))
     run(phased(tiny), out=tmp_path / "cut", resume=True, progress=tiny.Watcher())
-    assert tiny.weights(tmp_path / "cut") == tiny.weights(tmp_path / "whole")
+    assert tiny.weights(tmp_path / "cut") == tiny.weights(carried_out[0])
 
 
 def test_a_stage_tells_how_far_the_fall_of_its_precision_is(tiny: ModuleType) -> None:

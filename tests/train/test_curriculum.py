@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asnn_goose.data.loader import Pool, Subset, WindowLoader
+from asnn_goose.trace import IGNORED_LABEL
 from asnn_goose.train.curriculum import RANK_OFFSET, difficulty, fused_order, rank
+from asnn_goose.train.yardstick import per_token
 
 scores = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30)
 
@@ -78,6 +80,16 @@ def test_ranking_is_by_the_students_loss_and_the_teachers_divergence(tiny: objec
     assert not torch.allclose(kl_B, (z.exp() * (z - t)).sum(-1).view(8, 16).mean(1), rtol=1e-2)
     order = rank(stage, windows, found.places, batch=3, accelerator=plan.accelerator)
     assert order == fused_order(loss_B.tolist(), kl_B.tolist())
+
+
+def test_labels_that_do_not_count_are_no_difficulty(tiny: object) -> None:
+    stage = tiny.plan(noise=False).stages[1].stage  # type: ignore[attr-defined]
+    windows, found = pool(tiny)
+    batch = windows.batch_of(found.places, 0.0)
+    batch.labels_BT[:, 5:] = IGNORED_LABEL
+    for values_BT in per_token(stage, batch, teacher=True):
+        assert values_BT[:, :5].all()
+        assert not values_BT[:, 5:].any()
 
 
 def test_the_constant_of_the_fusion_is_the_published_one() -> None:

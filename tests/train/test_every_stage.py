@@ -14,8 +14,8 @@ from tests.train.crew import Crew
 from asnn_goose.study.smoke import STAGES
 from asnn_goose.train.sharded_stage import ALONE
 
-WHOLE = sorted(STAGES.keys() - {"gkd"})
-"""All but the one whose processes draw answers of their own."""
+WHOLE = sorted(STAGES.keys() - {"gkd", "replace"})
+"""All but those whose processes draw, answers or blocks, each its own."""
 IN_PARTS = sorted(STAGES.keys() - ALONE - {"dpo"})
 
 

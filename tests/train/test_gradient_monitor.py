@@ -93,15 +93,21 @@ def test_conflict_and_runaway() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kl", "projector", "warned"), [(1.0, True, True), (0.5, True, False), (1.0, False, False)]
+    ("last", "kl", "projector", "warned"),
+    [
+        (1.0, 1.0, True, True),
+        (1.0, 0.5, True, False),
+        (1.0, 1.0, False, False),
+        (2.5, 1.0, True, False),
+    ],
 )
 def test_a_projector_that_learns_in_the_student_s_place(
-    kl: float, projector: bool, warned: bool
+    last: float, kl: float, projector: bool, warned: bool
 ) -> None:
     watch, texts = watchman("mlp_output", "kl"), []
     if projector:
         watch._objective.losses["mlp_output"].projector = nn.Linear(2, 2)
-    for feature, head in ((3.0, 1.0), (2.5, 1.0), (2.0, 1.0), (1.0, kl)):
+    for feature, head in ((3.0, 1.0), (2.5, 1.0), (2.6, 1.0), (last, kl)):
         watch.see({"mlp_output": feature, "kl": head})
         texts = watch.look(record(mlp_output=1.0, kl=1.0), {})
     assert any("projector" in text for text in texts) is warned

@@ -18,3 +18,4 @@ def test_norms_are_limited_together_or_by_group(by: str, wanted: tuple[float, fl
     gradient_norm.clip(trained, norms, most=1.0, by=by)
     assert [float(e.parameter.grad) for e in trained] == pytest.approx(wanted, rel=1e-5)  # type: ignore[arg-type]
     assert float(gradient_norm.factor(torch.tensor(5.0), 1.0)) == pytest.approx(0.2)
+    assert float(gradient_norm.factor(torch.tensor(0.5), 1.0)) == 1.0

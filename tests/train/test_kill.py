@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.train.forked import Forked
 
-Start = Callable[..., "subprocess.Popen[str]"]
 STEPS = 12
 
 
-def stop_after(process: subprocess.Popen[str], step: int, number: int) -> None:
+def stop_after(process: Forked, step: int, number: int) -> None:
     """Send a signal as soon as the process reports a step."""
-    assert process.stdout is not None
     for line in process.stdout:
         if line.strip() == f"step {step}":
             process.send_signal(number)
             return
-    raise AssertionError(f"the run ended before step {step}: {process.communicate()[1]}")
+    raise AssertionError(f"the run ended before step {step}: {process.ended()[2]}")
 
 
 def weights(out: Path) -> bytes:
@@ -34,25 +31,22 @@ def losses(out: Path) -> list[tuple[int, float]]:
     return [(line["run_step"], line["loss"]) for line in lines]
 
 
-def finish(start: Start, out: Path) -> str:
-    process = start(out, "--resume")
-    told, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+def finish(out: Path) -> str:
+    code, told, errors = Forked(str(out), "--resume").ended()
+    assert code == 0, errors
     return told
 
 
 @pytest.mark.parametrize("part", [(1, 5), (6, 11)], ids=["align", "distill"])
-def test_kill_at_a_random_step(
-    start: Start, uninterrupted: Path, tmp_path: Path, part: tuple[int, int]
-) -> None:
+def test_kill_at_a_random_step(uninterrupted: Path, tmp_path: Path, part: tuple[int, int]) -> None:
     step = random.SystemRandom().randint(*part)
     print(f"killed after step {step}")
-    process = start(tmp_path / "run")
+    process = Forked(str(tmp_path / "run"))
     stop_after(process, step, signal.SIGKILL)
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert not (tmp_path / "run" / "model").exists()
 
-    finish(start, tmp_path / "run")
+    finish(tmp_path / "run")
 
     assert weights(tmp_path / "run") == weights(uninterrupted)
     assert losses(tmp_path / "run") == losses(uninterrupted)
@@ -61,17 +55,17 @@ def test_kill_at_a_random_step(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_says_so(
-    start: Start, uninterrupted: Path, tmp_path: Path, number: signal.Signals
+    uninterrupted: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "run"
-    process = start(out)
+    process = Forked(str(out))
     stop_after(process, 4, number)
-    told, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    code, told, errors = process.ended(timeout=60)
+    assert code == 128 + number, errors
     assert f"{number.name}: a checkpoint will be written" in told
     assert f"stopped by {number.name}" in errors
     assert "resume it to go on" in errors
 
     saved = sorted((out / "checkpoints").iterdir())[-1]
-    assert f"resumed from {saved}" in finish(start, out)
+    assert f"resumed from {saved}" in finish(out)
     assert weights(out) == weights(uninterrupted)

@@ -48,6 +48,7 @@ def test_a_run_leaves_recipe_metrics_checkpoints_and_model(
     assert [line["stage"] for line in lines] == ["align"] * 6 + ["distill"] * 6
     assert lines[-1]["tokens_seen"] == lines[-1]["tokens_total"] == 6 * 64 + 6 * 128
     assert [info.run_step for info in watcher.steps] == list(range(1, 13))
+    assert {line["tokens_total"] for line in lines} == {6 * 64 + 6 * 128}
     assert set(lines[0]["terms"]) == {"attention_output", "noise"}
     assert lines[0]["loss"] == pytest.approx(sum(lines[0]["terms"].values()))
     assert (out / "recipe.toml").read_text() == 'name = "tiny"\n'

@@ -50,10 +50,13 @@ def test_one_line_a_step(tmp_path: Path) -> None:
     assert numbers(tmp_path) == [1, 2, 3]
 
 
-def test_lines_past_the_checkpoint_and_a_cut_one_are_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line", ['{"run_step": 3, "stage": "al', '{"run_step": 1e400}', "[" * 100_000, "[1]", "{}"]
+)
+def test_lines_past_the_checkpoint_and_a_cut_one_are_dropped(tmp_path: Path, line: str) -> None:
     log = filled(tmp_path, 5)
     with log.path.open("a") as file:
-        file.write('{"run_step": 3, "stage": "al')
+        file.write(line)
     log.drop_after(3)
     assert numbers(tmp_path) == [1, 2, 3]
     assert log.append(replace(INFO, run_step=4)) is None

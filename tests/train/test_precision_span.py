@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,20 @@ def test_an_early_end_within_the_fall_is_told(
     told = [text for text in watcher.messages if "which falls until" in text]
     assert bool(told) is warned
     assert any("ends after 4 steps" in text for text in watcher.messages)
+
+
+@pytest.mark.parametrize(
+    ("row", "share"),
+    [
+        ({"planes": 1, "ternary": {"name": "arenas", "until": 0.3}}, 0.3),
+        ({"planes": 1, "ternary": {"name": "tervit", "eight_bit": 0.7}}, 0.7),
+        ({"steps": 1, "neuron": {"name": "mean", "fade": 0.6}}, 0.6),
+        ({"planes": 1, "ternary": "absmean"}, 0.0),
+    ],
+)
+def test_whatever_lasts_for_a_share_is_seen(
+    tiny: ModuleType, row: dict[str, Any], share: float
+) -> None:
+    student = tiny.plan(noise=False).student
+    student.set_precision({"*": row})
+    assert annealed_until(student) == share

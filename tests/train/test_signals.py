@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -35,6 +37,38 @@ def test_first_signal_is_noted_and_the_second_stops() -> None:
     assert noted == [None, signal.SIGINT, signal.SIGINT]
     assert len(told) == 1
     assert "SIGINT: a checkpoint will be written" in told[0]
+
+
+def test_it_is_told_where_nothing_is_half_printed() -> None:
+    """A handler that prints what its own thread prints is refused: "reentrant call"."""
+    stream = io.BufferedWriter(cast(io.RawIOBase, Interrupting()))
+
+    def tell(text: str) -> None:
+        stream.write(text.encode())
+        stream.flush()
+
+    with StopSignals(tell) as signals:
+        tell("a step\n")
+    assert signals.received == signal.SIGTERM
+    written = cast(Interrupting, stream.raw).written
+    assert written[0] == b"a step\n"
+    assert b"SIGTERM: a checkpoint will be written" in written[1]
+
+
+class Interrupting(io.RawIOBase):
+    """A stream that a signal interrupts at its first write."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.written.append(bytes(data))
+        if len(self.written) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return len(data)
 
 
 def test_handlers_are_put_back() -> None:

@@ -12,6 +12,7 @@ from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.ternary import TernaryMethod
 from asnn_goose.trace import PLACES, Batch, Trace, Window
 from asnn_goose.train.stages import STAGES, Align, AlignBlocks, Distill
+from asnn_goose.train.stages.replace import Replacing
 
 
 class Recorder:
@@ -57,6 +58,25 @@ def test_align_reaches_every_mixer_and_nothing_else(parts: Any) -> None:
             assert f"blocks.{block}.mixer.{matrix}.weight" in reached
 
 
+def test_align_gives_every_mixer_its_teachers_own_input(
+    parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, teacher, batch = parts
+    wanted = teacher.trace(batch.tokens_BT, frozenset({"mixer_in"}), window=Window()).mixer_in
+    drive, seen = student.drive, list[Tensor]()
+
+    def noted(inputs: tuple[Tensor, ...], **settings: Any) -> Trace:
+        seen.extend(inputs)
+        found: Trace = drive(inputs, **settings)
+        return found
+
+    monkeypatch.setattr(student, "drive", noted)
+    Align(student=student, teacher=teacher, objective=objective("attention_output"))(batch)
+    assert len(seen) == 2
+    assert all(map(torch.equal, seen, wanted))
+    assert not torch.equal(*seen)
+
+
 def test_align_refuses_losses_over_logits(parts: Any) -> None:
     student, teacher, _ = parts
     with pytest.raises(ValueError, match="align cannot give vocab"):
@@ -85,10 +105,10 @@ def test_teacher_is_no_part_of_the_stage(parts: Any, kind: str) -> None:
     loss |= {"equilibrium": "kl", "slide": "block_output"}
     loss |= {"calibrate_blocks": "block_output"}
     own: dict[str, Any] = {"gkd": {"samples": None}, "equilibrium": {"steps": 2}}
-    own |= {"slide": {"span": 2}}
+    own |= {"slide": {"span": 2}, "replace": {"replacing": Replacing()}}
     stage = STAGES[kind](
         student=student,
-        teacher=teacher.teacher.model,
+        teacher=teacher.teacher if kind == "replace" else teacher.teacher.model,
         objective=objective(loss.get(kind, "attention_output")),
         **own.get(kind, {}),
     )

@@ -2,6 +2,7 @@
 #include "kernels/dense/dense.h"
 #include "kernels/dense/half.h"
 #include "kernels/dense/screen.h"
+#include "kernels/rows.h"
 #include "simd.h"
 
 #ifdef __SSE2__
@@ -26,15 +27,6 @@ inline Vec load(const std::uint16_t* half) {
 }
 using goose::load;
 
-// Asks memory for what lies `ahead` bytes after these weights (kernels.h).
-template <class Weight>
-inline void ask_for(const Weight* w, std::int64_t count, std::int32_t ahead) {
-  if (ahead == 0) return;
-  const char* from = reinterpret_cast<const char*>(w) + ahead;
-  const char* to = from + count * static_cast<std::int64_t>(sizeof(Weight));
-  for (; from < to; from += 64) __builtin_prefetch(from, 0, 2);
-}
-
 // Sums of kRows rows.
 template <class Weight>
 inline Four rows_of(const Weight* w, const float* x, std::int64_t width) {
@@ -48,22 +40,14 @@ inline Four rows_of(const Weight* w, const float* x, std::int64_t width) {
     }
     sum[r] += other;
   }
-  return sums_of(sum);
-}
-
-inline void put(Four sums, float* y, std::int64_t rows) {
-  if (rows >= kRows) {
-    __builtin_memcpy(y, &sums, sizeof sums);
-  } else {
-    for (int r = 0; r < rows; ++r) y[r] = sums[r];
-  }
+  return sums_of<Four>(sum);
 }
 
 template <class Weight>
 inline void product(const Weight* w, const float* x, float* y, std::int64_t width,
                     std::int64_t from, std::int64_t to, std::int32_t ahead) {
   for (std::int64_t m = from; m < to; m += kRows) {
-    ask_for(w + m * width, kRows * width, ahead);
+    ask_for(w + m * width, kRows * width * static_cast<std::int64_t>(sizeof(Weight)), ahead);
     put(rows_of(w + m * width, x, width), y + m, to - m);
   }
 }
@@ -116,7 +100,7 @@ inline FourInts rows_of(const std::int8_t* w, const std::int16_t* x, std::int64_
   IntVec sum[kRows];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) sum[r] = row_of(w + r * width, x, width);
-  return sums_of(sum);
+  return sums_of<FourInts>(sum);
 }
 
 // Of 64 inputs those that meet a vector of lower and of upper halves: 32 of each, or 16 where a
@@ -164,16 +148,7 @@ inline FourInts screen_row(const std::uint8_t* w, const std::int8_t* x, std::int
     }
     sum += add_neighbours(some);
   }
-  FourInts part[sizeof sum / 16];
-  __builtin_memcpy(part, &sum, sizeof sum);
-  for (unsigned i = 1; i < sizeof sum / 16; ++i) part[0] += part[i];
-  return part[0];
-}
-
-inline FourInts transposed_sums(FourInts a, FourInts b, FourInts c, FourInts d) {
-  const FourInts ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const FourInts cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  return parts_of<FourInts>(sum);
 }
 
 inline FourInts screen_rows(const std::uint8_t* w, const std::int8_t* x, std::int64_t width) {

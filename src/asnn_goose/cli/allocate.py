@@ -92,8 +92,8 @@ def allocate(
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"on": on, **found.as_dict()}, indent=1)
-    (folder / "allocation.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "precision.toml").write_text(toml(found), encoding="utf-8")
+    disk.write_text(folder / "allocation.json", text + "\n")
+    disk.write_text(folder / "precision.toml", toml(found))
     typer.echo(f"table for a stage in {folder / 'precision.toml'}")
 
 

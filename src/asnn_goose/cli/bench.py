@@ -28,6 +28,7 @@ EXAMPLES = (
     "asnn-goose bench runs/demo",
     "asnn-goose bench goose.packed --threads 1,2 --concurrent 1,4,16 --json bench.json",
     "asnn-goose bench --random 135m --planes 2 --steps 3 --density 0.3",
+    "asnn-goose bench --random 135m --planes 0 --steps 0 --dense int4 --head int4",
 )
 
 
@@ -48,8 +49,14 @@ def bench(
         typer.Option(metavar="SHAPE", help="Random weights of this shape instead: 135m or tiny."),
     ] = None,
     planes: Annotated[
-        int, typer.Option(help="Ternary planes of the random weights; 0 makes them fp16.")
+        int, typer.Option(help="Ternary planes of the random weights; 0 makes them dense.")
     ] = 1,
+    dense: Annotated[
+        str, typer.Option(help="Form of random weights without planes: f16, int8 or int4.")
+    ] = "f16",
+    head: Annotated[
+        str, typer.Option(help="Form of the random student's head: int8 or int4.")
+    ] = "int8",
     steps: Annotated[
         int, typer.Option(help="Spike steps of the random student; 0 keeps inputs analogue.")
     ] = 1,
@@ -99,7 +106,14 @@ def bench(
         backend="reference" if reference else "native",
     )
     wanted = random and Random(
-        shape=random, planes=planes, steps=steps, code=code, group=group, density=density
+        shape=random,
+        planes=planes,
+        steps=steps,
+        code=code,
+        group=group,
+        density=density,
+        dense=dense,
+        head=head,
     )
     with folder_of(model, wanted or None, backend=settings.backend) as folder:
         result = measure_packed(folder, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from asnn_goose import disk
 from asnn_goose.cli.options import count_of, json_file
-from asnn_goose.cli.tables import plain_table, show
+from asnn_goose.cli.tables import plain_table, show, shown
 from asnn_goose.numbers import ALL, count, duration
 from asnn_goose.places import run_recipe
 
@@ -194,15 +193,10 @@ def cells(row: Measurement) -> tuple[str, ...]:
         f"{row.score.perplexity:,.2f}",
         shown(row.score.perplexity * row.error, ",.2f"),
         shown(row.score.word_perplexity, ",.1f"),
-        f"{row.score.bits_per_byte:.3f}",
+        shown(row.score.bits_per_byte, ".3f"),
         f"{row.tokens_per_s:,.0f}",
         f"{row.peak_bytes / 1e6:,.0f}",
     )
-
-
-def shown(value: float, form: str) -> str:
-    """A number in a form of `format`; a dash where it is not known."""
-    return "-" if math.isnan(value) else format(value, form)
 
 
 def difference_lines(found: Mapping[tuple[str, str, str], Difference]) -> list[str]:

@@ -21,6 +21,7 @@ EXAMPLES = (
     "asnn-goose export runs/demo --to packed",
     "asnn-goose export runs/demo --to packed --out goose.packed --dense int8",
     "asnn-goose export runs/demo --to packed --head ternary --low-rank f16",
+    "asnn-goose export runs/dense --to packed --dense int4 --head int4",
     "asnn-goose export runs/rung --to compact --out students/rung.safetensors",
     "asnn-goose export runs/demo --to hub-folder --out share/goose-demo",
     "asnn-goose export runs/dense --to gguf --dense int8",
@@ -43,6 +44,7 @@ class Dense(StrEnum):
 
     f16 = "f16"
     int8 = "int8"
+    int4 = "int4"
     f32 = "f32"
 
 
@@ -50,6 +52,7 @@ class Head(StrEnum):
     """Number formats of embedding and head."""
 
     int8 = "int8"
+    int4 = "int4"
     f16 = "f16"
     ternary = "ternary"
 
@@ -65,7 +68,11 @@ def export(
         ),
     ] = None,
     dense: Annotated[
-        Dense, typer.Option(help="Large matrices that the student does not keep ternary.")
+        Dense,
+        typer.Option(
+            help="Large matrices that the student does not keep ternary; whole numbers are in"
+            " groups of 64 columns."
+        ),
     ] = Dense.f16,
     low_rank: Annotated[
         Dense, typer.Option(help="The mixers' low-rank factors, which set decays and gates.")
@@ -89,8 +96,8 @@ def export(
     teacher's own; `asnn-goose restore` makes a student of it that trains on. hub-folder: weights,
     tokenizer, modelling code and a card, for Transformers with trust_remote_code, and the packed
     student in it; `asnn-goose push` uploads it. gguf: for llama.cpp, of students without rotary
-    positions and spikes; --dense int8 is its Q8_0. nir: matrices and LIF neurons for simulators and
-    chips, one file each, and a list of what it cannot say (docs/measurement.md).
+    positions and spikes; --dense int8 is its Q8_0, int4 its Q4_1. nir: matrices and LIF neurons for
+    simulators and chips, one file each, and a list of what it cannot say (docs/measurement.md).
 
     A folder appears whole or not at all; an older one of its kind in its place is replaced,
     anything else is left alone.

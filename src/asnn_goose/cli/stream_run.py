@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asnn_goose.cli.tables import aside, plain_table, show
+from asnn_goose.cli.tables import aside, plain_table, show, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,8 +41,8 @@ def stream_table(found: Streams) -> Table:
         made.add_row(
             *(text, role, f"{score.tokens:,}", f"{score.perplexity:,.2f}"),
             f"{score.perplexity * row.error:,.2f}",
-            f"{score.word_perplexity:,.1f}",
-            f"{score.bits_per_byte:.3f}",
+            shown(score.word_perplexity, ",.1f"),
+            shown(score.bits_per_byte, ".3f"),
             "-" if row.reach is None else f"{row.reach:,}",
             f"{score.tokens / row.seconds:,.0f}",
         )

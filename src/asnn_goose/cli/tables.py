@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 aside = partial(typer.echo, err=True)
 """Prints beside the results, on standard error: what a pipe is not to get."""
+
+
+def shown(value: float, form: str) -> str:
+    """A number in a form of `format`; a dash where it is not known."""
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def plain_table(*headings: str, words: int = 1) -> Table:

@@ -21,7 +21,7 @@ from asnn_goose.data.corpora import documents, find_corpus
 from asnn_goose.data.corpora.kept_text import text_meta
 from asnn_goose.data.document import DataError, Document, Split
 from asnn_goose.data.hub import is_hub
-from asnn_goose.data.own_text import content_hash
+from asnn_goose.data.own_text import content_hash, json_lines
 from asnn_goose.data.shards import Shard
 from asnn_goose.sources import cache_dir, new_folder
 
@@ -154,8 +154,8 @@ def _among(hashes: NDArray[np.uint64], held: NDArray[np.uint64]) -> NDArray[np.b
 def _held_strings(name: str, split: Split) -> Iterator[str]:
     path = Path(name).expanduser()
     if find_corpus(name) is None and path.suffix == ".jsonl" and path.is_file():
-        for line in path.read_text("utf-8").splitlines():
-            yield from strings_of(json.loads(line) if line.strip() else None)
+        for _, _, record in json_lines(path):
+            yield from strings_of(record)
     else:
         yield from (document.text for document in documents(name, split))
 

@@ -12,7 +12,7 @@ import torch
 from asnn_goose.data.repeat_kinds import KINDS, RepeatSource, made
 from asnn_goose.data.shards import Shard
 from asnn_goose.data.stream import check_origin
-from asnn_goose.trace import Batch
+from asnn_goose.trace import IGNORED_LABEL, Batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,11 +41,14 @@ class Repeats:
     share     of the windows, at the start and at the end of the stage; linear between
     distance  tokens between a repeat and what it repeats at most, likewise
     kinds     rows of KINDS, each as likely as another
+    alone     whether of such a window only those labels count that stood behind the same word
+              before: what else is in it cannot be copied, and says nothing of copying
     """
 
     share: tuple[float, float] = (0.4, 0.4)
     distance: tuple[int, int] = (256, 256)
     kinds: Sequence[str] = tuple(KINDS)
+    alone: bool = False
 
 
 class RepeatLoader:
@@ -77,12 +80,9 @@ class RepeatLoader:
         first = self._drawn + self._rank * count
         self._drawn += self._world * count
         rows = [self._row(batch, row, first + row) for row in range(count)]
-        ids_BT, documents_BT = (torch.stack(part) for part in zip(*rows, strict=True))
+        tokens_BT, labels_BT, documents_BT = (torch.stack(part) for part in zip(*rows, strict=True))
         return Batch(
-            tokens_BT=ids_BT[:, :-1].contiguous(),
-            labels_BT=ids_BT[:, 1:].contiguous(),
-            documents_BT=documents_BT,
-            progress=progress,
+            tokens_BT=tokens_BT, labels_BT=labels_BT, documents_BT=documents_BT, progress=progress
         )
 
     def state(self) -> dict[str, int]:
@@ -95,13 +95,13 @@ class RepeatLoader:
         self._inner.restore(state)
         self._drawn = state["windows"]
 
-    def _row(self, batch: Batch, row: int, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids (T + 1) and documents (T) of a window."""
+    def _row(self, batch: Batch, row: int, number: int) -> tuple[torch.Tensor, ...]:
+        """Ids, labels and documents (T) of a window."""
         text_N = torch.cat((batch.tokens_BT[row], batch.labels_BT[row, -1:]))
         documents_T = batch.documents_BT[row]
         random = np.random.default_rng([self._seed, number])
         if random.random() >= _between(self._repeats.share, batch.progress):
-            return text_N, documents_T
+            return batch.tokens_BT[row], batch.labels_BT[row], documents_T
         source = RepeatSource(
             random=random,
             text_N=text_N.numpy(),
@@ -110,7 +110,21 @@ class RepeatLoader:
         )
         kinds = self._repeats.kinds
         ids_N = made(kinds[int(random.integers(len(kinds)))], source, length=len(text_N))
-        return torch.from_numpy(ids_N), torch.full_like(documents_T, int(documents_T[0]))
+        labels_T = torch.from_numpy(ids_N[1:])
+        # A window without a single repeat counts whole: a loss over no token would be none.
+        if self._repeats.alone and (again_T := repeated(ids_N)).any():
+            labels_T = labels_T.masked_fill(torch.from_numpy(~again_T), IGNORED_LABEL)
+        document_T = torch.full_like(documents_T, int(documents_T[0]))
+        return torch.from_numpy(ids_N[:-1]), labels_T, document_T
+
+
+def repeated(ids_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For every id but the first, whether it stood behind the same one before (N - 1)."""
+    pairs_T2 = np.stack((ids_N[:-1], ids_N[1:]), axis=1)
+    _, first = np.unique(pairs_T2, axis=0, return_index=True)
+    found_T = np.ones(len(pairs_T2), bool)
+    found_T[first] = False
+    return found_T
 
 
 def vocabulary(shards: Sequence[Shard]) -> NDArray[np.int64]:

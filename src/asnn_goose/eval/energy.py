@@ -42,8 +42,12 @@ PRODUCTS: dict[str, tuple[str, str]] = {
     "float32": ("fp32_add", "fp32_mult"),
     "float16": ("fp32_add", "fp32_mult"),
     "int8": ("int32_add", "int8x16_mult"),
+    "uint8": ("int32_add", "int8_mult"),
 }
-"""What a dense product does, by the type of its weights: fp16 is widened, int8 meets int16."""
+"""What a dense product does, by the type of its weights: fp16 is widened, int8 meets int16, and
+what has groups of columns (as four bits, two to a byte, always have) meets int8."""
+
+FLOATS = ("fp32_add", "fp32_mult")
 
 FP32_BYTES = 4
 
@@ -145,7 +149,8 @@ def weight_bytes(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> 
     held = words if words is not None else tensors.get(f"{name}.weight")
     if held is None:
         held, name = tensors[f"{EMBEDDING}.weight"], EMBEDDING  # the head where they are tied
-    scales = tensors[f"{name}.scale"].nbytes if f"{name}.scale" in tensors else 0
+    beside = (tensors.get(f"{name}.{end}") for end in ("scale", "groups"))
+    scales = sum(array.nbytes for array in beside if array is not None)
     fired = spikes if spikes and words is not None else 1.0
     return float(held.nbytes * fired + scales)
 
@@ -155,9 +160,12 @@ def _product(model: PackedModel, slot: MatrixSlot, spikes: float | None) -> dict
     tensors = model.tensors
     words = tensors.get(f"{slot.name}.planes")
     if words is None:
-        weight = tensors.get(f"{slot.name}.weight", tensors[f"{EMBEDDING}.weight"])
-        addition, multiplication = PRODUCTS[weight.dtype.name]
-        return dict.fromkeys((addition, multiplication), float(slot.rows * slot.columns))
+        name = slot.name if f"{slot.name}.weight" in tensors else EMBEDDING
+        groups = tensors.get(f"{name}.groups")
+        kind = tensors[f"{name}.weight"].dtype.name if groups is None else "uint8"
+        found = dict.fromkeys(PRODUCTS[kind], float(slot.rows * slot.columns))
+        # A group's integer is scaled and added up.
+        return found | ({} if groups is None else dict.fromkeys(FLOATS, float(groups.size)))
     weights, scales = nonzero(words), tensors[f"{slot.name}.scale"].size
     scaling = {"fp32_mult": float(scales + slot.rows)}
     if spikes:

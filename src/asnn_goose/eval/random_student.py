@@ -6,7 +6,7 @@ that activations stay those of a working model however deep it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from asnn_goose.eval.firing_rate import gaussian_threshold, with_density, with_spread
 from asnn_goose.eval.speed import random_tokens
+from asnn_goose.format.groups import ZEROES, pack_nibbles
 from asnn_goose.format.packed import PackedModel, write_packed
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.parts.precision import Precision
+from asnn_goose.shape.code_limits import GROUP
 from asnn_goose.shape.slots import EMBEDDING, MatrixSlot, SiteSlot, VectorSlot
 from asnn_goose.shape.student import layout
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from asnn_goose.infer.backend import BackendName
 
 Arrays = dict[str, NDArray[Any]]
+Form = Callable[[int, int, Precision, np.random.Generator], Arrays]
 
 SHAPES: dict[str, dict[str, int]] = {
     "tiny": {
@@ -83,7 +86,11 @@ those of a small trained model. Flat logits would cost a screened head more than
 
 @dataclass(frozen=True, kw_only=True)
 class Random:
-    """A random student: shape by name, precision of its block matrices, wanted density."""
+    """A random student: shape by name, precision of its block matrices, wanted density.
+
+    dense  form of block matrices without planes: f16, or int8 and int4 in groups of columns
+    head   form of the embedding, which is the head too: int8 or int4
+    """
 
     shape: str = "135m"
     planes: int = 1
@@ -91,6 +98,8 @@ class Random:
     code: str = "radix3"
     group: int = 0
     density: float = 0.3
+    dense: str = "f16"
+    head: str = "int8"
 
 
 def write_random(folder: Path, wanted: Random, *, backend: BackendName = "native") -> None:
@@ -113,7 +122,9 @@ def random_model(
         threshold=gaussian_threshold(wanted.density),
         rotate=wanted.steps > 0,
     )
-    config, tensors, matrices = random_student(sizes, precision)
+    config, tensors, matrices = random_student(
+        sizes, precision, dense=wanted.dense, head=wanted.head
+    )
     model = PackedModel(folder=Path(), config=config, tensors=tensors, matrices=matrices, crc32="")
     ids = random_tokens(CALIBRATION, vocabulary=config["vocab_size"])
     if wanted.steps:
@@ -131,15 +142,25 @@ class RandomStudent(NamedTuple):
 
 
 def random_student(
-    shape: Mapping[str, int], precision: Precision, *, seed: int = 0
+    shape: Mapping[str, int],
+    precision: Precision,
+    *,
+    seed: int = 0,
+    dense: str = "f16",
+    head: str = "int8",
 ) -> RandomStudent:
     """Random weights in the formats that export chooses by default.
 
     shape      sizes of a GooseConfig, such as a row of SHAPES
-    precision  of all block matrices, fp16 without planes; the head shares the int8 embedding
+    precision  of all block matrices
+    dense      their form without planes, head that of the embedding, which the head shares
 
-    Raises ValueError for sizes that do not fit together.
+    Raises ValueError for sizes that do not fit together, or an unknown form.
     """
+    for setting, found, known in (("dense", dense, DENSE), ("head", head, HEADS)):
+        if found not in known:
+            raise ValueError(f"{setting} = {found!r}: choose one of {', '.join(known)}")
+    large = ternary if precision.planes else DENSE[dense]
     settings: dict[str, Any] = GooseConfig(**{**shape, **PARTS}).to_dict()
     random, arrays = np.random.default_rng(seed), Arrays()
     matrices: dict[str, dict[str, Any]] = {}
@@ -147,7 +168,7 @@ def random_student(
         # No spikes at sites, and a tied head, as most students have it.
         if isinstance(slot, SiteSlot) or (isinstance(slot, MatrixSlot) and slot.optional):
             continue
-        found = _fill(slot, precision, random)
+        found = _fill(slot, precision, random, HEADS[head] if slot.name == EMBEDDING else large)
         arrays |= {f"{slot.name}{end}": array for end, array in found.items()}
         if isinstance(slot, MatrixSlot) and slot.projection and not precision.plain:
             matrices[slot.name] = {
@@ -159,19 +180,22 @@ def random_student(
 
 
 def _fill(
-    slot: MatrixSlot | VectorSlot, precision: Precision, random: np.random.Generator
+    slot: MatrixSlot | VectorSlot, precision: Precision, random: np.random.Generator, form: Form
 ) -> Arrays:
-    """The tensors of one slot, by what follows its name."""
+    """The tensors of one slot, by what follows its name; low-rank factors are int8 always."""
     if isinstance(slot, VectorSlot):
         value = next(number for end, number in NEUTRAL.items() if slot.name.endswith(end))
         return {"": np.full(slot.shape, value, np.float32)}
     gain = LOGITS if slot.name == EMBEDDING else 1.0
-    if not slot.projection:
-        return int8_rows(slot.rows, slot.columns, random, gain=gain)
-    threshold = {".threshold": np.array([precision.threshold], np.float32)}
-    form = ternary if precision.planes else fp16
+    if slot.part == "low-rank":
+        form = int8_rows
     weights = form(slot.rows, slot.columns, precision, random)
-    return weights | (threshold if precision.steps else {})
+    for end in ".weight", ".scale":
+        if gain != 1 and end in weights and weights[end].dtype == np.float32:
+            weights[end] *= np.float32(gain)
+    if not (slot.projection and precision.steps):
+        return weights
+    return weights | {".threshold": np.array([precision.threshold], np.float32)}
 
 
 def fp16(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
@@ -182,11 +206,31 @@ def fp16(rows: int, columns: int, _: Precision, random: np.random.Generator) -> 
     return {".weight": weight.astype(np.float16)}
 
 
-def int8_rows(rows: int, columns: int, random: np.random.Generator, *, gain: float) -> Arrays:
-    """Gaussian codes (rows, columns) whose product with a unit vector has size `gain`."""
+def int8_rows(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
+    """Gaussian codes (rows, columns), with a scale for each row."""
     codes = (32 * random.standard_normal((rows, columns), np.float32)).clip(-127, 127)
-    scale = np.full(rows, gain * columns**-0.5 / 32, np.float32)
+    scale = np.full(rows, columns**-0.5 / 32, np.float32)
     return {".weight": codes.astype(np.int8), ".scale": scale}
+
+
+def int8(rows: int, columns: int, precision: Precision, random: np.random.Generator) -> Arrays:
+    """The same in groups of columns that are all alike."""
+    groups = np.ones((rows, -(-columns // GROUP), 1), np.uint8)
+    return int8_rows(rows, columns, precision, random) | {".groups": groups}
+
+
+def int4(rows: int, columns: int, _: Precision, random: np.random.Generator) -> Arrays:
+    """Gaussian codes (rows, columns) of four bits around 7.5, in groups that are all alike."""
+    codes = (2.7 * random.standard_normal((rows, columns), np.float32) + 8).clip(0, 15)
+    groups = np.ones((rows, -(-columns // GROUP), 2), np.uint8)
+    groups[..., 1] = 7.5 * ZEROES
+    scale = np.full(rows, columns**-0.5 / 2.7, np.float32)
+    return {".weight": pack_nibbles(codes.astype(np.uint8)), ".scale": scale, ".groups": groups}
+
+
+DENSE: dict[str, Form] = {"f16": fp16, "int8": int8, "int4": int4}
+HEADS: dict[str, Form] = {"int8": int8_rows, "int4": int4}
+"""Forms of block matrices without planes, and of an embedding that is the head too."""
 
 
 def ternary(rows: int, columns: int, precision: Precision, random: np.random.Generator) -> Arrays:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from asnn_goose.eval.text_bytes import BYTE_PIECE, WORD_START, pieces_of
+from asnn_goose.eval.text_bytes import BYTE_PIECE, WORD_START, spelling
 
 SPACES = {" ": 0x20, "\t": 0x09, "\n": 0x0A, "\v": 0x0B, "\f": 0x0C, "\r": 0x0D}
 """White space that separates words here; other kinds are rare, and one byte would not show them."""
@@ -41,11 +41,12 @@ class WordTable:
 def word_table(tokenizer: PreTrainedTokenizerBase, vocabulary: int = 0) -> WordTable:
     """The table of a tokenizer, extended to `vocabulary` rows; special tokens stand between words.
 
-    Summed over a text it gives the number of its words, as `str.split` does.
+    Summed over a text it gives the number of its words, as `str.split` does; 0 for a tokenizer
+    whose tokens do not spell their text.
     """
     texts = [
         " " if piece is None else piece_text(piece, byte_level=byte_level)
-        for piece, byte_level in pieces_of(tokenizer, vocabulary)
+        for piece, byte_level in spelling(tokenizer, vocabulary)
     ]
     return WordTable(
         inside_V=torch.tensor([words_inside(text) for text in texts]),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asnn_goose.export.absorb import why_not
+from asnn_goose.export.grouped import grouped
 from asnn_goose.format.planes import pack_planes
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.model.parts.projection import Projection
@@ -18,7 +19,11 @@ from asnn_goose.ops.ternary import Ternary
 
 Arrays = dict[str, NDArray[Any]]
 
-DENSE = ("f16", "int8", "f32")
+DENSE = ("f16", "int8", "int4", "f32")
+"""Forms of the block matrices; the two of whole numbers are in groups of 64 columns."""
+
+LOW_RANK = ("f16", "int8", "int4", "f32")
+"""Forms of low-rank factors: int8 has a scale for each row."""
 
 
 class ExportError(ValueError):
@@ -34,9 +39,17 @@ def floats(tensor: Tensor, *, name: str) -> NDArray[np.float32]:
     return array
 
 
-def dense(weight_MK: Tensor, form: str, *, name: str) -> Arrays:
-    """`weight`, and for int8 a `scale` per row. Raises ExportError where fp16 is too narrow."""
+def dense(weight_MK: Tensor, form: str, *, name: str, groups: bool = False) -> Arrays:
+    """`weight`, for whole numbers a `scale` per row, and `groups` (`format.groups`).
+
+    groups  int8 has them too
+    Raises ExportError where fp16 is too narrow, and for an odd number of columns in four bits.
+    """
     weight = floats(weight_MK, name=name)
+    if form == "int4" and weight.shape[1] % 2:
+        raise ExportError(f"{name} has {weight.shape[1]} columns: four bits want an even number")
+    if form == "int4" or (form == "int8" and groups):
+        return grouped(weight, bits=int(form.removeprefix("int")))._asdict()
     if form == "int8":
         codes, scale = int8_rows(weight)
         return {"weight": codes, "scale": scale}
@@ -123,7 +136,7 @@ def projection(module: Projection, form: str, *, name: str, absorb: bool = False
     if absorb and numbers and not why_not(module):
         factor, numbers["amplitude"] = factor * numbers["amplitude"], 1.0
     if module.ternary is None:
-        arrays = dense(module.weight * factor, form, name=name)
+        arrays = dense(module.weight * factor, form, name=name, groups=True)
     else:
         floats(module.weight, name=name)  # refuses what is not finite
         rounded = module.ternary.planes_of(module.weight)

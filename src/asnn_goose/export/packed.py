@@ -39,7 +39,7 @@ from asnn_goose.shape.student import layout, parts
 TERNARY_HEAD = Precision(planes=2, steps=3, code="radix3", threshold=4.0, rotate=True)
 """What `head = "ternary"` means; the embedding's rows stay int8."""
 
-HEADS = ("int8", "f16", "ternary")
+HEADS = ("int8", "int4", "f16", "ternary")
 
 Entry = dict[str, Any]
 
@@ -48,9 +48,11 @@ Entry = dict[str, Any]
 class PackSettings:
     """Number formats of a packed model.
 
-    dense     block matrices that `precision` leaves dense: "f16", "int8" (a scale per row), "f32"
-    low_rank  low-rank factors of the mixers, likewise
-    head      embedding and head: "int8", "f16", or "ternary" for a head of its own (TERNARY_HEAD)
+    dense     block matrices that `precision` leaves dense: "f16", "f32", or "int8" and "int4" in
+              groups of 64 columns (`export.grouped`)
+    low_rank  low-rank factors of the mixers: the same, but int8 has a scale per row
+    head      embedding and head: "f16", "int8" (a scale per row), "int4" (in groups), or "ternary"
+              for a head of its own (TERNARY_HEAD)
     absorb    amplitudes of spikes move into the weights' scales where they can (`export.absorb`)
 
     Raises ExportError for another word.
@@ -64,7 +66,7 @@ class PackSettings:
     def __post_init__(self) -> None:
         for setting, allowed in (
             ("dense", forms.DENSE),
-            ("low_rank", forms.DENSE),
+            ("low_rank", forms.LOW_RANK),
             ("head", HEADS),
         ):
             found = getattr(self, setting)
@@ -205,7 +207,7 @@ def _matrix(
 ) -> tuple[Arrays, Entry | None]:
     """Arrays by the end of their names, and the entry where the input is coded or rotated."""
     if slot.name == EMBEDDING:
-        form = "f16" if settings.head == "f16" else "int8"
+        form = "int8" if settings.head == "ternary" else settings.head
         return forms.dense(model.embedding.weight[: slot.rows], form, name=slot.name), None
     if slot.name == POSITIONS:
         return forms.dense(model.get_parameter(f"{POSITIONS}.weight"), "f16", name=slot.name), None
@@ -239,7 +241,7 @@ def _head(
     try:
         as_set.check_columns(weight.shape[1])
     except ValueError as error:
-        raise ExportError(f"head = {settings.head!r}: {error}; take int8 or f16") from error
+        raise ExportError(f"head = {settings.head!r}: {error}; take int8, int4 or f16") from error
     # In fp32, for the rotation's order of sums is the engine's only there.
     wide = torch.from_numpy(forms.floats(weight, name=HEAD))
     matrix = absmean(rotated(wide), planes=as_set.planes, group=as_set.group)

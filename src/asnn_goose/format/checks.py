@@ -105,19 +105,32 @@ def _matrix(file: Path, slot: MatrixSlot, tensors: Tensors, *, steps: int) -> Ex
         yield from _planes(file, slot, tensors)
         bias = bias or f"{slot.name}.bias" in tensors  # what the ternary method adds
     elif weight in tensors:
-        rows_only = slot.name in (EMBEDDING, POSITIONS)  # looked up, not multiplied
-        allowed = ("F16", "I8") if rows_only else ("F16", "F32", "I8")
-        found = code(tensors[weight])
-        if found not in allowed:
-            raise wrong(file, f"dtype of tensor {weight!r}", found, " or ".join(allowed))
-        yield weight, found, (slot.rows, slot.columns)
-        if found == "I8":
-            yield f"{slot.name}.scale", "F32", (slot.rows,)
+        yield from _dense(file, slot, tensors)
     else:
         raise wrong(file, f"tensor {weight!r}", None, "there, for this configuration")
     if bias:
         yield f"{slot.name}.bias", "F32", (slot.rows,)
     yield from _spikes(slot.name, steps, tensors)
+
+
+LOOKED_UP = {EMBEDDING: ("F16", "I8", "U8"), POSITIONS: ("F16", "I8")}
+"""Types of matrices whose rows are looked up."""
+
+
+def _dense(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:
+    weight, groups = f"{slot.name}.weight", f"{slot.name}.groups"
+    allowed = LOOKED_UP.get(slot.name, ("F16", "F32", "I8", "U8"))
+    found, columns = code(tensors[weight]), slot.columns
+    if found not in allowed:
+        raise wrong(file, f"dtype of tensor {weight!r}", found, " or ".join(allowed))
+    if found == "U8" and columns % 2:
+        raise wrong(file, f"dtype of tensor {weight!r}", found, f"another for {columns} columns")
+    yield weight, found, (slot.rows, columns // 2 if found == "U8" else columns)
+    if found in ("I8", "U8"):
+        yield f"{slot.name}.scale", "F32", (slot.rows,)
+    # Eight bits have groups or a scale for each row; those of a lookup have no groups.
+    if found == "U8" or (found == "I8" and groups in tensors and slot.name not in LOOKED_UP):
+        yield groups, "U8", (slot.rows, -(-columns // GROUP), 2 if found == "U8" else 1)
 
 
 def _planes(file: Path, slot: MatrixSlot, tensors: Tensors) -> Expected:

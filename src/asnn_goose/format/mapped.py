@@ -22,7 +22,7 @@ from asnn_goose.format.json_file import parse_object
 from asnn_goose.shape.limits import is_size
 from asnn_goose.shape.packed_error import PackedError, wrong
 
-DTYPES = {"U64": "<u8", "F32": "<f4", "F16": "<f2", "I8": "i1"}
+DTYPES = {"U64": "<u8", "F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
 """Element types that may stand in a file, from the widest to the narrowest."""
 
 HEADER_BYTES = 8 << 20

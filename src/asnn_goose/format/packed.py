@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from asnn_goose import disk
 from asnn_goose.format.checks import check_tensors
+from asnn_goose.format.groups import numbers
 from asnn_goose.format.json_file import parse_object, read_object
 from asnn_goose.format.mapped import Mapped, in_order, open_mapped, write_mapped
 from asnn_goose.format.origin import ORIGIN
@@ -34,11 +35,11 @@ TOKENIZER_FILES = (
 )
 """Files that may lie beside the two."""
 
-FORMAT, VERSION, NEWER, SIDED = "asnn_goose_packed", "2", "3", "4"
-READABLE = ("1", VERSION, NEWER, SIDED)
+FORMAT, VERSION, NEWER, SIDED, GROUPED = "asnn_goose_packed", "2", "3", "4", "5"
+READABLE = ("1", VERSION, NEWER, SIDED, GROUPED)
 """Versions that can be read; in 1 were no amplitudes, no sites, no bias without its setting. A file
-is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`), and of 4
-where a plane has a scale for its +1 and one for its -1."""
+is of version 3 where a setting says so that readers of 2 would pass over (`NEW_IN_3`), of 4 where a
+plane has a scale for its +1 and one for its -1, and of 5 where dense weights have groups."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,10 @@ class PackedModel:
         """The matrix `name` as fp32 numbers (rows, columns), in its own basis."""
         scale = self.tensors.get(f"{name}.scale")
         if (words := self.tensors.get(f"{name}.planes")) is None:
-            weight = self.tensors[f"{name}.weight"].astype(np.float32)
+            stored = self.tensors[f"{name}.weight"]
+            if (groups := self.tensors.get(f"{name}.groups")) is not None:
+                return numbers(stored, self.tensors[f"{name}.scale"], groups)
+            weight = stored.astype(np.float32)
             return weight if scale is None else weight * scale[:, None]
         assert scale is not None  # read_packed has checked
         codes_PMK = unpack_scaled(words, scale)
@@ -147,6 +151,8 @@ def write_packed(
 
 def _version(settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
     """The oldest whose readers know all that is in a file."""
+    if any(name.endswith(".groups") for name in tensors):
+        return GROUPED
     for name, words in tensors.items():
         matrix = name.removesuffix(".planes")
         if matrix != name and has_sides(words, tensors[f"{matrix}.scale"]):

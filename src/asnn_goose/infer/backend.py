@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 BackendName = Literal["native", "reference"]
-DTYPES = {"float16": "F16", "float32": "F32", "int8": "I8", "uint64": "U64"}
+DTYPES = {"float16": "F16", "float32": "F32", "int8": "I8", "uint8": "U8", "uint64": "U64"}
 """Names that the compiled engine gives to element types."""
 
 LARGE = 128 << 20

@@ -56,19 +56,6 @@ class Drafting:
         self.draft, self.tokens = draft, tokens
         self.proposed = self.kept = 0
 
-    def propose(
-        self,
-        text: Sequence[int],
-        unread: Sequence[int],
-        *,
-        state: SequenceState,
-        drawer: Drawer,
-        most: int,
-    ) -> list[Proposal]:
-        """As the draft's, and no more than was asked for at a time."""
-        most = min(most, self.tokens)
-        return self.draft.propose(text, unread, state=state, drawer=drawer, most=most)
-
     def count(self, *, proposed: int, kept: int) -> None:
         """Note what became of a proposal."""
         self.proposed, self.kept = self.proposed + proposed, self.kept + kept

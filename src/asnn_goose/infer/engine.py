@@ -202,7 +202,7 @@ class Engine:
         data, header = read_state(Path(path), fits=self._fits)
         state = self.start()
         state.load_bytes(data)
-        return state, dict(header.get("notes", {}))
+        return state, header["notes"]
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
         """Spikes by name since the last reset: (came, could have come)."""

@@ -88,7 +88,8 @@ class Speculation:
             self._drawer.see(self._text)
             self._drafting.draft.begin()
         elif most:
-            proposals = self._drafting.propose(
+            most = min(most, self._drafting.tokens)
+            proposals = self._drafting.draft.propose(
                 self._text, unread, state=self._state, drawer=self._drawer, most=most
             )
         if not proposals:

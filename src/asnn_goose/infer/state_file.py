@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 MAGIC = b"asnn_goose_state 1 "
+HEADER_BYTES = 8 << 20
+"""Longest first line that is read: notes may hold a prompt's tokens."""
 
 
 def fingerprint(model: PackedModel) -> str:
@@ -33,16 +35,8 @@ def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, An
 
     Raises EngineError where the file is no state, is damaged, or its header differs from `fits`.
     """
-    content = path.read_bytes()
-    end = content.find(b"\n")
-    if not content.startswith(MAGIC) or end < 0:
-        raise EngineError(f"{path} holds no state: wanted a file that was saved by this program")
-    try:
-        header = json.loads(content[len(MAGIC) : end])
-        header = dict(header)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise EngineError(f"{path}: the header is damaged ({error}): save it again") from error
-    data = content[end + 1 :]
+    with path.open("rb") as file:
+        header, data = _header(path, file.readline(HEADER_BYTES)), file.read()
     for key, wanted in fits.items():
         if header.get(key) != wanted:
             raise EngineError(
@@ -52,3 +46,19 @@ def read_state(path: Path, *, fits: dict[str, Any]) -> tuple[bytes, dict[str, An
     if header.get("crc32") != f"{zlib.crc32(data):08x}":
         raise EngineError(f"{path} is damaged: its checksum does not fit; save it again")
     return data, header
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a stored state alone. Raises EngineError where the file is no state."""
+    with path.open("rb") as file:
+        return _header(path, file.readline(HEADER_BYTES))
+
+
+def _header(path: Path, line: bytes) -> dict[str, Any]:
+    if not line.startswith(MAGIC) or not line.endswith(b"\n"):
+        raise EngineError(f"{path} holds no state: wanted a file that was saved by this program")
+    try:
+        header = dict(json.loads(line[len(MAGIC) :]))
+        return {**header, "notes": dict(header.get("notes", {}))}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise EngineError(f"{path}: the header is damaged ({error}): save it again") from error

@@ -15,6 +15,7 @@ from asnn_goose.losses.dual_head import DualHead
 from asnn_goose.losses.embedding_table import EmbeddingTable
 from asnn_goose.losses.fdd import FDD
 from asnn_goose.losses.feature_dynamics import FeatureDynamics
+from asnn_goose.losses.head_output import HeadOutput
 from asnn_goose.losses.hidden import Hidden
 from asnn_goose.losses.ipo import IPO
 from asnn_goose.losses.jsd import JSD
@@ -36,6 +37,7 @@ from asnn_goose.losses.uld import ULD
 
 LOSSES: dict[str, type[TraceLoss]] = {
     "attention_output": AttentionOutput,
+    "head_output": HeadOutput,
     "mlp_output": MlpOutput,
     "block_output": BlockOutput,
     "hidden": Hidden,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -171,8 +172,14 @@ def check_share(setting: str, share: float) -> float:
     return float(share)
 
 
+LEAST_TEMPERATURE = 1e-6
+"""Divided by less, logits leave fp32; at this the likeliest word has all probability long since."""
+
+
 def check_temperature(temperature: float) -> float:
-    """The temperature; ValueError unless it is above 0."""
-    if not temperature > 0:
-        raise ValueError(f"temperature = {temperature}: must be above 0")
+    """The temperature; ValueError unless logits can be divided by it."""
+    if not LEAST_TEMPERATURE <= temperature < math.inf:
+        raise ValueError(
+            f"temperature = {temperature}: must be above 0, at least {LEAST_TEMPERATURE:g}"
+        )
     return float(temperature)

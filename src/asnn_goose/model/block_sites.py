@@ -40,7 +40,7 @@ def block_sites(
     ):
         module = getattr(attention, norm or rows.module)
         heads_first = bool(norm) and family.heads_first
-        keep = _by_head(Rows(norm) if norm else rows, heads, heads_first=heads_first)
+        keep = _kept_by_head(Rows(norm) if norm else rows, heads, heads_first=heads_first)
         sites[name] = (module, keep)
     usual = heads.size**-0.5
     own = attention_scaling(attention, usual)
@@ -50,18 +50,24 @@ def block_sites(
     return sites
 
 
+def by_head(found: Any, *, size: int) -> Tensor:
+    """What a module takes or gives, (B,T,C) or heads apart already, as (B,T,H,N)."""
+    x: Tensor = first(found)
+    return x.reshape(*x.shape[:2], -1, size)
+
+
 def attention_scaling(attention: nn.Module, usual: float) -> float:
     """By what an attention multiplies its scores, where it says so; else the usual 1/sqrt(N)."""
     own: Any = getattr(attention, "scaling", usual)
     return float(own)
 
 
-def _by_head(rows: Rows, heads: Heads, *, heads_first: bool) -> Keep:
+def _kept_by_head(rows: Rows, heads: Heads, *, heads_first: bool) -> Keep:
     """From a projection's output to (B,T,H,N), key-value heads repeated."""
 
     def keep(output: Any) -> Tensor:
         part = rows.of(output.transpose(1, 2) if heads_first else output, heads, dim=-1)
-        x_BTHN: Tensor = part.reshape(*part.shape[:2], -1, heads.size)
+        x_BTHN = by_head(part, size=heads.size)
         return x_BTHN.repeat_interleave(heads.queries // x_BTHN.shape[2], dim=2)
 
     return keep

@@ -28,10 +28,10 @@ def keep_output(kept: list[Tensor], keep: Keep) -> Any:
     return hook
 
 
-def keep_input(kept: list[Tensor]) -> Any:
-    """A forward pre-hook that appends the first input."""
+def keep_input(kept: list[Tensor], keep: Keep = first) -> Any:
+    """A forward pre-hook that appends what `keep` takes of the inputs, else the first."""
 
     def hook(module: nn.Module, args: Any) -> None:
-        kept.append(args[0])
+        kept.append(keep(args))
 
     return hook

@@ -94,7 +94,7 @@ def student_config(
 def _rotation(teacher: Teacher) -> dict[str, Any]:
     """How the teacher turns queries and keys. Raises ValueError where a student cannot follow."""
     try:
-        found = rotations(teacher.config, name=teacher.name)
+        found = rotations(teacher.model, name=teacher.name)
     except TeacherError as error:
         raise ValueError(
             f"rope = true: {error}; convert it with rope = false, or as variant = 'goose'"

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from gguf import GGUFReader
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from gguf import MODEL_ARCH_NAMES, GGUFReader, ReaderTensor, get_tensor_name_map
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from asnn_goose.model.families import FAMILIES, TeacherError, family_of, head_size
-from asnn_goose.model.weight_files import load_weights, load_words, readable
+from asnn_goose.model.teacher_config import check_lengths, check_numbers
+from asnn_goose.model.weight_files import listed, load_weights, load_words, readable
 from asnn_goose.sources import cache_dir, new_folder
 
 FORMAT = 2
@@ -25,6 +26,11 @@ SIZES: dict[str, dict[str, str]] = {
     "gpt2": {"context_length": "n_positions", "feed_forward_length": "n_inner"},
 }
 """Sizes that a GGUF states and Transformers leaves at the family's default."""
+
+COUNTS = frozenset(
+    {"block_count", "embedding_length", "feed_forward_length", "context_length"}
+    | {"attention.head_count", "attention.head_count_kv", "attention.key_length"}
+)
 
 FACTORS = "rope_freqs.weight"
 """Tensor of what every rotary frequency is divided by, as converters of Llama 3.1 write it."""
@@ -44,10 +50,12 @@ def dequantised(file: Path, *, name: str) -> Path:
     if kept.is_dir():
         return kept
     gguf: dict[str, Any] = {"gguf_file": file.name}
-    config = _config(file, name=name)
+    stated, tensors = _read(file, name=name)
+    config = _config(file, stated, tensors, name=name)
     model = load_weights(
         AutoModelForCausalLM, file.parent, name=name, config=config, dtype=torch.float32, **gguf
     )
+    _check_taken(tensors.keys(), model, _architecture(stated), name=name)
     del model.config.quantization_config, model.hf_quantizer  # it is not quantised any more
     words = load_words(file.parent, name=name, **gguf)
     with new_folder(kept) as folder:
@@ -56,13 +64,32 @@ def dequantised(file: Path, *, name: str) -> Path:
     return kept
 
 
-def _config(file: Path, *, name: str) -> PreTrainedConfig:
-    """Configuration of the model in a GGUF. Raises TeacherError for an unsupported family."""
+def _read(file: Path, *, name: str) -> tuple[dict[str, Any], dict[str, ReaderTensor]]:
+    """What a GGUF states, and its tensors by name."""
     with readable(name, file.parent):
         reader = GGUFReader(file)
         stated = {key: field.contents() for key, field in reader.fields.items()}
-        tensors = {tensor.name: tensor for tensor in reader.tensors}
-        factors = tensors[FACTORS].data if FACTORS in tensors else None
+        return stated, {tensor.name: tensor for tensor in reader.tensors}
+
+
+def _architecture(stated: Mapping[str, Any]) -> str:
+    return str(stated.get("general.architecture", ""))
+
+
+def _config(
+    file: Path, stated: Mapping[str, Any], tensors: Mapping[str, ReaderTensor], *, name: str
+) -> PreTrainedConfig:
+    """Configuration of the model in a GGUF. Raises TeacherError for an unsupported family."""
+    factors = tensors[FACTORS].data if FACTORS in tensors else None
+    start = f"{_architecture(stated)}."
+    own = {k.removeprefix(start): value for k, value in stated.items() if k.startswith(start)}
+    for key in COUNTS & own.keys():
+        if isinstance(own[key], str | float) or own[key] == 0:
+            raise TeacherError(
+                f"teacher {name!r}: {start}{key} = {own[key]!r}: must be a whole number above 0"
+            )
+    if "block_count" in own:  # before Transformers makes room for as many as are stated
+        _check_layers(tensors, own["block_count"], name=name)
     try:
         config = AutoConfig.from_pretrained(
             file.parent, gguf_file=file.name, trust_remote_code=False
@@ -72,18 +99,35 @@ def _config(file: Path, *, name: str) -> PreTrainedConfig:
         raise TeacherError(f"teacher {name!r}: {error} Supported: {supported}") from error
     family_of(config, name=name)
     _check_layers(tensors, config.num_hidden_layers, name=name)
-    architecture = str(stated.get("general.architecture", ""))
-    own = {
-        key.removeprefix(f"{architecture}."): value
-        for key, value in stated.items()
-        if key.startswith(f"{architecture}.")
-    }
     for key, setting in SIZES.get(config.model_type, {}).items():
         if key in own:
             setattr(config, setting, int(own[key]))
     if hasattr(config, "rope_parameters"):
         config.rope_parameters = by_kind(config, rotary(own, factors, config, name=name))
+    check_numbers(config.to_dict(), name=name)
+    check_lengths(config, name=name)
     return cast(PreTrainedConfig, config)
+
+
+def _check_taken(
+    tensors: Iterable[str], model: PreTrainedModel, architecture: str, *, name: str
+) -> None:
+    """Refuse tensors that the model has no place for, which Transformers would leave out."""
+    kind = next((kind for kind, word in MODEL_ARCH_NAMES.items() if word == architecture), None)
+    if kind is None:
+        return
+    names, taken = get_tensor_name_map(kind, model.config.num_hidden_layers), {FACTORS}
+    for key in model.state_dict():
+        stem, _, end = key.rpartition(".")
+        stored = names.get_name(stem)
+        if stored is None:  # of a family that converters rename in other ways too
+            return
+        taken.add(f"{stored}.{end}")
+    if left := set(tensors) - taken:
+        raise TeacherError(
+            f"teacher {name!r}: the file holds {listed(left)}, for which a {architecture} model has"
+            " no place: it would be another model without"
+        )
 
 
 def by_kind(config: PreTrainedConfig, stated: dict[str, Any]) -> dict[str, Any]:
@@ -92,10 +136,10 @@ def by_kind(config: PreTrainedConfig, stated: dict[str, Any]) -> dict[str, Any]:
     return own | {"full_attention": stated} if "full_attention" in own else stated
 
 
-def _check_layers(tensors: Iterable[str], layers: int, *, name: str) -> None:
+def _check_layers(tensors: Iterable[str], layers: Any, *, name: str) -> None:
     """Refuse tensors of layers that the file does not count, which Transformers would leave out."""
     found = {int(match[1]) for tensor in tensors if (match := re.match(r"blk\.(\d+)\.", tensor))}
-    if found != set(range(layers)):
+    if len(found) != layers or max(found, default=-1) != len(found) - 1:
         raise TeacherError(
             f"teacher {name!r}: the file holds {len(found)} layers and states block_count ="
             f" {layers}: it is cut, or not whole"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from transformers import AutoConfig
-
-from asnn_goose.model.families import family_of
 from asnn_goose.model.teacher import TeacherError, gguf_option
-from asnn_goose.model.weight_files import readable
+from asnn_goose.model.teacher_config import load_config
 from asnn_goose.places import is_student
 from asnn_goose.sources import SourceError, teacher_folder
 
@@ -24,6 +21,4 @@ def check_teacher(name_or_path: str) -> None:
         raise TeacherError(f"teacher {name_or_path!r} cannot be loaded: {error}") from error
     # A GGUF states its family inside, and is asked when it is read.
     if not gguf_option(folder):
-        with readable(name_or_path, folder):
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        family_of(config, name=name_or_path)
+        load_config(folder, name=name_or_path)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from asnn_goose.model.block_sites import block_sites
+from asnn_goose.model.block_sites import block_sites, by_head
 from asnn_goose.model.capture import Keep, keep_input, keep_output
 from asnn_goose.model.families import (
     FAMILIES,
@@ -30,12 +30,13 @@ from asnn_goose.model.families import (
 )
 from asnn_goose.model.gguf_file import dequantised
 from asnn_goose.model.parts.documents import arguments_apart
-from asnn_goose.model.rotations import check_apart, rotations
+from asnn_goose.model.rotations import check_apart, check_turned, rotations
 from asnn_goose.model.rows import Heads
 from asnn_goose.model.scales import Scales, scales
+from asnn_goose.model.teacher_config import load_config
 from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
-from asnn_goose.trace import ATTENTION, NEEDS, PLACES, Trace, Window
+from asnn_goose.trace import ATTENTION, HEAD_OUTPUTS, NEEDS, PLACES, Trace, Window
 
 __all__ = [
     "FAMILIES",
@@ -141,6 +142,12 @@ class Teacher:
         one. Raises TeacherError for more tokens than there are learned positions, and for queries
         or keys of a teacher whose rotations have more than a base.
         """
+        return self.trace_graph(tokens_BT, needs, window=window)
+
+    def trace_graph(
+        self, tokens_BT: Tensor, needs: frozenset[str], *, window: Window | None = None
+    ) -> Trace:
+        """The same with a graph, for whoever has put something that learns inside (`grafted`)."""
         if not needs <= NEEDS:
             raise ValueError(f"needs {sorted(needs - NEEDS)}: choose among {sorted(NEEDS)}")
         window = window or Window()
@@ -148,7 +155,7 @@ class Teacher:
         # Asked only where someone compares queries or keys: logits of a teacher with scaled
         # rotations are right as they are.
         turned = bool(needs & {"queries", "keys"}) and self.positions is None
-        found_turns = rotations(self.config, name=self.name) if turned else ()
+        found_turns = rotations(self.model, name=self.name) if turned else ()
         kept: dict[str, list[Tensor]] = {name: [] for name in needs - {"vocab", "embedding"}}
         with self._capturing(kept):
             final_BTD = self.base(
@@ -158,7 +165,7 @@ class Teacher:
             ).last_hidden_state
         found = {name: tuple(tensors) for name, tensors in kept.items()}
         fields: dict[str, Any] = {name: found[name] for name in found.keys() & PLACES}
-        fields["signals"] = {name: found[name] for name in found.keys() & ATTENTION}
+        fields["signals"] = {name: found[name] for name in found.keys() - PLACES}
         if "embedding" in needs:
             fields["embedding_VD"] = self.model.get_input_embeddings().weight
         if "vocab" in needs:
@@ -178,7 +185,7 @@ class Teacher:
     @property
     def signals(self) -> frozenset[str]:
         """Names of the signals that it gives to losses."""
-        return ATTENTION
+        return ATTENTION | {HEAD_OUTPUTS}
 
     def _scaled_norm(self, x: Tensor) -> Tensor:
         normed: Tensor = self.final_norm(x)
@@ -213,6 +220,12 @@ class Teacher:
         if "mixer_in" in kept and not self.family.mixer_norm:
             hook = keep_input(kept["mixer_in"])
             handles += [layer.register_forward_pre_hook(hook) for layer in self.layers]
+        if HEAD_OUTPUTS in kept:
+            keep = partial(by_head, size=self.heads.size)
+            hook = keep_input(kept[HEAD_OUTPUTS], keep)
+            for index in range(len(self.layers)):
+                output = getattr(self.attention(index), self.family.output.module)
+                handles.append(output.register_forward_pre_hook(hook))
         for index in range(len(self.layers)):
             for name, (module, keep) in self._sites(index).items():
                 if name in kept:
@@ -248,6 +261,7 @@ def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Te
     folder, _ = _configured(name_or_path)
     tokenizer = load_words(folder, name=name_or_path)
     model = load_weights(AutoModelForCausalLM, folder, name=name_or_path, dtype=dtype)
+    check_turned(model, name=name_or_path)
     return Teacher(model, tokenizer, name=name_or_path)
 
 
@@ -267,10 +281,7 @@ def _configured(name_or_path: str) -> tuple[str | Path, PreTrainedConfig]:
     folder = teacher_folder(name_or_path)
     if gguf := gguf_option(folder):
         folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
-    with readable(name_or_path, folder):
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    family_of(config, name=name_or_path)
-    return folder, config
+    return folder, load_config(folder, name=name_or_path)
 
 
 def gguf_option(folder: str | Path) -> dict[str, str]:

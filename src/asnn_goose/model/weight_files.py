@@ -7,6 +7,7 @@ the libraries below it raise whatever they like where a file is damaged.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,16 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 BUFFERS = re.compile(r"(rotary_emb\.inv_freq|attn\.(masked_)?bias)$")
 """Tensors of older files that every model makes itself."""
 
+LAYERS = ("num_hidden_layers", "n_layer")
+WIDTHS = ("hidden_size", "n_embd")
+SIZES = (*LAYERS, *WIDTHS, "vocab_size", "intermediate_size", "n_inner")
+"""Sizes of a configuration, as families call them, that decide how much room a model takes."""
+
+MOST_WORDS = 1 << 24
+
+PACKED = 16
+"""Numbers that one stored number may stand for, at most."""
+
 SHOWN = 3
 """Names of tensors in a message at most."""
 
@@ -45,6 +56,8 @@ def load_weights(kind: Any, folder: str | Path, *, name: str, **options: Any) ->
     """
     if "gguf_file" not in options:
         _check_files(Path(folder), name=name)
+        with readable(name, folder):
+            _check_room(Path(folder), name=name)
         options["use_safetensors"] = True
     _check_ends(Path(folder) / "generation_config.json", name=name)
     with readable(name, folder), _silent():
@@ -76,8 +89,14 @@ def load_words(folder: str | Path, *, name: str, **options: Any) -> PreTrainedTo
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, **options
         )
-    if not tokenizer.get_vocab():
+    numbers = tokenizer.get_vocab().values()
+    if not numbers:
         raise TeacherError(f"model {name!r}: the tokenizer in {folder} is missing, or has no words")
+    if (highest := max(numbers)) >= MOST_WORDS:  # tables are as long as the highest number
+        raise TeacherError(
+            f"model {name!r}: the tokenizer in {folder} has a token {highest}: wanted less than"
+            f" {MOST_WORDS}"
+        )
     return tokenizer
 
 
@@ -143,7 +162,8 @@ def _check_names(found: dict[str, Any], *, name: str) -> None:
 
 def check_finite(model: PreTrainedModel, *, name: str) -> None:
     """Raise TeacherError where a tensor holds numbers that are not finite."""
-    for key, tensor in model.state_dict().items():
+    # Angles of rotary positions stand in no file: they come of the configuration.
+    for key, tensor in (model.state_dict() | dict(model.named_buffers())).items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TeacherError(
                 f"model {name!r}: {key} holds numbers that are not finite: the file is damaged, or"
@@ -189,6 +209,28 @@ def _check_files(folder: Path, *, name: str) -> None:
         # By its name: links are how the Hub's own cache keeps files.
         if file.parent != folder:
             raise TeacherError(f"model {name!r}: its index names {file}, outside of {folder}")
+
+
+def _check_room(folder: Path, *, name: str) -> None:
+    """Raise TeacherError before room is made for far more than the files can fill."""
+    shapes = []
+    for file in _weight_files(folder):
+        with safe_open(file, "pt") as stored:
+            shapes += [stored.get_slice(key).get_shape() for key in stored.keys()]  # noqa: SIM118
+    if not shapes:  # on the Hub, or to be missed by name
+        return
+    numbers = sum(map(math.prod, shapes))
+    stated = json.loads((folder / "config.json").read_text("utf-8"))
+    sizes = {key: stated[key] for key in SIZES if isinstance(stated.get(key), int)}
+    width = max((sizes[key] for key in WIDTHS if key in sizes), default=1)
+    for key, value in sizes.items():
+        # Quantised weights are fewer numbers than the matrices that they stand for.
+        most = len(shapes) if key in LAYERS else PACKED * numbers // max(width, 1)
+        if value > most:
+            raise TeacherError(
+                f"model {name!r}: config.json says {key} = {value}, and the files hold"
+                f" {len(shapes)} tensors of {numbers} numbers: they do not belong together"
+            )
 
 
 def _check_tie(model: PreTrainedModel, *, name: str) -> None:

@@ -34,6 +34,12 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
                 f"stage.{index}.span = {stage.span}: the student has {config.num_hidden_layers} "
                 "blocks"
             )
+        beyond = [] if stage.replacing is None else stage.replacing.layers
+        if max(beyond, default=0) >= config.num_hidden_layers:
+            raise RecipeError(
+                f"stage.{index}.replacing.layers = {list(beyond)}: the student has "
+                f"{config.num_hidden_layers} blocks, counted from 0"
+            )
         if stage.balance and PrecisionTable(precision).has_planes:
             raise RecipeError(
                 f"stage.{index}.balance = {stage.balance}: the student is ternary before this "

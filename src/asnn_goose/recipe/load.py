@@ -66,8 +66,13 @@ def _number(target: Any, key: str, text: str) -> int:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value (5, 1e-4, true, [1, 2], "words"), or else the text itself (200k, sotu)."""
+    """A TOML value (5, 1e-4, true, [1, 2], "words"), or else the text itself (200k, sotu).
+
+    Raises RecipeError for a number too long, and brackets too deep.
+    """
     try:
         return tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"override {text[:60]}...: is no value: {error}") from error

@@ -18,7 +18,7 @@ from asnn_goose.model import DEFAULT_VARIANT, PRESETS, VARIANTS, GooseConfig
 from asnn_goose.model.parts.config import FIELDS
 from asnn_goose.numbers import MOST_THREADS
 from asnn_goose.recipe.counts import Count, CountOrAll
-from asnn_goose.recipe.table import Positive, Table, one_of
+from asnn_goose.recipe.table import Positive, Table, Temperature, one_of
 from asnn_goose.train.plan import RunSettings
 from asnn_goose.train.trackers import TRACKERS
 
@@ -39,7 +39,7 @@ class CacheTable(Table):
     """[teacher.cache]: what is kept of a teacher on the disk (data.teacher_cache.CacheSettings)."""
 
     top: Annotated[int, Field(ge=1, le=4096)] = CacheSettings.top
-    temperatures: tuple[Positive, ...] = Field(default=CacheSettings.temperatures, min_length=1)
+    temperatures: tuple[Temperature, ...] = Field(default=CacheSettings.temperatures, min_length=1)
     features: Literal["fp16", "int8"] | None = None
 
     def settings(self) -> CacheSettings:

@@ -117,6 +117,7 @@ class StagePlanner:
     def _stage(self, table: StageTable, teacher: Tracing, *, anneals: Span) -> Stage:
         samples = None if self.examples is None else self.examples.samples(table)
         own = {"samples": samples, "steps": table.time_steps, "span": table.span}
+        own["replacing"] = None if table.replacing is None else table.replacing.settings()
         return STAGES[table.kind](
             student=self.student,
             teacher=teacher,

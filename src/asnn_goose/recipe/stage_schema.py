@@ -30,6 +30,7 @@ from asnn_goose.recipe.stage_tables import (
     EndTable,
     Phase,
     RepeatsTable,
+    ReplacingTable,
     SamplesTable,
     WatchTable,
     check_starts,
@@ -95,6 +96,7 @@ class _Stage(Table):
     samples: SamplesTable | None = None
     time_steps: Count | None = None
     span: Annotated[int, Field(ge=1, le=8)] | None = None
+    replacing: ReplacingTable | None = None
 
     @property
     def rows(self) -> int:
@@ -190,6 +192,10 @@ class _Stage(Table):
             )
         if (self.kind == "slide") != (self.span is not None):
             raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
+        if (self.kind == "replace") != (self.replacing is not None):
+            raise ValueError(
+                "replacing: belongs to replace, and replace needs it; write [stage.replacing]"
+            )
         if self.samples is not None and self.samples.tokens >= self.window:
             raise ValueError(
                 f"samples.tokens = {self.samples.tokens}: must be below the window of "

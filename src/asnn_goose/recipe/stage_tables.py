@@ -12,13 +12,14 @@ from asnn_goose.data.repeats import Repeats
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
-from asnn_goose.recipe.table import Positive, Share, Table
+from asnn_goose.recipe.table import Positive, Share, Table, Temperature
 from asnn_goose.train.averaging import AverageSettings
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.rules import RULES
+from asnn_goose.train.stages.replace import Replacing
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[int, Field(ge=SHORTEST)]
@@ -84,7 +85,28 @@ class SamplesTable(Table):
 
     share: Fraction = 0.5
     tokens: Count = 128
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
+
+
+class ReplacingTable(Table):
+    """[stage.replacing]: which attentions a stage `replace` replaces in a pass.
+
+    share   probability of each, two numbers: at the start and at the end of the stage
+    layers  among which it draws, counted from 0; all where there is none
+    """
+
+    share: tuple[Fraction, Fraction] = (0.1, 1.0)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    def settings(self) -> Replacing:
+        """For the stage."""
+        return Replacing(share=self.share, layers=self.layers)
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> Self:
+        if len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"layers = {list(self.layers)}: name each once")
+        return self
 
 
 class RepeatsTable(Table):
@@ -93,17 +115,19 @@ class RepeatsTable(Table):
     share     of the windows: one number, or two, at the start and at the end of the stage
     distance  longest distance of a repeat in tokens, likewise
     kinds     rows of data.repeat_kinds.KINDS
+    alone     whether only repeated words of such windows count
     """
 
     share: Share | tuple[Fraction, Fraction]
     distance: Distance | tuple[Distance, Distance] = 256
     kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1)
+    alone: bool = False
 
     def settings(self) -> Repeats:
         """For the loader."""
         share = self.share if isinstance(self.share, tuple) else (self.share, self.share)
         ends = self.distance if isinstance(self.distance, tuple) else (self.distance, self.distance)
-        return Repeats(share=share, distance=ends, kinds=self.kinds)
+        return Repeats(share=share, distance=ends, kinds=self.kinds, alone=self.alone)
 
     @model_validator(mode="after")
     def _kinds_exist(self) -> Self:
@@ -168,7 +192,7 @@ class CurriculumTable(Table):
     kind: Literal["pocl"] = "pocl"
     preset: Literal["published", "seed"] = "published"
     shares: tuple[Share, ...] | None = None
-    temperatures: tuple[Positive, ...] | None = None
+    temperatures: tuple[Temperature, ...] | None = None
     kd_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     parts: tuple[Positive, ...] | None = None
     pool: Count = 100_000

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from asnn_goose.losses.kinds import check_temperature
 from asnn_goose.names import hint
 from asnn_goose.numbers import SEEDS, size
 
@@ -24,6 +25,7 @@ LARGEST = 10_000_000
 """Bytes of a file that is read as TOML: a model named by mistake has more."""
 
 Positive = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, AfterValidator(check_temperature)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 

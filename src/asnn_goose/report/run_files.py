@@ -38,6 +38,9 @@ STEP = {
 }
 """What a step must hold to be drawn."""
 
+COUNTED = ("stage_index", "step", "tokens_seen", "seconds", "memory_bytes")
+"""What of it is reckoned with."""
+
 SENSITIVITY = "sensitivity/map.json"
 
 
@@ -103,10 +106,17 @@ def read_steps(metrics: Path) -> list[Step]:
             if number < len(lines):
                 raise ReportError(f"{metrics} line {number} is not JSON: {error}") from error
             break
-        if not isinstance(step, dict) or not step.keys() >= STEP:
+        if not _is_step(step):
             raise ReportError(f"{metrics} line {number} is no step of a run")
         steps.append(step)
     return steps
+
+
+def _is_step(found: Any) -> bool:
+    if not isinstance(found, dict) or not found.keys() >= STEP:
+        return False
+    numbers = (found[key] for key in COUNTED)
+    return isinstance(found["terms"], dict) and all(isinstance(x, int | float) for x in numbers)
 
 
 def _read_json(file: Path) -> Found:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from asnn_goose import disk
 from asnn_goose.study.plot import figure_in
 from asnn_goose.study.sensitivity import Sensitivity
 
@@ -14,7 +15,7 @@ def write_map(found: Sensitivity, folder: Path, *, on: str) -> None:
     """Write map.json, map.svg and map.png; `on` names the text."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"on": on, **found.as_dict()}, indent=1)
-    (folder / "map.json").write_text(text + "\n", encoding="utf-8")
+    disk.write_text(folder / "map.json", text + "\n")
     draw(found, [folder / "map.svg", folder / "map.png"])
 
 

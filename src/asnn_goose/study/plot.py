@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from asnn_goose import disk
 from asnn_goose.study.comparison import Row
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def figure_in(files: Sequence[Path], *, size: tuple[float, float]) -> Iterator[F
         figure = Figure(figsize=size, layout="constrained")
         yield figure
         for file in files:
-            figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+            metadata = {"Date": None} if file.suffix == ".svg" else None
+            with disk.replaced_file(file) as fresh:
+                figure.savefig(fresh, metadata=metadata)
 
 
 def _panel(panel: Axes, rows: Sequence[Row], cells: Sequence[str]) -> None:

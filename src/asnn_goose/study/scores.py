@@ -91,6 +91,6 @@ def training_totals(metrics: Path) -> tuple[int, float]:
         try:
             last = json.loads(line)
             return int(last["tokens_seen"]), float(last["seconds"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue  # cut by a crash, or no line of a run
     return 0, 0.0

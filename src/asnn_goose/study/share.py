@@ -163,6 +163,6 @@ def _read(file: Path) -> Mapping[str, Any]:
         return {}
     try:
         found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ExportError(f"{file} is not JSON: {error}") from error
     return found

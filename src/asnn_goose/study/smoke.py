@@ -24,6 +24,7 @@ from asnn_goose.train.run_errors import RunInterrupted
 STAGES: dict[str, dict[str, Any]] = {
     "align": {"train": "mixers", "losses": ["attention_output", "minilm"]},
     "align_blocks": {"train": "blocks", "losses": ["attention_output", "mlp_output"]},
+    "replace": {"train": "mixers", "losses": ["kl"], "replacing": {"share": [0.5, 1.0]}},
     "distill": {
         "train": "all",
         "losses": ["kl", "ce", "hidden", "cka"],
@@ -32,7 +33,12 @@ STAGES: dict[str, dict[str, Any]] = {
     "pretrain": {"train": "all", "losses": ["ce"], "average": {"since": 0.0}},
     "sft": {"train": "all", "losses": ["ce", "kl"], "examples": True},
     "dpo": {"train": "body", "losses": ["dpo", "ce"], "examples": True},
-    "gkd": {"train": "all", "losses": ["jsd"], "examples": True, "samples": {"tokens": 4}},
+    "gkd": {
+        "train": "all",
+        "losses": ["jsd"],
+        "examples": True,
+        "samples": {"share": 1.0, "tokens": 4},
+    },
     "equilibrium": {
         "train": "all",
         "losses": ["kl", "hidden"],
@@ -53,8 +59,8 @@ STAGES: dict[str, dict[str, Any]] = {
 }
 """What a stage of each kind trains here, and on which losses; `examples` where it reads some."""
 
-STEPS, WINDOW, BATCH = 4, 16, 2
-BREAK = 6
+STEPS, WINDOW, BATCH = 2, 16, 2
+BREAK = 3
 """Step of the run that a signal interrupts: in the middle of the second stage."""
 
 IN_PARTS = ("align", "distill")

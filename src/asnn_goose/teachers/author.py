@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -100,12 +99,6 @@ def teacher_with_words(
     if teacher.tokenizer is None:
         raise TeacherError(f"teacher {model!r} has no tokenizer: add its files")
     return teacher, teacher.tokenizer
-
-
-def check_temperature(temperature: float) -> None:
-    """Raise ValueError for one that nothing can be drawn at."""
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"temperature = {temperature}: must be above 0")
 
 
 def ends_of(teacher: Teacher, separator: int) -> frozenset[int]:

@@ -20,10 +20,11 @@ from asnn_goose.data.example_sets import ExampleSets, check_example_set
 from asnn_goose.data.examples import read_examples
 from asnn_goose.data.instructions import INSTRUCTIONS
 from asnn_goose.data.records import Record
+from asnn_goose.losses.kinds import check_temperature
 from asnn_goose.model import TeacherError
 from asnn_goose.model.assistant import load_student
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
-from asnn_goose.teachers.author import Author, batch_seed, check_temperature
+from asnn_goose.teachers.author import Author, batch_seed
 from asnn_goose.train.sampling import drawn, padded
 
 NOTHING = "..."

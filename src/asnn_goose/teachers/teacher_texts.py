@@ -22,7 +22,8 @@ from asnn_goose.data.document import DataError
 from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.records import Record
 from asnn_goose.data.shards import Shard, document_ids
-from asnn_goose.teachers.author import Author, batch_seed, check_temperature
+from asnn_goose.losses.kinds import check_temperature
+from asnn_goose.teachers.author import Author, batch_seed
 from asnn_goose.teachers.text_recipe import texts_of
 from asnn_goose.teachers.tuned_teacher import check_positions
 

@@ -71,20 +71,35 @@ class TextFile:
         """Open the part for `append`, and give the records of the whole batches that it holds.
 
         What a crash left of a batch is dropped. The part takes the file's name where the block ends
-        without error. Raises TextFileError where another process writes there, or the disk is full.
+        without error. Raises TextFileError where another process writes there or has done so with
+        other settings, or the disk is full.
         """
         with _reported(self.part), self._opened() as stream:
-            kept = _whole_batches(stream, batch)
+            self._check_ours(stream)
+            try:
+                kept = _whole_batches(stream, batch)
+            except (ValueError, RecursionError) as error:
+                raise TextFileError(
+                    f"{self.part} is damaged ({error}): remove it and begin anew"
+                ) from error
             self._stream = stream
             try:
                 yield kept
             finally:
                 self._stream = None
-            # Another process may have finished meanwhile; neither text is thrown away.
+            # Somebody may have put a file there; neither text is thrown away.
             if self.path.exists():
                 raise TextFileError(f"{self.path} has appeared meanwhile: {self.part} is kept")
             self.part.rename(self.path)
             disk.sync(self.path.parent)
+
+    def _check_ours(self, stream: BinaryIO) -> None:
+        """Look once more, with the lock: another process may have begun, or ended, meanwhile."""
+        if self.path.exists():
+            if not os.fstat(stream.fileno()).st_size:
+                self.part.unlink(missing_ok=True)  # our own, opened a moment ago
+            raise TextFileError(f"{self.path} has appeared meanwhile: choose another file")
+        self._check_settings()
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:

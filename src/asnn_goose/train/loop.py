@@ -56,6 +56,8 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
         if accelerator.is_main_process:
             folder.check(resume=resume)
             stack.enter_context(locked(out, tell=tell))
+            # Again: before the lock was free another process may have trained there to its end.
+            folder.check(resume=resume)
         signals = stack.enter_context(StopSignals(tell))
         loop = _Loop(plan, folder, progress, signals)
         with together(accelerator, saved=lambda: loop.saved):

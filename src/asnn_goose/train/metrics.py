@@ -65,5 +65,5 @@ def _line(info: StepInfo) -> dict[str, Any]:
 def _is_within(line: str, run_step: int) -> bool:
     try:
         return int(json.loads(line)["run_step"]) <= run_step
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return False

@@ -30,8 +30,8 @@ from asnn_goose.train.run_errors import TrainError
 from asnn_goose.train.stages import Stage
 from asnn_goose.train.stages.stage import kind_of
 
-ALONE = frozenset({"gkd", "calibrate_blocks"})
-"""Stages whose processes run the student a different number of times, or beside its own modules."""
+ALONE = frozenset({"gkd", "replace", "calibrate_blocks"})
+"""Stages whose processes do not run the same parts of a student, or some beside its own modules."""
 
 
 def check_sharded(plan: StagePlan) -> None:

@@ -22,6 +22,7 @@ class StopSignals:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.received: signal.Signals | None = None
         self._tell = tell
+        self._teller: threading.Thread | None = None
         self._previous: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> Self:
@@ -37,6 +38,8 @@ class StopSignals:
         trace: TracebackType | None,
     ) -> None:
         self._restore()
+        if self._teller is not None:
+            self._teller.join()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
@@ -46,10 +49,13 @@ class StopSignals:
             os.kill(os.getpid(), number)
             return
         self.received = signal.Signals(number)
-        self._tell(
+        text = (
             f"{self.received.name}: a checkpoint will be written after this step; "
             "a second signal stops at once and loses the work since the last one"
         )
+        # Not here: whoever was interrupted may be printing, and no stream is entered twice.
+        self._teller = threading.Thread(target=self._tell, args=(text,))
+        self._teller.start()
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

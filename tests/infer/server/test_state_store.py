@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,9 +102,45 @@ def test_the_folder_is_bounded_too(engine: Engine, tmp_path: Path) -> None:
     for n in range(4):
         keep(engine, store, [n, *TEXT[:19]])
     store.close()
-    assert len(list(tmp_path.rglob("*.state"))) == len(list(tmp_path.rglob("*.tokens"))) == 2
+    assert len(list(tmp_path.rglob("*.state"))) == 2
     assert store.begin([0, *TEXT[:19], 1])[0] == 0
     assert store.begin([3, *TEXT[:19], 1])[0] == 20
+
+
+def test_two_servers_share_a_folder(engine: Engine, tmp_path: Path) -> None:
+    """Each removes what goes beyond its limit, of the other's too; both say what is right."""
+    one = engine.start().nbytes + 4 * 20
+    stores = [
+        StateStore(engine, memory=one, folder=StateFolder(tmp_path, engine, limit=3 * one))
+        for _ in range(2)
+    ]
+
+    def serve(store: StateStore) -> int:
+        found = 0
+        for n in random.Random(0).choices(range(5), k=24):
+            text = [n, *TEXT[:19]]
+            length, state = store.begin([*text, 1])
+            if length:
+                assert state.to_bytes() == read(engine, text)
+            keep(engine, store, text)
+            found += length
+            StateFolder(tmp_path, engine, limit=0).close()  # a third one begins, and reads
+        store.close()
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(serve, stores))
+    left = [file.name for file in tmp_path.rglob("*") if file.is_file()]
+    assert all(name.endswith(".state") for name in left)
+
+
+def test_what_a_killed_server_left_half_written_goes(engine: Engine, tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path, engine, limit=PLENTY)
+    place = next(tmp_path.iterdir())
+    (place / ".a.state.xxxxxxxx.unfinished").mkdir()
+    folder.close()
+    StateFolder(tmp_path, engine, limit=PLENTY).close()
+    assert not list(place.iterdir())
 
 
 def test_another_models_states_are_refused(
@@ -124,14 +162,19 @@ def test_another_models_states_are_refused(
     assert not list(ours.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "tokens"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "tokens", "name"])
 def test_a_damaged_state_is_none(engine: Engine, tmp_path: Path, damage: str) -> None:
     first = StateStore(engine, memory=PLENTY, folder=StateFolder(tmp_path, engine, limit=PLENTY))
     keep(engine, first, TEXT[:30])
     first.close()
-    file = next(tmp_path.rglob("*.tokens" if damage == "tokens" else "*.state"))
+    file = next(tmp_path.rglob("*.state"))
     data = bytearray(file.read_bytes())
-    data[-1] ^= 1
+    place = data.index(b'"tokens": "') + 11 if damage == "tokens" else len(data) - 1
+    data[place] ^= 1
     file.write_bytes(data[:-9] if damage == "cut" else data)
+    if damage == "name":
+        file.rename(file.with_stem("0" * 32))
     second = StateStore(engine, memory=PLENTY, folder=StateFolder(tmp_path, engine, limit=PLENTY))
     assert second.begin(TEXT)[0] == 0
+    second.close()
+    assert not list(tmp_path.rglob("*.state"))

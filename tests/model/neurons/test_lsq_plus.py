@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from asnn_goose.model.neurons import NEURONS, LearnedThreshold, LSQPlusSpikes
+from asnn_goose.model.neurons.lsq_plus import SAMPLE
 from asnn_goose.ops.ternary import best_affine
 
 
@@ -79,6 +80,16 @@ def test_a_start_per_channel_is_each_channels_own(gaussian_BK: Tensor) -> None:
     torch.testing.assert_close(neuron.amplitude.detach(), step_K1[:, 0])
     torch.testing.assert_close(neuron.offset.detach(), offset_K1[:, 0])
     assert float(neuron.amplitude[-1] / neuron.amplitude[0]) == pytest.approx(30, rel=0.5)
+
+
+def test_a_start_for_the_tensor_is_that_of_all_channels(gaussian_BK: Tensor) -> None:
+    h_BK = gaussian_BK * torch.linspace(0.1, 3, 64) + torch.linspace(-2, 2, 64)
+    neuron = started(h_BK)
+    every = -(-h_BK.numel() // SAMPLE)
+    step_11, offset_11 = best_affine(h_BK.T.reshape(1, -1)[:, ::every], top=1)
+    torch.testing.assert_close(neuron.amplitude.detach(), step_11[0])
+    torch.testing.assert_close(neuron.offset.detach(), offset_11[0])
+    assert float(step_11) > 5 * float(best_affine(h_BK.T[:1], top=1)[0])
 
 
 def test_training_finds_a_better_offset(one_sided_BK: Tensor) -> None:

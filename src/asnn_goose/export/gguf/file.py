@@ -19,6 +19,7 @@ FORMS = {
     "f32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
     "f16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
     "int8": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
+    "int4": (gguf.GGMLQuantizationType.Q4_1, gguf.LlamaFileType.MOSTLY_Q4_1),
 }
 """Our number formats, llama.cpp's types for them, and what it calls a file of them."""
 
@@ -31,14 +32,15 @@ def write_gguf(
 ) -> Architecture:
     """Write a student as one file, which appears whole or not at all; which architecture it is.
 
-    form      of the large matrices: f32, f16 or int8 (Q8_0: blocks of 32 columns)
+    form      of the large matrices: f32, f16, or int8 and int4 (Q8_0, Q4_1: blocks of 32 columns)
     source    the student's folder, for its tokenizer
     template  its chat template
     Raises ExportError, naming the setting, for what llama.cpp cannot hold.
     """
     architecture, config = architecture_of(model), model.config
-    if form == "int8" and (config.hidden_size % 32 or config.intermediate_size % 32):
-        raise ExportError("dense = 'int8': Q8_0 wants widths that 32 divides; take f16")
+    kind = FORMS[form][0].name
+    if kind.startswith("Q") and (config.hidden_size % 32 or config.intermediate_size % 32):
+        raise ExportError(f"dense = {form!r}: {kind} wants widths that 32 divides; take f16")
     rows = config.real_vocab_size or config.vocab_size
     words = read_words(source, rows=rows, settings=config.to_dict())
     with disk.replaced_file(file) as part:

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asnn_goose.format.groups import ZEROES, by_group, codes_of, numbers
 from asnn_goose.format.planes import unpack_scaled
 from asnn_goose.infer.reference.spikes import F32, Encoded, Neurons, hadamard
 
 Coding = Mapping[str, Mapping[str, Any]]
 """Matrix or site -> steps, code and rotation of what comes in."""
+
+
+OCTET = 127
+"""The largest size of a whole number that grouped weights meet."""
 
 
 class Matrix:
@@ -34,6 +39,7 @@ class Matrix:
         self.bias_M: F32 | None = tensors.get(f"{name}.bias")
         weights = weights or name
         self.scale: F32 | None = tensors.get(f"{weights}.scale")
+        self.groups: NDArray[np.uint8] | None = tensors.get(f"{weights}.groups")
         if f"{weights}.planes" in tensors:
             assert self.scale is not None
             words = tensors[f"{weights}.planes"]
@@ -53,6 +59,10 @@ class Matrix:
 
     def row(self, number: int) -> F32:
         """One row of dense weights: the embedding of a token."""
+        if self.groups is not None:
+            assert self.scale is not None
+            rows = slice(number, number + 1)
+            return np.asarray(numbers(self.dense_MK[rows], self.scale[rows], self.groups[rows])[0])
         row_K = self.dense_MK[number].astype(np.float32)
         return np.asarray(row_K if self.scale is None else row_K * self.scale[number])
 
@@ -64,8 +74,21 @@ class Matrix:
         return np.asarray(encoded.amplitude * self._ternary(encoded.levels_K))
 
     def _dense(self, x_K: F32) -> F32:
+        if self.groups is not None:
+            return self._grouped(*octets(x_K))
         y_M = self.dense_MK.astype(np.float32) @ x_K
         return y_M if self.scale is None else y_M * self.scale
+
+    def _grouped(self, x_GC: F32, amplitude_G: F32) -> F32:
+        """Sum over groups of a size times an integer, of which a zero takes its share."""
+        assert self.groups is not None
+        assert self.scale is not None
+        # Products of bytes, whose sums over a group fp32 holds exactly.
+        dot_MG = np.einsum("mgc,gc->mg", by_group(codes_of(self.dense_MK)), x_GC)
+        if self.groups.shape[-1] == 2:
+            dot_MG -= self.groups[..., 1].astype(np.float32) / ZEROES * x_GC.sum(-1)
+        worth_MG = self.groups[..., 0].astype(np.float32) * amplitude_G
+        return np.asarray(self.scale * (worth_MG * dot_MG).sum(-1))
 
     def _ternary(self, q_K: NDArray[Any]) -> F32:
         """Sum over planes and groups of scale times an integer (or, analogue, fp32) sum."""
@@ -84,3 +107,15 @@ class Matrix:
                 # come after it.
                 y_M += scale_M * (part_MK.astype(q_K.dtype) @ part_K).astype(np.float32)
         return y_M
+
+
+def octets(x_K: F32) -> tuple[F32, F32]:
+    """A vector as whole numbers -127 .. 127 (G,64), and the amplitude of each group (G,)."""
+    x_GC = by_group(x_K)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        most_G = np.fmax.reduce(np.abs(x_GC), axis=-1)
+        inverse_G = np.float32(OCTET) / most_G
+        heard_G = (most_G > 0) & (most_G < np.inf) & (inverse_G < np.inf)
+        inverse_G = np.where(heard_G, inverse_G, np.float32(0))
+        codes_GC = np.nan_to_num(np.rint(x_GC * inverse_G[:, None]))
+    return codes_GC, np.where(heard_G, most_G / np.float32(OCTET), np.float32(0))

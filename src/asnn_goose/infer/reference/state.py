@@ -12,6 +12,9 @@ from asnn_goose.shape.student import state
 
 Arrays = Mapping[str, F32]
 
+MOST_POSITION = 1 << 53
+"""Tokens that a state may have seen, as in the engine."""
+
 
 class ReferenceState:
     """The arrays that the student's description asks for, those of all blocks as one.
@@ -60,10 +63,13 @@ class ReferenceState:
         return self.position.to_bytes(8, "little") + arrays
 
     def load_bytes(self, data: bytes) -> None:
-        """Take over what `to_bytes` gave. Raises ValueError for another length."""
+        """Take over what `to_bytes` gave. Raises ValueError for another length or no position."""
         if len(data) != self.nbytes:
             raise ValueError(f"a state of {len(data)} bytes: this model's has {self.nbytes}")
-        self.position = int.from_bytes(data[:8], "little")
+        position = int.from_bytes(data[:8], "little", signed=True)
+        if not 0 <= position <= MOST_POSITION:
+            raise ValueError(f"a state at position {position}: must be 0 to 2^53")
+        self.position = position
         values, start = np.frombuffer(data, np.float32, offset=8), 0
         for array in self.arrays.values():
             array[:] = values[start : start + array.size].reshape(array.shape)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from asnn_goose import leftovers
 from asnn_goose.infer.backend import EngineError, SequenceState
 from asnn_goose.infer.engine import Engine
 from asnn_goose.infer.server.prefixes import WIDTH
-from asnn_goose.infer.state_file import fingerprint
+from asnn_goose.infer.state_file import fingerprint, read_header
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +23,8 @@ logger = logging.getLogger(__name__)
 class StateFolder:
     """A folder of states, least recently used first to go; one folder serves many students.
 
-    Of each there are two files: HASH.state, as `Engine.save` writes it, and then HASH.tokens, what
-    the state has read. A state whose second file is missing or does not fit its name is none.
+    Each is a file HASH.state, as `Engine.save` writes it, with what the state has read among its
+    notes. Several servers may share a folder: what one of them removes, the others read again.
 
     limit  bytes of states, for this student
     """
@@ -30,6 +33,7 @@ class StateFolder:
         self._engine, self._limit = engine, limit
         self._folder = root / f"{fingerprint(engine.model)}-{engine.backend}"
         self._folder.mkdir(parents=True, exist_ok=True)
+        leftovers.remove_leftovers(self._folder)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="states")
         self._written: dict[bytes, Future[None]] = {}
         self._sizes: OrderedDict[bytes, int] = OrderedDict(self._found())
@@ -47,10 +51,9 @@ class StateFolder:
         if (pending := self._written.get(key)) is not None:
             pending.result()
         try:
-            state, _ = self._engine.load_state(self._file(key))
-            # Hash and file may belong to two writers that shared a folder.
-            if state.position != len(key) // WIDTH:
-                raise EngineError(f"{self._file(key)}: has read another number of tokens")
+            state, notes = self._engine.load_state(self._file(key))
+            if state.position != len(key) // WIDTH or _tokens(notes) != key:
+                raise EngineError(f"{self._file(key)}: has read other tokens than its name says")
         except (EngineError, ValueError, OSError) as error:
             logger.warning("a kept state is refused: %s", error)
             self.drop(key)
@@ -82,30 +85,47 @@ class StateFolder:
         return self._folder / f"{_name(key)}.state"
 
     def _write(self, key: bytes, state: SequenceState) -> None:
-        file = self._file(key)
         try:
-            self._engine.save(state, file)
-            # Last: a state whose tokens are not there is none, so a crash between the two leaves
-            # nothing half.
-            file.with_suffix(".tokens").write_bytes(key)
+            # One file and not two: there is no moment at which half of it is there.
+            self._engine.save(state, self._file(key), tokens=key.hex())
         except OSError as error:
             logger.warning("a state is not kept on disk: %s", error)
         finally:
             self._written.pop(key, None)
 
     def _remove(self, key: bytes) -> None:
-        file = self._file(key)
-        for path in (file.with_suffix(".tokens"), file):
-            path.unlink(missing_ok=True)
+        self._file(key).unlink(missing_ok=True)
 
     def _found(self) -> Iterator[tuple[bytes, int]]:
-        states = [(file.stat().st_mtime, file) for file in self._folder.glob("*.state")]
-        for _, file in sorted(states):
-            tokens = file.with_suffix(".tokens")
-            key = tokens.read_bytes() if tokens.is_file() else b""
-            if _name(key) == file.stem:
-                yield key, file.stat().st_size + len(key)
+        """Keys and sizes, the oldest first; what is no state of its name is removed."""
+        states = []
+        for file in self._folder.glob("*.state"):
+            # Another server may remove it at any moment.
+            with suppress(OSError):
+                key, found = _key_of(file), file.stat()
+                if _name(key) == file.stem:
+                    states.append((found.st_mtime, key, found.st_size))
+                else:
+                    file.unlink()
+        yield from ((key, size) for _, key, size in sorted(states))
 
 
 def _name(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:32]
+
+
+def _key_of(file: Path) -> bytes:
+    """What the state in a file has read; nothing where it does not say so."""
+    try:
+        header = read_header(file)
+    except EngineError:
+        return b""
+    return _tokens(header["notes"])
+
+
+def _tokens(notes: Mapping[str, Any]) -> bytes:
+    said = notes.get("tokens")
+    try:
+        return bytes.fromhex(said) if isinstance(said, str) else b""
+    except ValueError:
+        return b""

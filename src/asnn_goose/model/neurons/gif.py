@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asnn_goose.model.neurons.neuron import Neuron, check_rate, widened
+from asnn_goose.model.neurons.neuron import Neuron, check_rate, saliency, widened
 from asnn_goose.ops.affine_codes import affine_codes, emitted
 from asnn_goose.ops.spike_codes import Spikes
 
@@ -66,9 +66,9 @@ class GIF(Neuron):
         # A channel whose code changed for ever would ask its columns for other weights for ever.
         if int(self.seen) >= self.calibration or not bool(h_BK.any()):
             return
-        wide_RK, weight_OK = widened(h_BK).flatten(0, -2), widened(weight_OK)
-        self.met.copy_((wide_RK * (wide_RK @ weight_OK.T @ weight_OK)).sum(0))
-        self.met_tokens.fill_(len(wide_RK))
+        score_RK = saliency(h_BK, weight_OK)
+        self.met.copy_(score_RK.sum(0))
+        self.met_tokens.fill_(len(score_RK))
 
     @torch.no_grad()
     def anneal(self, share: float) -> None:

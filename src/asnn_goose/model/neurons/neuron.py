@@ -146,6 +146,12 @@ def widened(h_BK: Tensor) -> Tensor:
     return h_BK.to(torch.promote_types(h_BK.dtype, torch.float32))
 
 
+def saliency(h_BK: Tensor, weight_OK: Tensor) -> Tensor:
+    """Score x (x W^T W) of every token (R,K): what a channel gives to W's output (2407.04752)."""
+    wide_RK, weight_OK = widened(h_BK).flatten(0, -2), widened(weight_OK)
+    return wide_RK * (wide_RK @ weight_OK.T @ weight_OK)
+
+
 def positive(x: Tensor) -> Tensor:
     """A learned number, kept at TINY or above; the gradient passes, so that it may come back."""
     # A clamp of its own would cut the gradient below TINY, and a threshold that fell there once

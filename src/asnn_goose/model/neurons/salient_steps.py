@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asnn_goose.model.neurons.neuron import Neuron, passed, widened
+from asnn_goose.model.neurons.neuron import Neuron, passed, saliency, widened
 from asnn_goose.ops.spike_codes import (
     MAX_STEPS,
     Spikes,
@@ -66,8 +66,7 @@ class SalientSteps(Neuron):
         # weights.
         if bool(self.saliency.any()):
             return
-        wide_RK, weight_OK = widened(h_BK).flatten(0, -2), widened(weight_OK)
-        self.set_saliency_((wide_RK * (wide_RK @ weight_OK.T @ weight_OK)).mean(0))
+        self.set_saliency_(saliency(h_BK, weight_OK).mean(0))
 
     @torch.no_grad()
     def set_saliency_(self, score_K: Tensor) -> None:

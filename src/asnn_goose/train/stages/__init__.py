@@ -12,6 +12,7 @@ from asnn_goose.train.stages.dpo import Dpo
 from asnn_goose.train.stages.equilibrium import Equilibrium
 from asnn_goose.train.stages.gkd import Gkd
 from asnn_goose.train.stages.pretrain import Pretrain
+from asnn_goose.train.stages.replace import Replace
 from asnn_goose.train.stages.sft import Sft
 from asnn_goose.train.stages.slide import Slide
 from asnn_goose.train.stages.stage import Stage
@@ -19,6 +20,7 @@ from asnn_goose.train.stages.stage import Stage
 STAGES: dict[str, type[Stage]] = {
     "align": Align,
     "align_blocks": AlignBlocks,
+    "replace": Replace,
     "distill": Distill,
     "pretrain": Pretrain,
     "sft": Sft,
@@ -39,6 +41,7 @@ __all__ = [
     "Equilibrium",
     "Gkd",
     "Pretrain",
+    "Replace",
     "Sft",
     "Slide",
     "Stage",

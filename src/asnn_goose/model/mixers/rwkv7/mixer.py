@@ -18,12 +18,12 @@ from asnn_goose.model.parts.state import State
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
 from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
-from asnn_goose.trace import Window
+from asnn_goose.trace import HEAD_OUTPUTS, Window
 
 DECAY_RATE = math.exp(-0.5)
 """Largest decay exponent: log w lies in (-0.6065, 0)."""
 
-_SIGNALS = ("queries", "keys", "values", *RECURRENCE)
+_SIGNALS = ("queries", "keys", "values", *RECURRENCE, HEAD_OUTPUTS)
 
 
 class RWKV7Mixer(RWKV7Weights):
@@ -70,12 +70,14 @@ class RWKV7Mixer(RWKV7Weights):
         before = None if state is None else state["memory"]
         operands = (r, log_w, written, v, -kappa, kappa * a, before)
         y, memory = wkv7_by_document(*operands, documents_BT=window.documents_BT)
-        out_BTD = self._project(y.to(x_BTD.dtype), r, written, v, inputs[-1], membranes)
+        y_BTC = self._gated(y.to(x_BTD.dtype), r, written, v, inputs[-1])
+        out_BTD: Tensor = self.output(y_BTC, membranes)
         new = {"memory": memory} | ({} if self.shift is None else {"shift": x_BTD[:, -1]})
         new |= {} if self.value_shift is None else {"value": last_BC}
         # A recurrence multiplies r and k as they are, attention divides by sqrt(N): in its units
         # r k / sqrt(N) is the recurrence's own score.
-        found = (r, k * math.sqrt(self.head_size), v, log_w, kappa, a, written)
+        heads = self.by_head(y_BTC)
+        found = (r, k * math.sqrt(self.head_size), v, log_w, kappa, a, written, heads)
         return MixerOutput(out_BTD, v_first_BTC, new, dict(zip(_SIGNALS, found, strict=True)))
 
     def start_matrices(self) -> None:
@@ -158,16 +160,15 @@ class RWKV7Mixer(RWKV7Weights):
         # At a = 1 the key is written whole, at a = 0 only what k_a leaves of it.
         return k_BTHN * (1 + (a_BTHN - 1) * self.by_head(self.replacement))
 
-    def _project(
+    def _gated(
         self,
         y_BTHN: Tensor,
         r_BTHN: Tensor,
         k_BTHN: Tensor,
         v_BTHN: Tensor,
         x_gate_BTD: Tensor,
-        membranes: Membranes,
     ) -> Tensor:
-        """Group norm, bonus, gate and output projection."""
+        """Group norm, bonus and gate: (B,T,C) for the output projection."""
         # Each head by itself and each token by itself, hence time is folded into the batch:
         # GroupNorm would else average over it.
         if self.norm is not None:
@@ -181,5 +182,4 @@ class RWKV7Mixer(RWKV7Weights):
         if self.gate is not None:
             g_BTC = self.gate(x_gate_BTD)
             y_BTC = y_BTC * (1 + g_BTC if self.gate_kind == "one_plus" else g_BTC)
-        projected: Tensor = self.output(y_BTC, membranes)
-        return projected
+        return y_BTC

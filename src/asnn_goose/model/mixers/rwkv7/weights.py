@@ -18,7 +18,7 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.model.parts.projection import Projection
 from asnn_goose.model.parts.token_shift import FollowingShift, TokenShift
 from asnn_goose.shape.rwkv7 import RWKV7, normed_channels, rotary_base
-from asnn_goose.trace import ATTENTION
+from asnn_goose.trace import ATTENTION, HEAD_OUTPUTS
 
 RECURRENCE = ("log_decay", "removal", "rate", "written")
 """Signals by head (B,T,H,N) beside r, k and v, which stand for queries, keys and values: log w, the
@@ -31,7 +31,7 @@ class RWKV7Weights(Described, Mixer):
     `layer` is the block's index: block 0 gives the values that later blocks mix in.
     """
 
-    signals = ATTENTION | frozenset(RECURRENCE)
+    signals = ATTENTION | {HEAD_OUTPUTS, *RECURRENCE}
     sites = ("k", "v")
     shape = RWKV7
     receptance: Projection
