@@ -100,6 +100,8 @@ mutants: $(READY)
 # What `make test` does a little of (docs/campaign.md). The log is a table, and goes on where it ended.
 campaign: $(READY)
 	mkdir -p build
+	$(BIN)/python -m tests.golden.curves --check
+	$(BIN)/python -m tests.campaign.numbers
 	$(BIN)/python -m tests.campaign.system_faults
 	$(BIN)/python -m tests.campaign.fuzz_readers --files $(FILES) --seed $(SEED)
 	$(BIN)/python bench/fuzz_packed.py --files $(FILES) --seed $(SEED) --engine native

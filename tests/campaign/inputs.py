@@ -40,11 +40,7 @@ def paragraphs(count: int) -> list[str]:
 def write_inputs(folder: Path) -> None:
     """Everything but the students, which `distill` itself makes."""
     (folder / "text.txt").write_text("\n\n".join(paragraphs(2000)), "utf-8")
-    records = (
-        {"prompt": f"{n}?", "completion": "yes", "chosen": f"{n * n}", "rejected": "no"}
-        for n in range(40)
-    )
-    (folder / "examples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
+    write_examples(folder / "examples.jsonl")
     write_teacher(folder / "teacher")
     write_wheel(folder / "wheels")
     for name, stages in recipes().items():
@@ -56,6 +52,15 @@ def write_inputs(folder: Path) -> None:
         'cell = [{ name = "control" }, { name = "higher", set = ["stage.0.lr=2e-3"] }]\n',
         "utf-8",
     )
+
+
+def write_examples(file: Path) -> None:
+    """Questions with an answer, and with a better and a worse one."""
+    records = (
+        {"prompt": f"{n}?", "completion": "yes", "chosen": f"{n * n}", "rejected": "no"}
+        for n in range(40)
+    )
+    file.write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
 
 
 def recipes() -> dict[str, list[dict[str, Any]]]:
@@ -100,7 +105,8 @@ def recipe(folder: Path, name: str, stages: list[dict[str, Any]]) -> dict[str, A
     }
 
 
-def write_teacher(folder: Path) -> None:
+def write_teacher(folder: Path, *, more: tuple[str, ...] = ()) -> None:
+    """A random Llama of two layers; its words are the bytes, an end of text, and `more`."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -111,12 +117,12 @@ def write_teacher(folder: Path) -> None:
     core = Tokenizer(models.BPE(vocab=words, merges=[("G", "o")]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    core.add_special_tokens(["<|endoftext|>"])
+    core.add_special_tokens(["<|endoftext|>", *more])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(words) + 1,
+        vocab_size=len(words) + 1 + len(more),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,

@@ -31,6 +31,17 @@ def test_dry_run_prints_a_recipe_and_trains_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_machines_that_are_not_here(runner: CliRunner, recipe_file: Path) -> None:
+    words = ["distill", str(recipe_file), "--machines", "1x2xL40S"]
+    result = runner.invoke(app, [*words, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "30% of 92 Tflop/s in fp32, exchanges at 32 GB/s" in result.stdout
+    assert "# in all, on 1 x 2 L40S, a whole student on each: 0.0 h" in result.stdout
+    refused = runner.invoke(app, words)
+    assert refused.exit_code == 2
+    assert "add --dry-run" in refused.output
+
+
 def test_estimate_in_words() -> None:
     stage = StageEstimate(
         name="align",

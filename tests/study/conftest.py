@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 
@@ -89,10 +88,3 @@ def grid_file(tmp_path: Path) -> Path:
     file = tmp_path / "grid.toml"
     file.write_text(GRID)
     return file
-
-
-@pytest.fixture
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])

@@ -1,19 +1,20 @@
-"""doctor --deep on one process and on two."""
+"""What doctor --deep does, on one process and on two."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.train import jobs
+from tests.train.crew import Crew
 
 from asnn_goose.study import smoke
 from asnn_goose.train.stages import STAGES
 
-COMMAND = "import sys; sys.argv = ['x', 'doctor', '--deep']; from asnn_goose.cli import app; app()"
-TRAINING = f"{'ok':8}{'training':18}"
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path))
 
 
 def test_every_kind_of_stage_is_there() -> None:
@@ -21,33 +22,17 @@ def test_every_kind_of_stage_is_there() -> None:
     assert smoke.BREAK % smoke.STEPS > 0
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_it_is_broken_off_and_resumed(processes: int, tmp_path: Path, free_port: str) -> None:
-    shared = {
-        "WORLD_SIZE": str(processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": free_port,
-        "ACCELERATE_USE_CPU": "1",
-        "OMP_NUM_THREADS": "1",
-        "ASNN_GOOSE_CACHE": str(tmp_path),
-    }
-    ranks = [{"RANK": str(n), "LOCAL_RANK": str(n)} for n in range(processes)]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", COMMAND],
-            env=os.environ | (shared | rank if processes > 1 else shared | {"WORLD_SIZE": "1"}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ranks
-    ]
-    told = [process.communicate(timeout=280) for process in started]
-    assert [process.returncode for process in started] == [0] * processes, [
-        errors[-3000:] for _, errors in told
-    ]
-    lines = [line.removeprefix(TRAINING) for line in told[0][0].splitlines() if TRAINING in line]
-    assert [line.split(":")[0] for line in lines[:-1]] == list(STAGES)
-    steps = len(STAGES) * smoke.STEPS
-    assert lines[-1] == f"{steps} steps, interrupted once and resumed"
-    assert not any(output for output, _ in told[1:])
+def test_it_is_broken_off_and_resumed() -> None:
+    lines: list[str] = []
+    assert smoke.smoke(lines.append) == len(STAGES) * smoke.STEPS
+    assert [line.split(":")[0] for line in lines] == list(STAGES)
+
+
+def test_two_processes_also_train_in_parts() -> None:
+    crew = Crew(jobs.smoke_run)
+    assert crew.codes() == [0, 0], crew.told
+    parts = [f"{kind} in parts" for kind in smoke.IN_PARTS]
+    steps = str((len(STAGES) + len(smoke.IN_PARTS)) * smoke.STEPS)
+    said = [line.split(":")[0] for line in crew.told[0]]
+    assert said == [*STAGES, *parts, steps]
+    assert crew.told[1] == [steps]

@@ -50,18 +50,24 @@ def test_parameter_is_named(trainer: StageTrainer) -> None:
     assert fails(trainer) == "parameter 'student.blocks.1.mixer.key.weight'"
 
 
-def test_every_parameter_is_named(trainer: StageTrainer) -> None:
+def test_every_tensor_is_named(trainer: StageTrainer) -> None:
     """Also one that no step reads: what is saved is looked at as well."""
     stage = trainer.plan.stage
-    assert not_finite.bad_parameter(stage) is None
+    spikes = {"*": {"steps": 2, "neuron": "gif", "code": "rate"}}
+    stage.student.set_precision(spikes)  # neurons keep what they have met
+    assert not_finite.bad_tensor(stage) is None
     bad = itertools.cycle([NAN, float("inf"), -float("inf")])
-    for name, parameter in stage.named_parameters():
-        kept = parameter.detach().clone()
-        with torch.no_grad():
-            parameter.view(-1)[-1] = next(bad)
-        assert not_finite.bad_parameter(stage) == f"parameter {name!r}"
-        with torch.no_grad():
-            parameter.copy_(kept)
+    kinds = {"parameter": stage.named_parameters(), "buffer": stage.named_buffers()}
+    tensors = [(f"{kind} {name!r}", x) for kind, named in kinds.items() for name, x in named]
+    assert {said.split()[0] for said, x in tensors if x.is_floating_point()} == kinds.keys()
+    for said, tensor in tensors:
+        kept = tensor.detach().clone()
+        if tensor.is_floating_point():
+            with torch.no_grad():
+                tensor.view(-1)[-1] = next(bad)
+            assert not_finite.bad_tensor(stage) == said
+            with torch.no_grad():
+                tensor.copy_(kept)
 
 
 def test_innermost_module_is_named(trainer: StageTrainer) -> None:
@@ -83,7 +89,7 @@ def test_huge_but_finite_is_fine() -> None:
     module = torch.nn.Linear(4, 4)
     with torch.no_grad():
         module.weight.fill_(3e38)  # the sum overflows, the values do not
-    assert not_finite.bad_parameter(module) is None
+    assert not_finite.bad_tensor(module) is None
 
 
 def test_clipping_limits_the_step(tiny: ModuleType) -> None:

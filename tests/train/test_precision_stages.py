@@ -17,7 +17,7 @@ from asnn_goose.train import starts
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.run_errors import TrainError
-from asnn_goose.train.trainer import check_alone
+from asnn_goose.train.together import check_alone
 
 TABLE = {"*": {"planes": 1}, "receptance": {"rotate": True, "steps": 3, "threshold": 4.0}}
 

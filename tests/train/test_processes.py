@@ -1,87 +1,119 @@
-"""Two processes train what one trains with twice the accumulation; a signal to one stops both."""
+"""Several processes train what one does on the same batches, whole or in parts, and end as one."""
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.train import jobs
+from tests.train.crew import Crew
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES
+from asnn_goose.train import checkpoint
 from asnn_goose.train.loop import run
 
-SCRIPT = Path(__file__).with_name("tiny_run.py")
+STOPPED = 128 + signal.SIGTERM
+EPS = 1e-2
+"""Of Adam: with a small one it takes full steps where a gradient is nothing but rounding."""
 
 
-def launch(out: Path, *options: str) -> list[subprocess.Popen[str]]:
-    return launched(SCRIPT, str(out), "--no-noise", "--accumulate=1", *options)
+@pytest.fixture(scope="module")
+def alone(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process that adds up two micro-batches; every checkpoint stays."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    plan = tiny.plan(accumulate=2, noise=False, keep=99, eps=EPS)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checkpoint, "prune", lambda folder, *, keep: None)
+        run(plan, out=out, resume=False, progress=tiny.Watcher())
+    return out
 
 
-def launched(script: Path, *options: str) -> list[subprocess.Popen[str]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, str(script), *options]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [
-        subprocess.Popen(
-            command,
-            env={
-                **os.environ,
-                **shared,
-                "RANK": rank,
-                "LOCAL_RANK": rank,
-                "ACCELERATE_USE_CPU": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model" / "model.safetensors")
 
 
-def codes(processes: list[subprocess.Popen[str]]) -> list[int]:
-    for process in processes:
-        process.communicate(timeout=120)
-    return [process.returncode for process in processes]
+def assert_alike(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Within rounding: what is added up in another order."""
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert jobs.relative(found[name], tensor) <= 1e-5, name
 
 
-def test_two_processes_stop_together_and_equal_one(tiny: ModuleType, tmp_path: Path) -> None:
-    processes = launch(tmp_path / "two")
-    assert processes[0].stdout is not None
-    for line in processes[0].stdout:
-        if line == "step 3\n":
-            processes[1].send_signal(signal.SIGTERM)
-            break
-    assert codes(processes) == [128 + signal.SIGTERM] * 2
-    assert codes(launch(tmp_path / "two", "--resume")) == [0, 0]
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_stop_together_and_equal_one(alone: Path, tmp_path: Path, shard: bool) -> None:
+    out, options = tmp_path / "two", {"shard": shard, "eps": EPS}
+    crew = Crew(jobs.train_tiny, out, False, options)
+    crew.wait_for("step 3")
+    crew.members[1].terminate()
+    assert crew.codes() == [STOPPED] * 2, crew.told
+    newest = checkpoint.newest(out / "checkpoints", tell=print)
+    assert newest is not None
+    # Read by this one process, whoever wrote it.
+    found, wanted = (checkpoint.read(alone / "checkpoints" / newest.name), checkpoint.read(newest))
+    assert found.state["position"]["step"] == wanted.state["position"]["step"]
+    assert_alike(found.model, wanted.model)
+    moments = ({k: x for k, x in s.optimiser.items() if "exp_avg" in k} for s in (found, wanted))
+    assert_alike(*moments)
+    crew = Crew(jobs.train_tiny, out, True, options)
+    assert crew.codes() == [0, 0], crew.told
+    assert_alike(weights(out), weights(alone))
 
-    alone = tiny.plan(accumulate=2, noise=False)
-    run(alone, out=tmp_path / "one", resume=False, progress=tiny.Watcher())
-    two, one = (load_file(tmp_path / n / "model" / "model.safetensors") for n in ("two", "one"))
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor)
+
+FOUR: dict[str, Any] = {"steps": (2, 2), "checkpoint_minutes": 60.0, "eps": EPS}
+"""Options of runs whose steps have four micro-batches."""
+
+
+@pytest.fixture(scope="module")
+def four_alone(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("four") / "run"
+    plan = tiny.plan(accumulate=4, noise=False, **FOUR)
+    run(plan, out=out, resume=False, progress=tiny.Watcher())
+    return out
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        (4, {"shard": False}),
+        (4, {"shard": True}),
+        (2, {"shard": True, "accumulate": 2, "again": True}),
+    ],
+)
+def test_four_micro_batches_anywhere_are_one_step(
+    four_alone: Path, tmp_path: Path, size: int, options: dict[str, Any]
+) -> None:
+    crew = Crew(jobs.train_tiny, tmp_path / "run", False, {**FOUR, **options}, size=size)
+    assert crew.codes() == [0] * size, crew.told
+    assert_alike(weights(tmp_path / "run"), weights(four_alone))
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_a_killed_one_ends_all(tmp_path: Path, shard: bool) -> None:
+    crew = Crew(jobs.train_tiny, tmp_path / "run", False, {"shard": shard}, size=3)
+    crew.wait_for("step 3")
+    crew.members[1].kill()
+    assert crew.codes(seconds=60) == [2, -signal.SIGKILL, 2], crew.told
+    for told in (crew.told[0], crew.told[2]):
+        assert "another process of this run has ended; resume it from" in told[-1]
+    newest = checkpoint.newest(tmp_path / "run" / "checkpoints", tell=print)
+    assert newest is not None
+    assert newest.name in crew.told[0][-1]
 
 
 @pytest.mark.parametrize("loss", ["matrix_orientation", "minilm"])
 def test_a_loss_need_not_reach_every_parameter(tmp_path: Path, loss: str) -> None:
     """The output projections under a loss on r, k and v alone; gates and head under features."""
-    processes = launch(tmp_path / "run", "--align", loss, "--feature", "--steps", "2")
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    options = {"align": loss, "feature": True, "steps": (2, 2), "checkpoint_minutes": 60.0}
+    crew = Crew(jobs.train_tiny, tmp_path / "run", False, options)
+    assert crew.codes() == [0, 0], crew.told
 
 
 def test_every_loss_keeps_the_processes_alike() -> None:
-    """One start of both for the whole table: a start costs more than the steps."""
-    processes = launched(SCRIPT.with_name("every_loss.py"))
-    told = [process.communicate(timeout=280) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told[0][1][-3000:]
-    assert told[0][0].split() == sorted(LOSSES | VOCAB_LOSSES)
+    crew = Crew(jobs.every_loss)
+    assert crew.codes() == [0, 0]
+    assert crew.told == [sorted(LOSSES | VOCAB_LOSSES)] * 2

@@ -23,8 +23,8 @@ from asnn_goose.train.gradient_projection import ProjectSettings
 from asnn_goose.train.gradient_rule import SumSettings
 from asnn_goose.train.loop import run
 from asnn_goose.train.run_errors import TrainError
+from asnn_goose.train.together import check_alone
 from asnn_goose.train.trackers import TrackerError, check_installed
-from asnn_goose.train.trainer import check_alone
 from asnn_goose.train.validation import Validation
 
 

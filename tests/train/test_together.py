@@ -1,15 +1,21 @@
-"""A process that is gone is said, and a bug stays one."""
+"""A process that is gone is said, a bug stays one, and what parts cannot do is refused."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from torch.distributed.checkpoint.api import CheckpointException
 
-from asnn_goose.train.run_errors import ProcessLost
+from asnn_goose.train import shard_files
+from asnn_goose.train.early_stopping import EndSettings
+from asnn_goose.train.run_errors import ProcessLost, TrainError
+from asnn_goose.train.sharded_stage import check_sharded, check_sizes
 from asnn_goose.train.together import together
+from asnn_goose.train.validation import Validation
 
 SAID = "[gloo/transport/tcp/pair.cc:547] Connection closed by peer"
 
@@ -32,3 +38,42 @@ def test_anything_else_is_left_alone(said: str, processes: int) -> None:
     with pytest.raises(RuntimeError) as found:
         raised(said, processes=processes)
     assert type(found.value) is RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"reference": object()}, "stage 'distill' has pairs of answers, and train.shard = true"),
+        ({"pool": object()}, "stage 'distill' has curriculum, and train.shard = true"),
+        (
+            {"end": EndSettings(by="validation", validation=Validation(loader=None, batches=1))},
+            "stage 'distill' has end.by = 'validation', and train.shard = true",
+        ),
+    ],
+)
+def test_what_looks_at_a_student_in_parts_is_refused(
+    tiny: ModuleType, changed: dict[str, Any], said: str
+) -> None:
+    stage = tiny.plan(noise=False).stages[1]
+    check_sharded(stage)
+    with pytest.raises(TrainError, match=said):
+        check_sharded(replace(stage, **changed))
+
+
+def test_a_single_number_cannot_be_shared(tiny: ModuleType) -> None:
+    stage = tiny.plan(noise=False, feature=True).stages[1].stage
+    stage.introduce()
+    with pytest.raises(TrainError, match=r"bias is a single number, and train\.shard = true"):
+        check_sizes(stage)
+
+
+def test_a_checkpoint_that_somebody_cannot_write_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def save(*args: Any, **named: Any) -> None:
+        raise CheckpointException("save", {1: (OSError(28, "No space left on device"), None)})
+
+    monkeypatch.setattr(shard_files.dcp, "save", save)
+    monkeypatch.setattr(shard_files.dist, "get_rank", lambda: 1)
+    with pytest.raises(OSError, match="No space left on device"):
+        shard_files.write(tmp_path, {})

@@ -140,6 +140,7 @@ def plan(
     noise: bool = True,
     align: str = "attention_output",
     feature: bool = False,
+    again: bool = False,
     **settings: Any,
 ) -> RunPlan:
     """Align, then distill with a longer window."""
@@ -147,6 +148,8 @@ def plan(
     accelerator = Accelerator(mixed_precision="no")
     master = teacher()
     student = convert(master)
+    if again:  # activations are computed again for the backward pass
+        student.gradient_checkpointing_enable({"use_reentrant": False})
     terms = [Term(align, 1.0, LOSSES[align]())]
     aligned = Objective([*terms, Term("noise", 0.1, Noise())] if noise else terms)
     distilled = Objective(
@@ -196,19 +199,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--accumulate", type=int, default=2)
-    parser.add_argument("--no-noise", dest="noise", action="store_false")
-    parser.add_argument("--align", default="attention_output")
-    parser.add_argument("--feature", action="store_true")
-    parser.add_argument("--steps", type=int, default=6)
     arguments = parser.parse_args()
-    whole = plan(
-        steps=(arguments.steps, arguments.steps),
-        accumulate=arguments.accumulate,
-        noise=arguments.noise,
-        align=arguments.align,
-        feature=arguments.feature,
-    )
+    whole = plan()
     try:
         run(whole, out=arguments.out, resume=arguments.resume, progress=Watcher(aloud=True))
     except TrainError as error:

@@ -13,15 +13,16 @@ import typer
 
 from asnn_goose import disk, leftovers
 from asnn_goose.cli.expected_errors import INTERRUPTED, USAGE, is_expected, message
-from asnn_goose.cli.options import DryRun, Quiet, Resume, Settings
+from asnn_goose.cli.options import DryRun, MachinesName, Quiet, Resume, Settings
 from asnn_goose.numbers import duration, size
 
 if TYPE_CHECKING:
-    from asnn_goose.recipe import Estimate, Recipe
+    from asnn_goose.recipe import Estimate, OnMachines, Recipe
     from asnn_goose.recipe.chain import Link
 
 EXAMPLES = (
     "asnn-goose distill recipes/smollm2-demo.toml --dry-run",
+    "asnn-goose distill recipes/smollm2-demo.toml --dry-run --machines 8x8xH100",
     "asnn-goose distill recipes/smollm2-demo.toml --out runs/demo",
     "asnn-goose distill recipes/smollm2-demo.toml --out runs/demo --resume",
     "asnn-goose distill recipes/smollm2-demo.toml --set stage.0.tokens=200k --set seed=1",
@@ -30,7 +31,7 @@ EXAMPLES = (
 
 
 class ChainError(ValueError):
-    """An option that several recipes cannot share."""
+    """An option that several recipes cannot share, or that says nothing without another."""
 
 
 class ChainStopped(RuntimeError):  # noqa: N818 - says what happened
@@ -48,6 +49,7 @@ def distill(
     ] = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    machines: MachinesName = None,
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
@@ -61,13 +63,15 @@ def distill(
     and starts the rest.
     """
     # Before torch is imported: a wrong option is told at once.
+    if machines is not None and not dry_run:
+        raise ChainError(f"--machines {machines}: says what a run would cost; add --dry-run")
     if len(recipes) > 1:
         check_shared(recipes, out=out, settings=settings)
     from asnn_goose.subject.torch_model import hush
 
     hush()
     if len(recipes) > 1 and dry_run:
-        dry_chain(recipes)
+        dry_chain(recipes, machines=machines)
     elif len(recipes) > 1:
         carry_out_chain(recipes, resume=resume, quiet=quiet)
     else:
@@ -77,7 +81,7 @@ def distill(
         recipe = load_recipe(recipes[0], settings or [])
         if dry_run:
             typer.echo(recipe.to_toml())
-            echo_estimate(recipe)
+            echo_estimate(recipe, machines=machines)
         else:
             train(recipe, out or run_folder(recipe), resume=resume, quiet=quiet)
 
@@ -96,10 +100,14 @@ def check_shared(recipes: list[Path], *, out: Path | None, settings: list[str] |
         )
 
 
-def echo_estimate(recipe: Recipe) -> None:
-    """Print what a run reads and what it will cost."""
-    from asnn_goose.recipe import estimate
+def echo_estimate(recipe: Recipe, *, machines: str | None = None) -> None:
+    """Print what a run reads and what it will cost, here or on machines that are not."""
+    from asnn_goose.recipe import estimate, on_machines, parse_machines
 
+    if machines is not None:
+        for line in machine_lines(on_machines(recipe, parse_machines(machines))):
+            typer.echo(line)
+        return
     found = estimate(recipe)
     for line in (*text_lines(recipe, found.tokens), *estimate_lines(found)):
         typer.echo(line)
@@ -145,6 +153,30 @@ def estimate_lines(found: Estimate) -> list[str]:
     ]
 
 
+def machine_lines(found: OnMachines) -> list[str]:
+    """An estimate on machines in words, as TOML comments, with what it assumes."""
+    machines, device = found.machines, found.machines.device
+    stages = [
+        f"# {stage.name}: {stage.steps:,} steps, {stage.tokens:,} tokens, about"
+        f" {size(stage.memory_bytes)} of {size(device.memory_bytes)} a device,"
+        f" {stage.tokens_per_s:,.0f} tokens/s, {size(stage.sent_bytes)} sent by a device and step,"
+        f" {stage.seconds / 3600:,.1f} h"
+        for stage in found.stages
+    ]
+    lacking = "" if found.fits else "; it does not fit" + ("" if found.shard else ": shard it")
+    return [
+        f"# parameters: teacher {found.teacher:,}, student {found.student:,}",
+        f"# assumed, never measured: {found.peak_share:.0%} of"
+        f" {device.flops(found.precision) / 1e12:,.0f} Tflop/s in {found.precision}, exchanges at"
+        f" {machines.exchange_bytes / 1e9:,.0f} GB/s beside the products,"
+        f" {device.dollars:.2f} dollars for a device and hour",
+        *stages,
+        f"# in all, on {machines.nodes} x {machines.each} {machines.kind},"
+        f" {'in parts' if found.shard else 'a whole student on each'}: {found.hours:,.1f} h, about"
+        f" {found.dollars:,.0f} dollars{lacking}",
+    ]
+
+
 def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
     """Carry out a checked recipe; with `resume`, a run that is complete is left as it is."""
     from rich.console import Console
@@ -170,7 +202,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool, quiet: bool) -> None:
         say(console, f"next: asnn-goose eval {folder}")
 
 
-def dry_chain(files: Sequence[Path]) -> None:
+def dry_chain(files: Sequence[Path], *, machines: str | None) -> None:
     """Print every link: its resolved recipe, and estimates where what it needs is there."""
     from asnn_goose.recipe.chain import load_chain, missing
     from asnn_goose.recipe.run import own_threads
@@ -183,7 +215,7 @@ def dry_chain(files: Sequence[Path]) -> None:
             typer.echo(f"# no estimate before {' and '.join(map(str, absent))} is there")
         else:
             with own_threads():
-                echo_estimate(link.recipe)
+                echo_estimate(link.recipe, machines=machines)
         typer.echo("")
 
 

@@ -49,6 +49,14 @@ Settings = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")]
+MachinesName = Annotated[
+    str | None,
+    typer.Option(
+        "--machines",
+        metavar="NxDxKIND",
+        help="With --dry-run: what it would cost there, such as 8x8xH100.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")]
 ResumeFile = Annotated[bool, typer.Option("--resume", help="Continue a file that was interrupted.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Messages only, no progress.")]

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
+from asnn_goose.model.goose.config import GooseConfig
 from asnn_goose.model.teacher import TeacherError
 from asnn_goose.model.weight_files import load_weights, load_words
 from asnn_goose.places import is_student, student_place
@@ -82,6 +83,13 @@ def load_assistant(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> 
     model = load_student(name_or_path, dtype=dtype)
     tokenizer = load_words(student_place(name_or_path), name=name_or_path)
     return Assistant(model, tokenizer, name=name_or_path)
+
+
+def outline_assistant(name_or_path: str) -> Assistant:
+    """A student as a teacher without memory and tokenizer: it has only shapes."""
+    config = GooseConfig.from_pretrained(student_place(name_or_path))
+    with torch.device("meta"):
+        return Assistant(GooseForCausalLM(config), None, name=name_or_path)
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ from asnn_goose.model.rotations import check_apart, check_turned, rotations
 from asnn_goose.model.rows import Heads
 from asnn_goose.model.scales import Scales, scales
 from asnn_goose.model.teacher_config import load_config
-from asnn_goose.model.weight_files import load_weights, load_words
+from asnn_goose.model.weight_files import load_weights, load_words, readable
 from asnn_goose.sources import teacher_folder
 from asnn_goose.trace import ATTENTION, HEAD_OUTPUTS, NEEDS, PLACES, Trace, Window
 
@@ -47,6 +47,7 @@ __all__ = [
     "gguf_option",
     "head_size",
     "load_teacher",
+    "outline_teacher",
     "real_words",
 ]
 
@@ -257,14 +258,30 @@ def load_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Te
     the cache on first use. The family is checked before any weight is read. Raises TeacherError
     or sources.SourceError.
     """
-    folder = teacher_folder(name_or_path)
-    if gguf := gguf_option(folder):
-        folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
-    load_config(folder, name=name_or_path)
+    folder, _ = _configured(name_or_path)
     tokenizer = load_words(folder, name=name_or_path)
     model = load_weights(AutoModelForCausalLM, folder, name=name_or_path, dtype=dtype)
     check_turned(model, name=name_or_path)
     return Teacher(model, tokenizer, name=name_or_path)
+
+
+def outline_teacher(name_or_path: str, *, dtype: torch.dtype = torch.float32) -> Teacher:
+    """A teacher without memory and tokenizer, from its configuration alone: it has only shapes.
+
+    Raises what `load_teacher` raises.
+    """
+    folder, config = _configured(name_or_path)
+    with readable(name_or_path, folder), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    return Teacher(model, None, name=name_or_path)
+
+
+def _configured(name_or_path: str) -> tuple[str | Path, PreTrainedConfig]:
+    """Where a teacher is, and its configuration, which names a family that is known."""
+    folder = teacher_folder(name_or_path)
+    if gguf := gguf_option(folder):
+        folder = dequantised(Path(folder) / gguf["gguf_file"], name=name_or_path)
+    return folder, load_config(folder, name=name_or_path)
 
 
 def gguf_option(folder: str | Path) -> dict[str, str]:

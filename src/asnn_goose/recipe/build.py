@@ -32,6 +32,7 @@ from asnn_goose.recipe.schema import Recipe
 from asnn_goose.recipe.stage_plans import StagePlanner
 from asnn_goose.recipe.teachers import load_teachers, stage_teacher, with_caches
 from asnn_goose.train.plan import RunPlan, RunSettings
+from asnn_goose.train.sharded_stage import shard_teacher
 from asnn_goose.train.trackers import check_installed
 
 
@@ -44,6 +45,11 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     # What can fail at once comes before what takes minutes.
     check_installed(recipe.log.trackers)
     accelerator = _accelerator(recipe)
+    if recipe.train.shard and accelerator.num_processes == 1:
+        raise RecipeError(
+            "train.shard = true: one process trains, and has nobody to share the student with; "
+            "start several with accelerate launch, or leave shard out"
+        )
     with accelerator.main_process_first():
         teachers = load_teachers(recipe, tell=tell)
     tokenizer = _tokenizer(teachers[0])
@@ -53,8 +59,13 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     student = build_student(recipe, teachers[0])
     check_student(recipe, student.config)
     # Only now: conversion reads the teacher's weights on the CPU, bit for bit alike everywhere.
-    for teacher in teachers.values():
-        teacher.model.to(accelerator.device)
+    for number, teacher in teachers.items():
+        # A cached one runs where a window is new, which is not the same on all processes.
+        cached = recipe.teacher[number].cache is not None
+        if recipe.train.shard and isinstance(teacher, Teacher) and not cached:
+            shard_teacher(teacher, accelerator)
+        else:
+            teacher.model.to(accelerator.device)
     with accelerator.main_process_first():
         shards, held_out = _texts(recipe, tokenizer, tell)
     for warning in repeated_pools(recipe):

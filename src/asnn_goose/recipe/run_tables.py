@@ -156,6 +156,7 @@ class TrainTable(Table):
     threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
+    shard: bool = RunSettings.shard
     clip: Positive = RunSettings.clip
     clip_by: Literal["all", "group"] = "all"
     betas: tuple[Beta, Beta] = RunSettings.betas

@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from asnn_goose.data.teacher_cache import CachedTeacher
 from asnn_goose.model import Teacher, load_teacher
-from asnn_goose.model.assistant import Assistant, load_assistant
+from asnn_goose.model.assistant import Assistant, load_assistant, outline_assistant
+from asnn_goose.model.teacher import outline_teacher
 from asnn_goose.model.teacher_mixture import MixedTeacher, TeacherMixture
 from asnn_goose.model.vocabularies.foreign_teacher import (
     ForeignTeacher,
@@ -41,6 +42,14 @@ def load_teachers(recipe: Recipe, *, tell: Callable[[str], None]) -> dict[int, T
         load = load_assistant if is_student(table.model) else load_teacher
         found[number] = load(table.model, dtype=DTYPES[table.dtype])
     return found
+
+
+def outline_teacher_of(recipe: Recipe) -> Teacher | Assistant:
+    """The shapes of the first teacher, without its weights."""
+    table = recipe.teacher[0]
+    if is_student(table.model):
+        return outline_assistant(table.model)
+    return outline_teacher(table.model, dtype=DTYPES[table.dtype])
 
 
 def with_caches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ STAGES: dict[str, dict[str, Any]] = {
         "losses": ["kl", "ce", "hidden", "cka"],
         "precision": {"*": {"planes": 1, "steps": 1}},
     },
-    "pretrain": {"train": "all", "losses": ["ce"]},
+    "pretrain": {"train": "all", "losses": ["ce"], "average": {"since": 0.0}},
     "sft": {"train": "all", "losses": ["ce", "kl"], "examples": True},
     "dpo": {"train": "body", "losses": ["dpo", "ce"], "examples": True},
     "gkd": {
@@ -63,6 +63,9 @@ STEPS, WINDOW, BATCH = 2, 16, 2
 BREAK = 3
 """Step of the run that a signal interrupts: in the middle of the second stage."""
 
+IN_PARTS = ("align", "distill")
+"""Stages that several processes then train with the student in parts."""
+
 BYTES = 256
 
 
@@ -87,8 +90,8 @@ class _Watcher:
 def smoke(tell: Callable[[str], None]) -> int:
     """Train a tiny student in stages of every kind, break the run off, and resume it.
 
-    Every process calls it; `tell` hears of the main one. Returns the steps that were made. What
-    goes wrong is raised as it is.
+    Several processes train another one in parts. Every process calls it; `tell` hears of the main
+    one. Returns the steps that were made. What goes wrong is raised as it is.
     """
     state = Accelerator(mixed_precision="no")
     with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
@@ -97,34 +100,42 @@ def smoke(tell: Callable[[str], None]) -> int:
         if state.is_main_process:
             _write_teacher(folder)
         state.wait_for_everyone()
-        first, second = _Watcher(tell, until=BREAK), _Watcher(tell)
+        watchers = [_Watcher(tell, until=BREAK), _Watcher(tell), _Watcher(tell)]
+        whole = _recipe(folder, state.num_processes, kinds=STAGES)
         try:
-            _train(folder, state.num_processes, first, resume=False)
+            _train(whole, folder / "run", watchers[0], resume=False)
         except RunInterrupted:
-            _train(folder, state.num_processes, second, resume=True)
+            _train(whole, folder / "run", watchers[1], resume=True)
+        if state.num_processes > 1:
+            parts = _recipe(folder, state.num_processes, kinds=IN_PARTS, shard=True)
+            _train(parts, folder / "parts", watchers[2], resume=False)
         state.wait_for_everyone()
-    return first.steps + second.steps
+    return sum(watcher.steps for watcher in watchers)
 
 
-def _train(folder: Path, processes: int, watcher: _Watcher, *, resume: bool) -> None:
-    recipe = check_recipe(_recipe(folder, processes), source="doctor --deep")
-    plan = build_run(recipe, tell=lambda text: None)
-    run(plan, out=folder / "run", resume=resume, progress=watcher)
+def _train(recipe: dict[str, Any], out: Path, watcher: _Watcher, *, resume: bool) -> None:
+    plan = build_run(check_recipe(recipe, source="doctor --deep"), tell=lambda text: None)
+    run(plan, out=out, resume=resume, progress=watcher)
 
 
-def _recipe(folder: Path, processes: int) -> dict[str, Any]:
+def _recipe(
+    folder: Path, processes: int, *, kinds: Iterable[str], shard: bool = False
+) -> dict[str, Any]:
     tokens = STEPS * WINDOW * BATCH * processes
     shared = {"tokens": tokens, "window": WINDOW, "batch": BATCH, "lr": 1e-3}
     rows: list[dict[str, Any]] = []
-    for kind, row in STAGES.items():
+    for kind in kinds:
+        row, name = STAGES[kind], f"{kind} in parts" if shard else kind
         examples = [str(folder / "examples.jsonl")] if row.get("examples") else []
         losses = [{"name": name} for name in row["losses"]]
-        rows.append({"kind": kind, **shared, **row, "losses": losses, "examples": examples})
+        own = {"losses": losses, "examples": examples, "name": name}
+        rows.append({"kind": kind, **shared, **row, **own})
         rows[-1]["tokens"] *= 2 if kind == "dpo" else 1  # a pair has two answers
     return {
         "name": "deep",
         "teacher": [{"model": str(folder / "teacher")}],
         "data": {"train": [str(folder / "text.txt")]},
+        "train": {"shard": shard},
         "stage": rows,
     }
 

@@ -6,6 +6,8 @@ A checkpoint is the folder checkpoints/step-00000120 with
 - optimiser.safetensors: moments, step counts, random number generators
 - state.json: position in the run
 - manifest.json: size and sha256 of the three
+
+Where the student lies in parts (`sharded_stage`) a file of every process stands for the first two.
 """
 
 from __future__ import annotations
@@ -24,14 +26,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asnn_goose import disk
+from asnn_goose.train import shard_files
 from asnn_goose.train.run_errors import CheckpointError
 
 # Eight digits or more, so that names sort by step up to a hundred million; beyond, `_number` still
 # does.
 _NAME = re.compile(r"step-(\d{8,})")
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
-_FILES = (_MODEL, _OPTIMISER, _STATE)
 _MANIFEST = "manifest.json"
+_MODELS, _OPTIMISERS = "model:", "optimiser:"
+"""Whose a tensor is, before its name in a file of parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,11 @@ class Snapshot:
     model: dict[str, Tensor]
     optimiser: dict[str, Tensor]
     state: dict[str, Any]
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether every process holds a part of it, so that all must write."""
+        return shard_files.in_parts(self.model)
 
 
 def sha256(path: Path) -> str:
@@ -67,25 +76,37 @@ def path_of(folder: Path, run_step: int) -> Path:
 def write(folder: Path, *, run_step: int, snapshot: Snapshot) -> Path:
     """Write `folder`/step-<run_step>; a crash or a full disk leaves earlier ones untouched.
 
+    The first process calls it; where the snapshot lies in parts, all do.
     Raises CheckpointError that says how much room is needed and left.
     """
     path = path_of(folder, run_step)
+    fresh = shard_files.shared_folder if snapshot.in_parts else disk.new_folder
     try:
-        with disk.new_folder(path) as temporary:
-            save_file(snapshot.model, temporary / _MODEL)
-            save_file(snapshot.optimiser, temporary / _OPTIMISER)
-            (temporary / _STATE).write_text(json.dumps(snapshot.state))
-            # The manifest is the last file: whatever it vouches for is written by then.
-            (temporary / _MANIFEST).write_text(json.dumps(_manifest(temporary), indent=1))
+        with fresh(path) as temporary:
+            if _write_tensors(temporary, snapshot):
+                (temporary / _STATE).write_text(json.dumps(snapshot.state))
+                # The manifest is the last file: whatever it vouches for is written by then.
+                (temporary / _MANIFEST).write_text(json.dumps(_manifest(temporary), indent=1))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(_write_failure(path, snapshot, error)) from error
     return path
 
 
+def _write_tensors(folder: Path, snapshot: Snapshot) -> bool:
+    """Write them; True where the rest of the checkpoint is this process's to write."""
+    if snapshot.in_parts:
+        named = {_MODELS: snapshot.model, _OPTIMISERS: snapshot.optimiser}
+        parts = {kind + name: x for kind, found in named.items() for name, x in found.items()}
+        return shard_files.write(folder, parts)
+    save_file(snapshot.model, folder / _MODEL)
+    save_file(snapshot.optimiser, folder / _OPTIMISER)
+    return True
+
+
 def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-        for name in _FILES
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.iterdir())
     }
 
 
@@ -109,17 +130,19 @@ def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None where every byte is as it was written."""
     try:
         manifest = json.loads((path / _MANIFEST).read_text())
-        for name in _FILES:
+        for name, known in sorted(manifest.items()):
             size = (path / name).stat().st_size
             # Sizes first: a file that was cut short is found without reading it.
-            if size != manifest[name]["bytes"]:
-                return f"{name} has {size} bytes instead of {manifest[name]['bytes']}"
-            if sha256(path / name) != manifest[name]["sha256"]:
+            if size != known["bytes"]:
+                return f"{name} has {size} bytes instead of {known['bytes']}"
+            if sha256(path / name) != known["sha256"]:
                 return f"the sha256 of {name} differs from the manifest"
+        if not manifest.keys() >= {_STATE}:
+            return f"{_MANIFEST} names no {_STATE}"
     except OSError as error:
         return f"{Path(str(error.filename)).name}: {error.strerror}"
     # A manifest of another shape is as useless as one that is no JSON.
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{_MANIFEST} cannot be read"
     return None
 
@@ -155,11 +178,16 @@ def _set_aside(path: Path) -> None:
 
 def read(path: Path) -> Snapshot:
     """Load a checkpoint that `newest` found to be whole."""
-    return Snapshot(
-        model=load_file(path / _MODEL),
-        optimiser=load_file(path / _OPTIMISER),
-        state=json.loads((path / _STATE).read_text()),
+    state = json.loads((path / _STATE).read_text())
+    if (path / _MODEL).exists():
+        model, optimiser = load_file(path / _MODEL), load_file(path / _OPTIMISER)
+        return Snapshot(model=model, optimiser=optimiser, state=state)
+    parts = shard_files.read(path)
+    model, optimiser = (
+        {name.removeprefix(kind): x for name, x in parts.items() if name.startswith(kind)}
+        for kind in (_MODELS, _OPTIMISERS)
     )
+    return Snapshot(model=model, optimiser=optimiser, state=state)
 
 
 def prune(folder: Path, *, keep: int) -> None:

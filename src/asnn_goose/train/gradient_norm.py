@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from asnn_goose.train.dtensors import whole
 from asnn_goose.train.optimiser import Trained
 
 ALL = "all"
@@ -26,7 +27,8 @@ def norms(trained: Sequence[Trained], *, by: str) -> dict[str, Tensor]:
 
 
 def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return whole(torch.nn.utils.get_total_norm(gradients))
 
 
 def total(found: dict[str, Tensor]) -> Tensor:

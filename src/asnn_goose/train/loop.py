@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asnn_goose.meter import peak_memory
 from asnn_goose.ops.allocator import keep_freed_memory
@@ -25,14 +25,8 @@ from asnn_goose.train.resume import Position
 from asnn_goose.train.run_errors import CheckpointError, RunInterrupted, TrainingDiverged
 from asnn_goose.train.signals import StopSignals
 from asnn_goose.train.throughput import Pace
-from asnn_goose.train.together import together
-from asnn_goose.train.trainer import (
-    NotFiniteError,
-    StageTrainer,
-    StepResult,
-    agree,
-    check_alone,
-)
+from asnn_goose.train.together import agree, check_together, together
+from asnn_goose.train.trainer import NotFiniteError, StageTrainer, StepResult
 
 
 def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
@@ -47,7 +41,7 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
         CheckpointError: no checkpoint can be read, the last one cannot be written, or the recipe
             is not that of the run.
         TrainingDiverged: a loss, gradient or parameter is not finite.
-        TrainError: a stage keeps gradients apart, and several processes train.
+        TrainError: a stage asks for what so many processes cannot do.
         ProcessLost: one of several processes has ended.
         RunInterrupted: SIGINT or SIGTERM came; a checkpoint was written.
     """
@@ -55,8 +49,7 @@ def run(plan: RunPlan, *, out: Path, resume: bool, progress: Progress) -> Path:
         torch.set_num_threads(plan.settings.threads)
     keep_freed_memory()
     accelerator = plan.accelerator
-    for stage in plan.stages:
-        check_alone(stage, accelerator)
+    check_together(plan)
     tell = progress.on_message if accelerator.is_main_process else lambda text: None
     folder = RunFolder(out)
     with ExitStack() as stack:
@@ -127,7 +120,8 @@ class _Loop:
         # Before the starts: they fit and calibrate the codes that this stage trains.
         resume.change_precision(self.plan.student, stage)
         # Before the trainer would do it: fits and rankings run batches of the device through it.
-        stage.stage.to(self.accelerator.device)
+        if not self.plan.settings.shard:  # whose student need not fit there
+            stage.stage.to(self.accelerator.device)
         if snapshot is None:
             starts.start(stage, device=self.accelerator.device, tell=self._tell)
         self._order_windows(stage)
@@ -256,16 +250,18 @@ class _Loop:
         Raises CheckpointError where it `must` succeed, TrainingDiverged before saving weights
         that are not finite.
         """
-        self._check_weights()
+        self._check_weights(self.plan.student if trainer is None else trainer.plan.stage.student)
         snapshot = resume.capture(self.plan, self.position, trainer, self.learned)
         self.saved_at = time.monotonic()
-        if not self.main:
-            self.saved = checkpoint.path_of(self.folder.checkpoints, self.position.run_step)
-            return
-        # Lines first: a run that goes on can drop lines too many, and never write those it lacks.
-        self.folder.metrics.flush()
-        self.folder.metrics.sync()
         folder = self.folder.checkpoints
+        if self.main:
+            # Lines first: a run that goes on can drop lines too many, and never write those it
+            # lacks.
+            self.folder.metrics.flush()
+            self.folder.metrics.sync()
+        elif not snapshot.in_parts:
+            self.saved = checkpoint.path_of(folder, self.position.run_step)
+            return
         try:
             self.saved = checkpoint.write(
                 folder, run_step=self.position.run_step, snapshot=snapshot
@@ -275,11 +271,12 @@ class _Loop:
                 raise CheckpointError(f"{error}; make room, and resume the run") from error
             self._tell(f"{error}; training goes on")
             return
-        checkpoint.prune(folder, keep=self.plan.settings.keep)
-        self._tell(f"saved {self.saved}")
+        if self.main:
+            checkpoint.prune(folder, keep=self.plan.settings.keep)
+            self._tell(f"saved {self.saved}")
 
-    def _check_weights(self) -> None:
-        tensor = not_finite.bad_parameter(self.plan.student)
+    def _check_weights(self, student: nn.Module) -> None:
+        tensor = not_finite.bad_tensor(student)
         if tensor is not None:
             before = self.plan.stages[max(0, self.position.stage - (self.position.step == 0))]
             raise TrainingDiverged(

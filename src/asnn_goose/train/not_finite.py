@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asnn_goose.data.pair_batches import PairBatch
 from asnn_goose.trace import Batch
+from asnn_goose.train.dtensors import whole
 from asnn_goose.train.optimiser import Trained
 
 
@@ -25,23 +26,26 @@ def culprit(
     batches: Iterable[Batch | PairBatch],
     terms: Mapping[str, float],
 ) -> str:
-    """Name what first went wrong in a step: parameter, module output, loss term or gradient."""
+    """Name what first went wrong in a step: a tensor, a module's output, a term or a gradient."""
     # The order is that in which trouble spreads: a bad parameter spoils outputs, these the loss,
-    # that the gradients.
-    return (
-        bad_parameter(stage)
-        or _bad_output(stage, batches)
-        or _bad_term(terms)
-        or _bad_gradient(trained)
-        or "the sum of the gradients"
+    # that the gradients. All are looked at, found or not: where tensors lie in parts every process
+    # has to ask for the same ones, and the trouble may be in one process's batch alone.
+    looks = (
+        bad_tensor(stage),
+        _bad_output(stage, batches),
+        _bad_term(terms),
+        _bad_gradient(trained),
     )
+    return next((found for found in looks if found), "the sum of the gradients")
 
 
-def bad_parameter(stage: nn.Module) -> str | None:
-    """The first parameter that is not finite."""
-    for name, parameter in stage.named_parameters():
-        if not _finite(parameter):
-            return f"parameter {name!r}"
+def bad_tensor(stage: nn.Module) -> str | None:
+    """The first parameter, or value that runs along, that is not finite."""
+    kinds = {"parameter": stage.named_parameters(), "buffer": stage.named_buffers()}
+    for kind, tensors in kinds.items():
+        for name, tensor in tensors:
+            if not _finite(tensor):
+                return f"{kind} {name!r}"
     return None
 
 
@@ -97,4 +101,4 @@ def _bad_gradient(trained: Sequence[Trained]) -> str | None:
 
 def _finite(tensor: Tensor) -> bool:
     # A sum is not finite where an element is not; only then is it worth looking at each.
-    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+    return bool(whole(tensor.sum()).isfinite()) or bool(whole(tensor.isfinite().all()))

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from asnn_goose.train.dtensors import like
+
 LOSS_GROUP = "loss"
 """Group of an objective's own parameters."""
 
@@ -90,4 +92,4 @@ def restore_state(
         parameter = parameters[name]
         # A copy: memory of its own, aligned as the optimiser would have allocated it. Step counts
         # too belong on the device, for a fused optimiser there takes no others.
-        optimiser.state[parameter][kind] = value.to(parameter.device, copy=True)
+        optimiser.state[parameter][kind] = like(parameter, value)

@@ -142,6 +142,7 @@ class RunSettings:
     clip                largest 2-norm of the gradient; infinite for none
     clip_by             "all" gradients together, or each optimiser "group" alone
     betas, eps, weight_decay AdamW; the decay falls on weight matrices only
+    shard               every process holds a part of the student and of its teachers' blocks
     checkpoint_minutes  time between checkpoints; every stage end has one anyway
     keep                checkpoints that stay on the disk, at least 2; one once the run is finished
     log_every           optimiser steps between lines of metrics.jsonl
@@ -154,6 +155,7 @@ class RunSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    shard: bool = False
     checkpoint_minutes: float = 5.0
     keep: int = 2
     log_every: int = 1

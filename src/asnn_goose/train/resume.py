@@ -11,9 +11,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from asnn_goose.train import optimiser, rng
 from asnn_goose.train.checkpoint import Snapshot
+from asnn_goose.train.dtensors import put, whole
 from asnn_goose.train.plan import Precise, RunPlan, StagePlan
 from asnn_goose.train.run_errors import CheckpointError
 from asnn_goose.train.trainer import StageTrainer
@@ -100,7 +102,9 @@ def capture(
         "generators": gather_object([rng.plain()]),
         "orders": orders(plan),
     }
-    model = _weights(plan.student, "student.", stored)
+    # Under way that may be a student in parts; the plan's own is then what the stage began with.
+    student = plan.student if trainer is None else trainer.plan.stage.student
+    model = _weights(student, "student.", stored)
     model |= _named(_LEARNED, learned)
     if trainer is not None:
         state["loader"] = trainer.plan.loader.state()
@@ -155,7 +159,13 @@ def _weights(module: nn.Module, prefix: str, names: set[str]) -> dict[str, Tenso
 
 
 def _movable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Parts stay where they are: they are written by those who hold them.
+    plain = {k: x.detach().cpu().contiguous() for k, x in tensors.items() if not _in_parts(x)}
+    return plain | {k: x.detach() for k, x in tensors.items() if _in_parts(x)}
+
+
+def _in_parts(tensor: Tensor) -> bool:
+    return isinstance(tensor, DTensor)
 
 
 def frozen_digest(student: nn.Module, stored: set[str]) -> str:
@@ -216,7 +226,7 @@ def restore_weights(student: nn.Module, snapshot: Snapshot) -> None:
 
 def learned_by(objective: nn.Module) -> dict[str, Tensor]:
     """What the losses know by now: parameters and running values, by name."""
-    return {name: x.detach().clone() for name, x in objective.state_dict().items()}
+    return {name: whole(x.detach()).clone() for name, x in objective.state_dict().items()}
 
 
 def learned_before(snapshot: Snapshot) -> dict[str, Tensor]:
@@ -243,9 +253,7 @@ def restore_trainer(trainer: StageTrainer, snapshot: Snapshot, *, rank: int) -> 
     rng.restore_plain(snapshot.state["generators"][rank])
 
 
-@torch.no_grad()
 def _copy_into(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     targets = dict(module.named_parameters()) | dict(module.named_buffers())
     for name, tensor in tensors.items():
-        # Into the existing memory: its alignment decides how products are computed.
-        targets[name].copy_(tensor)
+        put(targets[name], tensor)

@@ -20,10 +20,11 @@ from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.averaging import Average
 from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.gradient_monitor import Watched, Watchman
-from asnn_goose.train.gradient_rule import GradientRule, SumSettings
+from asnn_goose.train.gradient_rule import GradientRule
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
-from asnn_goose.train.run_errors import TrainError
+from asnn_goose.train.sharded_stage import ShardedStage
+from asnn_goose.train.together import agree
 from asnn_goose.train.validation import Validation, held_out
 
 
@@ -71,13 +72,14 @@ class StageTrainer:
         plan.stage.introduce()
         if objective.wants_head:
             objective.adopt(cast(WithHead, plan.stage.student).get_output_embeddings().weight)
+        self._parts = ShardedStage(plan.stage, accelerator) if settings.shard else None
         self.trained = _choose_trained(plan)
         self._parameters = [entry.parameter for entry in self.trained]
         plan.stage.train()
         accelerator.gradient_accumulation_steps = plan.accumulate
         # A term may not reach every parameter: gates that stand still, a loss on some matrices.
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self._module = accelerator.prepare(plan.stage)
+        self._module = plan.stage if self._parts else accelerator.prepare(plan.stage)
         adam = AdamSettings(
             scales=plan.lr_scale,
             betas=settings.betas,
@@ -105,6 +107,8 @@ class StageTrainer:
         rate = self.plan.lr * self.plan.schedule.factor(number)
         optimiser.set_rate(self.optimiser, rate)
         self.rule.begin(number + 1)
+        if self._parts is not None:
+            self._parts.equalise()
         batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
         terms = self._accumulate(batches)
         norms = gradient_norm.norms(self.trained, by=self._settings.clip_by)
@@ -233,28 +237,10 @@ class StageTrainer:
         """End the stage: its mean weights if it has any; accelerate's references are dropped."""
         if self._average is not None:
             self._average.adopt()
+        if self._parts is not None:
+            self._parts.gather()
         self.plan.stage.finish()
         self._accelerator.clear()
-
-
-def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
-    """Raise TrainError where a stage does what one process must do alone, and several train."""
-    if accelerator.num_processes == 1:
-        return
-    fitted = ("balance", "calibrate", "least_squares")
-    own = [key for key in fitted if getattr(plan.starts, key)]
-    for key in own + (plan.precision.starts_on_a_batch if plan.precision is not None else []):
-        raise TrainError(
-            f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
-            "each would find numbers of its own on its windows; train on one, or leave it out"
-        )
-    apart = {plan.rule.name: plan.rule != SumSettings(), "watch": plan.watch is not None}
-    for key in (name for name, used in apart.items() if used):
-        raise TrainError(
-            f"stage {plan.name!r} has [stage.{key}] and {accelerator.num_processes} processes "
-            "train: gradients of single terms are not exchanged between processes; train on "
-            f"one, or leave {key} out"
-        )
 
 
 def _choose_trained(plan: StagePlan) -> list[Trained]:
@@ -280,11 +266,3 @@ def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
     finally:
         for matrix in matrices:
             matrix.hold(False)
-
-
-def agree(accelerator: Accelerator, flag: bool) -> bool:
-    """True on every process where `flag` is true on any."""
-    if accelerator.num_processes == 1:
-        return flag
-    counted = torch.tensor(float(flag), device=accelerator.device)
-    return bool(accelerator.reduce(counted, "sum") > 0)
