@@ -147,7 +147,10 @@ def instruction_sets() -> list[str]:
 
 def changed(name: str, folder: Path, *, other: str = "") -> list[str]:
     """What is not as it was written down, a line a stage."""
-    written = json.loads((HERE / f"{name}.json").read_text())
+    file = HERE / f"{name}.json"
+    if not file.exists():
+        return [f"{name}: nothing is written down"]
+    written = json.loads(file.read_text())
     wanted = written.get(capability(), written[LIKELY])
     found = curves(recipe_files()[name], folder, other=other)
     return [
