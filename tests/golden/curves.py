@@ -102,6 +102,9 @@ def _shrunk(stage: dict[str, Any], folder: Path) -> dict[str, Any]:
         small["examples"] = [str(folder / "examples.jsonl")]
     if "curriculum" in stage:
         small["curriculum"] = stage["curriculum"] | {"pool": 8 * WINDOW}
+    if "replacing" in stage:  # which blocks of thirty says nothing about two
+        kept = {key: x for key, x in stage["replacing"].items() if key != "layers"}
+        small["replacing"] = kept
     if "time_steps" in stage:
         small["time_steps"] = 4
     accumulate = stage["accumulate"] = min(stage.get("accumulate", 1), 2)
