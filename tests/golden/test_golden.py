@@ -21,8 +21,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def test_every_recipe_has_its_file_and_no_other() -> None:
-    assert {path.stem for path in HERE.glob("*.json")} == set(recipe_files())
+def test_no_file_is_of_a_recipe_that_is_gone() -> None:
+    assert {path.stem for path in HERE.glob("*.json")} <= set(recipe_files())
 
 
 @pytest.mark.parametrize("name", FEW)
