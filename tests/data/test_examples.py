@@ -55,6 +55,24 @@ def one(*records: dict[str, Any], template: str | None = CHATML) -> list[Example
     return read_examples(places, tokenizer(template), split="all")
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {
+            "messages": [
+                {"role": "user", "content": "a\ud800"},
+                {"role": "assistant", "content": "b"},
+            ]
+        },
+        {"prompt": "a\ud800", "completion": "b"},
+        {"prompt": "a", "completion": "b\udfff"},
+    ],
+)
+def test_half_a_character_is_told(record: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"""^r0: '\w+' holds "\\ud[8f].+", half of a character"""):
+        one(record)
+
+
 def test_a_conversation_has_the_ids_of_the_template_and_only_answers_count() -> None:
     (example,) = one({"messages": TALK})
     whole = tokenizer().apply_chat_template(TALK, return_dict=True)["input_ids"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from asnn_goose.data.corpora import documents, find_corpus
 from asnn_goose.data.corpora.kept_text import text_meta
 from asnn_goose.data.document import DataError, Document, Split
 from asnn_goose.data.hub import is_hub
-from asnn_goose.data.own_text import content_hash, json_lines
+from asnn_goose.data.own_text import content_hash, json_lines, strings_of
 from asnn_goose.data.shards import Shard
 from asnn_goose.sources import cache_dir, new_folder
 
@@ -158,15 +158,6 @@ def _held_strings(name: str, split: Split) -> Iterator[str]:
             yield from strings_of(record)
     else:
         yield from (document.text for document in documents(name, split))
-
-
-def strings_of(value: Any) -> Iterator[str]:
-    """Every text in a record, whatever its key."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from strings_of(inner)
 
 
 def identity_of(name: str) -> str:

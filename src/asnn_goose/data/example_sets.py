@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from asnn_goose.data.decontaminate import Held, strings_of
+from asnn_goose.data.decontaminate import Held
 from asnn_goose.data.document import DataError, Split
 from asnn_goose.data.examples import Example, Pair, read_examples, read_pairs
 from asnn_goose.data.hub import hub_text, is_hub
 from asnn_goose.data.instructions import INSTRUCTIONS, without_template
+from asnn_goose.data.own_text import strings_of
 from asnn_goose.data.preferences import spoilt
 from asnn_goose.data.records import SUFFIXES, Record, read_records
 from asnn_goose.data.shards import separator_id

@@ -20,6 +20,7 @@ import numpy as np
 
 from asnn_goose.data.chat_tokens import Rendered, Renderer
 from asnn_goose.data.document import DataError, Split, split_of
+from asnn_goose.data.own_text import check_whole, strings_of
 from asnn_goose.data.records import Record
 from asnn_goose.names import hint
 
@@ -109,6 +110,8 @@ def _dealt(
         for key in _FORMS[form]:
             if key not in record:
                 raise DataError(f"{place}: no key {key!r}; {hint(key, list(record))}")
+            for text in strings_of(record[key]):
+                check_whole(text, key=key, place=place)
         if split in ("all", split_of(_group(record))):
             yield place, record
 

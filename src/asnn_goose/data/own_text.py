@@ -144,14 +144,28 @@ def _text_in(record: dict[str, Any], *, place: str) -> str:
         return ""  # as a row of a table without text
     if not isinstance(text, str):
         raise DataError(f"{place}: {KEY!r} is to be text, found {_short(json.dumps(text))}")
+    check_whole(text, key=KEY, place=place)
+    return text
+
+
+def strings_of(value: Any) -> Iterator[str]:
+    """Every text in a record, whatever its key."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings_of(inner)
+
+
+def check_whole(text: str, *, key: str, place: str) -> None:
+    """Raise DataError where JSON has brought in half of a character, which no tokenizer takes."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place}: {KEY!r} holds {json.dumps(text[error.start])}, half of a character, after"
+            f"{place}: {key!r} holds {json.dumps(text[error.start])}, half of a character, after"
             f" {error.start} characters: write it whole"
         ) from error
-    return text
 
 
 def _decode(content: bytes, *, place: str, start: int) -> str:
