@@ -65,7 +65,8 @@ def _weights(p: Product) -> float:
 def work(products: Iterable[Product]) -> NDArray[np.float64]:
     """Work of some products together, in the order of KINDS."""
     counted = [[count(p) for count in KINDS.values()] for p in products]
-    return np.array(counted).reshape(-1, len(KINDS)).sum(axis=0)
+    totals: NDArray[np.float64] = np.array(counted).reshape(-1, len(KINDS)).sum(axis=0)
+    return totals
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,9 +157,9 @@ def random_student(
 
     Raises ValueError for sizes that do not fit together, or an unknown form.
     """
-    for setting, found, known in (("dense", dense, DENSE), ("head", head, HEADS)):
-        if found not in known:
-            raise ValueError(f"{setting} = {found!r}: choose one of {', '.join(known)}")
+    for setting, chosen, known in (("dense", dense, DENSE), ("head", head, HEADS)):
+        if chosen not in known:
+            raise ValueError(f"{setting} = {chosen!r}: choose one of {', '.join(known)}")
     large = ternary if precision.planes else DENSE[dense]
     settings: dict[str, Any] = GooseConfig(**{**shape, **PARTS}).to_dict()
     random, arrays = np.random.default_rng(seed), Arrays()

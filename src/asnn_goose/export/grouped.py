@@ -50,7 +50,8 @@ def _rows(weight_MK: F32) -> Grouped:
     # In units of each row's largest number, whose squares neither overflow nor vanish.
     top_M = np.abs(weight_MK).max(axis=1)
     unit_M = np.where(top_M > 0, top_M, np.float32(1))
-    w_MGC = by_group(weight_MK / unit_M[:, None])
+    weight_MK = (weight_MK / unit_M[:, None]).astype(np.float32, copy=False)
+    w_MGC = by_group(weight_MK)
     there_GC = by_group(np.ones((1, weight_MK.shape[1]), np.float32))[0]
     step_MG1, zero_MG1 = _fitted(w_MGC, there_GC)
     scale_M, size_MG1 = _sizes(step_MG1)
@@ -107,7 +108,8 @@ def _ratio(w_MGC: F32, u_MGC: F32, *, otherwise: F32) -> F32:
 
 
 def _codes(w_MGC: F32, step: F32, zero: F32) -> F32:
-    return np.rint(w_MGC / step + zero).clip(0, LEVELS)
+    codes: F32 = np.rint(w_MGC / step + zero).clip(0, LEVELS)
+    return codes
 
 
 def _sizes(step_MG1: F32) -> tuple[F32, F32]:

@@ -20,7 +20,8 @@ U8 = NDArray[np.uint8]
 
 def pack_nibbles(codes_MK: U8) -> U8:
     """Codes 0 .. 15 (M,K) of an even number of columns -> bytes (M,K/2), the first one below."""
-    return codes_MK[:, ::2] | codes_MK[:, 1::2] << 4
+    packed: U8 = codes_MK[:, ::2] | codes_MK[:, 1::2] << np.uint8(4)
+    return packed
 
 
 def unpack_nibbles(packed: U8) -> U8:
@@ -38,6 +39,7 @@ def by_group(values: F32 | U8) -> F32:
 def numbers(packed: U8, scale_M: F32, groups_MG2: U8) -> F32:
     """Weights fp32 (M,K) of bytes (M,K/2), with a size and a zero for each group."""
     size_MG1, zero_MG1 = np.split(groups_MG2.astype(np.float32), 2, axis=-1)
-    levels_MGC = by_group(unpack_nibbles(packed)) - zero_MG1 / ZEROES
+    levels_MGC = by_group(unpack_nibbles(packed)) - zero_MG1 / np.float32(ZEROES)
     levels_MGC *= scale_M[:, None, None] * size_MG1
-    return levels_MGC.reshape(len(packed), -1)[:, : 2 * packed.shape[1]]
+    weight_MK: F32 = levels_MGC.reshape(len(packed), -1)[:, : 2 * packed.shape[1]]
+    return weight_MK

@@ -37,7 +37,8 @@ class HeadOutput(TraceLoss):
 
 def counted_heads(x_BTHN: Tensor, mask_BT: Tensor) -> Tensor:
     """Rows (n,H,N) of the tokens that count, in fp32."""
-    return counted(x_BTHN.flatten(-2), mask_BT).unflatten(-1, x_BTHN.shape[-2:])
+    rows_nC = counted(x_BTHN.flatten(-2), mask_BT)
+    return rows_nC.view(-1, *x_BTHN.shape[-2:])
 
 
 def _share_missed(s_nHN: Tensor, t_nHN: Tensor) -> Tensor:

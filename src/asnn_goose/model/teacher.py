@@ -221,8 +221,7 @@ class Teacher:
             hook = keep_input(kept["mixer_in"])
             handles += [layer.register_forward_pre_hook(hook) for layer in self.layers]
         if HEAD_OUTPUTS in kept:
-            keep = partial(by_head, size=self.heads.size)
-            hook = keep_input(kept[HEAD_OUTPUTS], keep)
+            hook = keep_input(kept[HEAD_OUTPUTS], partial(by_head, size=self.heads.size))
             for index in range(len(self.layers)):
                 output = getattr(self.attention(index), self.family.output.module)
                 handles.append(output.register_forward_pre_hook(hook))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
@@ -116,8 +117,13 @@ class StagePlanner:
 
     def _stage(self, table: StageTable, teacher: Tracing, *, anneals: Span) -> Stage:
         samples = None if self.examples is None else self.examples.samples(table)
-        own = {"samples": samples, "steps": table.time_steps, "span": table.span}
-        own["replacing"] = None if table.replacing is None else table.replacing.settings()
+        replacing = None if table.replacing is None else table.replacing.settings()
+        own: dict[str, Any] = {
+            "samples": samples,
+            "steps": table.time_steps,
+            "span": table.span,
+            "replacing": replacing,
+        }
         return STAGES[table.kind](
             student=self.student,
             teacher=teacher,

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
@@ -21,6 +20,8 @@ from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageWriter,
 )
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
 from asnn_goose import disk
@@ -60,7 +61,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor]) -> bool:
     first = dist.get_rank() == 0
     own = {name: x for name, x in tensors.items() if first or isinstance(x, DTensor)}
     try:
-        dcp.save(own, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        save(own, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     except CheckpointException as error:
         raise OSError(_cause(error)) from error
     return first
@@ -84,5 +85,5 @@ def read(folder: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         # That it reads as one process, which is what is wanted.
         warnings.simplefilter("ignore", UserWarning)
-        dcp.load(found, storage_reader=reader, no_dist=True)
+        load(found, storage_reader=reader, no_dist=True)
     return found

@@ -84,7 +84,7 @@ class ShardedStage:
     def gather(self) -> None:
         """Give the stage its whole student back, with all that was learned, on every process."""
         self.equalise()
-        learned = dict(_named(cast(nn.Module, self.stage.student)))
+        learned = dict(_named(self.stage.student))
         for name, tensor in _named(self._student):
             tensor.copy_(whole(learned[name]))
         self.stage.student = self._student
