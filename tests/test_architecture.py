@@ -50,7 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": TRAIN_MAY,
     "eval": GROUND | {"ops", "model", "data", "format", "infer"},
     "export": {"ops", "model", "format", "shape", "disk", "names"},
-    "infer": {"format", "shape", "disk", "names", "numbers", "chat_template", "threads", "_native"},
+    "infer": {"format", "shape", "disk", "leftovers", "names", "numbers"}
+    | {"chat_template", "threads", "_native"},
     "subject": GROUND | {"model", "export", "infer", "eval", "data", "format"},
     "report": {"disk"},
     "recipe": RECIPE_MAY,

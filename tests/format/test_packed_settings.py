@@ -99,7 +99,7 @@ def test_a_broken_configuration_is_explained(text: str, packed: Packed) -> None:
     ("key", "value", "words"),
     [
         ("format", "gguf", r"metadata 'format' is 'gguf', must be 'asnn_goose_packed'"),
-        ("version", "5", r"metadata 'version' is '5', must be '1' or '2' or '3' or '4'"),
+        ("version", "6", r"metadata 'version' is '6', must be '1' or '2' or '3' or '4' or '5'"),
         ("crc32", "00000000", r"metadata 'crc32' is '00000000', must be '[0-9a-f]{8}': damaged"),
         ("matrices", "[", r"metadata 'matrices' is not sound JSON"),
         ("matrices", '{"x": {}}', r"matrices: 'x' is 'there', must be a projection"),

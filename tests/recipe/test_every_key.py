@@ -88,9 +88,8 @@ SET: list[tuple[tuple[str, ...], dict[str, str]]] = [
         "stage.samples.temperature": "0.01",
     }),
     (SLIDING, {"stage.span": "2"}),
-    (REPLACING, {
-        "stage.replacing.share": "[1.0, 1.0]", "stage.replacing.layers": "[1]",
-    }),
+    (REPLACING, {"stage.replacing.share": "[1.0, 1.0]"}),
+    ((*REPLACING, "stage.1.replacing.layers=[0]"), {"stage.replacing.layers": "[1]"}),
     (SETTLED, {"stage.time_steps": "9"}),
     (("stage.1.losses=[{{ name = 'ce' }}]",), {"stage.kind": "'pretrain'"}),
     (TWO, {"stage.teacher": "'b'", "stage.teachers": "['a', 'b']"}),

@@ -66,6 +66,9 @@ def _angles(model: PreTrainedModel, layer: int) -> Tensor:
     rotary, kinds = _rotary(model), getattr(model.config, "layer_types", None)
     own = getattr(rotary, f"{kinds[layer]}_inv_freq", None) if kinds else None
     angles: Tensor = rotary.inv_freq if own is None else own
+    if angles.is_meta:  # a model of which only the shape is there
+        kind = kinds[layer] if kinds else None
+        angles, _ = rotary.compute_default_rope_parameters(model.config, layer_type=kind)
     return angles
 
 

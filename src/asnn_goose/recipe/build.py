@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,11 +45,6 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     # What can fail at once comes before what takes minutes.
     check_installed(recipe.log.trackers)
     accelerator = _accelerator(recipe)
-    if recipe.train.shard and accelerator.num_processes == 1:
-        raise RecipeError(
-            "train.shard = true: one process trains, and has nobody to share the student with; "
-            "start several with accelerate launch, or leave shard out"
-        )
     with accelerator.main_process_first():
         teachers = load_teachers(recipe, tell=tell)
     tokenizer = _tokenizer(teachers[0])
@@ -59,13 +54,7 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
     student = build_student(recipe, teachers[0])
     check_student(recipe, student.config)
     # Only now: conversion reads the teacher's weights on the CPU, bit for bit alike everywhere.
-    for number, teacher in teachers.items():
-        # A cached one runs where a window is new, which is not the same on all processes.
-        cached = recipe.teacher[number].cache is not None
-        if recipe.train.shard and isinstance(teacher, Teacher) and not cached:
-            shard_teacher(teacher, accelerator)
-        else:
-            teacher.model.to(accelerator.device)
+    _place(teachers, recipe, accelerator)
     with accelerator.main_process_first():
         shards, held_out = _texts(recipe, tokenizer, tell)
     for warning in repeated_pools(recipe):
@@ -93,6 +82,19 @@ def build_run(recipe: Recipe, *, tell: Callable[[str], None]) -> RunPlan:
         accelerator=accelerator,
         recipe_toml=recipe.to_toml(),
     )
+
+
+def _place(
+    teachers: Mapping[int, Teacher | Assistant], recipe: Recipe, accelerator: Accelerator
+) -> None:
+    """Bring teachers to the device, in parts where the recipe wants them so."""
+    for number, teacher in teachers.items():
+        # A cached one runs where a window is new, which is not the same on all processes.
+        cached = recipe.teacher[number].cache is not None
+        if recipe.train.shard and isinstance(teacher, Teacher) and not cached:
+            shard_teacher(teacher, accelerator)
+        else:
+            teacher.model.to(accelerator.device)
 
 
 def _tokenizer(teacher: Teacher | Assistant) -> PreTrainedTokenizerBase:
@@ -210,12 +212,17 @@ def _texts(
 
 def _accelerator(recipe: Recipe) -> Accelerator:
     names = list(recipe.log.trackers)
+    # The run's folder, which is not known yet, takes the place of this one before anything starts.
+    logs: dict[str, Any] = {"log_with": names, "project_dir": "."} if names else {}
     # In no precision of its own: the trainer's autocast also holds where no step is taken, for
     # texts held out and the search for what is not finite.
-    if not names:
-        return Accelerator(mixed_precision="no")
-    # The run's folder, which is not known yet, takes the place of this one before anything starts.
-    return Accelerator(mixed_precision="no", log_with=names, project_dir=".")
+    accelerator = Accelerator(mixed_precision="no", **logs)
+    if recipe.train.shard and accelerator.num_processes == 1:
+        raise RecipeError(
+            "train.shard = true: one process trains, and has nobody to share the student with; "
+            "start several with accelerate launch, or leave shard out"
+        )
+    return accelerator
 
 
 def run_settings(recipe: Recipe) -> RunSettings:

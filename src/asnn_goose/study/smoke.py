@@ -91,7 +91,7 @@ def smoke(tell: Callable[[str], None]) -> int:
     """Train a tiny student in stages of every kind, break the run off, and resume it.
 
     Several processes train another one in parts. Every process calls it; `tell` hears of the main
-    one. Returns the steps that were made. What goes wrong is raised as it is.
+    one. Returns the steps that were made, 0 in the others. What goes wrong is raised as it is.
     """
     state = Accelerator(mixed_precision="no")
     with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
