@@ -16,7 +16,7 @@ from asnn_goose.train.sharded_stage import ALONE
 
 APART = {"gkd", "replace", "calibrate_blocks", "equilibrium"}
 """Those whose processes draw, answers or blocks, each its own; the one whose neurons (gif) measure
-saliency on the first process's tokens; and the one whose spikes rounding can tip over (docs/scale.md)."""
+saliency on the first process's tokens; the one whose spikes rounding tips over (docs/scale.md)."""
 WHOLE = sorted(STAGES.keys() - APART)
 IN_PARTS = sorted(STAGES.keys() - ALONE - {"dpo"})
 
