@@ -12,7 +12,7 @@ import torch
 
 from asnn_goose.data.example_batches import ExampleLoader
 from asnn_goose.trace import IGNORED_LABEL, Window
-from asnn_goose.train.sampling import drawn
+from asnn_goose.train.sampling import drawn, padded
 from asnn_goose.train.stages import Gkd, Sft
 
 
@@ -112,3 +112,9 @@ def test_gkd_without_a_teacher_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="ce looks at no teacher: use a loss such as jsd"):
         stage_of(Gkd, "ce", samples=answers.SAMPLES)
+
+
+def test_prompts_are_padded_on_the_left_and_the_mask_says_so() -> None:
+    ids_BP, mask_BP = padded([torch.tensor([5, 6, 7]), torch.tensor([8])])
+    assert ids_BP.tolist() == [[5, 6, 7], [0, 0, 8]]
+    assert mask_BP.tolist() == [[1, 1, 1], [0, 0, 1]]

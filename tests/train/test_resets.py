@@ -80,6 +80,23 @@ def test_losses_on_attention_see_no_other_document(plan: Any, batch: Batch, name
     torch.testing.assert_close(stage(one)[name], stage(second(batch))[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["align", "align_blocks"])
+@torch.no_grad()
+def test_driven_mixers_see_no_other_document(plan: Any, batch: Batch, kind: str) -> None:
+    labels_BT, tokens_BT = batch.labels_BT.clone(), batch.tokens_BT.clone()
+    labels_BT[:, :CUT] = IGNORED_LABEL
+    tokens_BT[:, :CUT] = tokens_BT[:, :CUT].flip(1)
+    one, two = (
+        replace(batch, tokens_BT=t, labels_BT=labels_BT) for t in (batch.tokens_BT, tokens_BT)
+    )
+    stage = stage_of(plan, kind, "attention_output")
+    torch.testing.assert_close(stage(one), stage(two))
+    # As one text they do.
+    leaking = stage_of(plan, kind, "attention_output", resets=False)
+    found, other = (leaking(each)["attention_output"] for each in (one, two))
+    assert abs(float(found / other) - 1) > 1e-4
+
+
 @pytest.mark.parametrize("name", ["matrix_orientation", "minilm", "tinybert_attention"])
 @torch.no_grad()
 def test_no_pair_across_documents_counts(plan: Any, batch: Batch, name: str) -> None:
