@@ -158,3 +158,11 @@ def test_what_a_template_cannot_name() -> None:
 def test_a_long_conversation_is_none_too_long() -> None:
     turns = [{"role": "user", "content": "word " * 2000}] * 400
     assert len(ChatTemplate(CHATML).render(turns)) > 4_000_000
+
+
+def test_what_a_template_writes_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_limits, "MOST_CHARACTERS", 10)
+    clock = template_limits.Clock()
+    assert clock(6) == clock(4) == ""
+    with pytest.raises(template_limits.LimitError, match="writes more than 10 characters"):
+        clock(1)
