@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.golden.curves import HERE, changed, recipe_files, write_inputs
+from tests.golden.curves import HERE, changed, recipe_files, write_inputs, written
 
 FEW = ("lab-dpo", "lab-rwkv6", "lab-spikingbert", "lab-ternary", "smollm2-spiking")
 """One of each kind; the campaign looks at all of them."""
@@ -25,6 +25,9 @@ def test_no_file_is_of_a_recipe_that_is_gone() -> None:
     assert {path.stem for path in HERE.glob("*.json")} <= set(recipe_files())
 
 
+@pytest.mark.skipif(
+    not written(), reason="no curves are written down for this machine's instruction set"
+)
 @pytest.mark.parametrize("name", FEW)
 def test_losses_are_those_written_down(name: str, inputs: Path) -> None:
     assert changed(name, inputs) == []
