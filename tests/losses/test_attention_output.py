@@ -69,3 +69,16 @@ def test_weights_multiply_losses_of_features_too(
         for weight in (1.0, 0.5)
     )
     assert float(half) == pytest.approx(0.5 * float(whole))
+
+
+def test_a_loss_inside_the_models_has_its_weight(
+    passing: Callable[[int], Trace], batch: Batch
+) -> None:
+    student, teacher = passing(1), passing(2)
+
+    def costs(weight: float) -> float:
+        objective = Objective([Term("attention_output", weight, AttentionOutput())])
+        return float(objective(student, teacher, batch)["attention_output"])
+
+    assert costs(3.0) == pytest.approx(3 * costs(1.0))
+    assert costs(1.0) > 0

@@ -294,14 +294,3 @@ def test_a_teacher_is_asked_only_where_it_has_read_the_same(passing: Passing, ba
     fewer = objective(student, teacher, asked)
     assert float(found["uld"]) == pytest.approx(float(fewer["uld"]), rel=1e-5)
     assert float(found["ce"]) != pytest.approx(float(fewer["ce"]), rel=1e-3)  # it asks no teacher
-
-
-def test_a_loss_inside_the_models_has_its_weight(passing: Passing, batch: Batch) -> None:
-    student, teacher = passing(1), passing(2)
-
-    def costs(weight: float) -> float:
-        objective = Objective([Term("attention_output", weight, AttentionOutput())])
-        return float(objective(student, teacher, batch)["attention_output"])
-
-    assert costs(3.0) == pytest.approx(3 * costs(1.0))
-    assert costs(1.0) > 0
