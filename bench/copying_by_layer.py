@@ -1,6 +1,6 @@
 """Which of a student's mixers cannot copy: words that come twice, with some mixers in the teacher.
 
-    python bench/copying_by_layer.py runs/record-mixers/model --layers 17,18 --layers 0-16 --layers all
+    python bench/copying_by_layer.py runs/record-mixers/model --layers 17,18 --layers all
 
 A line for each set of layers: nats on random words that come twice, and the share of words copied
 from far (`eval/copy_probe.py`), of the teacher with the student's mixers in those layers.
