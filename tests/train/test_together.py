@@ -73,7 +73,7 @@ def test_a_checkpoint_that_somebody_cannot_write_is_no_bug(
     def save(*args: Any, **named: Any) -> None:
         raise CheckpointException("save", {1: (OSError(28, "No space left on device"), None)})
 
-    monkeypatch.setattr(shard_files.dcp, "save", save)
+    monkeypatch.setattr(shard_files, "save", save)
     monkeypatch.setattr(shard_files.dist, "get_rank", lambda: 1)
     with pytest.raises(OSError, match="No space left on device"):
         shard_files.write(tmp_path, {})

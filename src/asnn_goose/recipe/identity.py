@@ -21,8 +21,14 @@ FREE = (
 )
 """Beginnings of settings that may change when a run is resumed: they do not touch the weights."""
 
-LATER = {"train.clip_by": '"all"', "data.windows": '"moving"', "train.eps": "1e-08"}
-"""Settings that runs from before they existed can be resumed with."""
+LATER = {
+    "data.windows": '"moving"',
+    "stage.repeats.alone": "false",
+    "train.clip_by": '"all"',
+    "train.eps": "1e-08",
+    "train.shard": "false",
+}
+"""Settings with a default that came later, and what runs from before them did."""
 
 
 def identity(recipe: Recipe, shards: list[Shard]) -> dict[str, str]:
@@ -30,11 +36,20 @@ def identity(recipe: Recipe, shards: list[Shard]) -> dict[str, str]:
     settings = dict(flat(recipe.model_dump(mode="json", exclude_none=True)))
     # All that is not known to be harmless must agree: a new setting is safe before anybody has
     # thought of it.
-    kept = {k: v for k, v in settings.items() if not k.startswith(FREE) and LATER.get(k) != v}
+    kept = {k: v for k, v in settings.items() if not k.startswith(FREE) and not _as_before(k, v)}
     for index, text in enumerate(shards):
         # By content: the same name may hold another text today.
         kept[f"text of data.train.{index}"] = json.dumps(asdict(text.meta))
     return kept
+
+
+def _as_before(place: str, value: str) -> bool:
+    return LATER.get(setting_at(place)) == value
+
+
+def setting_at(place: str) -> str:
+    """The setting's own name: its place in a recipe without the numbers of stages and the like."""
+    return ".".join(part for part in place.split(".") if not part.isdigit())
 
 
 def flat(values: Any, place: str = "") -> Iterator[tuple[str, str]]:
