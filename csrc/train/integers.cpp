@@ -212,10 +212,17 @@ void code(const Coding& c, const float* x, const Coded& out, std::int64_t token)
   const float most = unit * (static_cast<float>(c.top) + 0.5F);
   each_vector(c.columns, [&](int, std::int64_t i) {
     store_bytes(passes + i, -(magnitude(load(h + i)) <= most));
+  });
+  values(c, out, token);
+}
+
+void values(const Coding& c, const Coded& of, std::int64_t token) {
+  const std::int64_t first = token * c.columns;
+  each_vector(c.columns, [&](int, std::int64_t i) {
     Bytes bytes;
-    __builtin_memcpy(&bytes, levels + i, sizeof bytes);
+    __builtin_memcpy(&bytes, of.levels + first + i, sizeof bytes);
     const IntVec q = (__builtin_convertvector(bytes, IntVec) & 255) - c.top;
-    store(h + i, amplitude * __builtin_convertvector(q, Vec));
+    store(of.values + first + i, of.amplitude[token] * __builtin_convertvector(q, Vec));
   });
 }
 

@@ -139,6 +139,21 @@ def ternary_product(
 ) -> None:
     """Tokens, columns, rows; levels, amplitudes, codes and scales come in."""
 
+def ternary_product_back(
+    *,
+    sizes: tuple[int, int, int],
+    planes: int,
+    inputs: tuple[int, int, int],
+    dvalues: int,
+    threads: int,
+) -> None:
+    """The same sizes; gradients of y, codes and scales come in."""
+
+def values(
+    *, sizes: tuple[int, int], top: int, inputs: tuple[int, int], out: int, threads: int
+) -> None:
+    """Tokens, columns; levels and amplitudes come in, what they stand for goes out."""
+
 def divergence(
     *,
     sizes: tuple[int, int, int],
