@@ -15,14 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from asnn_goose import mkl
-
-mkl.use_fast_kernels()
-
-import torch
-from torch.profiler import ProfilerActivity, profile
-
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path.pop(0)  # this folder, whose kernels.py others would take for a package of that name
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench import training_speed
 
 KINDS = {
@@ -58,6 +52,8 @@ def kind_of(event: Any) -> str:
 
 def profiled(step: Any, *, rounds: int) -> tuple[Counter[str], Counter[str]]:
     """Seconds of one step by kind of work, and by operation within the kinds."""
+    from torch.profiler import ProfilerActivity, profile
+
     step()
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(rounds):
@@ -85,6 +81,9 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--operations", type=int, default=0, help="print so many of them as well")
     options = parser.parse_args()
+    training_speed.set_up_as_commands_do()
+    import torch
+
     options.turns = "cached"
     training_speed.PRECISION["*"] |= {"planes": options.planes, "steps": options.steps}
     step = training_speed.made_step(options)

@@ -58,8 +58,7 @@ class Side:
 
 def take_turns(options: argparse.Namespace) -> None:
     """One side: a step and its seconds for every line, the peak of memory at the end."""
-    if find_spec("asnn_goose.mkl"):  # before torch is there; older checkouts have none
-        importlib.import_module("asnn_goose.mkl").use_fast_kernels()
+    set_up_as_commands_do()
     from asnn_goose.meter import peak_memory
 
     step = made_step(options)
@@ -72,6 +71,12 @@ def take_turns(options: argparse.Namespace) -> None:
     import torch
 
     print(peak_memory(torch.device("cpu")) / 2**30, flush=True)
+
+
+def set_up_as_commands_do() -> None:
+    """What `asnn-goose` does before torch is there; older checkouts do nothing."""
+    if find_spec("asnn_goose.mkl"):
+        importlib.import_module("asnn_goose.mkl").use_fast_kernels()
 
 
 def made_step(options: argparse.Namespace) -> Any:
