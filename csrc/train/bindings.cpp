@@ -85,6 +85,40 @@ void py_product_back(const Sizes<3>& sizes, int planes, const Addresses<3>& inpu
   product_back({matrix, sizes[0], at<float>(inputs[0]), at<float>(dvalues)}, threads);
 }
 
+void py_turn(const Sizes<4>& sizes, bool back, const Addresses<3>& inputs, std::uintptr_t y,
+             int threads) {
+  const nb::gil_scoped_release released;
+  turn({sizes[0], sizes[1], sizes[2], sizes[3], back, at<float>(inputs[0]), at<float>(inputs[1]),
+        at<float>(inputs[2]), at<float>(y)},
+       threads);
+}
+
+Keys keys_of(const Sizes<3>& sizes, float least, const Addresses<4>& inputs) {
+  return {sizes[0], sizes[1], sizes[2], least, at<float>(inputs[0]), at<float>(inputs[1]),
+          at<float>(inputs[2]), at<float>(inputs[3])};
+}
+
+void py_delta_keys(const Sizes<3>& sizes, float least, const Addresses<4>& inputs,
+                   const Addresses<4>& outputs, int threads) {
+  const nb::gil_scoped_release released;
+  delta_keys(keys_of(sizes, least, inputs),
+             {at<float>(outputs[0]), at<float>(outputs[1]), at<float>(outputs[2]),
+              at<float>(outputs[3])},
+             threads);
+}
+
+void py_delta_keys_back(const Sizes<3>& sizes, float least, const Addresses<4>& inputs,
+                        const Addresses<4>& gradients_in, const Addresses<4>& gradients_out,
+                        int threads) {
+  const nb::gil_scoped_release released;
+  const auto& [kappa, alpha, beta, written] = gradients_in;
+  const auto& [dk, da, dremoval, dreplacement] = gradients_out;
+  delta_keys_back(keys_of(sizes, least, inputs),
+                  {at<float>(kappa), at<float>(alpha), at<float>(beta), at<float>(written),
+                   at<float>(dk), at<float>(da), at<float>(dremoval), at<float>(dreplacement)},
+                  threads);
+}
+
 void py_divergence(const Sizes<3>& sizes, float tau, float least, const Addresses<5>& inputs,
                    const Addresses<2>& outputs, int threads) {
   const nb::gil_scoped_release released;
@@ -111,6 +145,11 @@ void bind(nb::module_& m) {
   m.def("ternary_product_back", &py_product_back, nb::kw_only(), "sizes"_a, "planes"_a,
         "inputs"_a, "dvalues"_a, "threads"_a);
   m.def("values", &py_values, nb::kw_only(), "sizes"_a, "top"_a, "inputs"_a, "out"_a, "threads"_a);
+  m.def("turn", &py_turn, nb::kw_only(), "sizes"_a, "back"_a, "inputs"_a, "y"_a, "threads"_a);
+  m.def("delta_keys", &py_delta_keys, nb::kw_only(), "sizes"_a, "least"_a, "inputs"_a, "outputs"_a,
+        "threads"_a);
+  m.def("delta_keys_back", &py_delta_keys_back, nb::kw_only(), "sizes"_a, "least"_a, "inputs"_a,
+        "gradients_in"_a, "gradients_out"_a, "threads"_a);
   m.def("divergence", &py_divergence, nb::kw_only(), "sizes"_a, "tau"_a, "least"_a, "inputs"_a,
         "outputs"_a, "threads"_a);
 }

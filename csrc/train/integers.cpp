@@ -26,11 +26,6 @@ inline Doubles widened(HalfVec x) { return _mm256_cvtps_pd(x); }
 inline IntVec load_signed(const void* from) {
   return (IntVec)_mm256_cvtepi8_epi32(_mm_loadu_si64(from));
 }
-#elif GOOSE_VECTOR_BYTES == 64
-inline Doubles widened(HalfVec x) { return _mm512_cvtps_pd(x); }
-inline IntVec load_signed(const void* from) {
-  return (IntVec)_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(from)));
-}
 #else
 inline Doubles widened(HalfVec x) { return __builtin_convertvector(x, Doubles); }
 inline IntVec load_signed(const void* from) {

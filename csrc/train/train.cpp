@@ -13,7 +13,8 @@ namespace {
 #define GOOSE_KERNEL(isa)                                                             \
   {                                                                                   \
     isa::quantise, isa::dense, isa::code, isa::code_back, isa::values, isa::product,  \
-        isa::product_back, isa::divergence, isa::top_divergence                       \
+        isa::product_back, isa::turn, isa::delta_keys, isa::delta_keys_back,          \
+        isa::divergence, isa::top_divergence                                          \
   }
 
 const Kernel& selected_kernel() {
@@ -113,6 +114,31 @@ void product(const Product& p, int threads) {
 void product_back(const ProductBack& p, int threads) {
   const Planes& m = p.matrix;
   tabulated(selected_kernel().product_back, p, m.planes * m.rows, m.columns, threads);
+}
+
+void turn(const Turn& t, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_row(t.tokens, t.heads * t.size, threads, [&](std::int64_t token) { kernel.turn(t, token); });
+}
+
+namespace {
+
+template <class Each>
+void each_head(const Keys& z, int threads, const Each& each) {
+  const int useful = z.tokens * z.heads * z.size < kWorthThreads ? 1 : threads;
+  parallel_for(z.heads, useful, [&](int, std::int64_t head) { each(head); });
+}
+
+}  // namespace
+
+void delta_keys(const Keys& z, const KeyOutputs& out, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_head(z, threads, [&](std::int64_t head) { kernel.delta_keys(z, out, head); });
+}
+
+void delta_keys_back(const Keys& z, const KeyGradients& g, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_head(z, threads, [&](std::int64_t head) { kernel.delta_keys_back(z, g, head); });
 }
 
 void divergence(const Divergence& d, int threads) {

@@ -56,6 +56,34 @@ struct ProductBack {
   float* dvalues;
 };
 
+// y (tokens, heads, size) = x with the pairs (n, n + half) of every head turned by its token's angles,
+// whose cosines and sines are (tokens, half), or back by them; what lies behind the pairs stays.
+struct Turn {
+  std::int64_t tokens, heads, size, half;
+  bool back;
+  const float *cos, *sin, *x;
+  float* y;
+};
+
+// Keys k and rates a (tokens, heads, size) of RWKV-7; removal and replacement are (heads, size), and
+// size is a multiple of 16. kappa = k removal / max(|k removal|, least) for every head, alpha = -kappa,
+// beta = kappa a, written = k (1 + (a - 1) replacement).
+struct Keys {
+  std::int64_t tokens, heads, size;
+  float least;
+  const float *k, *a, *removal, *replacement;
+};
+
+struct KeyOutputs {
+  float *kappa, *alpha, *beta, *written;
+};
+
+// Of the outputs, null where there is none, and of the inputs.
+struct KeyGradients {
+  const float *kappa, *alpha, *beta, *written;
+  float *dk, *da, *dremoval, *dreplacement;
+};
+
 // Student's logits (tokens, words) against a teacher's: KL times tau^2, its value and its slope for
 // the student's logits. The teacher is all its logits, or the log-probabilities at tau of its top
 // words (tokens, top) and of the rest (tokens); `least` is what the student's rest counts as at least.
@@ -92,6 +120,9 @@ struct Kernel {
   void (*values)(const Coding&, const Coded&, std::int64_t token);
   Tables<Product> product;
   Tables<ProductBack> product_back;
+  void (*turn)(const Turn&, std::int64_t token);
+  void (*delta_keys)(const Keys&, const KeyOutputs&, std::int64_t head);
+  void (*delta_keys_back)(const Keys&, const KeyGradients&, std::int64_t head);
   void (*divergence)(const Divergence&, std::int64_t token);
   void (*top_divergence)(const Divergence&, std::int64_t token);
 };
@@ -108,6 +139,9 @@ void code_back(const Coding&, const std::uint8_t* passes, const float* dvalues, 
 void values(const Coding&, const Coded&, int threads);
 void product(const Product&, int threads);
 void product_back(const ProductBack&, int threads);
+void turn(const Turn&, int threads);
+void delta_keys(const Keys&, const KeyOutputs&, int threads);
+void delta_keys_back(const Keys&, const KeyGradients&, int threads);
 void divergence(const Divergence&, int threads);
 
 }  // namespace goose::train
@@ -121,6 +155,9 @@ void divergence(const Divergence&, int threads);
   void code(const Coding&, const float*, const Coded&, std::int64_t);                            \
   void code_back(const Coding&, const std::uint8_t*, const float*, float*, std::int64_t);        \
   void values(const Coding&, const Coded&, std::int64_t);                                        \
+  void turn(const Turn&, std::int64_t);                                                          \
+  void delta_keys(const Keys&, const KeyOutputs&, std::int64_t);                                 \
+  void delta_keys_back(const Keys&, const KeyGradients&, std::int64_t);                          \
   void divergence(const Divergence&, std::int64_t);                                              \
   void top_divergence(const Divergence&, std::int64_t);                                          \
   }

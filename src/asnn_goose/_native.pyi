@@ -154,6 +154,37 @@ def values(
 ) -> None:
     """Tokens, columns; levels and amplitudes come in, what they stand for goes out."""
 
+def turn(
+    *,
+    sizes: tuple[int, int, int, int],
+    back: bool,
+    inputs: tuple[int, int, int],
+    y: int,
+    threads: int,
+) -> None:
+    """Tokens, heads, size, half; cosines, sines and x come in."""
+
+def delta_keys(
+    *,
+    sizes: tuple[int, int, int],
+    least: float,
+    inputs: tuple[int, int, int, int],
+    outputs: tuple[int, int, int, int],
+    threads: int,
+) -> None:
+    """Tokens, heads, size; k, a, removal, replacement; kappa, alpha, beta and written go out."""
+
+def delta_keys_back(
+    *,
+    sizes: tuple[int, int, int],
+    least: float,
+    inputs: tuple[int, int, int, int],
+    gradients_in: tuple[int, int, int, int],
+    gradients_out: tuple[int, int, int, int],
+    threads: int,
+) -> None:
+    """Gradients of the outputs come in, 0 for none; those of the inputs go out."""
+
 def divergence(
     *,
     sizes: tuple[int, int, int],
