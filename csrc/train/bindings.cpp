@@ -119,6 +119,19 @@ void py_delta_keys_back(const Sizes<3>& sizes, float least, const Addresses<4>& 
                   threads);
 }
 
+void py_norm(const Sizes<2>& sizes, float eps, const Addresses<2>& inputs, std::uintptr_t y,
+             int threads) {
+  const nb::gil_scoped_release released;
+  norm({sizes[0], sizes[1], eps, at<float>(inputs[0]), at<float>(inputs[1])}, at<float>(y), threads);
+}
+
+void py_norm_back(const Sizes<2>& sizes, float eps, const Addresses<3>& inputs,
+                  const Addresses<2>& outputs, int threads) {
+  const nb::gil_scoped_release released;
+  norm_back({sizes[0], sizes[1], eps, at<float>(inputs[0]), at<float>(inputs[1])},
+            {at<float>(inputs[2]), at<float>(outputs[0]), at<float>(outputs[1]), nullptr}, threads);
+}
+
 void py_divergence(const Sizes<3>& sizes, float tau, float least, const Addresses<5>& inputs,
                    const Addresses<2>& outputs, int threads) {
   const nb::gil_scoped_release released;
@@ -150,6 +163,9 @@ void bind(nb::module_& m) {
         "threads"_a);
   m.def("delta_keys_back", &py_delta_keys_back, nb::kw_only(), "sizes"_a, "least"_a, "inputs"_a,
         "gradients_in"_a, "gradients_out"_a, "threads"_a);
+  m.def("norm", &py_norm, nb::kw_only(), "sizes"_a, "eps"_a, "inputs"_a, "y"_a, "threads"_a);
+  m.def("norm_back", &py_norm_back, nb::kw_only(), "sizes"_a, "eps"_a, "inputs"_a, "outputs"_a,
+        "threads"_a);
   m.def("divergence", &py_divergence, nb::kw_only(), "sizes"_a, "tau"_a, "least"_a, "inputs"_a,
         "outputs"_a, "threads"_a);
 }

@@ -14,7 +14,7 @@ namespace {
   {                                                                                   \
     isa::quantise, isa::dense, isa::code, isa::code_back, isa::values, isa::product,  \
         isa::product_back, isa::turn, isa::delta_keys, isa::delta_keys_back,          \
-        isa::divergence, isa::top_divergence                                          \
+        isa::norm, isa::norm_back, isa::divergence, isa::top_divergence               \
   }
 
 const Kernel& selected_kernel() {
@@ -139,6 +139,26 @@ void delta_keys(const Keys& z, const KeyOutputs& out, int threads) {
 void delta_keys_back(const Keys& z, const KeyGradients& g, int threads) {
   const Kernel& kernel = selected_kernel();
   each_head(z, threads, [&](std::int64_t head) { kernel.delta_keys_back(z, g, head); });
+}
+
+void norm(const Norm& z, float* y, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_row(z.tokens, z.columns, threads, [&](std::int64_t token) { kernel.norm(z, y, token); });
+}
+
+void norm_back(const Norm& z, const NormGradients& g, int threads) {
+  const Kernel& kernel = selected_kernel();
+  const std::int64_t blocks = (z.tokens + kNormBlock - 1) / kNormBlock;
+  const Scratch parts(blocks * z.columns * std::int64_t{sizeof(float)}, 1);
+  const NormGradients with_parts{g.dy, g.dx, g.dweight, parts.of<float>(0)};
+  const int useful = z.tokens * z.columns < kWorthThreads ? 1 : threads;
+  parallel_for(blocks, useful,
+               [&](int, std::int64_t block) { kernel.norm_back(z, with_parts, block); });
+  for (std::int64_t i = 0; i < z.columns; ++i) g.dweight[i] = 0;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const float* part = with_parts.parts + block * z.columns;
+    for (std::int64_t i = 0; i < z.columns; ++i) g.dweight[i] += part[i];
+  }
 }
 
 void divergence(const Divergence& d, int threads) {

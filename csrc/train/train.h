@@ -84,6 +84,21 @@ struct KeyGradients {
   float *dk, *da, *dremoval, *dreplacement;
 };
 
+// y = x weight / sqrt(mean of x^2 + eps) of every token, columns a multiple of 16.
+struct Norm {
+  std::int64_t tokens, columns;
+  float eps;
+  const float *x, *weight;
+};
+
+// dweight is the sum of parts (blocks, columns) of kNormBlock tokens each, so that it does not depend
+// on the threads.
+constexpr std::int64_t kNormBlock = 32;
+struct NormGradients {
+  const float* dy;
+  float *dx, *dweight, *parts;
+};
+
 // Student's logits (tokens, words) against a teacher's: KL times tau^2, its value and its slope for
 // the student's logits. The teacher is all its logits, or the log-probabilities at tau of its top
 // words (tokens, top) and of the rest (tokens); `least` is what the student's rest counts as at least.
@@ -123,6 +138,8 @@ struct Kernel {
   void (*turn)(const Turn&, std::int64_t token);
   void (*delta_keys)(const Keys&, const KeyOutputs&, std::int64_t head);
   void (*delta_keys_back)(const Keys&, const KeyGradients&, std::int64_t head);
+  void (*norm)(const Norm&, float* y, std::int64_t token);
+  void (*norm_back)(const Norm&, const NormGradients&, std::int64_t block);
   void (*divergence)(const Divergence&, std::int64_t token);
   void (*top_divergence)(const Divergence&, std::int64_t token);
 };
@@ -142,6 +159,8 @@ void product_back(const ProductBack&, int threads);
 void turn(const Turn&, int threads);
 void delta_keys(const Keys&, const KeyOutputs&, int threads);
 void delta_keys_back(const Keys&, const KeyGradients&, int threads);
+void norm(const Norm&, float* y, int threads);
+void norm_back(const Norm&, const NormGradients&, int threads);  // parts are made here
 void divergence(const Divergence&, int threads);
 
 }  // namespace goose::train
@@ -158,6 +177,8 @@ void divergence(const Divergence&, int threads);
   void turn(const Turn&, std::int64_t);                                                          \
   void delta_keys(const Keys&, const KeyOutputs&, std::int64_t);                                 \
   void delta_keys_back(const Keys&, const KeyGradients&, std::int64_t);                          \
+  void norm(const Norm&, float*, std::int64_t);                                                  \
+  void norm_back(const Norm&, const NormGradients&, std::int64_t);                               \
   void divergence(const Divergence&, std::int64_t);                                              \
   void top_divergence(const Divergence&, std::int64_t);                                          \
   }

@@ -185,6 +185,21 @@ def delta_keys_back(
 ) -> None:
     """Gradients of the outputs come in, 0 for none; those of the inputs go out."""
 
+def norm(
+    *, sizes: tuple[int, int], eps: float, inputs: tuple[int, int], y: int, threads: int
+) -> None:
+    """Tokens, columns; x and weight come in."""
+
+def norm_back(
+    *,
+    sizes: tuple[int, int],
+    eps: float,
+    inputs: tuple[int, int, int],
+    outputs: tuple[int, int],
+    threads: int,
+) -> None:
+    """Tokens, columns; x, weight and the gradient of y come in, those of x and weight go out."""
+
 def divergence(
     *,
     sizes: tuple[int, int, int],
