@@ -78,10 +78,10 @@ void py_product(const Sizes<3>& sizes, int planes, int top, const Addresses<4>& 
           threads);
 }
 
-void py_product_back(const Sizes<3>& sizes, int planes, const Addresses<3>& inputs,
-                     std::uintptr_t dvalues, int threads) {
+void py_product_back(const Sizes<3>& sizes, const Addresses<3>& inputs, std::uintptr_t dvalues,
+                     int threads) {
   const nb::gil_scoped_release released;
-  const Planes matrix = planes_of({sizes[2], sizes[1], sizes[1]}, planes, {inputs[1], inputs[2]});
+  const Planes matrix = planes_of({sizes[2], sizes[1], sizes[1]}, 1, {inputs[1], inputs[2]});
   product_back({matrix, sizes[0], at<float>(inputs[0]), at<float>(dvalues)}, threads);
 }
 
@@ -132,6 +132,18 @@ void py_norm_back(const Sizes<2>& sizes, float eps, const Addresses<3>& inputs,
             {at<float>(inputs[2]), at<float>(outputs[0]), at<float>(outputs[1]), nullptr}, threads);
 }
 
+void py_gated(std::int64_t count, const Addresses<2>& inputs, std::uintptr_t y, int threads) {
+  const nb::gil_scoped_release released;
+  gated({count, at<float>(inputs[0]), at<float>(inputs[1])}, at<float>(y), threads);
+}
+
+void py_gated_back(std::int64_t count, const Addresses<3>& inputs, const Addresses<2>& outputs,
+                   int threads) {
+  const nb::gil_scoped_release released;
+  gated_back({count, at<float>(inputs[0]), at<float>(inputs[1])},
+             {at<float>(inputs[2]), at<float>(outputs[0]), at<float>(outputs[1])}, threads);
+}
+
 void py_divergence(const Sizes<3>& sizes, float tau, float least, const Addresses<5>& inputs,
                    const Addresses<2>& outputs, int threads) {
   const nb::gil_scoped_release released;
@@ -155,8 +167,8 @@ void bind(nb::module_& m) {
         "threads"_a);
   m.def("ternary_product", &py_product, nb::kw_only(), "sizes"_a, "planes"_a, "top"_a, "inputs"_a,
         "y"_a, "threads"_a);
-  m.def("ternary_product_back", &py_product_back, nb::kw_only(), "sizes"_a, "planes"_a,
-        "inputs"_a, "dvalues"_a, "threads"_a);
+  m.def("ternary_product_back", &py_product_back, nb::kw_only(), "sizes"_a, "inputs"_a,
+        "dvalues"_a, "threads"_a);
   m.def("values", &py_values, nb::kw_only(), "sizes"_a, "top"_a, "inputs"_a, "out"_a, "threads"_a);
   m.def("turn", &py_turn, nb::kw_only(), "sizes"_a, "back"_a, "inputs"_a, "y"_a, "threads"_a);
   m.def("delta_keys", &py_delta_keys, nb::kw_only(), "sizes"_a, "least"_a, "inputs"_a, "outputs"_a,
@@ -165,6 +177,9 @@ void bind(nb::module_& m) {
         "gradients_in"_a, "gradients_out"_a, "threads"_a);
   m.def("norm", &py_norm, nb::kw_only(), "sizes"_a, "eps"_a, "inputs"_a, "y"_a, "threads"_a);
   m.def("norm_back", &py_norm_back, nb::kw_only(), "sizes"_a, "eps"_a, "inputs"_a, "outputs"_a,
+        "threads"_a);
+  m.def("gated", &py_gated, nb::kw_only(), "count"_a, "inputs"_a, "y"_a, "threads"_a);
+  m.def("gated_back", &py_gated_back, nb::kw_only(), "count"_a, "inputs"_a, "outputs"_a,
         "threads"_a);
   m.def("divergence", &py_divergence, nb::kw_only(), "sizes"_a, "tau"_a, "least"_a, "inputs"_a,
         "outputs"_a, "threads"_a);

@@ -214,10 +214,10 @@ void block_of(const Product& p, const std::uint16_t* places, std::int64_t block,
   transpose(sums, kShorts, p.matrix.rows, count, p.y + token * p.matrix.rows, p.matrix.rows);
 }
 
-// Backward: the rows of all planes are summed, columns are outputs -------------------------------
+// Backward: the rows of a plane are summed, columns are outputs ----------------------------------
 
 void places_of_rows(const ProductBack& p, std::int64_t group, std::uint16_t* places) {
-  const std::int64_t columns = p.matrix.columns, rows = p.matrix.planes * p.matrix.rows;
+  const std::int64_t columns = p.matrix.columns, rows = p.matrix.rows;
   for (std::int64_t k = 0; k < columns; k += kStrip) {
     std::uint64_t tiles[kStrip / 8][kPlaces];
     for (int i = 0; i < kPlaces; ++i) {
@@ -245,21 +245,21 @@ void places_of_rows(const ProductBack& p, std::int64_t group, std::uint16_t* pla
 }
 
 std::int64_t bytes_back(const ProductBack& p) {
-  return (padded(p.matrix.planes * p.matrix.rows) + p.matrix.columns) * std::int64_t{sizeof(Vec)};
+  return (padded(p.matrix.rows) + p.matrix.columns) * std::int64_t{sizeof(Vec)};
 }
 
 void block_back(const ProductBack& p, const std::uint16_t* places, std::int64_t block,
                 void* scratch) {
   const Planes& m = p.matrix;
   const std::int64_t token = block * kLanes, count = tokens_in(p.tokens, block, kLanes);
-  const std::int64_t rows = m.planes * m.rows, summed = padded(rows);
+  const std::int64_t summed = padded(m.rows);
   auto* x = static_cast<Vec*>(scratch);
   Vec* sums = x + summed;
   if (count < kLanes) __builtin_memset(x, 0, sizeof(Vec) * static_cast<std::size_t>(m.rows));
   transpose(p.dy + token * m.rows, m.rows, count, m.rows, reinterpret_cast<float*>(x), kLanes);
-  for (std::int64_t row = rows; row-- > 0;) x[row] = x[row % m.rows] * m.scales[row];
-  for (std::int64_t row = rows; row < summed; ++row) x[row] = Vec{};
-  sweep(x, groups_of(rows), m.columns, places, sums);
+  for (std::int64_t row = 0; row < m.rows; ++row) x[row] *= m.scales[row];
+  for (std::int64_t row = m.rows; row < summed; ++row) x[row] = Vec{};
+  sweep(x, groups_of(m.rows), m.columns, places, sums);
   transpose(reinterpret_cast<float*>(sums), kLanes, m.columns, count, p.dvalues + token * m.columns,
             m.columns);
 }

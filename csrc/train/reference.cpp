@@ -140,9 +140,9 @@ void token_back(const ProductBack& p, const std::uint16_t*, std::int64_t token, 
   const Planes& m = p.matrix;
   for (std::int64_t k = 0; k < m.columns; ++k) {
     double sum = 0;
-    for (std::int64_t at = 0; at < m.planes * m.rows; ++at) {
-      const float dy = p.dy[token * m.rows + at % m.rows];
-      sum += static_cast<double>(dy * m.scales[at]) * m.codes[at * m.columns + k];
+    for (std::int64_t row = 0; row < m.rows; ++row) {
+      const float dy = p.dy[token * m.rows + row];
+      sum += static_cast<double>(dy * m.scales[row]) * m.codes[row * m.columns + k];
     }
     p.dvalues[token * m.columns + k] = static_cast<float>(sum);
   }

@@ -1,4 +1,4 @@
-// The kernels of a mixer and its norms, one number at a time.
+// The kernels of mixers, MLPs and norms, one number at a time.
 #include <cmath>
 #include <vector>
 
@@ -120,6 +120,26 @@ void norm_back(const Norm& z, const NormGradients& g, std::int64_t block) {
       const double normed = z.x[first + i] * inverse, straight = g.dy[first + i] * z.weight[i];
       g.dx[first + i] = static_cast<float>((straight - normed * along) * inverse);
     }
+  }
+}
+
+namespace {
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+}  // namespace
+
+void gated(const Gate& z, float* y, std::int64_t run) {
+  for (std::int64_t i = run * kGateRun; i < gate_end(z, run); ++i) {
+    y[i] = static_cast<float>(z.gate[i] * sigmoid(z.gate[i]) * z.up[i]);
+  }
+}
+
+void gated_back(const Gate& z, const GateGradients& g, std::int64_t run) {
+  for (std::int64_t i = run * kGateRun; i < gate_end(z, run); ++i) {
+    const double gate = z.gate[i], dy = g.dy[i], share = sigmoid(gate);
+    g.dgate[i] = static_cast<float>(dy * z.up[i] * share * (1 + gate * (1 - share)));
+    g.dup[i] = static_cast<float>(dy * gate * share);
   }
 }
 

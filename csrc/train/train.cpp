@@ -14,7 +14,8 @@ namespace {
   {                                                                                   \
     isa::quantise, isa::dense, isa::code, isa::code_back, isa::values, isa::product,  \
         isa::product_back, isa::turn, isa::delta_keys, isa::delta_keys_back,          \
-        isa::norm, isa::norm_back, isa::divergence, isa::top_divergence               \
+        isa::norm, isa::norm_back, isa::gated, isa::gated_back, isa::divergence,      \
+        isa::top_divergence                                                           \
   }
 
 const Kernel& selected_kernel() {
@@ -113,7 +114,7 @@ void product(const Product& p, int threads) {
 
 void product_back(const ProductBack& p, int threads) {
   const Planes& m = p.matrix;
-  tabulated(selected_kernel().product_back, p, m.planes * m.rows, m.columns, threads);
+  tabulated(selected_kernel().product_back, p, m.rows, m.columns, threads);
 }
 
 void turn(const Turn& t, int threads) {
@@ -159,6 +160,27 @@ void norm_back(const Norm& z, const NormGradients& g, int threads) {
     const float* part = with_parts.parts + block * z.columns;
     for (std::int64_t i = 0; i < z.columns; ++i) g.dweight[i] += part[i];
   }
+}
+
+namespace {
+
+template <class Each>
+void each_run(const Gate& z, int threads, const Each& each) {
+  const int useful = z.count < kWorthThreads ? 1 : threads;
+  parallel_for((z.count + kGateRun - 1) / kGateRun, useful,
+               [&](int, std::int64_t run) { each(run); });
+}
+
+}  // namespace
+
+void gated(const Gate& z, float* y, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_run(z, threads, [&](std::int64_t run) { kernel.gated(z, y, run); });
+}
+
+void gated_back(const Gate& z, const GateGradients& g, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_run(z, threads, [&](std::int64_t run) { kernel.gated_back(z, g, run); });
 }
 
 void divergence(const Divergence& d, int threads) {

@@ -48,7 +48,7 @@ struct Product {
   float* y;
 };
 
-// dvalues (tokens, columns) = dy (tokens, rows) times such a matrix.
+// dvalues (tokens, columns) = dy (tokens, rows) times such a matrix of one plane.
 struct ProductBack {
   Planes matrix;
   std::int64_t tokens;
@@ -99,6 +99,22 @@ struct NormGradients {
   float *dx, *dweight, *parts;
 };
 
+// y = silu(gate) * up of `count` numbers, a multiple of 16, kGateRun of them at a time.
+struct Gate {
+  std::int64_t count;
+  const float *gate, *up;
+};
+
+struct GateGradients {
+  const float* dy;
+  float *dgate, *dup;
+};
+
+constexpr std::int64_t kGateRun = 4096;
+constexpr std::int64_t gate_end(const Gate& z, std::int64_t run) {
+  return (run + 1) * kGateRun < z.count ? (run + 1) * kGateRun : z.count;
+}
+
 // Student's logits (tokens, words) against a teacher's: KL times tau^2, its value and its slope for
 // the student's logits. The teacher is all its logits, or the log-probabilities at tau of its top
 // words (tokens, top) and of the rest (tokens); `least` is what the student's rest counts as at least.
@@ -140,6 +156,8 @@ struct Kernel {
   void (*delta_keys_back)(const Keys&, const KeyGradients&, std::int64_t head);
   void (*norm)(const Norm&, float* y, std::int64_t token);
   void (*norm_back)(const Norm&, const NormGradients&, std::int64_t block);
+  void (*gated)(const Gate&, float* y, std::int64_t run);
+  void (*gated_back)(const Gate&, const GateGradients&, std::int64_t run);
   void (*divergence)(const Divergence&, std::int64_t token);
   void (*top_divergence)(const Divergence&, std::int64_t token);
 };
@@ -161,6 +179,8 @@ void delta_keys(const Keys&, const KeyOutputs&, int threads);
 void delta_keys_back(const Keys&, const KeyGradients&, int threads);
 void norm(const Norm&, float* y, int threads);
 void norm_back(const Norm&, const NormGradients&, int threads);  // parts are made here
+void gated(const Gate&, float* y, int threads);
+void gated_back(const Gate&, const GateGradients&, int threads);
 void divergence(const Divergence&, int threads);
 
 }  // namespace goose::train
@@ -179,6 +199,8 @@ void divergence(const Divergence&, int threads);
   void delta_keys_back(const Keys&, const KeyGradients&, std::int64_t);                          \
   void norm(const Norm&, float*, std::int64_t);                                                  \
   void norm_back(const Norm&, const NormGradients&, std::int64_t);                               \
+  void gated(const Gate&, float*, std::int64_t);                                                 \
+  void gated_back(const Gate&, const GateGradients&, std::int64_t);                              \
   void divergence(const Divergence&, std::int64_t);                                              \
   void top_divergence(const Divergence&, std::int64_t);                                          \
   }

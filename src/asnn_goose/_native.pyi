@@ -142,12 +142,11 @@ def ternary_product(
 def ternary_product_back(
     *,
     sizes: tuple[int, int, int],
-    planes: int,
     inputs: tuple[int, int, int],
     dvalues: int,
     threads: int,
 ) -> None:
-    """The same sizes; gradients of y, codes and scales come in."""
+    """The same sizes; gradients of y, codes and scales of one plane come in."""
 
 def values(
     *, sizes: tuple[int, int], top: int, inputs: tuple[int, int], out: int, threads: int
@@ -199,6 +198,14 @@ def norm_back(
     threads: int,
 ) -> None:
     """Tokens, columns; x, weight and the gradient of y come in, those of x and weight go out."""
+
+def gated(*, count: int, inputs: tuple[int, int], y: int, threads: int) -> None:
+    """So many numbers; gate and up come in."""
+
+def gated_back(
+    *, count: int, inputs: tuple[int, int, int], outputs: tuple[int, int], threads: int
+) -> None:
+    """Gate, up and the gradient of y come in, those of gate and up go out."""
 
 def divergence(
     *,
