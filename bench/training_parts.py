@@ -22,10 +22,11 @@ from bench import training_speed
 KINDS = {
     "ternary products": ("_Product",),
     "coding": ("_Code", "_Rotation", "mean", "encode"),
-    "WKV-7": ("asnn_goose::wkv7",),
+    "WKV-7": ("asnn_goose::wkv7", "asnn_goose_wkv7"),
     "KL": ("_Divergence",),
     "products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::addmm_"),
-    "norms": ("rms_norm", "native_group_norm", "native_layer_norm", "linalg_vector_norm"),
+    "fused": ("_Turn", "_DeltaKeys", "_SiluGate"),
+    "norms": ("rms_norm", "_RMSNorm", "_group_norm", "_layer_norm", "linalg_vector_norm"),
     "optimiser": ("_fused_adam",),
     "copies and memory": ("copy_", "empty", "zero", "fill_", "clone", "resize", "_to_copy"),
 }
@@ -46,7 +47,7 @@ def kind_of(event: Any) -> str:
         return "head"
     if any("Optimizer" in name for name in names):
         return "optimiser"
-    backward = any("Backward" in name for name in names)
+    backward = any(name.startswith("autograd::engine") for name in names)
     return f"{found}, {'backward' if backward else 'forward'}"
 
 
