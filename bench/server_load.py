@@ -241,9 +241,13 @@ async def measure(server: Server, options: argparse.Namespace) -> tuple[float, d
         if record.asked >= WARM * options.requests:
             break
         await asyncio.sleep(0.1)
-    memory, files = server.mebibytes, server.files
+    after = memory = server.mebibytes
+    files = server.files
+    while time.monotonic() < until and not running.done():
+        after = server.mebibytes
+        await asyncio.sleep(0.1)
     await running
-    after, seconds = server.mebibytes, min(options.seconds, time.monotonic() - began)
+    seconds = min(options.seconds, time.monotonic() - began)
     middle, late = (statistics.quantiles(record.gaps, n=100)[n] for n in (49, 98))
     speed = record.tokens / seconds
     print(f"{record.asked} requests: {record.whole} whole answers, {record.vanished} left")
