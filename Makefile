@@ -102,6 +102,7 @@ campaign: $(READY)
 	mkdir -p build
 	$(BIN)/python -m tests.golden.curves --check
 	$(BIN)/python -m tests.campaign.numbers
+	$(BIN)/python -m tests.campaign.processes
 	$(BIN)/python -m tests.campaign.system_faults
 	$(BIN)/python -m tests.campaign.fuzz_readers --files $(FILES) --seed $(SEED)
 	$(BIN)/python bench/fuzz_packed.py --files $(FILES) --seed $(SEED) --engine native

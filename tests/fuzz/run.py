@@ -1,10 +1,12 @@
 """Every fuzzer for some seconds: what it executed, what it reached, and what it found.
 
-    python -m tests.fuzz.run [--build build/fuzz] [--seconds 60] [--only NAME ...]
+    python -m tests.fuzz.run [--build build/fuzz] [--seconds 60] [--runs N] [--only NAME ...]
+                             [--log FILE]
 
-Prints a row for each: name, executions, how many a second, places in the code that were reached,
-inputs that reached new ones, and "sound" or the file that was not met well. What a fuzzer has
-found interesting is kept in the build folder, and the next call begins with it.
+Prints a row for each: name, executions, seconds, places in the code that were reached, inputs that
+reached new ones, and "sound" or the file that was not met well. What a fuzzer has found interesting
+is kept in the build folder, and the next call begins with it. --log adds the rows to a file;
+--runs ends a fuzzer after so many executions.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +26,7 @@ READERS = (
     *("recipe.toml", "metrics.jsonl", "own.jsonl", "own.txt", "own.parquet", "examples.jsonl"),
     *("tokenizer.json", "compact.safetensors", "a.state", "a.records", "a.gguf"),
 )
-OPTIONS = ("-timeout=10", "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=1")
+OPTIONS = ("-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=1")
 
 
 def command(name: str, build: Path) -> list[str]:
@@ -33,13 +36,15 @@ def command(name: str, build: Path) -> list[str]:
     return [sys.executable, "-m", "tests.fuzz.readers", name]
 
 
-def row(name: str, build: Path, *, seconds: int) -> str:
+def row(name: str, build: Path, options: argparse.Namespace) -> str:
     """Carry one out; a row of the table."""
     kept = build / "corpus" / name
     kept.mkdir(parents=True, exist_ok=True)
     seeds = [str(folder) for folder in (CORPUS / name,) if folder.is_dir()]
     artifacts = f"-artifact_prefix={build / name}-"
-    limits = [f"-max_total_time={seconds}", "-max_len=20000", artifacts, *OPTIONS]
+    limits = [f"-max_total_time={options.seconds}", f"-runs={options.runs}", "-max_len=20000"]
+    limits += [artifacts, f"-timeout={options.patience}", *OPTIONS]
+    began = time.monotonic()
     done = subprocess.run(
         [*command(name, build), *limits, str(kept), *seeds],
         capture_output=True,
@@ -54,7 +59,7 @@ def row(name: str, build: Path, *, seconds: int) -> str:
     found = "sound"
     if done.returncode:
         found = last(r"(?:Test unit written to|ERROR:) (.*)", said) or said[-200:]
-    return "\t".join((name, count, f"{int(count or 0) / seconds:.0f}/s", reached, new, found))
+    return "\t".join((name, count, f"{time.monotonic() - began:.0f}", reached, new, found))
 
 
 def last(pattern: str, text: str) -> str:
@@ -64,7 +69,7 @@ def last(pattern: str, text: str) -> str:
 
 def rows(options: argparse.Namespace) -> Iterator[str]:
     for name in options.only:
-        yield row(name, options.build.resolve(), seconds=options.seconds)
+        yield row(name, options.build.resolve(), options)
 
 
 def main() -> int:
@@ -72,10 +77,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", type=Path, default=Path("build/fuzz"))
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=-1)
+    parser.add_argument("--patience", type=int, default=10, help="seconds that are a hang")
+    parser.add_argument("--log", type=Path)
     parser.add_argument("--only", nargs="+", choices=[*ENGINE, *READERS], default=ENGINE + READERS)
-    bad = 0
-    for found in rows(parser.parse_args()):
+    bad, options = 0, parser.parse_args()
+    for found in rows(options):
         print(found, flush=True)
+        if options.log:
+            with options.log.open("a") as log:
+                log.write(found + "\n")
         bad += not found.endswith("\tsound")
     return bool(bad)
 

@@ -1,4 +1,4 @@
-"""In every kind of stage two processes train what one does on the same batches."""
+"""Two processes train what one does on the same batches, in every kind of stage, and measure it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from tests.train.crew import Crew
 from asnn_goose.study.smoke import STAGES
 from asnn_goose.train.sharded_stage import ALONE
 
-APART = {"gkd", "replace", "calibrate_blocks", "equilibrium"}
-"""Those whose processes draw, answers or blocks, each its own; the one whose neurons (gif) measure
-saliency on the first process's tokens; the one whose spikes rounding tips over (docs/scale.md)."""
-WHOLE = sorted(STAGES.keys() - APART)
+WHOLE = sorted(STAGES.keys() | jobs.MEASURED)
 IN_PARTS = sorted(STAGES.keys() - ALONE - {"dpo"})
 
 
