@@ -16,11 +16,13 @@ from transformers.utils import logging
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
 from asnn_goose.model.convert import convert
+from asnn_goose.model.neurons.spikingbert import SpikingBERT
 from asnn_goose.model.teacher_mixture import TeacherMixture
 from asnn_goose.recipe import build_run
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.study import smoke
 from asnn_goose.trace import ATTENTION
+from asnn_goose.train import first_batch
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import RunSettings
 from asnn_goose.train.progress import StepInfo
@@ -31,10 +33,10 @@ from asnn_goose.train.trainer import StageTrainer
 Tell = Callable[[str], None]
 
 NEURONS: dict[str, dict[str, Any]] = {
-    "r": {"neuron": "learned"},
-    "k": {"neuron": "lsq_plus"},
-    "v": {"neuron": "spikelm", "code": "rate"},
-    "o": {"neuron": "salient"},
+    "receptance": {"neuron": "learned"},
+    "key": {"neuron": "lsq_plus"},
+    "value": {"neuron": "spikelm", "code": "rate"},
+    "output": {"neuron": "salient"},
     "gate": {"neuron": "homeostatic"},
     "up": {"neuron": "gif", "code": "rate"},
     "down": {"neuron": {"name": "mean", "surrogate": "learnable"}, "planes": 1, "sub_norm": True},
@@ -170,6 +172,20 @@ def run_kind(
         for stage in plan.stages:
             stage.stage.teacher.model.double()  # type: ignore[attr-defined]
     run(plan, out=out, resume=False, progress=Telling(lambda text: None))
+
+
+def first_measured(tell: Tell) -> int:
+    """Three neurons: the second is silent on the first process, the third on all; tells of each."""
+    accelerator = Accelerator(mixed_precision="no")
+    rank = accelerator.process_index
+    neurons: list[nn.Module] = [SpikingBERT(4, threshold=1.0) for _ in range(3)]
+    for neuron, size in zip(neurons, (rank + 2, rank, 0), strict=True):
+        neuron(torch.full((2, 4), float(size)))
+    shared = first_batch.share(neurons, accelerator)
+    tell(f"{shared} {[(float(neuron.v_th), neuron.waits) for neuron in neurons]}")
+    tell(f"{first_batch.share(neurons[2:], accelerator)}")
+    accelerator.end_training()
+    return 0
 
 
 def smoke_run(tell: Tell) -> int:

@@ -74,8 +74,10 @@ class GIF(Neuron):
     def take_counts(self) -> Tensor:
         """Scores of a batch, added up over its tokens, and their number (K + 1,)."""
         tokens = int(self.met_tokens)
+        # Checkpoints of earlier versions hold scores that were counted already, of no tokens.
         counts_n = torch.cat([self.met * (tokens > 0), self.met.new_full((1,), tokens)])
-        self.met_tokens.fill_(0)
+        self.met.zero_()
+        self.met_tokens.zero_()
         return counts_n
 
     @torch.no_grad()
