@@ -19,7 +19,7 @@ namespace {
         bytes::grouped, bytes::round_i8, isa::round_i16, isa::rms_norm,      \
         isa::layer_norm, isa::add, isa::multiply, isa::blend, isa::scale, isa::delta, isa::gate, \
         isa::turn, isa::shift, isa::sigmoid, isa::tanh, isa::silu, isa::gelu, isa::gelu_tanh,    \
-        isa::relu, isa::square, isa::decay, isa::masses, isa::wkv                                \
+        isa::relu, isa::square, isa::decay, isa::masses, isa::wkv, isa::wkv_bf16                 \
   }
 
 const Table kReference = GOOSE_TABLE(reference, reference);

@@ -180,9 +180,13 @@ struct Table {
   void (*masses)(const float* x, std::int64_t width, float most, float sharpness,
                  const float* margins, float* masses);
   // One token of WKV-7 for one head: state is [key, value], updated in place; N a multiple of 16.
-  // `next` is the state that will be needed next.
-  void (*wkv)(float* state, const float* next, const float* r, const float* w, const float* k, const float* v,
-              const float* alpha, const float* beta, float* y, std::int64_t n);
+  // `next` is the state that will be needed next. What is read for r is the state before rounding.
+  void (*wkv)(float* state, const float* next, const float* r, const float* w, const float* k,
+              const float* v, const float* alpha, const float* beta, float* y, std::int64_t n);
+  // The same with a state in bf16, rounded to the nearest, halves to even.
+  void (*wkv_bf16)(std::uint16_t* state, const std::uint16_t* next, const float* r, const float* w,
+                   const float* k, const float* v, const float* alpha, const float* beta, float* y,
+                   std::int64_t n);
 };
 
 // The table of the selected instruction set (isa.h), and of every one for tests.

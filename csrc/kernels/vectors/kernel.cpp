@@ -135,34 +135,52 @@ void masses(const float* x, std::int64_t width, float most, float sharpness, con
 
 namespace {
 
+typedef std::uint32_t Words __attribute__((vector_size(GOOSE_VECTOR_BYTES)));
+typedef std::uint16_t Halves __attribute__((vector_size(GOOSE_VECTOR_BYTES / 2)));
+
+inline Vec taken(const float* from) { return load(from); }
+inline Vec taken(const std::uint16_t* bf16) {
+  Halves halves;
+  __builtin_memcpy(&halves, bf16, sizeof halves);
+  return (Vec)(__builtin_convertvector(halves, Words) << 16);
+}
+
+inline void put(float* to, Vec x) { store(to, x); }
+inline void put(std::uint16_t* to, Vec x) {
+  const Words bits = (Words)x;
+  const Halves halves = __builtin_convertvector((bits + 0x7FFF + (bits >> 16 & 1)) >> 16, Halves);
+  __builtin_memcpy(to, &halves, sizeof halves);
+}
+
 // A strip of `vectors` vectors of value channels through all keys, twice: what the state gives for
 // alpha, then the update together with what it gives for r.
-template <int vectors>
-inline void strip(float* state, const float* next, const float* r, const float* w, const float* k, const float* v,
-                  const float* alpha, const float* beta, float* y, std::int64_t n) {
+template <int vectors, class Number>
+inline void strip(Number* state, const Number* next, const float* r, const float* w,
+                  const float* k, const float* v, const float* alpha, const float* beta, float* y,
+                  std::int64_t n) {
   Vec removed[vectors] = {}, read[vectors] = {}, value[vectors];
   for (std::int64_t j = 0; j < n; ++j) {
     for (int i = 0; i < vectors; ++i) {
       __builtin_prefetch(next + j * n + i * kLanes, 1, 2);
-      removed[i] += load(state + j * n + i * kLanes) * alpha[j];
+      removed[i] += taken(state + j * n + i * kLanes) * alpha[j];
     }
   }
   for (int i = 0; i < vectors; ++i) value[i] = load(v + i * kLanes);
   for (std::int64_t j = 0; j < n; ++j) {
     for (int i = 0; i < vectors; ++i) {
-      float* at = state + j * n + i * kLanes;
-      const Vec s = load(at) * w[j] + removed[i] * beta[j] + value[i] * k[j];
-      store(at, s);
+      Number* at = state + j * n + i * kLanes;
+      const Vec s = taken(at) * w[j] + removed[i] * beta[j] + value[i] * k[j];
+      put(at, s);
       read[i] += s * r[j];
     }
   }
   for (int i = 0; i < vectors; ++i) store(y + i * kLanes, read[i]);
 }
 
-}  // namespace
-
-void wkv(float* state, const float* next, const float* r, const float* w, const float* k,
-         const float* v, const float* alpha, const float* beta, float* y, std::int64_t n) {
+template <class Number>
+inline void recur(Number* state, const Number* next, const float* r, const float* w,
+                  const float* k, const float* v, const float* alpha, const float* beta, float* y,
+                  std::int64_t n) {
   constexpr int kStrip = 4;
   std::int64_t i = 0;
   for (; i + kStrip * kLanes <= n; i += kStrip * kLanes) {
@@ -171,6 +189,19 @@ void wkv(float* state, const float* next, const float* r, const float* w, const 
   for (; i + kLanes <= n; i += kLanes) {
     strip<1>(state + i, next + i, r, w, k, v + i, alpha, beta, y + i, n);
   }
+}
+
+}  // namespace
+
+void wkv(float* state, const float* next, const float* r, const float* w, const float* k,
+         const float* v, const float* alpha, const float* beta, float* y, std::int64_t n) {
+  recur(state, next, r, w, k, v, alpha, beta, y, n);
+}
+
+void wkv_bf16(std::uint16_t* state, const std::uint16_t* next, const float* r, const float* w,
+              const float* k, const float* v, const float* alpha, const float* beta, float* y,
+              std::int64_t n) {
+  recur(state, next, r, w, k, v, alpha, beta, y, n);
 }
 
 }  // namespace goose::kernels::GOOSE_ISA
