@@ -34,20 +34,40 @@ inline unsigned mask_of(const IntVec* truth) {
 }
 
 #ifndef __AVX512F__
-struct Positions {
+// Entries of the bits that are set in a byte.
+struct Entries {
   std::uint8_t of[256][8];
 };
-constexpr Positions positions() {
-  Positions table{};
+constexpr Entries entries_of_bytes() {
+  Entries table{};
   for (int mask = 0; mask < 256; ++mask) {
     int n = 0;
     for (int bit = 0; bit < 8; ++bit) {
-      if (mask >> bit & 1) table.of[mask][n++] = static_cast<std::uint8_t>(bit);
+      if (mask >> bit & 1) table.of[mask][n++] = static_cast<std::uint8_t>(bit * int{kEntry});
     }
   }
   return table;
 }
-constexpr Positions kPositions = positions();
+constexpr Entries kEntries = entries_of_bytes();
+
+// Writes first + byte for eight bytes. Said in vectors, for compilers leave a loop over bytes as it is.
+inline void put_eight(const std::uint8_t* bytes, std::uint32_t first, std::uint32_t* to) {
+#ifdef __AVX2__
+  const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+  const __m256i all = _mm256_add_epi32(_mm256_cvtepu8_epi32(eight),
+                                       _mm256_set1_epi32(static_cast<int>(first)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), all);
+#elif defined(__SSE2__)
+  const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+  const __m128i shorts = _mm_unpacklo_epi8(eight, _mm_setzero_si128());
+  const __m128i add = _mm_set1_epi32(static_cast<int>(first));
+  auto* out = reinterpret_cast<__m128i*>(to);
+  _mm_storeu_si128(out, _mm_add_epi32(_mm_unpacklo_epi16(shorts, _mm_setzero_si128()), add));
+  _mm_storeu_si128(out + 1, _mm_add_epi32(_mm_unpackhi_epi16(shorts, _mm_setzero_si128()), add));
+#else
+  for (int i = 0; i < 8; ++i) to[i] = first + bytes[i];
+#endif
+}
 #endif
 
 // Appends the entries of a block whose bits are set; may write up to 16 entries past the end.
@@ -61,9 +81,7 @@ inline std::uint32_t* append(std::uint32_t* to, unsigned mask, int from) {
 #else
   for (int half = 0; half < 2; ++half) {
     const unsigned byte = mask >> 8 * half & 255;
-    const std::uint8_t* positions = kPositions.of[byte];
-    const auto first = static_cast<std::uint32_t>(from + 8 * half) * kEntry;
-    for (int i = 0; i < 8; ++i) to[i] = first + positions[i] * kEntry;
+    put_eight(kEntries.of[byte], static_cast<std::uint32_t>(from + 8 * half) * kEntry, to);
     to += __builtin_popcount(byte);
   }
   return to;
@@ -120,6 +138,20 @@ inline void lists_of(const Encoder& e, Masks& masks, Spikes& out) {
 }
 
 typedef std::int16_t Shorts __attribute__((vector_size(2 * kBlock)));
+
+// A block of small whole numbers.
+inline Shorts shorts_of(const IntVec* block) {
+#if defined(__AVX512F__)
+  return (Shorts)_mm512_cvtepi32_epi16((__m512i)block[0]);
+#elif defined(__AVX2__)
+  const __m256i lanes = _mm256_packs_epi32((__m256i)block[0], (__m256i)block[1]);
+  return (Shorts)_mm256_permute4x64_epi64(lanes, 0xD8);
+#else
+  Shorts all;
+  for (int i = 0; i < kBlock; ++i) all[i] = static_cast<std::int16_t>(block[i / kLanes][i % kLanes]);
+  return all;
+#endif
+}
 
 // The whole number nearest to q / 3, of which no q is half way; |q| stays below 10923.
 inline Shorts third(Shorts q) {
@@ -206,18 +238,17 @@ void several(const Encoder& e, const float* x, float amplitude, Spikes& out) {
   constexpr float kRound = 12582912.0F;
   Masks masks(e);
   for (int i = 0; i < e.width; i += kBlock) {
-    Half codes[kVectors];
+    IntVec codes[kVectors];
     for (int v = 0; v < kVectors; ++v) {
       Vec q = load(x + i + v * kLanes) * inverse;
       q = q == q ? q : Vec{};  // what is no number is silent
       q = q > most ? most + Vec{} : q;
       q = q < -most ? -most + Vec{} : q;
       q = (q + kRound) - kRound;
-      codes[v] = __builtin_convertvector(__builtin_convertvector(q, IntVec), Half);
+      codes[v] = __builtin_convertvector(q, IntVec);
     }
-    Shorts block;
-    __builtin_memcpy(&block, codes, sizeof block);
-    __builtin_memcpy(out.codes + i, codes, sizeof codes);
+    const Shorts block = shorts_of(codes);
+    __builtin_memcpy(out.codes + i, &block, sizeof block);
     split(e, block, i / kBlock, masks);
   }
   lists_of(e, masks, out);
