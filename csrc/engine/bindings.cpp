@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "engine/engine.h"
+#include "engine/largest.h"
 #include "engine/sampler.h"
 #include "kernels/spikes/spikes.h"
 
@@ -243,8 +244,14 @@ class DenseMatrix {
 std::int64_t draw(std::uintptr_t logits, std::int64_t vocab, float temperature, std::int64_t top_k,
                   float top_p, float min_p, double uniform) {
   const nb::gil_scoped_release released;
-  return sample(reinterpret_cast<const float*>(logits), vocab,
-                {temperature, top_k, top_p, min_p}, uniform);
+  const auto* all = reinterpret_cast<const float*>(logits);
+  if (!all_numbers(all, vocab)) return -1;
+  return sample(all, vocab, {temperature, top_k, top_p, min_p}, uniform);
+}
+
+double total(std::uintptr_t logits, std::int64_t vocab) {
+  const nb::gil_scoped_release released;
+  return log_total(reinterpret_cast<const float*>(logits), vocab);
 }
 
 std::int64_t kept(std::uintptr_t logits, std::int64_t vocab, float temperature, std::int64_t top_k,
@@ -305,6 +312,7 @@ void bind(nb::module_& m) {
   m.def("limits", &limits_of_the_engine);
   m.def("sample", &draw, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "uniform"_a);
+  m.def("log_total", &total, "logits"_a, "vocab"_a);
   m.def("distribution", &kept, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "tokens"_a, "probabilities"_a);
 }
