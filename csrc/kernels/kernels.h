@@ -183,7 +183,7 @@ struct Table {
   // `next` is the state that will be needed next. What is read for r is the state before rounding.
   void (*wkv)(float* state, const float* next, const float* r, const float* w, const float* k,
               const float* v, const float* alpha, const float* beta, float* y, std::int64_t n);
-  // The same with a state in bf16, rounded to the nearest, halves to even.
+  // The same with a state in bf16, rounded to the nearest, halves away from zero.
   void (*wkv_bf16)(std::uint16_t* state, const std::uint16_t* next, const float* r, const float* w,
                    const float* k, const float* v, const float* alpha, const float* beta, float* y,
                    std::int64_t n);

@@ -3,6 +3,10 @@
 #include "kernels/vectors/vectors.h"
 #include "simd_math.h"
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 namespace goose::kernels::GOOSE_ISA {
 namespace {
 
@@ -140,6 +144,10 @@ typedef std::uint16_t Halves __attribute__((vector_size(GOOSE_VECTOR_BYTES / 2))
 
 inline Vec taken(const float* from) { return load(from); }
 inline Vec taken(const std::uint16_t* bf16) {
+#if defined(__AVX2__) && !defined(__AVX512F__)  // compilers take both halves apart
+  const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bf16));
+  return (Vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16);
+#endif
   Halves halves;
   __builtin_memcpy(&halves, bf16, sizeof halves);
   return (Vec)(__builtin_convertvector(halves, Words) << 16);
@@ -147,15 +155,21 @@ inline Vec taken(const std::uint16_t* bf16) {
 
 inline void put(float* to, Vec x) { store(to, x); }
 inline void put(std::uint16_t* to, Vec x) {
-  const Words bits = (Words)x;
-  const Halves halves = __builtin_convertvector((bits + 0x7FFF + (bits >> 16 & 1)) >> 16, Halves);
+  const Words upper = ((Words)x + 0x8000) >> 16;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const __m256i twice = _mm256_packus_epi32((__m256i)upper, (__m256i)upper);
+  const __m256i lanes = _mm256_permute4x64_epi64(twice, 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(lanes));
+#else
+  const Halves halves = __builtin_convertvector(upper, Halves);
   __builtin_memcpy(to, &halves, sizeof halves);
+#endif
 }
 
 // A strip of `vectors` vectors of value channels through all keys, twice: what the state gives for
 // alpha, then the update together with what it gives for r.
 template <int vectors, class Number>
-inline void strip(Number* state, const Number* next, const float* r, const float* w,
+inline __attribute__((always_inline)) void strip(Number* state, const Number* next, const float* r, const float* w,
                   const float* k, const float* v, const float* alpha, const float* beta, float* y,
                   std::int64_t n) {
   Vec removed[vectors] = {}, read[vectors] = {}, value[vectors];
@@ -178,7 +192,7 @@ inline void strip(Number* state, const Number* next, const float* r, const float
 }
 
 template <class Number>
-inline void recur(Number* state, const Number* next, const float* r, const float* w,
+inline __attribute__((always_inline)) void recur(Number* state, const Number* next, const float* r, const float* w,
                   const float* k, const float* v, const float* alpha, const float* beta, float* y,
                   std::int64_t n) {
   constexpr int kStrip = 4;

@@ -36,7 +36,7 @@ void put(float& to, float x) { to = x; }
 void put(std::uint16_t& to, float x) {
   std::uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
-  to = static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+  to = static_cast<std::uint16_t>((bits + 0x8000) >> 16);
 }
 
 template <class Number>

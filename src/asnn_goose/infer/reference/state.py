@@ -58,9 +58,9 @@ class ReferenceState:
             array[:] = other.arrays[name]
 
     def round_memory(self) -> None:
-        """The matrices to the nearest bf16, halves to even: 16 bits of an fp32 fall away."""
+        """The matrices to the nearest bf16, halves away from zero."""
         bits = self.arrays["mixer.memory"].view(np.uint32)
-        bits += 0x7FFF + (bits >> 16 & 1)
+        bits += 0x8000
         bits &= 0xFFFF0000
 
     def to_bytes(self) -> bytes:
