@@ -278,13 +278,16 @@ void bind(nb::module_& m) {
       .def("assign", &assign, "other"_a)
       .def("to_bytes", &state_bytes)
       .def("load_bytes", &load_state, "data"_a)
-      .def_prop_ro("nbytes", [](const State& s) { return s.size() * sizeof(float); })
+      .def_prop_ro("nbytes", [](const State& s) { return s.size(); })
       .def_prop_ro("position", [](const State& s) { return s.position; });
   nb::class_<Engine>(m, "Engine")
       .def("__init__",
            [](Engine* self, const Settings& config, const TensorMap& tensors,
-              const SpikingMap& matrices) { new (self) Engine(config, source_of(tensors, matrices)); },
-           "config"_a, "tensors"_a, "matrices"_a)
+              const SpikingMap& matrices, bool bf16_states) {
+             new (self) Engine(config, source_of(tensors, matrices),
+                               bf16_states ? Memory::bf16 : Memory::f32);
+           },
+           "config"_a, "tensors"_a, "matrices"_a, "bf16_states"_a = false)
       .def("new_state", &Engine::new_state)
       .def("forward", &forward, "states"_a, "tokens"_a, "logits"_a, "every"_a, "threads"_a,
            "missed"_a = 0.0F, "temperature"_a = 1.0F, "spikes"_a = 0)
