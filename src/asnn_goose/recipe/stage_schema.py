@@ -174,13 +174,6 @@ class _Stage(Table):
             raise ValueError(
                 "time_steps: belongs to equilibrium, which needs it; the paper has 100"
             )
-        if (self.kind == "slide") != (self.span is not None):
-            raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
-        if self.stride is not None and self.stride > (self.span or 0):
-            raise ValueError(
-                f"stride = {self.stride}: must be at most the span of a stage slide, or blocks "
-                "between two parts would never train"
-            )
         if (self.kind == "replace") != (self.replacing is not None):
             raise ValueError(
                 "replacing: belongs to replace, and replace needs it; write [stage.replacing]"
@@ -190,17 +183,30 @@ class _Stage(Table):
                 f"samples.tokens = {self.samples.tokens}: must be below the window of "
                 f"{self.window}, for the prompt is a part of it"
             )
-        if self.freeze is not None and self.curriculum is not None:
-            raise ValueError("freeze beside curriculum: each phase would begin anew; use one")
-        if self.epochs is not None and (reads != "windows" or self.curriculum is not None):
-            raise ValueError(
-                f"epochs = {self.epochs}: of windows of text, and no curriculum says which; "
-                "leave it out"
-            )
         if reads != "windows" and self.repeats is not None:
             raise ValueError(f"repeats: windows of text have them, and {self.kind} reads {reads}")
         if reads == "pairs" and self.starts().any:
             raise ValueError("balance, calibrate, least_squares: need text, and dpo reads pairs")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_over_windows_and_blocks(self) -> Self:
+        if (self.kind == "slide") != (self.span is not None):
+            raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
+        if self.stride is not None and self.stride > (self.span or 0):
+            raise ValueError(
+                f"stride = {self.stride}: must be at most the span of a stage slide, or blocks "
+                "between two parts would never train"
+            )
+        if self.freeze is not None and self.curriculum is not None:
+            raise ValueError("freeze beside curriculum: each phase would begin anew; use one")
+        if self.epochs is not None and (
+            STAGES[self.kind].reads != "windows" or self.curriculum is not None
+        ):
+            raise ValueError(
+                f"epochs = {self.epochs}: of windows of text, and no curriculum says which; "
+                "leave it out"
+            )
         return self
 
     @model_validator(mode="after")

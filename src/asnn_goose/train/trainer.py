@@ -129,12 +129,7 @@ class StageTrainer:
                 )
             raise NotFiniteError(found)
         self._clip(norms)
-        if self._freezing is None:
-            self.optimiser.step()
-        else:
-            self._freezing.step(number, steps=self.plan.steps)
-        if self._average is not None:
-            self._average.follow(number, steps=self.plan.steps)
+        self._take(number)
         stage = self.plan.stage
         readings = stage.objective.readings() | self.rule.readings() | stage.readings() | before
         readings |= {} if self._freezing is None else self._freezing.readings()
@@ -149,6 +144,15 @@ class StageTrainer:
             warnings=warnings,
             ended=ended,
         )
+
+    def _take(self, number: int) -> None:
+        """Let the optimiser take step `number`, with all that follows the weights."""
+        if self._freezing is None:
+            self.optimiser.step()
+        else:
+            self._freezing.step(number, steps=self.plan.steps)
+        if self._average is not None:
+            self._average.follow(number, steps=self.plan.steps)
 
     def _clip(self, norms: dict[str, Tensor]) -> None:
         most, by = self._settings.clip, self._settings.clip_by
