@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -14,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.data.pair_batches import PairBatch
-from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.parts.projection import held_codes
 from asnn_goose.trace import Batch
 from asnn_goose.train import first_batch, gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.averaging import Average
@@ -88,13 +87,7 @@ class StageTrainer:
         # A term may not reach every parameter: gates that stand still, a loss on some matrices.
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._module = plan.stage if self._parts else accelerator.prepare(plan.stage)
-        adam = AdamSettings(
-            scales=plan.lr_scale,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            eps=settings.eps,
-        )
-        self.rule: GradientRule = plan.rule.start(self.trained, adam)
+        self.rule: GradientRule = plan.rule.start(self.trained, _adam(plan, settings))
         self.optimiser = self.rule.optimiser
         self.watched: Watched | None = None
         if plan.watch is not None:
@@ -286,6 +279,15 @@ class StageTrainer:
         self._accelerator.clear()
 
 
+def _adam(plan: StagePlan, settings: RunSettings) -> AdamSettings:
+    return AdamSettings(
+        scales=plan.lr_scale,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        eps=settings.eps,
+    )
+
+
 def _choose_trained(plan: StagePlan) -> list[Trained]:
     """Freeze the student but for what the plan trains; the objective trains whole."""
     trained, groups = [], plan.trained()
@@ -296,16 +298,3 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
             trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
-
-
-@contextmanager
-def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
-    """Within, a student's weights stay as they are, and ternary ones are coded once."""
-    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
-    for matrix in matrices:
-        matrix.hold(True)
-    try:
-        yield
-    finally:
-        for matrix in matrices:
-            matrix.hold(False)
