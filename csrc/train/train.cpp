@@ -82,9 +82,7 @@ void dense(const Planes& p, float* out, int threads) {
 void rotate(const float* x, float* out, std::int64_t tokens, std::int64_t columns, int threads) {
   const kernels::Table& table = kernels::selected_table();
   each_row(tokens, columns, threads, [&](std::int64_t token) {
-    const float* from = x + token * columns;
-    std::copy(from, from + columns, out + token * columns);
-    table.hadamard(out + token * columns, columns);
+    table.rotate(x + token * columns, out + token * columns, columns);
   });
 }
 

@@ -335,7 +335,10 @@ def sample(
     min_p: float,
     uniform: float,
 ) -> int:
-    """One token; csrc/engine/sampler.h says how it is drawn."""
+    """One token; csrc/engine/sampler.h says how it is drawn. -1 where a logit is no number."""
+
+def log_total(logits: int, vocab: int) -> float:
+    """The logarithm of the sum of all exponentials."""
 
 def distribution(
     logits: int,
