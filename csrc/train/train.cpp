@@ -1,7 +1,5 @@
 #include "train/train.h"
 
-#include <algorithm>
-
 #include "isa.h"
 #include "kernels/kernels.h"
 #include "parallel.h"
