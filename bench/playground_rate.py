@@ -56,8 +56,9 @@ def page_rate(driver: webdriver.Chrome) -> float:
     """Ask once; the rate that the page tells at the end."""
     driver.find_element(By.ID, "said").send_keys("Tell me about the sea." + Keys.ENTER)
     status = driver.find_element(By.ID, "status")
-    for wanted in ("Answering", "Answered"):
-        WebDriverWait(driver, 600, 0.2).until(lambda _, text=wanted: status.text == text)
+    wait = WebDriverWait(driver, 600, 0.2)
+    wait.until(lambda _: status.text == "Answering")
+    wait.until(lambda _: status.text == "Answered")
     return float(driver.find_element(By.CSS_SELECTOR, "[data-of=speed]").text.split()[0])
 
 
