@@ -36,13 +36,42 @@ def test_a_recipe_trains_on_the_file(
     assert f"wrote {file}: 1," in written.stdout
     assert "tokens/s" in written.stdout
     lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    assert all(set(json.loads(line)) == {"text"} for line in lines)
+    assert all(set(json.loads(line)) == {"text", "kind"} for line in lines)
+    assert f"{len(lines)} of {len(lines)} texts kept ({len(lines)} passage); 0 dropped" in (
+        written.stdout
+    )
     settings = ["seed=4", f"data.train=['{file}']", "stage.1.losses=[{name='ce'}]"]
     words = [word for setting in settings for word in ("--set", setting)]
     out = tmp_path / "run"
     trained = runner.invoke(app, ["distill", str(recipe_file), *words, "--out", str(out)])
     assert trained.exit_code == 0, trained.output
     assert f"reading {file}" in trained.stdout
+
+
+def test_a_rehearsal_writes_nothing(runner: CliRunner, verb: list[str], tmp_path: Path) -> None:
+    words = ["--kind", "passage,temperature=0.5", "--kind", "opening,share=3", "--dry-run"]
+    told = runner.invoke(app, [*verb, *words])
+    assert told.exit_code == 0, told.output
+    assert "passage: after " in told.stdout
+    assert "opening: after " in told.stdout
+    assert "1,000 tokens in " in told.stdout
+    assert not list(tmp_path.glob("*own*"))
+
+
+def test_a_run_finds_the_words_that_were_kept(
+    runner: CliRunner, verb: list[str], recipe_file: Path, tmp_path: Path
+) -> None:
+    written = runner.invoke(app, [*verb, "--logits", "16", "--top", "8"])
+    assert written.exit_code == 0, written.output
+    assert "cached for windows of 16" in written.stdout
+    settings = [
+        f"data.train=['{tmp_path / 'own.jsonl'}']", "data.windows=fixed", "stage.1.window=16",
+        "teacher.0.cache.top=8", "stage.1.tokens=512",
+    ]  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    told = runner.invoke(app, ["teacher", "cache", str(recipe_file), *words])
+    assert told.exit_code == 0, told.output
+    assert "distill: 512 tokens, of which 512 were there before" in told.stdout
 
 
 def test_what_is_there_is_left_alone(runner: CliRunner, verb: list[str], tmp_path: Path) -> None:
@@ -79,6 +108,9 @@ def test_ctrl_c_keeps_what_is_written(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--kind", "tittle"], "did you mean 'title'"),
+        (["--kind", "title,shares=2"], "'shares' is no setting; did you mean 'share'"),
+        (["--kind", "title,share=two"], "share = 'two' is no number"),
         (["--temperature", "0"], "temperature = 0.0: must be above 0"),
         (["--top-p", "2"], "top_p = 2.0: must be above 0 and at most 1"),
         (["--window", "8"], "window = 8: must be above prompt_tokens = 8"),

@@ -88,6 +88,8 @@ SET: list[tuple[tuple[str, ...], dict[str, str]]] = [
         "stage.samples.temperature": "0.01",
     }),
     (SLIDING, {"stage.span": "2"}),
+    ((*SLIDING, "stage.1.span=2"), {"stage.stride": "2"}),
+    (SLIDING, {"stage.epochs": "2"}),
     (REPLACING, {"stage.replacing.share": "[1.0, 1.0]"}),
     ((*REPLACING, "stage.1.replacing.layers=[0]"), {"stage.replacing.layers": "[1]"}),
     (SETTLED, {"stage.time_steps": "9"}),
@@ -103,6 +105,10 @@ SET: list[tuple[tuple[str, ...], dict[str, str]]] = [
     }),
     (("data.train=['{more}']", "stage.1.end={{ by = 'validation' }}"), {"stage.end.tokens": "64"}),
     (("stage.1.average={{}}",), {"stage.average.since": "0.25", "stage.average.decay": "0.5"}),
+    ((f"stage.1.precision={TERNARY}", "stage.1.freeze={{ still = 0.0 }}"), {
+        "stage.freeze.since": "0.25", "stage.freeze.momentum": "0.5", "stage.freeze.still": "0.01",
+        "stage.freeze.swinging": "0.2",
+    }),
     (("stage.1.curriculum={{ pool = 64 }}",), {
         "stage.curriculum.kind": "'other'", "stage.curriculum.preset": "'seed'",
         "stage.curriculum.shares": "[0.5, 0.6, 0.7, 1.0]",
@@ -226,8 +232,9 @@ def seen_of(plan: StagePlan) -> Any:
     plain = (
         plan.name, type(plan.stage), plan.accumulate, plan.tokens_per_step, plan.lr, plan.seed,
         plan.lr_scale, plan.schedule, plan.precision, plan.starts, plan.rule, plan.watch, end,
-        plan.average, held_out, plan.trained(), plan.stage.resets, plan.stage.objective.chunk,
-        plan.pool and plan.pool.places,
+        plan.average, plan.freeze, held_out, plan.trained(), plan.stage.resets,
+        plan.stage.objective.chunk, plan.pool and plan.pool.places,
+        getattr(plan.stage, "stride", None), plan.loader.state(),
     )  # fmt: skip
     return plain, first_step(plan)
 

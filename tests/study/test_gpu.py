@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from asnn_goose.cli import app
 from asnn_goose.study import gpu
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so() -> None:
-    result = CliRunner().invoke(app, ["doctor", "--gpu"])
-    assert result.exit_code == 2
-    assert "sees no GPU here" in result.stderr
-    assert "Traceback" not in result.output
 
 
 def test_the_recurrence_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -21,13 +20,17 @@ from transformers import (
 )
 
 from asnn_goose.data.corpora import documents
-from asnn_goose.data.document import DataError
+from asnn_goose.data.loader import WindowLoader
 from asnn_goose.data.records import Record
-from asnn_goose.data.shards import Shard, ShardMeta, shard
+from asnn_goose.data.shards import shard
 from asnn_goose.model import TeacherError
+from asnn_goose.recipe.run_tables import CacheTable
+from asnn_goose.recipe.teacher_caches import cached
 from asnn_goose.teachers.author import fill
-from asnn_goose.teachers.teacher_texts import Writer, Writing, prompts_of
+from asnn_goose.teachers.prompt_kinds import Kind
+from asnn_goose.teachers.teacher_texts import Writer, Writing
 from asnn_goose.teachers.text_file import TextFile
+from asnn_goose.trace import Window
 
 SENTENCE = "the goose flies over quiet lake and old teacher writes a long letter home"
 WORDS = SENTENCE.split()
@@ -72,7 +75,13 @@ def writing(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> W
     text = tmp_path / "text.txt"
     text.write_text("\n\n".join(" ".join(WORDS[i % 5 :] * 12) for i in range(80)))
     return Writing(
-        model=str(teacher), tokens=400, window=24, batch=4, prompt_tokens=3, texts=(str(text),)
+        model=str(teacher),
+        tokens=400,
+        window=24,
+        batch=4,
+        prompt_tokens=3,
+        most_repeated=1.0,
+        texts=(str(text),),
     )
 
 
@@ -146,10 +155,10 @@ def test_they_come_from_the_teachers_whole_distribution(writing: Writing) -> Non
 
 def test_a_low_temperature_and_top_p_sharpen(writing: Writing) -> None:
     def first(**changes: float) -> list[Record]:
-        return next(writer_of(replace(writing, **changes)).batches(start=0))  # type: ignore[arg-type]
+        return next(writer_of(replace(writing, kinds=(Kind(**changes),))).batches(start=0))  # type: ignore[arg-type]
 
     greedy = first(temperature=1e-4)
-    assert first(top_p=1e-4) == greedy == first(temperature=1e-4, seed=0)
+    assert first(top_p=1e-4) == greedy
     assert first() != greedy
 
 
@@ -167,50 +176,96 @@ def test_prompts_come_from_the_texts(writing: Writing) -> None:
         assert " ".join(record["text"].split()[:3]) in " ".join(corpus.split())
 
 
-def shard_of(*lengths: int) -> Shard:
-    """Documents of so many tokens, each a number of its own, and a separator 0 after each."""
-    tokens = [id_ for number, n in enumerate(lengths, 1) for id_ in [*[number] * n, 0]]
-    starts = np.cumsum([0, *(n + 1 for n in lengths[:-1])])
-    meta = ShardMeta(
-        name="made", version="", split="train", tokenizer="", separator=0, dtype="uint16",
-        documents=len(lengths), tokens=len(tokens), bytes=1,
-    )  # fmt: skip
-    return Shard(tokens_N=np.array(tokens, np.uint16), starts=starts, meta=meta)
-
-
-def test_no_prompt_crosses_the_end_of_a_document() -> None:
-    made = shard_of(2, 3, 9, 1, 7)
-    prompts = [p.tolist() for p in islice(prompts_of([made], length=4, seed=1), 50)]
-    assert {len(set(prompt)) for prompt in prompts} == {1}
-    assert {prompt[0] for prompt in prompts} == {3, 5}
-    again = [p.tolist() for p in islice(prompts_of([made], length=4, seed=1), 50)]
-    assert again == prompts
-
-
-def test_documents_too_short_for_a_prompt_are_named() -> None:
-    with pytest.raises(
-        DataError, match=r"prompt_tokens = 8: needs a document of 16 tokens.* has 10"
-    ):
-        prompts_of([shard_of(3, 9, 4)], length=8, seed=0)
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"temperature": 0.0}, r"temperature = 0\.0: must be above 0"),
-        ({"temperature": math.nan}, "temperature = nan: must be above 0"),
-        ({"temperature": 1e-40}, "temperature = 1e-40: must be above 0, at least 1e-06"),
-        ({"top_p": 0.0}, r"top_p = 0\.0: must be above 0 and at most 1"),
-        ({"top_p": 1.5}, r"top_p = 1\.5: must be"),
+        ({"most_repeated": 0.0}, r"most_repeated = 0\.0: must be above 0"),
+        ({"kinds": ()}, "kinds = none: name each once"),
+        ({"kinds": (Kind(), Kind(share=2.0))}, "kinds = passage, passage: name each once"),
         ({"window": 3}, "window = 3: must be above prompt_tokens = 3"),
         ({"texts": ("sotuu",)}, "did you mean 'sotu'"),
     ],
 )
-def test_senseless_settings_are_named(
-    writing: Writing, changes: dict[str, float], said: str
-) -> None:
+def test_senseless_settings_are_named(writing: Writing, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        replace(writing, **changes)  # type: ignore[arg-type]
+        replace(writing, **changes)
+
+
+def test_kinds_come_by_their_shares_and_draw_in_their_own_way(writing: Writing) -> None:
+    kinds = (Kind(name="opening", share=2.0, temperature=1e-4), Kind())
+    writer = writer_of(replace(writing, kinds=kinds))
+    names = [writer.kind_of(number).name for number in range(30)]
+    assert names.count("opening") == 20
+    assert all(abs(names[:n].count("opening") - n * 2 / 3) < 2 for n in range(30))
+    first, again = (writer.drawn(0, writer.kind_of(0)) for _ in range(2))
+    assert first == again == next(writer.batches(start=0))
+    assert {record["kind"] for record in first} == {"opening"}
+    after = {" ".join(record["text"].split()[:3]): record["text"] for record in first}
+    for record in writer.drawn(1, kinds[0]):  # nothing is left to chance at that temperature
+        assert after.get(" ".join(record["text"].split()[:3]), record["text"]) == record["text"]
+
+
+def test_prompts_of_unequal_length_are_no_part_of_each_other(writing: Writing) -> None:
+    """Padding must neither be read nor written: a text alone is the text among others."""
+    one = writer_of(replace(writing, batch=1, kinds=(Kind(temperature=1e-4),)))
+    both = writer_of(replace(writing, batch=2, kinds=(Kind(temperature=1e-4),)))
+    prompts = [torch.tensor([2, 3, 4]), torch.tensor([5, 6, 7, 8, 9])]
+    together = [""] * 2
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(both, "prompts", lambda number, kind: prompts)
+        together = [record["text"] for record in both.drawn(0, both.writing.kinds[0])]
+    for prompt, text in zip(prompts, together, strict=True):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(one, "prompts", lambda number, kind, own=prompt: [own])
+            (alone,) = one.drawn(0, one.writing.kinds[0])
+        shorter, longer = sorted((alone["text"], text), key=len)
+        assert longer.startswith(shorter)
+        assert len(shorter.split()) > 8
+
+
+def test_texts_in_circles_are_dropped_and_counted(writing: Writing, tmp_path: Path) -> None:
+    """A teacher that always says the likeliest word soon repeats itself."""
+    looping = replace(writing, kinds=(Kind(temperature=1e-4),), most_repeated=0.3, tokens=60)
+    (writer,) = (writer_of(looping),)
+    records = next(writer.batches(start=0)) + writer.drawn(1, looping.kinds[0])
+    loops = [record for record in records if "dropped" in record]
+    assert loops
+    assert all(record["text"] == "" for record in loops)
+    assert writer.size(loops) == 0
+
+
+def test_its_words_are_kept_as_training_will_ask_for_them(writing: Writing, tmp_path: Path) -> None:
+    """Every window of the training split, broken off in between or not, and none that is not."""
+    keeping = replace(writing, logits=16, top=4)
+    file = TextFile(tmp_path / "cut.jsonl", asdict(keeping))
+
+    def interrupt(tokens: int) -> None:
+        if tokens > 150:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(writer_of(keeping), file, advance=interrupt)
+    writer = writer_of(keeping)
+    fill(writer, file, advance=lambda tokens: None)
+    read = shard(file.path, "train", writer.tokenizer)
+    cache = cached(writer.teacher, CacheTable(top=4), tell=lambda text: None)
+    loader = WindowLoader([read], window=16, batch=1, seed=0, fixed=True)
+    windows = [loader.next().tokens_BT for _ in range((read.meta.tokens - 1) // 16)]
+    assert len(windows) > 10
+    assert sum(cache.fill(ids, frozenset({"vocab"}), window=Window()) for ids in windows) == 0
+    exact = cache.trace(windows[0], frozenset({"vocab"})).top
+    live = writer.teacher.trace(windows[0], frozenset({"vocab"}))
+    assert exact is not None
+    wanted = torch.log_softmax(live.vocab(slice(None)), -1).topk(4).values
+    assert torch.allclose(exact.log_p_nK, wanted, atol=2e-2)
+
+
+def test_a_rehearsal_says_what_it_would_take(writing: Writing) -> None:
+    kinds = (Kind(), Kind(name="opening"))
+    said = list(writer_of(replace(writing, kinds=kinds)).rehearse())
+    assert [line.split(":")[0] for line in said[:2]] == ["passage", "opening"]
+    assert said[2].startswith("8 of 8 texts kept (4 opening, 4 passage)")
+    assert "tokens/s kept: 400 tokens in " in said[3]
 
 
 def test_a_window_beyond_learned_positions_is_named(writing: Writing, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ from asnn_goose.model.goose.block_range import run_range
 from asnn_goose.model.neurons import Neuron
 from asnn_goose.trace import Batch, Window
 from asnn_goose.train.stages import STAGES
+from asnn_goose.train.stages.slide import Slide, parts_of
 
 HIDDEN = frozenset({"hidden"})
 
@@ -25,9 +27,10 @@ def parts(tiny: ModuleType) -> Any:
     return plan.student, plan.stages[0].stage.teacher, plan.stages[0].loader.next(0.0)
 
 
-def slide(student: Any, teacher: Any, *, span: int = 1) -> Any:
+def slide(student: Any, teacher: Any, **settings: int) -> Any:
     objective = Objective([Term("block_output", 1.0, LOSSES["block_output"]())])
-    return STAGES["slide"](student=student, teacher=teacher, objective=objective, span=span)
+    settings = {"span": 1} | settings
+    return STAGES["slide"](student=student, teacher=teacher, objective=objective, **settings)
 
 
 def at(batch: Batch, progress: float) -> Batch:
@@ -88,6 +91,26 @@ def test_codes_harden_within_each_part(parts: Any) -> None:
         for block, share in zip(student.blocks, shares, strict=True):
             found = {m.progress for m in block.modules() if isinstance(m, Neuron)}
             assert found == {0.0 if share is None else share}
+
+
+@pytest.mark.parametrize(
+    ("span", "stride", "firsts"),
+    [(4, 2, [0, 2, 4, 6]), (4, 3, [0, 3, 6]), (3, 3, [0, 3, 6, 7]), (10, 2, [0]), (2, 1, range(9))],
+)
+def test_runs_slide_on_and_reach_every_block(span: int, stride: int, firsts: Sequence[int]) -> None:
+    stage = object.__new__(Slide)
+    torch.nn.Module.__init__(stage)
+    stage.span, stage.stride = span, stride
+    stage.student = torch.nn.Module()
+    stage.student.blocks = torch.nn.ModuleList(torch.nn.Identity() for _ in range(10))
+    count = len(firsts)
+    assert parts_of(10, span=span, stride=stride) == count
+    assert [stage.place(part / count + 1e-9)[0] for part in range(count)] == list(firsts)
+    for progress in (0.25, 0.5, 0.9):
+        first, share = stage.place(progress)
+        assert share == pytest.approx(progress * count % 1)
+        assert first == firsts[int(progress * count)]
+    assert stage.place(1.0) == (firsts[-1], 1.0)
 
 
 def test_huber_is_square_near_and_straight_far() -> None:

@@ -157,6 +157,8 @@ def fill(
         tell("what is written is kept: go on with --resume")
         raise
     tell(f"wrote {out}: {written:,} {unit}, made as {file.record} says")
+    for said in made.said_of(out):
+        tell(said)
     tell(f"next: {next_step.format(out=out)}")
 
 

@@ -87,14 +87,23 @@ class MixtureLoader:
 
     def _draw(self) -> Batch:
         """The next window of the stream, with documents numbered over all corpora."""
-        # Drawn at random, a corpus of one percent could stay away for hundreds of windows.
-        point = (self._start + self._drawn * _STEP) % 1
-        number = int(np.searchsorted(np.cumsum(self._shares)[:-1], point, side="right"))
+        number = evenly(self._shares, self._drawn, start=self._start)
         self._drawn += 1
         window = self._loaders[number].next()
         return replace(
             window, documents_BT=window.documents_BT + int(self._first_documents[number])
         )
+
+
+def evenly(shares: Sequence[float], number: int, *, start: float = 0.0) -> int:
+    """The index whose turn it is in an endless row where each has its share; they add up to 1.
+
+    >>> [evenly([2 / 3, 1 / 3], number) for number in range(9)]
+    [0, 0, 0, 1, 0, 0, 1, 0, 1]
+    """
+    # Drawn at random, a corpus of one percent could stay away for hundreds of windows.
+    point = (start + number * _STEP) % 1
+    return int(np.searchsorted(np.cumsum(shares)[:-1], point, side="right"))
 
 
 def _shares(weights: Sequence[float], shards: Sequence[Shard]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ def _estimate(
         seconds += tokens * 2 * _products(teacher, head="vocab" in needs) / flops
         for need in needs:
             windows = (need, stage.window, stage.seed or 0)
-            most[windows] = max(most.get(windows, 0), tokens)
+            most[windows] = max(most.get(windows, 0), math.ceil(tokens / (stage.epochs or 1)))
     kept = {need for need, _window, _seed in most}
     sizes = {need: cache.token_bytes(need, layers=len(teacher.layers)) for need in kept}
     return CacheEstimate(

@@ -144,8 +144,9 @@ def _stage(
 
 def _checkpoint(table: StageTable, sizes: Sizes, *, trained: int) -> int:
     """Bytes of one checkpoint at most: all weights, for earlier stages may have trained others."""
-    moments = table.rule().moments + (table.average is not None)
-    return 4 * (count(sizes.student) + moments * trained)
+    frozen = 0.0 if table.freeze is None else table.freeze.settings().copies
+    moments = table.rule().moments + (table.average is not None) + frozen
+    return 4 * count(sizes.student) + round(4 * moments * trained)
 
 
 def matrix_flops(settings: Mapping[str, Any], *, tokens: int, dtype: torch.dtype) -> float:

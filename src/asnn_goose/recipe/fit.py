@@ -51,6 +51,10 @@ def check_student(recipe: Recipe, config: GooseConfig) -> None:
         if index == 0:
             precision = config.precision
         precision = precision if stage.precision is None else stage.precision
+        if stage.freeze is not None and not PrecisionTable(precision).has_planes:
+            raise RecipeError(
+                f"stage.{index}.freeze: holds codes of ternary weights, and this stage has none"
+            )
 
 
 def repeated_pools(recipe: Recipe) -> Iterator[str]:

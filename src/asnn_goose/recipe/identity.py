@@ -23,6 +23,8 @@ FREE = (
 
 LATER = {
     "data.windows": '"moving"',
+    "stage.freeze.momentum": "0.05",
+    "stage.freeze.since": "0.5",
     "stage.repeats.alone": "false",
     "train.clip_by": '"all"',
     "train.eps": "1e-08",

@@ -109,11 +109,12 @@ def memory(recipe: Recipe, table: StageTable, sizes: Sizes) -> Memory:
     stream = 2 * sizes.width if driven else sizes.width
     layers, again = sizes.layers, recipe.train.checkpointing
     values = layers * stream + per_layer if again else layers * (stream + per_layer)
-    copies = table.rule().copies + (table.average is not None)
+    frozen = 0.0 if table.freeze is None else table.freeze.settings().copies
+    copies = table.rule().copies + (table.average is not None) + frozen
     return Memory(
         student=4 * count(sizes.student),
         teacher=sizes.teacher_bytes,
-        training=copies * 4 * sizes.trained(table),
+        training=round(copies * 4 * sizes.trained(table)),
         activations=4 * table.window * table.rows * values,
         logits=0 if driven else 4 * LOGIT_COPIES * table.chunk * sizes.vocabulary,
     )

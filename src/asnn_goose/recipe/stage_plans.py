@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from accelerate import Accelerator
 from torch import nn
 
+from asnn_goose.data.again import Again
 from asnn_goose.data.loader import Pool, Subset, WindowLoader
 from asnn_goose.data.mixture import MixtureLoader
 from asnn_goose.data.repeats import RepeatLoader, vocabulary
 from asnn_goose.data.shards import Shard
+from asnn_goose.model import GooseForCausalLM
 from asnn_goose.model.parts.groups import is_decay, parameter_group, trainable
 from asnn_goose.recipe.clocks import annealing, phase_clocks
 from asnn_goose.recipe.example_plans import ExamplePlanner
@@ -23,6 +25,7 @@ from asnn_goose.train.plan import Loader, StagePlan, Starts
 from asnn_goose.train.schedule import Schedule
 from asnn_goose.train.span import WHOLE, Span
 from asnn_goose.train.stages import STAGES, Stage
+from asnn_goose.train.stages.slide import parts_of
 from asnn_goose.train.stages.stage import Tracing
 from asnn_goose.train.validation import Validation
 
@@ -110,6 +113,7 @@ class StagePlanner:
             watch=None if table.watch is None else table.watch.settings(),
             end=end,
             average=None if table.average is None else table.average.settings(),
+            freeze=None if table.freeze is None else table.freeze.settings(),
             pool=None if subset is None else subset.pool,
             clock=clock,
             reference=None if examples is None else examples.reference(table, loader, held_out),
@@ -122,6 +126,7 @@ class StagePlanner:
             "samples": samples,
             "steps": table.time_steps,
             "span": table.span,
+            "stride": table.stride,
             "replacing": replacing,
         }
         return STAGES[table.kind](
@@ -137,7 +142,7 @@ class StagePlanner:
         if self.examples is not None and table.examples:
             batches = table.steps(self.accelerator.num_processes) * table.accumulate
             return self.examples.loader(table, seed=seed, split="train", batches=batches, name=name)
-        texts = self._texts(table, seed=seed, subset=subset)
+        texts = self._again(table, self._texts(table, seed=seed, subset=subset))
         if table.repeats is None:
             return texts
         return RepeatLoader(
@@ -148,6 +153,18 @@ class StagePlanner:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
+
+    def _again(
+        self, table: StageTable, texts: WindowLoader | MixtureLoader
+    ) -> WindowLoader | MixtureLoader | Again:
+        """The texts, or where the stage has epochs so many of their batches as fill one."""
+        if table.epochs is None:
+            return texts
+        blocks = len(cast(GooseForCausalLM, self.student).blocks)
+        span, stride = table.span or blocks, table.stride or 1
+        passes = table.epochs * parts_of(blocks, span=span, stride=stride)
+        batches = table.steps(self.accelerator.num_processes) * table.accumulate
+        return Again(texts, batches=max(1, round(batches / passes)))
 
     def _texts(
         self, table: StageTable, *, seed: int, subset: Subset | None

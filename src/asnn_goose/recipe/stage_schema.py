@@ -6,21 +6,10 @@ import math
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    create_model,
-    model_validator,
-)
+from pydantic import Field, ValidationError, create_model, model_validator
 
-from asnn_goose.data.example_sets import check_example_set
 from asnn_goose.losses import Objective, VocabLoss
 from asnn_goose.losses.multi_teacher import MultiTeacher
-from asnn_goose.model.goose.config import check_words
-from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.loss_tables import ALL_LOSSES, LossTable, LrScaleTable
 from asnn_goose.recipe.stage_tables import (
@@ -28,7 +17,10 @@ from asnn_goose.recipe.stage_tables import (
     AverageTable,
     CurriculumTable,
     EndTable,
+    ExampleSet,
+    FreezeTable,
     Phase,
+    PrecisionSetting,
     RepeatsTable,
     ReplacingTable,
     SamplesTable,
@@ -43,25 +35,14 @@ from asnn_goose.train.schedule import SHAPES
 from asnn_goose.train.stages import STAGES
 
 
-def _precision(value: Any) -> PrecisionTable:
-    check_words(value)
-    return PrecisionTable(value)
-
-
-PrecisionSetting = Annotated[
-    PrecisionTable, PlainValidator(_precision), PlainSerializer(PrecisionTable.to_json)
-]
-
-
-ExampleSet = Annotated[str, AfterValidator(check_example_set)]
-
-
 class _Stage(Table):
     """One stage: what trains, on which losses, on how many tokens, at which rate.
 
     examples    of a stage that reads examples or pairs: built-in sets, files, hf: data sets
     time_steps  of spikes a token, in a stage `equilibrium`
+    epochs      how often the stage, or each part of a `slide`, goes over the same windows
     span        blocks that train together, in a stage `slide`
+    stride      blocks that it slides on by; 1 where it is not set
     """
 
     kind: Annotated[str, one_of(STAGES)]
@@ -77,6 +58,7 @@ class _Stage(Table):
     train: str
     examples: tuple[ExampleSet, ...] = ()
     tokens: Count
+    epochs: Count | None = None
     window: Count
     batch: Count
     accumulate: Count = 1
@@ -91,11 +73,13 @@ class _Stage(Table):
     watch: WatchTable | None = None
     end: EndTable | None = None
     average: AverageTable | None = None
+    freeze: FreezeTable | None = None
     curriculum: CurriculumTable | None = None
     repeats: RepeatsTable | None = None
     samples: SamplesTable | None = None
     time_steps: Count | None = None
     span: Annotated[int, Field(ge=1, le=8)] | None = None
+    stride: Count | None = None
     replacing: ReplacingTable | None = None
 
     @property
@@ -190,8 +174,6 @@ class _Stage(Table):
             raise ValueError(
                 "time_steps: belongs to equilibrium, which needs it; the paper has 100"
             )
-        if (self.kind == "slide") != (self.span is not None):
-            raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
         if (self.kind == "replace") != (self.replacing is not None):
             raise ValueError(
                 "replacing: belongs to replace, and replace needs it; write [stage.replacing]"
@@ -205,6 +187,26 @@ class _Stage(Table):
             raise ValueError(f"repeats: windows of text have them, and {self.kind} reads {reads}")
         if reads == "pairs" and self.starts().any:
             raise ValueError("balance, calibrate, least_squares: need text, and dpo reads pairs")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_over_windows_and_blocks(self) -> Self:
+        if (self.kind == "slide") != (self.span is not None):
+            raise ValueError("span: belongs to slide, which needs it; 2 to 4 blocks train together")
+        if self.stride is not None and self.stride > (self.span or 0):
+            raise ValueError(
+                f"stride = {self.stride}: must be at most the span of a stage slide, or blocks "
+                "between two parts would never train"
+            )
+        if self.freeze is not None and self.curriculum is not None:
+            raise ValueError("freeze beside curriculum: each phase would begin anew; use one")
+        if self.epochs is not None and (
+            STAGES[self.kind].reads != "windows" or self.curriculum is not None
+        ):
+            raise ValueError(
+                f"epochs = {self.epochs}: of windows of text, and no curriculum says which; "
+                "leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -5,16 +5,26 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    create_model,
+    model_validator,
+)
 
+from asnn_goose.data.example_sets import check_example_set
 from asnn_goose.data.repeat_kinds import KINDS, SHORTEST
 from asnn_goose.data.repeats import Repeats
+from asnn_goose.model.goose.config import check_words
 from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.names import check_name
 from asnn_goose.recipe.counts import Count
 from asnn_goose.recipe.table import Positive, Share, Table, Temperature
 from asnn_goose.train.averaging import AverageSettings
 from asnn_goose.train.early_stopping import EndSettings
+from asnn_goose.train.freezing import FreezeSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings
 from asnn_goose.train.plan import Starts
@@ -23,6 +33,17 @@ from asnn_goose.train.stages.replace import Replacing
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Distance = Annotated[int, Field(ge=SHORTEST)]
+ExampleSet = Annotated[str, AfterValidator(check_example_set)]
+
+
+def _precision(value: Any) -> PrecisionTable:
+    check_words(value)
+    return PrecisionTable(value)
+
+
+PrecisionSetting = Annotated[
+    PrecisionTable, PlainValidator(_precision), PlainSerializer(PrecisionTable.to_json)
+]
 
 
 def _rule_table(settings: type[RuleSettings]) -> type[Table]:
@@ -59,6 +80,24 @@ class AverageTable(Table):
     def settings(self) -> AverageSettings:
         """For the plan."""
         return AverageSettings(since=self.since, decay=self.decay)
+
+
+class FreezeTable(Table):
+    """[stage.freeze]: weights that keep their code from then on (train.freezing.FreezeSettings)."""
+
+    since: Annotated[float, Field(ge=0, lt=1)] = FreezeSettings.since
+    momentum: Share = FreezeSettings.momentum
+    still: Fraction | None = None
+    swinging: Share | None = None
+
+    def settings(self) -> FreezeSettings:
+        """For the plan."""
+        return FreezeSettings(**self.model_dump())
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        self.settings()
+        return self
 
 
 class EndTable(Table):

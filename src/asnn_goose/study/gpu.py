@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +72,10 @@ def speed(device: torch.device, *, size: int = 4096) -> str:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     wait()
     began = time.perf_counter()
     work()
@@ -114,9 +118,10 @@ def _error(found: Tensor, wanted: Tensor) -> float:
 def student(device: torch.device) -> str:
     """Logits of a dense student, and of one that reads token by token, against the CPU's."""
     torch.manual_seed(0)
-    sizes = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 128}
-    config = GooseConfig(**sizes, num_hidden_layers=2, num_attention_heads=2, head_size=32)
-    model = GooseForCausalLM(config).eval()
+    sizes: dict[str, Any] = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 128}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "head_size": 32}
+    model: Any = GooseForCausalLM(GooseConfig(**sizes | heads))
+    model.eval()
     tokens_BT = torch.randint(0, 300, (2, 70))
     wanted_BTV = model(tokens_BT).logits.double()
     model.to(device)

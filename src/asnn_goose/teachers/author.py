@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,14 @@ class Author(ABC):
     @abstractmethod
     def size(self, records: Sequence[Record]) -> int:
         """How much of `total` some records are."""
+
+    def follow(self, records: Sequence[Record]) -> None:
+        """Hear of records that are in the file, in their order; those of a resumed one too."""
+        return
+
+    def said_of(self, file: Path) -> Iterator[str]:
+        """What there is to say of the whole file."""
+        return iter(())
 
     def text(self, ids_T: Tensor) -> str:
         """Text up to the token that ends it."""
@@ -80,11 +89,13 @@ def fill(author: Author, file: TextFile, *, advance: Callable[[int], None]) -> i
     """
     with file.growing(batch=author.batch) as kept:
         done = author.size(kept)
+        author.follow(kept)
         advance(done)
         batches = author.batches(start=len(kept) // author.batch)
         while done < author.total:
             records = next(batches)
             file.append(records)
+            author.follow(records)
             done += author.size(records)
             advance(done)
     return done

@@ -16,6 +16,7 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
 from asnn_goose.train.averaging import AverageSettings
 from asnn_goose.train.early_stopping import EndSettings
+from asnn_goose.train.freezing import FreezeSettings
 from asnn_goose.train.gradient_monitor import WatchSettings
 from asnn_goose.train.gradient_rule import RuleSettings, SumSettings
 from asnn_goose.train.reference import Reference
@@ -91,6 +92,7 @@ class StagePlan:
     watch            look at each term's gradient now and then
     end              end before the budget is used up
     average          end with the mean of the weights over the last steps
+    freeze           ternary weights that keep their code from some step on
     pool             windows that must be in order when the stage begins (a curriculum)
     reference        what the student gives to pairs of answers when the stage begins
     clock            the part of its losses' clock that the stage covers: phases of a curriculum
@@ -113,6 +115,7 @@ class StagePlan:
     watch: WatchSettings | None = None
     end: EndSettings | None = None
     average: AverageSettings | None = None
+    freeze: FreezeSettings | None = None
     pool: Pool | None = None
     reference: Reference | None = None
     clock: Span = WHOLE

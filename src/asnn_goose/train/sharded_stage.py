@@ -43,6 +43,7 @@ def check_sharded(plan: StagePlan) -> None:
         f"kind = {kind!r}": kind in ALONE,
         "pairs of answers": plan.reference is not None,
         "curriculum": plan.pool is not None,
+        "freeze": plan.freeze is not None,
         "end.by = 'validation'": ending is not None,
         "a loss with a head of its own": plan.stage.objective.wants_head,
     }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -14,11 +13,12 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.data.pair_batches import PairBatch
-from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.parts.projection import held_codes
 from asnn_goose.trace import Batch
 from asnn_goose.train import first_batch, gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.averaging import Average
 from asnn_goose.train.early_stopping import Ending
+from asnn_goose.train.freezing import Freezing
 from asnn_goose.train.gradient_monitor import Watched, Watchman
 from asnn_goose.train.gradient_rule import GradientRule
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
@@ -87,13 +87,7 @@ class StageTrainer:
         # A term may not reach every parameter: gates that stand still, a loss on some matrices.
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._module = plan.stage if self._parts else accelerator.prepare(plan.stage)
-        adam = AdamSettings(
-            scales=plan.lr_scale,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            eps=settings.eps,
-        )
-        self.rule: GradientRule = plan.rule.start(self.trained, adam)
+        self.rule: GradientRule = plan.rule.start(self.trained, _adam(plan, settings))
         self.optimiser = self.rule.optimiser
         self.watched: Watched | None = None
         if plan.watch is not None:
@@ -103,6 +97,10 @@ class StageTrainer:
         self._average: Average | None = None
         if plan.average is not None:
             self._average = Average(plan.average, self.trained, self.optimiser)
+        self._freezing: Freezing | None = None
+        if plan.freeze is not None:
+            student = plan.stage.student
+            self._freezing = Freezing(plan.freeze, self.trained, self.optimiser, student)
 
     def step(self, number: int) -> StepResult:
         """Optimiser step `number` of the stage, counted from 0.
@@ -118,6 +116,8 @@ class StageTrainer:
             self._parts.equalise()
         batches = [self._batch(number) for _ in range(self.plan.accumulate)]
         terms = self._accumulate(number, batches)
+        if self._freezing is not None:
+            self._freezing.stop()
         norms = gradient_norm.norms(self.trained, by=self._settings.clip_by)
         norm = float(gradient_norm.total(norms))
         # All processes stop together, or those with finite numbers would wait for the others for
@@ -129,12 +129,10 @@ class StageTrainer:
                 )
             raise NotFiniteError(found)
         self._clip(norms)
-        self.optimiser.step()
-        self._counts.settle()
-        if self._average is not None:
-            self._average.follow(number, steps=self.plan.steps)
+        self._take(number)
         stage = self.plan.stage
         readings = stage.objective.readings() | self.rule.readings() | stage.readings() | before
+        readings |= {} if self._freezing is None else self._freezing.readings()
         warnings = [] if self.watched is None else self.watched.look(terms, readings)
         ended = self._look(number + 1, sum(terms.values()), readings)
         return StepResult(
@@ -146,6 +144,16 @@ class StageTrainer:
             warnings=warnings,
             ended=ended,
         )
+
+    def _take(self, number: int) -> None:
+        """Let the optimiser take step `number`, with all that follows the weights."""
+        if self._freezing is None:
+            self.optimiser.step()
+        else:
+            self._freezing.step(number, steps=self.plan.steps)
+        self._counts.settle()
+        if self._average is not None:
+            self._average.follow(number, steps=self.plan.steps)
 
     def _clip(self, norms: dict[str, Tensor]) -> None:
         most, by = self._settings.clip, self._settings.clip_by
@@ -263,10 +271,21 @@ class StageTrainer:
         """End the stage: its mean weights if it has any; accelerate's references are dropped."""
         if self._average is not None:
             self._average.adopt()
+        if self._freezing is not None:
+            self._freezing.settle()
         if self._parts is not None:
             self._parts.gather()
         self.plan.stage.finish()
         self._accelerator.clear()
+
+
+def _adam(plan: StagePlan, settings: RunSettings) -> AdamSettings:
+    return AdamSettings(
+        scales=plan.lr_scale,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        eps=settings.eps,
+    )
 
 
 def _choose_trained(plan: StagePlan) -> list[Trained]:
@@ -279,16 +298,3 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
             trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
-
-
-@contextmanager
-def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
-    """Within, a student's weights stay as they are, and ternary ones are coded once."""
-    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
-    for matrix in matrices:
-        matrix.hold(True)
-    try:
-        yield
-    finally:
-        for matrix in matrices:
-            matrix.hold(False)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from asnn_goose.model.neurons import MeanThreshold
+from asnn_goose.model.neurons import LearnedThreshold, LSQPlusSpikes, MeanThreshold
 from asnn_goose.ops.spike_codes import mean_magnitude
 from asnn_goose.ops.surrogate import SURROGATES, surrogate
 
@@ -65,8 +67,14 @@ def test_surrogates_mean_the_same_at_every_scale(h_BTK: Tensor) -> None:
 
 
 @pytest.mark.parametrize(("progress", "left"), [(0.0, 1.0), (0.25, 0.5), (0.5, 0.0), (1.0, 0.0)])
-def test_an_analogue_part_fades_away(progress: float, left: float, h_BTK: Tensor) -> None:
-    neuron, plain = MeanThreshold(64, fade=0.5), MeanThreshold(64)
+@pytest.mark.parametrize("kind", [MeanThreshold, LearnedThreshold, LSQPlusSpikes])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_analogue_part_fades_away(
+    steps: int, kind: Any, progress: float, left: float, h_BTK: Tensor
+) -> None:
+    neuron, plain = kind(64, fade=0.5, steps=steps), kind(64, steps=steps)
+    assert kind(64, steps=steps)(h_BTK).equal(plain(h_BTK))  # both have met their first batch
+    neuron(h_BTK)
     neuron.anneal(progress)
     assert torch.allclose(neuron(h_BTK), plain(h_BTK) * (1 - left) + h_BTK * left, atol=1e-6)
     dy = torch.randn(h_BTK.shape)
@@ -85,5 +93,8 @@ def test_nothing_analogue_is_left_outside_of_training(h_BTK: Tensor) -> None:
 def test_a_fade_beyond_the_stage_is_refused() -> None:
     with pytest.raises(ValueError, match=r"fade = 1\.5: must be 0 to 1"):
         MeanThreshold(64, fade=1.5)
+    for kind in (LearnedThreshold, LSQPlusSpikes):
+        with pytest.raises(ValueError, match=r"fade = -0\.5: must be 0 to 1"):
+            kind(64, fade=-0.5)
     with pytest.raises(ValueError, match=r"share = -0\.1: must be 0 to 1"):
         MeanThreshold(64, fade=0.5).anneal(-0.1)

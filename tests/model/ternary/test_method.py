@@ -13,7 +13,7 @@ from asnn_goose.model.ternary import TERNARY, TernaryMethod
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in TERNARY),
     *((name, {"granularity": "tensor"}) for name in ("twn", "ttq", "terdit", "lsq", "lsq_plus")),
-    *((name, {"group": 32}) for name in ("absmean", "twn", "tervit", "tequila", "arenas")),
+    *((name, {"group": 32}) for name in ("absmean", "twn", "tervit", "tequila", "arenas", "cat_q")),
     *((name, {"planes": 2}) for name in ("absmean", "arenas")),
     ("absmean", {"planes": 2, "group": 32}),
     ("ttq", {"percentile": 0.4}),

@@ -7,7 +7,14 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.model.neurons.neuron import TINY, Neuron, check_per, positive, widened
+from asnn_goose.model.neurons.neuron import (
+    TINY,
+    Neuron,
+    check_fade,
+    check_per,
+    positive,
+    widened,
+)
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
 from asnn_goose.ops.spike_codes import Spikes, encode_at
 from asnn_goose.ops.surrogate import in_units, ternary_spikes
@@ -29,8 +36,9 @@ class LearnedThreshold(Neuron):
     Both start from the first batch: theta or the range M amplitude is `threshold` times the mean
     magnitude, and a single step's amplitude is the mean of what then fires.
 
-    per  "tensor", or "channel" (K numbers, each from its channel's own mean; amplitudes that would
-         start equal are spread by up to 1 %, always the same way)
+    per   "tensor", or "channel" (K numbers, each from its channel's own mean; amplitudes that would
+          start equal are spread by up to 1 %, always the same way)
+    fade  share of the training in which an analogue part of h fades away; 0: none
     """
 
     starts_parameters: ClassVar[bool] = True
@@ -48,9 +56,11 @@ class LearnedThreshold(Neuron):
         per: str = "tensor",
         surrogate: str = "rectangle",
         surrogate_shape: float | None = None,
+        fade: float = 0.0,
     ) -> None:
         super().__init__(columns, steps=steps, code=code, threshold=threshold)
         check_per(per)
+        self.fade = check_fade(fade)
         if per == "channel":
             self.training_only = (
                 "amplitudes per channel do not fold into ternary weights; "
@@ -69,13 +79,13 @@ class LearnedThreshold(Neuron):
         theta, amplitude = self._scales(wide_BK)
         if self.steps > 1:
             out_BK = learned_step(wide_BK, amplitude, top=self.levels)
-            return out_BK.to(h_BK.dtype)
+            return self.fading(wide_BK, out_BK).to(h_BK.dtype)
         # The surrogate is measured in the amplitude without a gradient to it: that one is trained
         # as a factor alone.
         unit = amplitude.detach()
         self.gradient.follow(wide_BK / unit)
         spikes_BK = ternary_spikes(wide_BK, theta, in_units(self.gradient.now(), unit))
-        return (amplitude * spikes_BK).to(h_BK.dtype)
+        return self.fading(wide_BK, amplitude * spikes_BK).to(h_BK.dtype)
 
     @torch.no_grad()
     def encode(self, h_BK: Tensor) -> Spikes:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.model.neurons.neuron import TINY, Neuron, check_per, widened
+from asnn_goose.model.neurons.neuron import TINY, Neuron, check_fade, check_per, widened
 from asnn_goose.ops.spike_codes import Spikes
 from asnn_goose.ops.ternary import SMALLEST_SCALE, best_affine, learned_step
 
@@ -23,7 +23,8 @@ class LSQPlusSpikes(Neuron):
     where the first batch's squared error is least (`ops.ternary.best_affine`). For what lies to one
     side of zero, as behind a relu: without an offset half of the codes would stand for nothing.
 
-    per  "tensor", or "channel": K steps and offsets, each from its channel's own values
+    per   "tensor", or "channel": K steps and offsets, each from its channel's own values
+    fade  share of the training in which an analogue part of h fades away; 0: none
     """
 
     starts_parameters: ClassVar[bool] = True
@@ -39,11 +40,13 @@ class LSQPlusSpikes(Neuron):
         code: str = "radix3",
         threshold: float = Neuron.usual_threshold,
         per: str = "tensor",
+        fade: float = 0.0,
     ) -> None:
         super().__init__(columns, steps=steps, code=code, threshold=threshold)
         if threshold != Neuron.usual_threshold:
             raise ValueError(f"threshold = {threshold}: lsq_plus searches its step; leave it out")
         check_per(per)
+        self.fade = check_fade(fade)
         self.per, size = per, columns if per == "channel" else 1
         self.amplitude = nn.Parameter(torch.ones(size))
         self.offset = nn.Parameter(torch.zeros(size))
@@ -65,7 +68,7 @@ class LSQPlusSpikes(Neuron):
             step_gradient=(shared * self.levels) ** -0.5,
             offset=offset,
         )
-        return out_BK.to(h_BK.dtype)
+        return self.fading(wide_BK, out_BK).to(h_BK.dtype)
 
     @torch.no_grad()
     def encode(self, h_BK: Tensor) -> Spikes:

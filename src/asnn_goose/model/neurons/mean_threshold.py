@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asnn_goose.model.neurons.neuron import Neuron, passed, widened
+from asnn_goose.model.neurons.neuron import Neuron, check_fade, passed, widened
 from asnn_goose.model.neurons.surrogate_gradient import SurrogateGradient
-from asnn_goose.ops.precision_schedule import remainder
 from asnn_goose.ops.spike_codes import Spikes, encode, encode_binary, mean_magnitude
 from asnn_goose.ops.spike_product import Coding
 
@@ -25,9 +24,7 @@ class MeanThreshold(Neuron):
     signed     false: no negative spikes, for one step; the window then ends at -1/2 amplitude
     surrogate  for one step any of `ops.surrogate`, over (h - threshold) / amplitude; threshold
                and amplitude take no gradient. surrogate_shape: its width, alpha or k
-    fade       share of the training in which an analogue part of h fades away; 0: none. With r left
-               of it (`ops.precision_schedule`) the value is (1 - r) amplitude q + r h, and so the
-               gradient
+    fade       share of the training in which an analogue part of h fades away; 0: none
     """
 
     def __init__(
@@ -49,9 +46,7 @@ class MeanThreshold(Neuron):
             raise ValueError(f"surrogate = {surrogate!r}: {steps} steps take {STRAIGHT!r} only")
         if steps > 1 and not signed:
             raise ValueError(f"signed = false: is for one step, and here are {steps}")
-        if not 0 <= fade <= 1:
-            raise ValueError(f"fade = {fade}: must be 0 to 1")
-        self.signed, self.fade = signed, fade
+        self.signed, self.fade = signed, check_fade(fade)
         if not signed:
             self.training_only = "the engine's codes have negative spikes"
 
@@ -63,10 +58,7 @@ class MeanThreshold(Neuron):
             else:
                 slope_BK = self._slope(self.gradient, h_BK, spikes.amplitude_B1)
             values_BK = spikes.values().to(h_BK.dtype)
-        spikes_BK = passed(h_BK, values_BK, slope_BK)
-        # In training alone: a student in eval mode is the one that is exported.
-        left = remainder(self.progress, until=self.fade) if self.training else 0.0
-        return spikes_BK.lerp(h_BK, left) if left else spikes_BK
+        return self.fading(h_BK, passed(h_BK, values_BK, slope_BK))
 
     def coding(self, *, rotate: bool) -> Coding | None:
         """Its steps, code and threshold."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from asnn_goose.ops.precision_schedule import checked_share
+from asnn_goose.ops.precision_schedule import checked_share, remainder
 from asnn_goose.ops.spike_codes import Spikes, levels
 from asnn_goose.ops.spike_product import Coding
 from asnn_goose.trace import Window
@@ -46,6 +46,9 @@ class Neuron(nn.Module, ABC):
     usual_threshold: ClassVar[float] = 0.7
     """Threshold where a precision sets none."""
 
+    fade: float = 0.0
+    """Share of the training in which an analogue part of h fades away, in those that set it."""
+
     def __init__(
         self,
         columns: int,
@@ -67,6 +70,15 @@ class Neuron(nn.Module, ABC):
     def anneal(self, share: float) -> None:
         """Hear, before a training forward, what share of it is done (0 to 1)."""
         self.progress = checked_share(share)
+
+    def fading(self, h_BK: Tensor, spikes_BK: Tensor) -> Tensor:
+        """(1 - r) spikes + r h with what is left of h, and so the gradients; r is 0 in eval mode.
+
+        r falls along a cosine from 1 to 0 at the share `fade` (`ops.precision_schedule`).
+        """
+        # In training alone: a student in eval mode is the one that is exported.
+        left = remainder(self.progress, until=self.fade) if self.training else 0.0
+        return spikes_BK.lerp(h_BK, left) if left else spikes_BK
 
     def meet_(self, h_BK: Tensor, weight_OK: Tensor) -> None:
         """Hear, before a training forward, of the matrix that the spikes of h will multiply."""
@@ -132,6 +144,13 @@ def check_rate(steps: int, code: str) -> None:
     """Raise ValueError where steps that count alike are asked to count otherwise."""
     if steps > 1 and code != "rate":
         raise ValueError(f"code = {code!r}: this neuron's {steps} steps count alike; take 'rate'")
+
+
+def check_fade(fade: float) -> float:
+    """The share itself. Raises ValueError unless it is 0 to 1."""
+    if not 0 <= fade <= 1:
+        raise ValueError(f"fade = {fade}: must be 0 to 1")
+    return fade
 
 
 def check_per(per: str) -> None:

@@ -6,6 +6,7 @@ new method is one file and one row here; its keyword settings are the recipe's k
 
 from asnn_goose.model.ternary.absmean import AbsMean
 from asnn_goose.model.ternary.arenas import Arenas
+from asnn_goose.model.ternary.cat_q import CatQ
 from asnn_goose.model.ternary.lsq import LSQ, LSQPlus
 from asnn_goose.model.ternary.method import TernaryMethod
 from asnn_goose.model.ternary.tequila import Tequila
@@ -24,6 +25,7 @@ TERNARY: dict[str, type[TernaryMethod]] = {
     "terdit": TerDiT,
     "lsq": LSQ,
     "lsq_plus": LSQPlus,
+    "cat_q": CatQ,
 }
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "TWN",
     "AbsMean",
     "Arenas",
+    "CatQ",
     "LSQPlus",
     "Tequila",
     "TerDiT",

@@ -7,6 +7,7 @@ the last, and what was trained before stays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -20,7 +21,7 @@ from asnn_goose.train.stages.stage import Stage
 
 
 class Slide(Stage):
-    """A part of the stage for every `span` neighbouring blocks, sliding on by one block.
+    """A part of the stage for every `span` neighbouring blocks, sliding on by `stride` blocks.
 
     Only these train, towards the teacher's residual stream behind the last of them; the blocks
     before run as they are. A precision that falls within a stage falls within each such part.
@@ -32,9 +33,9 @@ class Slide(Stage):
     trains: ClassVar = frozenset({"blocks"})
     runs: ClassVar = "blocks"
 
-    def __init__(self, *, span: int, **parts: Any) -> None:
+    def __init__(self, *, span: int, stride: int = 1, **parts: Any) -> None:
         super().__init__(**parts)
-        self.span = span
+        self.span, self.stride = span, stride
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         student, window = cast(GooseForCausalLM, self.student), self.window(batch)
@@ -52,6 +53,17 @@ class Slide(Stage):
     def place(self, progress: float) -> tuple[int, float]:
         """The first block that trains after a share of the stage, and the share of its part."""
         blocks = len(cast(GooseForCausalLM, self.student).blocks)
-        parts = max(1, blocks - self.span + 1)
-        first = min(int(progress * parts), parts - 1)
-        return first, min(1.0, progress * parts - first)
+        parts = parts_of(blocks, span=self.span, stride=self.stride)
+        part = min(int(progress * parts), parts - 1)
+        # The last part reaches the last block, and slides on by less where they do not divide.
+        first = min(part * self.stride, max(0, blocks - self.span))
+        return first, min(1.0, progress * parts - part)
+
+
+def parts_of(blocks: int, *, span: int, stride: int) -> int:
+    """How many runs of `span` blocks, each `stride` further on, reach every block.
+
+    >>> parts_of(30, span=4, stride=2)
+    14
+    """
+    return 1 + max(0, math.ceil((blocks - span) / stride))
