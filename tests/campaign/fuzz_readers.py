@@ -164,7 +164,10 @@ def _models(folder: Path) -> Iterator[Reader]:
 def _gguf(folder: Path) -> Reader:
     import gguf
 
-    from asnn_goose.model.gguf_file import _config
+    from asnn_goose.model.gguf_file import _config, _read
+
+    def configuration(file: Path) -> object:
+        return _config(file, *_read(file, name="a"), name="a")
 
     writer = gguf.GGUFWriter(folder / "a.gguf", "llama")
     writer.add_context_length(64)
@@ -183,7 +186,7 @@ def _gguf(folder: Path) -> Reader:
     writer.write_tensors_to_file()
     writer.close()
     sound = (folder / "a.gguf").read_bytes()
-    return Reader(name="a.gguf", sound=sound, read=lambda file: _config(file, name="a"))
+    return Reader(name="a.gguf", sound=sound, read=configuration)
 
 
 def _every_record(folder: Path) -> list[bytes | None]:

@@ -11,6 +11,7 @@ BUILD/NAME-crash-*.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -55,17 +56,18 @@ def main() -> None:
     with atheris.instrument_imports(include=["asnn_goose", "tomllib", "gguf"]):
         from tests.campaign.fuzz_readers import readers
     place = str(IN_MEMORY) if IN_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="goose-fuzz-", dir=place) as own:
-        # Of two sound files of a name the first, which is the larger.
-        found = {reader.name: reader for reader in reversed([*readers(Path(own))])}
-        for name in names:
-            began = time.monotonic()
-            with tempfile.TemporaryDirectory(dir=own) as mine:
-                if not (child := os.fork()):
-                    fuzz(found[name], build, Path(mine), options)
-                _, status = os.waitpid(child, 0)
-            code = os.waitstatus_to_exitcode(status)
-            print(f"{name} {code} {time.monotonic() - began:.0f}", flush=True)
+    # No TemporaryDirectory: a forked fuzzer that ends would remove its parent's.
+    own = Path(tempfile.mkdtemp(prefix="goose-fuzz-", dir=place))
+    # Of two sound files of a name the first, which is the larger.
+    found = {reader.name: reader for reader in reversed([*readers(own)])}
+    for name in names:
+        began = time.monotonic()
+        if not (child := os.fork()):
+            fuzz(found[name], build, own / f"of-{name}", options)
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        print(f"{name} {code} {time.monotonic() - began:.0f}", flush=True)
+    shutil.rmtree(own)
 
 
 if __name__ == "__main__":

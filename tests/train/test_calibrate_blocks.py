@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load
 
 from asnn_goose.losses import LOSSES, Objective, Term
@@ -20,6 +21,7 @@ from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.trace import Batch
 from asnn_goose.train.loop import run
 from asnn_goose.train.stages import CalibrateBlocks
+from asnn_goose.train.step_counts import StepCounts
 
 HIDDEN = frozenset({"hidden"})
 
@@ -136,6 +138,7 @@ def test_scales_alone_bring_codes_of_few_bits_nearer(parts: Any) -> None:
     stage = stage_of(student.train(), teacher)
     student.requires_grad_(False)
     optimiser = torch.optim.AdamW(stage.objective.parameters(), lr=5e-2, weight_decay=0.0)
+    counts = StepCounts(stage, Accelerator(mixed_precision="no"))
     for progress in (0.0, 0.9):
         found = []
         for _ in range(25):
@@ -143,6 +146,8 @@ def test_scales_alone_bring_codes_of_few_bits_nearer(parts: Any) -> None:
             loss = stage(at(batch, progress))["block_output"]
             loss.backward()
             optimiser.step()
+            counts.add()
+            counts.settle()
             found.append(float(loss.detach()))
         # The first one is of channels of which none was salient yet.
         assert min(found[-5:]) < 0.9 * found[1], found
