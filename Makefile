@@ -102,10 +102,13 @@ campaign: $(READY)
 	mkdir -p build
 	$(BIN)/python -m tests.golden.curves --check
 	$(BIN)/python -m tests.campaign.numbers
+	$(BIN)/python -m tests.campaign.processes
 	$(BIN)/python -m tests.campaign.system_faults
 	$(BIN)/python -m tests.campaign.fuzz_readers --files $(FILES) --seed $(SEED)
 	$(BIN)/python bench/fuzz_packed.py --files $(FILES) --seed $(SEED) --engine native
-	$(BIN)/python -m tests.campaign.run --count $(KILLS) --seed $(SEED) --log build/campaign-$(SEED).tsv
+	$(BIN)/python -m tests.campaign.run --count $(KILLS) --seed $(SEED) --log build/campaign-$(SEED).tsv \
+	  || { $(BIN)/python -m tests.campaign.table build/campaign-$(SEED).tsv; exit 1; }
+	$(BIN)/python -m tests.campaign.table build/campaign-$(SEED).tsv
 
 # Coverage-guided, with sanitizers; needs Clang. What is found interesting stays in build/fuzz.
 fuzz: $(READY)

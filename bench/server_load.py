@@ -1,12 +1,13 @@
 """A served student under load, on the loopback address only.
 
     python bench/server_load.py PACKED [--clients 64] [--seconds 60] [--vanish 0.2] [--rubbish 0.1]
-                                       [--context 4000] [--threads 2] [--check]
+                                       [--tokens 48] [--requests N] [--context 4000]
+                                       [--threads 2] [--check]
 
 Clients stream seeded answers one after another; every whole answer is compared with the one that
 the same request had alone. A share of them closes the connection after some tokens, a share sends
 what is no request. Said are tokens/s beside the engine's own for as many sequences, the time
-between tokens, the server's memory after a quarter of the time and at the end, open files, and the
+between tokens, the server's memory after half of the time and at the end, open files, and the
 time to the first token of a follow-up to a long conversation, in decode steps. The clients compute
 on the same machine: give them a core of their own where there is one.
 
@@ -33,7 +34,8 @@ from typing import Any
 
 from asnn_goose.infer.engine import Engine
 
-TASKS, TOKENS, WARM = 6, 24, 0.25
+TASKS, WARM = 6, 0.5
+FOLLOWED, STEPS = 7, 20
 RUBBISH = (b"", b"{", b"\xff\xfe", b'{"messages": 5}', b'{"messages": []}', b"[" * 9999)
 SERVE = "from asnn_goose.cli import app; app()"
 
@@ -42,6 +44,7 @@ SERVE = "from asnn_goose.cli import app; app()"
 class Record:
     """What all clients saw."""
 
+    asked: int = 0
     gaps: list[float] = field(default_factory=list)
     tokens: int = 0
     whole: int = 0
@@ -111,8 +114,18 @@ async def events(reader: asyncio.StreamReader) -> AsyncIterator[dict[str, Any]]:
     raise ConnectionError("the stream has not ended")
 
 
-async def answer(server: Server, content: bytes, record: Record, leave: int = 0) -> str | None:
-    """The text of an answer; None where the client left after so many tokens."""
+async def answer(
+    server: Server,
+    content: bytes,
+    record: Record,
+    *,
+    leave: int = 0,
+    until: float = float("inf"),
+) -> str | None:
+    """The text of an answer; None where the client left after so many tokens.
+
+    Tokens count `until` the time is over: then fewer and fewer clients are left.
+    """
     reader, writer = await send(server, content)
     text, tokens, last = "", 0, 0.0
     try:
@@ -126,7 +139,7 @@ async def answer(server: Server, content: bytes, record: Record, leave: int = 0)
             if last:
                 record.gaps.append(now - last)
             tokens, last = tokens + 1, now
-            record.tokens += 1
+            record.tokens += time.monotonic() < until
             if tokens == leave:
                 return None
         return text
@@ -148,19 +161,22 @@ async def client(
     server: Server,
     tasks: dict[bytes, str],
     until: float,
-    shares: tuple[float, float],
+    options: argparse.Namespace,
     record: Record,
 ) -> None:
-    """Ask until the time is over."""
-    vanish, rubbish = shares
-    while time.monotonic() < until:
+    """Ask until the time is over, or all requests are made."""
+    vanish, rubbish = options.vanish, options.rubbish
+    while time.monotonic() < until and record.asked < options.requests:
+        record.asked += 1
         chance, content = random.random(), random.choice(list(tasks))
         try:
             if chance < rubbish:
                 await refused(server, record)
                 continue
-            leave = random.randint(1, TOKENS // 2) if chance < rubbish + vanish else 0
-            text = await answer(server, content, record, leave)
+            leave = (
+                random.randint(1, max(1, options.tokens // 2)) if chance < rubbish + vanish else 0
+            )
+            text = await answer(server, content, record, leave=leave, until=until)
         except (OSError, EOFError) as error:
             record.wrong.append(str(error))
             continue
@@ -173,60 +189,78 @@ async def client(
 
 
 async def follow_up(server: Server, context: int) -> tuple[float, float]:
-    """Seconds of a decode step, and to the first token of a follow-up."""
+    """Seconds of a decode step, and to the first token of a follow-up, the median of a few."""
     alone, words = Record(), [random.randrange(100, 250) for _ in range(context)]
     await answer(server, request(words, seed=0, tokens=16), alone)
-    step, started = statistics.median(alone.gaps), time.perf_counter()
-    reader, writer = await send(server, request([*words, 101], seed=0, tokens=4))
-    async for event in events(reader):
-        if event["choices"][0]["logprobs"] is not None:
-            break
-    writer.close()
-    return step, time.perf_counter() - started
+    times = []
+    for word in range(101, 101 + FOLLOWED):
+        started = time.perf_counter()
+        reader, writer = await send(server, request([*words, word], seed=0, tokens=4))
+        waiting = True
+        async for event in events(reader):
+            if waiting and event["choices"][0]["logprobs"] is not None:
+                times.append(time.perf_counter() - started)
+                waiting = False
+        writer.close()
+    return statistics.median(alone.gaps), statistics.median(times)
 
 
 def own_rate(packed: str, threads: int, sequences: int) -> float:
-    """Tokens/s of the engine by itself, on as many sequences."""
-    engine = Engine.load(packed, threads=threads)
-    states, times = [engine.start() for _ in range(sequences)], []
-    for _ in range(6):
+    """Tokens/s of the engine by itself, on as many sequences that each go their own way."""
+    engine, random_ = Engine.load(packed, threads=threads), random.Random(0)
+    states = [engine.start() for _ in range(sequences)]
+
+    def words(count: int) -> list[list[int]]:
+        # The same words in all would fire the same neurons, and read fewer columns.
+        size = engine.vocab_size
+        return [[random_.randrange(size) for _ in range(count)] for _ in range(sequences)]
+
+    engine.advance(states, words(8))
+    times = []
+    for _ in range(STEPS):
         started = time.perf_counter()
-        engine.advance(states, [[101]] * sequences)
+        engine.advance(states, words(1))
         times.append(time.perf_counter() - started)
     return sequences / statistics.median(times)
 
 
-async def measure(server: Server, options: argparse.Namespace, rate: float) -> dict[str, bool]:
-    """Load the server; print what was seen, and say which bars hold."""
+async def measure(server: Server, options: argparse.Namespace) -> tuple[float, dict[str, bool]]:
+    """Load the server; print what was seen: tokens/s, and which other bars hold."""
     random.seed(0)
     tasks = dict[bytes, str]()
     for seed in range(TASKS):
-        prompt = [random.randrange(100, 250) for _ in range(8 + 8 * seed)]
-        content = request(prompt, seed=seed, tokens=TOKENS)
+        prompt = [random.randrange(100, 250) for _ in range(24 + 8 * seed)]
+        content = request(prompt, seed=seed, tokens=options.tokens)
         tasks[content] = str(await answer(server, content, Record()))
     step, first = await follow_up(server, options.context)
     record, began = Record(), time.monotonic()
-    shares, until = (options.vanish, options.rubbish), began + options.seconds
-    crowd = [client(server, tasks, until, shares, record) for _ in range(options.clients)]
+    until = began + options.seconds
+    crowd = [client(server, tasks, until, options, record) for _ in range(options.clients)]
     running = asyncio.gather(*crowd)
-    await asyncio.sleep(options.seconds * WARM)
-    memory, files = server.mebibytes, server.files
+    while time.monotonic() < began + WARM * options.seconds and not running.done():
+        if record.asked >= WARM * options.requests:
+            break
+        await asyncio.sleep(0.1)
+    after = memory = server.mebibytes
+    files = server.files
+    while time.monotonic() < until and not running.done():
+        after = server.mebibytes
+        await asyncio.sleep(0.1)
     await running
-    seconds, after = time.monotonic() - began, server.mebibytes
+    seconds = min(options.seconds, time.monotonic() - began)
     middle, late = (statistics.quantiles(record.gaps, n=100)[n] for n in (49, 98))
     speed = record.tokens / seconds
-    print(f"{record.whole} whole answers, {record.vanished} left, {record.refused} of rubbish")
+    print(f"{record.asked} requests: {record.whole} whole answers, {record.vanished} left")
+    print(f"{record.refused} of rubbish refused")
     print(f"wrong: {len(record.wrong)} {record.wrong[:3]}")
-    print(f"{speed:.0f} tokens/s, {speed / rate:.2f} of the engine's own {rate:.0f}")
     times = f"p99 {1e3 * late:.1f} ms, {late / middle:.1f} times as long"
     print(f"between tokens {1e3 * middle:.1f} ms, {times}")
     print(f"memory {memory:.0f} -> {after:.0f} MiB")
     print(f"open files {files} under load, {server.files} after")
     print(f"follow-up to {options.context} tokens: {first / step:.1f} steps of {1e3 * step:.1f} ms")
-    return {
+    return speed, {
         "every answer its own": not record.wrong and record.whole > 0,
         "p99 at most 3 medians": late <= 3 * middle,
-        "0.8 of the engine's rate": speed >= 0.8 * rate,
         "memory within 1 %": after <= 1.01 * memory,
         "follow-up within 3 steps": first <= 3 * step,
     }
@@ -240,17 +274,27 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--vanish", type=float, default=0.0)
     parser.add_argument("--rubbish", type=float, default=0.0)
+    parser.add_argument("--tokens", type=int, default=48, help="of an answer")
+    parser.add_argument("--requests", type=float, default=float("inf"), help="at most")
     parser.add_argument("--context", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    rate = own_rate(options.packed, options.threads, options.clients)
-    server = start(options.packed, options.threads, options.clients)
+    settings = (options.packed, options.threads, options.clients)
+    # On both sides of the load: a machine is not as fast at all times.
+    before = own_rate(*settings)
+    server = start(*settings)
     try:
-        bars = asyncio.run(measure(server, options, rate))
+        speed, bars = asyncio.run(measure(server, options))
     finally:
         server.process.terminate()
         server.process.wait()
+    rates = (before, own_rate(*settings))
+    share = speed / statistics.mean(rates)
+    print(
+        f"{speed:.0f} tokens/s, {share:.2f} of the engine's own {rates[0]:.0f} and {rates[1]:.0f}"
+    )
+    bars["0.8 of the engine's rate"] = share >= 0.8
     missed = [bar for bar, holds in bars.items() if not holds]
     print(f"bars not reached: {', '.join(missed) or 'none'}")
     return int(options.check and bool(missed))

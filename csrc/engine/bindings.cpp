@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "engine/engine.h"
+#include "engine/largest.h"
 #include "engine/sampler.h"
 #include "kernels/spikes/spikes.h"
 
@@ -243,8 +244,14 @@ class DenseMatrix {
 std::int64_t draw(std::uintptr_t logits, std::int64_t vocab, float temperature, std::int64_t top_k,
                   float top_p, float min_p, double uniform) {
   const nb::gil_scoped_release released;
-  return sample(reinterpret_cast<const float*>(logits), vocab,
-                {temperature, top_k, top_p, min_p}, uniform);
+  const auto* all = reinterpret_cast<const float*>(logits);
+  if (!all_numbers(all, vocab)) return -1;
+  return sample(all, vocab, {temperature, top_k, top_p, min_p}, uniform);
+}
+
+double total(std::uintptr_t logits, std::int64_t vocab) {
+  const nb::gil_scoped_release released;
+  return log_total(reinterpret_cast<const float*>(logits), vocab);
 }
 
 std::int64_t kept(std::uintptr_t logits, std::int64_t vocab, float temperature, std::int64_t top_k,
@@ -271,13 +278,16 @@ void bind(nb::module_& m) {
       .def("assign", &assign, "other"_a)
       .def("to_bytes", &state_bytes)
       .def("load_bytes", &load_state, "data"_a)
-      .def_prop_ro("nbytes", [](const State& s) { return s.size() * sizeof(float); })
+      .def_prop_ro("nbytes", [](const State& s) { return s.size(); })
       .def_prop_ro("position", [](const State& s) { return s.position; });
   nb::class_<Engine>(m, "Engine")
       .def("__init__",
            [](Engine* self, const Settings& config, const TensorMap& tensors,
-              const SpikingMap& matrices) { new (self) Engine(config, source_of(tensors, matrices)); },
-           "config"_a, "tensors"_a, "matrices"_a)
+              const SpikingMap& matrices, bool bf16_states) {
+             new (self) Engine(config, source_of(tensors, matrices),
+                               bf16_states ? Memory::bf16 : Memory::f32);
+           },
+           "config"_a, "tensors"_a, "matrices"_a, "bf16_states"_a = false)
       .def("new_state", &Engine::new_state)
       .def("forward", &forward, "states"_a, "tokens"_a, "logits"_a, "every"_a, "threads"_a,
            "missed"_a = 0.0F, "temperature"_a = 1.0F, "spikes"_a = 0)
@@ -302,6 +312,7 @@ void bind(nb::module_& m) {
   m.def("limits", &limits_of_the_engine);
   m.def("sample", &draw, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "uniform"_a);
+  m.def("log_total", &total, "logits"_a, "vocab"_a);
   m.def("distribution", &kept, "logits"_a, "vocab"_a, nb::kw_only(), "temperature"_a, "top_k"_a,
         "top_p"_a, "min_p"_a, "tokens"_a, "probabilities"_a);
 }

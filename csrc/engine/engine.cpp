@@ -15,8 +15,8 @@ struct Engine::Work {
   std::int64_t left() const { return sequence.count - done; }
 };
 
-Engine::Engine(const Settings& settings, const Source& source)
-    : model_(settings, source), state_size_(model_.new_state().size()) {
+Engine::Engine(const Settings& settings, const Source& source, Memory memory)
+    : model_(settings, source, memory), state_size_(model_.new_state().size()) {
   prepare(1);
   number_places();
 }

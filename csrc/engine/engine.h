@@ -18,7 +18,7 @@ namespace goose::engine {
 class Engine {
  public:
   // As Model.
-  Engine(const Settings& settings, const Source& source);
+  Engine(const Settings& settings, const Source& source, Memory memory);
 
   State new_state() const { return model_.new_state(); }
   std::size_t state_size() const { return state_size_; }

@@ -64,7 +64,7 @@ void Head::take_levels(Arena& arena) {
   for (std::int64_t m = 0; m < words; ++m) {
     const std::int8_t* from = matrix_.rows() + m * width_;
     for (std::int64_t k = 0; k < width_; ++k) row.data()[k] = matrix_.scale()[m] * from[k];
-    table_.hadamard(row.data(), width_);
+    table_.rotate(row.data(), row.data(), width_);
     scale[m] = kStep * length(row.data(), width_) / std::sqrt(static_cast<float>(width_));
     squares += put_levels(row.data(), width_, scale[m], levels + m * width_ / 2);
   }
@@ -95,8 +95,7 @@ void Head::screen(const float* x, std::int64_t rows, float* y, float* noise, Poo
   Buffer<std::int16_t> rounded(size(width_));
   Buffer<std::int8_t> bytes(size(rows * width_));
   for (std::int64_t row = 0; row < rows; ++row) {
-    std::copy_n(x + row * width_, width_, rotated.data());
-    table_.hadamard(rotated.data(), width_);
+    table_.rotate(x + row * width_, rotated.data(), width_);
     noise[row] = error_ * length(rotated.data(), width_);
     amplitude.data()[row] =
         table_.round_i16(rotated.data(), rounded.data(), width_, kernels::kScreenLimit);

@@ -1,7 +1,6 @@
 #include "engine/inputs.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace goose::engine {
 namespace {
@@ -16,7 +15,7 @@ void Inputs::set(const float* x, std::int64_t rows, std::int64_t width) {
   x_ = x;
   rows_ = rows;
   width_ = width;
-  is_encoded_ = is_rotated_ = is_rounded_ = is_spread_ = is_filled_ = is_octets_ = false;
+  is_encoded_ = is_rotated_ = is_rounded_ = is_spread_ = is_filled_ = is_octets_ = is_summed_ = false;
 }
 
 std::int64_t Inputs::active() const {
@@ -28,12 +27,25 @@ std::int64_t Inputs::active() const {
 const float* Inputs::rotated(Pool& pool) {
   if (is_rotated_) return rotated_.data();
   float* to = rotated_.at_least(static_cast<std::size_t>(rows_ * width_));
+  double* sums = rotated_sums_.at_least(static_cast<std::size_t>(rows_));
   pool.each(rows_, [&](int, std::int64_t row) {
-    std::memcpy(to + row * width_, x_ + row * width_, sizeof(float) * static_cast<std::size_t>(width_));
-    table_.hadamard(to + row * width_, width_);
+    sums[row] = table_.rotate(x_ + row * width_, to + row * width_, width_);
   });
   is_rotated_ = true;
   return to;
+}
+
+// Of the rows as they are filled up.
+const double* Inputs::sums(Pool& pool) {
+  if (is_summed_) return sums_.data();
+  const float* from = filled(pool);
+  const std::int64_t wide = stride(width_);
+  double* sums = sums_.at_least(static_cast<std::size_t>(rows_));
+  pool.each(rows_, [&](int, std::int64_t row) {
+    sums[row] = table_.magnitudes(from + row * wide, wide);
+  });
+  is_summed_ = true;
+  return sums;
 }
 
 const float* Inputs::filled(Pool& pool) {
@@ -52,6 +64,7 @@ const float* Inputs::filled(Pool& pool) {
 void Inputs::encode(const Encoding& encoding, Pool& pool) {
   const kernels::Encoder& e = encoding.encoder;
   const float* from = encoding.rotate ? rotated(pool) : filled(pool);
+  const double* all = encoding.rotate ? rotated_sums_.data() : e.amplitude > 0 ? nullptr : sums(pool);
   const auto rows = static_cast<std::size_t>(rows_);
   const auto ranges = static_cast<std::size_t>(e.steps) * static_cast<std::size_t>(e.width / e.group);
   const auto capacity = static_cast<std::size_t>(kernels::list_capacity(e));
@@ -63,7 +76,7 @@ void Inputs::encode(const Encoding& encoding, Pool& pool) {
   pool.each(rows_, [&](int, std::int64_t row) {
     const auto r = static_cast<std::size_t>(row);
     spikes[r] = {0, 0, spans + r * ranges, lists + r * capacity, codes + r * width};
-    table_.encode(e, from + row * e.width, spikes[r]);
+    table_.encode(e, from + row * e.width, all == nullptr ? 0.0 : all[row], spikes[r]);
   });
   encoded_ = encoding;
   is_encoded_ = true;

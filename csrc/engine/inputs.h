@@ -44,15 +44,17 @@ class Inputs {
   void encode(const Encoding& encoding, Pool& pool);
   const float* rotated(Pool& pool);
   const float* filled(Pool& pool);
+  const double* sums(Pool& pool);
 
   const kernels::Table& table_;
   const float* x_ = nullptr;
   std::int64_t rows_ = 0, width_ = 0;
   Encoding encoded_;
   bool is_encoded_ = false, is_rotated_ = false, is_rounded_ = false, is_spread_ = false;
-  bool is_filled_ = false, is_octets_ = false;
+  bool is_filled_ = false, is_octets_ = false, is_summed_ = false;
   Encoding rounded_by_, spread_by_, octets_by_;
   Buffer<float> rotated_, filled_, spread_, amplitude_;
+  Buffer<double> sums_, rotated_sums_;  // of magnitudes: one for all thresholds
   Buffer<std::int16_t> rounded_;
   Buffer<std::int8_t> octets_;
   Buffer<float> octet_amplitude_;

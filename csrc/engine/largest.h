@@ -1,4 +1,4 @@
-// The largest of many numbers, in lanes, so that compilers use vectors for it.
+// The largest of many numbers, and whether they are any: in loops that compilers use vectors for.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +20,13 @@ inline float largest(const float* x, std::int64_t count) {
   }
   for (; i < count; ++i) most[0] = x[i] > most[0] ? x[i] : most[0];
   return *std::max_element(most, most + kLanes);
+}
+
+// Whether all are numbers, infinite ones included.
+inline bool all_numbers(const float* x, std::int64_t count) {
+  std::int32_t others = 0;
+  for (std::int64_t i = 0; i < count; ++i) others |= x[i] != x[i] ? 1 : 0;
+  return others == 0;
 }
 
 }  // namespace goose::engine

@@ -105,8 +105,8 @@ class Builder {
 
 }  // namespace
 
-Model::Model(const Settings& settings, const Source& source)
-    : config(read_config(settings)), table(kernels::selected_table()) {
+Model::Model(const Settings& settings, const Source& source, Memory states)
+    : config(read_config(settings)), memory(states), table(kernels::selected_table()) {
   const Config& c = config;
   const Builder build(source, c, table, weights_);
   embedding_ = Lookup(source, "embedding", c.vocab, c.width);
@@ -123,7 +123,7 @@ Model::Model(const Settings& settings, const Source& source)
 
 State Model::new_state() const {
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
-  return State(size(config.layers), size(config.heads), size(config.head_size),
+  return State(memory, size(config.layers), size(config.heads), size(config.head_size),
                size(config.width), config.mlp == Mlp::channel_mix,
                config.value_shift ? size(config.inner()) : 0);
 }

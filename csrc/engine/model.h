@@ -63,7 +63,7 @@ class Model {
  public:
   // Copies matrices; vectors and the embedding stay in the arrays behind `source`, which must
   // outlive the model. Throws std::invalid_argument.
-  Model(const Settings& settings, const Source& source);
+  Model(const Settings& settings, const Source& source, Memory memory);
 
   State new_state() const;
   // The embedding of a token at a place of its text, `room` being as long as it.
@@ -98,6 +98,7 @@ class Model {
   }
 
   Config config;
+  Memory memory;
   const kernels::Table& table;
   std::optional<Norm> embedding_norm;
   Norm final_norm{};

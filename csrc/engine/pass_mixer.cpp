@@ -106,9 +106,9 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
   const Config& c = model_.config;
   const std::int64_t N = c.head_size, C = c.inner(), first = head * N;
   const float plus = c.gate == Gate::one_plus ? 1.0F : 0.0F;
-  float* state = piece.state->wkv(layer) + head * N * N;
+  char* state = piece.state->wkv(layer, size(head));
   const bool ends = layer + 1 == model_.blocks.size();
-  const float* next = ends ? state : piece.state->wkv(layer + 1) + head * N * N;
+  const char* next = ends ? state : piece.state->wkv(layer + 1, size(head));
   const float least = m.k.encoding().spikes() ? kLeastSpikingKey : kLeastKey;
   alignas(64) float alpha[kMostHeadSize], beta[kMostHeadSize], written[kMostHeadSize];
   alignas(64) float y[kMostHeadSize];
@@ -121,7 +121,15 @@ void Pass::recur_head(const Mixer& m, std::size_t layer, const Piece& piece, std
     const float score =
         table_.delta(r, k, a_.data() + from, at(m.removal, first), at(m.replacement, first),
                      at(m.bonus, first), least, alpha, beta, written, N);
-    table_.wkv(state, next, r, w_.data() + from, written, v, alpha, beta, y, N);
+    const float* w = w_.data() + from;
+    if (model_.memory == Memory::f32) {
+      table_.wkv(reinterpret_cast<float*>(state), reinterpret_cast<const float*>(next), r, w,
+                 written, v, alpha, beta, y, N);
+    } else {
+      table_.wkv_bf16(reinterpret_cast<std::uint16_t*>(state),
+                      reinterpret_cast<const std::uint16_t*>(next), r, w, written, v, alpha, beta,
+                      y, N);
+    }
     if (m.norm.weight != nullptr) {
       table_.layer_norm(y, m.norm.weight + first, m.norm.bias + first,
                         static_cast<float>(N) * 1e-5F, y, N);

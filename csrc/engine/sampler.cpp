@@ -147,6 +147,19 @@ std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& s, 
   return kept.of[static_cast<std::size_t>(place.index)].token;
 }
 
+double log_total(const float* logits, std::int64_t vocab) {
+  constexpr std::int64_t kPart = 1024;  // what fp32 adds up well
+  const float most = largest(logits, vocab);
+  double total = 0;
+  for (std::int64_t i = 0; i < vocab; i += kPart) {
+    float masses[kernels::kMargins];
+    const std::int64_t count = std::min(kPart, vocab - i);
+    kernels::selected_table().masses(logits + i, count, most, 1, kMargins, masses);
+    total += masses[kLast];
+  }
+  return most + std::log(total);
+}
+
 std::int64_t distribution(const float* logits, std::int64_t vocab, const Sampling& s,
                           std::int64_t* tokens, double* probabilities) {
   const float most = largest(logits, vocab);

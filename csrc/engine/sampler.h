@@ -23,4 +23,8 @@ std::int64_t sample(const float* logits, std::int64_t vocab, const Sampling& sam
 std::int64_t distribution(const float* logits, std::int64_t vocab, const Sampling& sampling,
                           std::int64_t* tokens, double* probabilities);
 
+// The logarithm of the sum of all exponentials: a logit less this is its log-probability. Words more
+// than 87 nats below the first count as nothing.
+double log_total(const float* logits, std::int64_t vocab);
+
 }  // namespace goose::engine

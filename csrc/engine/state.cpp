@@ -6,42 +6,44 @@
 
 namespace goose::engine {
 
-State::State(std::size_t layers, std::size_t heads, std::size_t head_size, std::size_t width,
-             bool channel_shift, std::size_t values)
-    : memory_(heads * head_size * head_size),
+State::State(Memory memory, std::size_t layers, std::size_t heads, std::size_t head_size,
+             std::size_t width, bool channel_shift, std::size_t values)
+    : matrix_(head_size * head_size * bytes_of(memory)),
+      memory_(heads * matrix_),
       width_(width),
-      values_(memory_ + width * (channel_shift ? 2 : 1)),
-      stride_((values_ + values + 15) / 16 * 16),
+      values_(memory_ + sizeof(float) * width * (channel_shift ? 2 : 1)),
+      stride_((values_ + sizeof(float) * values + 63) / 64 * 64),
       size_(layers * stride_),
-      numbers_(size_) {
-  std::fill_n(numbers_.data(), size_, 0.0F);
+      bytes_(size_) {
+  std::fill_n(bytes_.data(), size_, '\0');
 }
 
 State::State(const State& other)
     : position(other.position),
+      matrix_(other.matrix_),
       memory_(other.memory_),
       width_(other.width_),
       values_(other.values_),
       stride_(other.stride_),
       size_(other.size_),
-      numbers_(size_) {
-  std::copy_n(other.numbers_.data(), size_, numbers_.data());
+      bytes_(size_) {
+  std::copy_n(other.bytes_.data(), size_, bytes_.data());
 }
 
 void State::assign(const State& other) {
   position = other.position;
-  std::copy_n(other.numbers_.data(), size_, numbers_.data());
+  std::copy_n(other.bytes_.data(), size_, bytes_.data());
 }
 
 std::string State::bytes() const {
-  std::string result(sizeof position + size_ * sizeof(float), '\0');
+  std::string result(sizeof position + size_, '\0');
   std::memcpy(result.data(), &position, sizeof position);
-  std::memcpy(result.data() + sizeof position, numbers_.data(), size_ * sizeof(float));
+  std::memcpy(result.data() + sizeof position, bytes_.data(), size_);
   return result;
 }
 
 void State::load(const char* data, std::size_t length) {
-  const std::size_t wanted = sizeof position + size_ * sizeof(float);
+  const std::size_t wanted = sizeof position + size_;
   if (length != wanted) {
     throw std::invalid_argument("a state of " + std::to_string(length) +
                                 " bytes: this model's has " + std::to_string(wanted));
@@ -53,7 +55,7 @@ void State::load(const char* data, std::size_t length) {
                                 ": must be 0 to 2^53");
   }
   position = seen;
-  std::memcpy(numbers_.data(), data + sizeof position, size_ * sizeof(float));
+  std::memcpy(bytes_.data(), data + sizeof position, size_);
 }
 
 }  // namespace goose::engine

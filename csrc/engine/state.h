@@ -12,19 +12,26 @@ namespace goose::engine {
 // Tokens that a state may have seen: what can be added to it stays a number of 64 bits.
 constexpr std::int64_t kMostPosition = std::int64_t{1} << 53;
 
+// What the matrices of a state are kept in.
+enum class Memory { f32, bf16 };
+inline std::size_t bytes_of(Memory memory) { return memory == Memory::f32 ? 4 : 2; }
+
 // Per layer the matrices of all heads [H, key, value], the mixer's last input and, where they are
 // shifted, the MLP's last input and the last values. Its size does not depend on how many tokens
 // were seen.
 class State {
  public:
-  State(std::size_t layers, std::size_t heads, std::size_t head_size, std::size_t width,
-        bool channel_shift, std::size_t values);
+  State(Memory memory, std::size_t layers, std::size_t heads, std::size_t head_size,
+        std::size_t width, bool channel_shift, std::size_t values);
 
-  float* wkv(std::size_t layer) { return numbers_.data() + layer * stride_; }
-  float* shift(std::size_t layer) { return wkv(layer) + memory_; }
+  // The matrix of a head: fp32, or bf16 as whole numbers.
+  char* wkv(std::size_t layer, std::size_t head) {
+    return bytes_.data() + layer * stride_ + head * matrix_;
+  }
+  float* shift(std::size_t layer) { return at(layer, memory_); }
   float* channel_shift(std::size_t layer) { return shift(layer) + width_; }
 
-  float* values(std::size_t layer) { return wkv(layer) + values_; }
+  float* values(std::size_t layer) { return at(layer, values_); }
 
   std::int64_t position = 0;  // tokens seen
 
@@ -37,11 +44,16 @@ class State {
   std::string bytes() const;
   // Takes over what `bytes` gave. Throws std::invalid_argument for another length or no position.
   void load(const char* data, std::size_t length);
-  std::size_t size() const { return size_; }
+  std::size_t size() const { return size_; }  // in bytes
 
  private:
-  std::size_t memory_, width_, values_, stride_, size_;
-  Buffer<float> numbers_;
+  float* at(std::size_t layer, std::size_t offset) {
+    return reinterpret_cast<float*>(bytes_.data() + layer * stride_ + offset);
+  }
+
+  // In bytes, but for the width.
+  std::size_t matrix_, memory_, width_, values_, stride_, size_;
+  Buffer<char> bytes_;
 };
 
 }  // namespace goose::engine

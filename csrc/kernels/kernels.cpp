@@ -14,12 +14,12 @@ namespace {
 // Grouped weights have a set of their own, for dot products of bytes.
 #define GOOSE_TABLE(isa, bytes)                                                                  \
   {                                                                                              \
-    isa::widest_segment, isa::tile, isa::sides, isa::hadamard, isa::encode, isa::list,           \
+    isa::widest_segment, isa::tile, isa::sides, isa::rotate, isa::magnitudes, isa::encode, isa::list, \
         isa::select, isa::dense_f32, isa::dense_f16, isa::dense_i8, isa::row_i8, isa::screen,    \
         bytes::grouped, bytes::round_i8, isa::round_i16, isa::rms_norm,      \
         isa::layer_norm, isa::add, isa::multiply, isa::blend, isa::scale, isa::delta, isa::gate, \
         isa::turn, isa::shift, isa::sigmoid, isa::tanh, isa::silu, isa::gelu, isa::gelu_tanh,    \
-        isa::relu, isa::square, isa::decay, isa::masses, isa::wkv                                \
+        isa::relu, isa::square, isa::decay, isa::masses, isa::wkv, isa::wkv_bf16                 \
   }
 
 const Table kReference = GOOSE_TABLE(reference, reference);

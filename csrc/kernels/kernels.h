@@ -103,10 +103,14 @@ struct Table {
   // two signs have a scale each. `out` has room for 2 * rows.
   void (*sides)(const Segment&, const Span* spans, const std::int32_t* weights, std::int32_t steps,
                 std::int32_t stride, std::int32_t* out);
-  // x = H x / 8 in blocks of 64: the orthonormal Hadamard transform, in place.
-  void (*hadamard)(float* x, std::int64_t width);
-  // Integers, amplitude and lists of x, which is 64-byte aligned.
-  void (*encode)(const Encoder&, const float* x, Spikes&);
+  // to = H x / 8 in blocks of 64: the orthonormal Hadamard transform; `to` may be x. Returns what
+  // `magnitudes` gives for it.
+  double (*rotate)(const float* x, float* to, std::int64_t width);
+  // The sum of |x| in fp64.
+  double (*magnitudes)(const float* x, std::int64_t width);
+  // Integers, amplitude and lists of x, whose magnitudes have this sum; it does not count where the
+  // encoder has an amplitude for every vector.
+  void (*encode)(const Encoder&, const float* x, double sum, Spikes&);
   // The same from integers that are given in `codes`.
   void (*list)(const Encoder&, Spikes&);
   // Entries of the numbers that reach the threshold; writes up to 16 past the last. Returns how many.
@@ -176,9 +180,13 @@ struct Table {
   void (*masses)(const float* x, std::int64_t width, float most, float sharpness,
                  const float* margins, float* masses);
   // One token of WKV-7 for one head: state is [key, value], updated in place; N a multiple of 16.
-  // `next` is the state that will be needed next.
-  void (*wkv)(float* state, const float* next, const float* r, const float* w, const float* k, const float* v,
-              const float* alpha, const float* beta, float* y, std::int64_t n);
+  // `next` is the state that will be needed next. What is read for r is the state before rounding.
+  void (*wkv)(float* state, const float* next, const float* r, const float* w, const float* k,
+              const float* v, const float* alpha, const float* beta, float* y, std::int64_t n);
+  // The same with a state in bf16, rounded to the nearest, halves away from zero.
+  void (*wkv_bf16)(std::uint16_t* state, const std::uint16_t* next, const float* r, const float* w,
+                   const float* k, const float* v, const float* alpha, const float* beta, float* y,
+                   std::int64_t n);
 };
 
 // The table of the selected instruction set (isa.h), and of every one for tests.

@@ -9,12 +9,23 @@
 namespace goose::kernels {
 namespace {
 
-// Asks memory for what lies `ahead` bytes after so many bytes of weights (kernels.h).
-inline void ask_for(const void* weights, std::int64_t bytes, std::int32_t ahead) {
-  if (ahead == 0) return;
-  const char* from = static_cast<const char*>(weights) + ahead;
-  for (const char* to = from + bytes; from < to; from += 64) __builtin_prefetch(from, 0, 2);
-}
+// Asks memory for what lies `ahead` bytes after what is read (kernels.h), a few lines at a time: a
+// core that is asked for more than it can wait for forgets the rest.
+class Asking {
+ public:
+  Asking(const void* weights, std::int32_t ahead)
+      : at_(static_cast<const char*>(weights) + ahead), to_(at_), asks_(ahead != 0) {}
+
+  // As much as is read meanwhile.
+  void ask(std::int64_t bytes) {
+    if (!asks_) return;
+    for (to_ += bytes; at_ < to_; at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const char *at_, *to_;
+  bool asks_;
+};
 
 // The sums of kRows rows, of which `rows` are there.
 inline void put(Four sums, float* y, std::int64_t rows) {

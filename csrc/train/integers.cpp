@@ -4,6 +4,10 @@
 #include "simd_math.h"
 #include "train/train.h"
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 namespace goose::train::GOOSE_ISA {
 namespace {
 
@@ -14,6 +18,26 @@ constexpr float kRound = 12582912.0F;  // adding and subtracting 1.5 * 2^23 roun
 typedef float HalfVec __attribute__((vector_size(GOOSE_VECTOR_BYTES / 2)));
 typedef double Doubles __attribute__((vector_size(GOOSE_VECTOR_BYTES)));
 typedef std::int8_t Bytes __attribute__((vector_size(kLanes)));
+typedef std::int16_t Shorts __attribute__((vector_size(2 * kLanes)));
+
+// Conversions of which compilers make several instructions, or take number by number.
+#if GOOSE_VECTOR_BYTES == 32
+inline Doubles widened(HalfVec x) { return _mm256_cvtps_pd(x); }
+inline IntVec load_signed(const void* from) {
+  return (IntVec)_mm256_cvtepi8_epi32(_mm_loadu_si64(from));
+}
+#else
+inline Doubles widened(HalfVec x) { return __builtin_convertvector(x, Doubles); }
+inline IntVec load_signed(const void* from) {
+  Bytes bytes;
+  __builtin_memcpy(&bytes, from, sizeof bytes);
+  return __builtin_convertvector(__builtin_convertvector(bytes, Shorts), IntVec);
+}
+#endif
+inline void store_bytes(void* to, IntVec x) {
+  const Bytes bytes = __builtin_convertvector(__builtin_convertvector(x, Shorts), Bytes);
+  __builtin_memcpy(to, &bytes, sizeof bytes);
+}
 
 // Sums in fp64, one for each lane and vector of a block.
 struct Sum {
@@ -21,8 +45,8 @@ struct Sum {
   void add(int v, Vec x) {
     HalfVec half[2];
     __builtin_memcpy(half, &x, sizeof half);
-    part[2 * v] += __builtin_convertvector(half[0], Doubles);
-    part[2 * v + 1] += __builtin_convertvector(half[1], Doubles);
+    part[2 * v] += widened(half[0]);
+    part[2 * v + 1] += widened(half[1]);
   }
   double total() const {
     double sum = 0;
@@ -49,16 +73,6 @@ inline double sum_of_magnitudes(const float* x, std::int64_t width) {
 // 1, -1 or 0 in each lane.
 inline IntVec sign_beyond(Vec x, float edge) { return (x < -edge) - (x > edge); }
 
-inline void store_bytes(void* to, IntVec x) {
-  const Bytes bytes = __builtin_convertvector(x, Bytes);
-  __builtin_memcpy(to, &bytes, sizeof bytes);
-}
-inline IntVec load_signed(const std::int8_t* from) {
-  Bytes bytes;
-  __builtin_memcpy(&bytes, from, sizeof bytes);
-  return __builtin_convertvector(bytes, IntVec);
-}
-
 inline bool finite(double x) { return x - x == 0; }
 
 inline std::int64_t total(IntVec x) {
@@ -83,9 +97,9 @@ Plane first_plane(const float* w, std::int64_t width, float edge, std::int8_t* c
   IntVec count = {};
   each_vector(width, [&](int v, std::int64_t i) {
     const Vec x = load(w + i);
-    const IntVec code = sign_beyond(x, edge);
-    kept.add(v, (Vec)((IntVec)magnitude(x) & -(code * code)));
-    count += code * code;
+    const IntVec code = sign_beyond(x, edge), fires = code != 0;
+    kept.add(v, (Vec)((IntVec)magnitude(x) & fires));
+    count -= fires;
     store_bytes(codes + i, code);
   });
   return finished(kept, total(count));
@@ -106,10 +120,10 @@ void second_plane(const float* w, std::int64_t width, float factor, const Plane&
   IntVec count = {}, both = {};
   each_vector(width, [&](int v, std::int64_t i) {
     const Vec x = left(w, first, a.scale, i);
-    const IntVec code = sign_beyond(x, edge);
-    kept.add(v, (Vec)((IntVec)magnitude(x) & -(code * code)));
+    const IntVec code = sign_beyond(x, edge), fires = code != 0;
+    kept.add(v, (Vec)((IntVec)magnitude(x) & fires));
     with_weight.add(v, load(w + i) * __builtin_convertvector(code, Vec));
-    count += code * code;
+    count -= fires;
     both += code * load_signed(first + i);
     store_bytes(second + i, code);
   });
@@ -130,9 +144,9 @@ float one_step(const Coding& c, const float* h, float edge, std::uint8_t* levels
   IntVec count = {};
   each_vector(c.columns, [&](int v, std::int64_t i) {
     const Vec x = load(h + i);
-    const IntVec code = sign_beyond(x, edge);
-    kept.add(v, (Vec)((IntVec)magnitude(x) & -(code * code)));
-    count += code * code;
+    const IntVec code = sign_beyond(x, edge), fires = code != 0;
+    kept.add(v, (Vec)((IntVec)magnitude(x) & fires));
+    count -= fires;
     store_bytes(levels + i, code + c.top);
   });
   const std::int64_t fired = total(count);
@@ -212,10 +226,16 @@ void code(const Coding& c, const float* x, const Coded& out, std::int64_t token)
   const float most = unit * (static_cast<float>(c.top) + 0.5F);
   each_vector(c.columns, [&](int, std::int64_t i) {
     store_bytes(passes + i, -(magnitude(load(h + i)) <= most));
-    Bytes bytes;
-    __builtin_memcpy(&bytes, levels + i, sizeof bytes);
-    const IntVec q = (__builtin_convertvector(bytes, IntVec) & 255) - c.top;
-    store(h + i, amplitude * __builtin_convertvector(q, Vec));
+  });
+  values(c, out, token);
+}
+
+void values(const Coding& c, const Coded& of, std::int64_t token) {
+  const std::int64_t first = token * c.columns;
+  const float amplitude = of.amplitude[token];
+  each_vector(c.columns, [&](int, std::int64_t i) {
+    const IntVec q = (load_signed(of.levels + first + i) & 255) - c.top;
+    store(of.values + first + i, amplitude * __builtin_convertvector(q, Vec));
   });
 }
 
@@ -223,9 +243,7 @@ void code_back(const Coding& c, const std::uint8_t* passes, const float* dvalues
                std::int64_t token) {
   const std::int64_t first = token * c.columns;
   each_vector(c.columns, [&](int, std::int64_t i) {
-    Bytes bytes;
-    __builtin_memcpy(&bytes, passes + first + i, sizeof bytes);
-    const IntVec mask = -__builtin_convertvector(bytes, IntVec);
+    const IntVec mask = -load_signed(passes + first + i);
     store(dx + first + i, (Vec)((IntVec)load(dvalues + first + i) & mask));
   });
   if (c.rotate) kernels::GOOSE_ISA::hadamard(dx + first, c.columns);

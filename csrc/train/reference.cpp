@@ -31,8 +31,6 @@ Plane one_plane(const std::vector<float>& w, float factor, std::int8_t* codes) {
 
 }  // namespace
 
-const std::int64_t panel_rows = 16;
-
 void quantise(const float* weight, float factor, const Planes& p, std::int64_t row) {
   const std::int64_t groups = p.columns / p.group, plane = p.rows * p.columns;
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -103,7 +101,13 @@ void code(const Coding& c, const float* x, const Coded& out, std::int64_t token)
     q = silent ? 0 : q > top ? top : q < -top ? -top : q;
     out.passes[first + i] = std::fabs(h[i]) <= unit * (top + 0.5F);
     out.levels[first + i] = static_cast<std::uint8_t>(static_cast<int>(q) + c.top);
-    h[i] = amplitude * q;
+  }
+  values(c, out, token);
+}
+
+void values(const Coding& c, const Coded& of, std::int64_t token) {
+  for (std::int64_t i = token * c.columns; i < (token + 1) * c.columns; ++i) {
+    of.values[i] = of.amplitude[token] * static_cast<float>(of.levels[i] - c.top);
   }
 }
 
@@ -114,23 +118,48 @@ void code_back(const Coding& c, const std::uint8_t* passes, const float* dvalues
   if (c.rotate) kernels::reference::hadamard(dx + first, c.columns);
 }
 
-void product(const Product& p, std::int64_t number, std::int8_t*) {
-  for (std::int64_t token = 0; token < p.tokens; ++token) {
-    for (std::int64_t row = number * panel_rows; row < p.rows && row < (number + 1) * panel_rows;
-         ++row) {
-      float total = 0;
-      for (std::int64_t plane = 0; plane < p.planes; ++plane) {
-        const std::int64_t at = plane * p.rows + row;
-        std::int32_t sum = 0;
-        for (std::int64_t k = 0; k < p.columns; ++k) {
-          sum += (p.levels[token * p.columns + k] - p.top) * p.codes[at * p.columns + k];
-        }
-        total += p.scales[at] * static_cast<float>(sum);
+namespace {
+
+void token_of(const Product& p, const std::uint16_t*, std::int64_t token, void*) {
+  const Planes& m = p.matrix;
+  for (std::int64_t row = 0; row < m.rows; ++row) {
+    float total = 0;
+    for (std::int64_t plane = 0; plane < m.planes; ++plane) {
+      const std::int64_t at = plane * m.rows + row;
+      std::int32_t sum = 0;
+      for (std::int64_t k = 0; k < m.columns; ++k) {
+        sum += (p.levels[token * m.columns + k] - p.top) * m.codes[at * m.columns + k];
       }
-      p.y[token * p.rows + row] = p.amplitude[token] * total;
+      total += m.scales[at] * static_cast<float>(sum);
     }
+    p.y[token * m.rows + row] = p.amplitude[token] * total;
   }
 }
+
+void token_back(const ProductBack& p, const std::uint16_t*, std::int64_t token, void*) {
+  const Planes& m = p.matrix;
+  for (std::int64_t k = 0; k < m.columns; ++k) {
+    double sum = 0;
+    for (std::int64_t at = 0; at < m.planes * m.rows; ++at) {
+      const float dy = p.dy[token * m.rows + at % m.rows];
+      sum += static_cast<double>(dy * m.scales[at]) * m.codes[at * m.columns + k];
+    }
+    p.dvalues[token * m.columns + k] = static_cast<float>(sum);
+  }
+}
+
+// Codes are read as they are.
+template <class P>
+void no_places(const P&, std::int64_t, std::uint16_t*) {}
+template <class P>
+std::int64_t no_bytes(const P&) {
+  return 0;
+}
+
+}  // namespace
+
+const Tables<Product> product{1, no_places<Product>, no_bytes<Product>, token_of};
+const Tables<ProductBack> product_back{1, no_places<ProductBack>, no_bytes<ProductBack>, token_back};
 
 namespace {
 

@@ -1,19 +1,20 @@
 #include "train/train.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "isa.h"
 #include "kernels/kernels.h"
 #include "parallel.h"
+#include "scratch.h"
 
 namespace goose::train {
 namespace {
 
 #define GOOSE_KERNEL(isa)                                                             \
   {                                                                                   \
-    isa::quantise, isa::dense, isa::code, isa::code_back, isa::product,               \
-        isa::panel_rows, isa::divergence, isa::top_divergence                         \
+    isa::quantise, isa::dense, isa::code, isa::code_back, isa::values, isa::product,  \
+        isa::product_back, isa::turn, isa::delta_keys, isa::delta_keys_back,          \
+        isa::norm, isa::norm_back, isa::divergence, isa::top_divergence               \
   }
 
 const Kernel& selected_kernel() {
@@ -36,6 +37,7 @@ const Kernel& selected_kernel() {
 // Numbers to read below which other threads cost more than they bring. All or one: an OpenMP team of
 // yet another size would make the runtime end and start threads.
 constexpr std::int64_t kWorthThreads = 1 << 16;
+constexpr std::int64_t kWorthTables = 1 << 20;  // products of two numbers
 constexpr std::int64_t kRun = 16;  // rows that one thread takes at a time
 
 template <class Each>
@@ -45,6 +47,22 @@ void each_row(std::int64_t rows, std::int64_t columns, int threads, const Each& 
     const std::int64_t last = (run + 1) * kRun < rows ? (run + 1) * kRun : rows;
     for (std::int64_t row = run * kRun; row < last; ++row) each(row);
   });
+}
+
+template <class P>
+void tabulated(const Tables<P>& tables, const P& p, std::int64_t summed, std::int64_t outputs,
+               int threads) {
+  const int useful = p.tokens * summed * outputs < kWorthTables ? 1 : threads;
+  const std::int64_t groups = groups_of(summed), size = outputs * kPlaces;
+  const Scratch memory(groups * size * std::int64_t{sizeof(std::uint16_t)}, 1);
+  auto* const places = memory.of<std::uint16_t>(0);
+  parallel_for(groups, useful,
+               [&](int, std::int64_t group) { tables.places(p, group, places + group * size); });
+  const Scratch scratch(tables.bytes(p), useful);
+  parallel_for((p.tokens + tables.block - 1) / tables.block, useful,
+               [&](int worker, std::int64_t block) {
+                 tables.block_of(p, places, block, scratch.of<void>(worker));
+               });
 }
 
 }  // namespace
@@ -63,9 +81,7 @@ void dense(const Planes& p, float* out, int threads) {
 void rotate(const float* x, float* out, std::int64_t tokens, std::int64_t columns, int threads) {
   const kernels::Table& table = kernels::selected_table();
   each_row(tokens, columns, threads, [&](std::int64_t token) {
-    const float* from = x + token * columns;
-    std::copy(from, from + columns, out + token * columns);
-    table.hadamard(out + token * columns, columns);
+    table.rotate(x + token * columns, out + token * columns, columns);
   });
 }
 
@@ -82,15 +98,65 @@ void code_back(const Coding& c, const std::uint8_t* passes, const float* dvalues
            [&](std::int64_t token) { kernel.code_back(c, passes, dvalues, dx, token); });
 }
 
-void product(const Product& p, int threads) {
+void values(const Coding& c, const Coded& of, int threads) {
   const Kernel& kernel = selected_kernel();
-  const int useful = p.tokens * p.rows * p.columns < (1 << 20) ? 1 : threads;
-  const std::int64_t bytes = panel_bytes(kernel, p.columns);
-  std::vector<std::int8_t> scratch(static_cast<std::size_t>(bytes * useful));
-  const std::int64_t panels = (p.rows + kernel.panel_rows - 1) / kernel.panel_rows;
-  parallel_for(panels, useful, [&](int worker, std::int64_t panel) {
-    kernel.product(p, panel, scratch.data() + bytes * worker);
-  });
+  each_row(c.tokens, c.columns, threads,
+           [&](std::int64_t token) { kernel.values(c, of, token); });
+}
+
+void product(const Product& p, int threads) {
+  const Planes& m = p.matrix;
+  tabulated(selected_kernel().product, p, m.columns, m.planes * m.rows, threads);
+}
+
+void product_back(const ProductBack& p, int threads) {
+  const Planes& m = p.matrix;
+  tabulated(selected_kernel().product_back, p, m.planes * m.rows, m.columns, threads);
+}
+
+void turn(const Turn& t, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_row(t.tokens, t.heads * t.size, threads, [&](std::int64_t token) { kernel.turn(t, token); });
+}
+
+namespace {
+
+template <class Each>
+void each_head(const Keys& z, int threads, const Each& each) {
+  const int useful = z.tokens * z.heads * z.size < kWorthThreads ? 1 : threads;
+  parallel_for(z.heads, useful, [&](int, std::int64_t head) { each(head); });
+}
+
+}  // namespace
+
+void delta_keys(const Keys& z, const KeyOutputs& out, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_head(z, threads, [&](std::int64_t head) { kernel.delta_keys(z, out, head); });
+}
+
+void delta_keys_back(const Keys& z, const KeyGradients& g, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_head(z, threads, [&](std::int64_t head) { kernel.delta_keys_back(z, g, head); });
+}
+
+void norm(const Norm& z, float* y, int threads) {
+  const Kernel& kernel = selected_kernel();
+  each_row(z.tokens, z.columns, threads, [&](std::int64_t token) { kernel.norm(z, y, token); });
+}
+
+void norm_back(const Norm& z, const NormGradients& g, int threads) {
+  const Kernel& kernel = selected_kernel();
+  const std::int64_t blocks = (z.tokens + kNormBlock - 1) / kNormBlock;
+  const Scratch parts(blocks * z.columns * std::int64_t{sizeof(float)}, 1);
+  const NormGradients with_parts{g.dy, g.dx, g.dweight, parts.of<float>(0)};
+  const int useful = z.tokens * z.columns < kWorthThreads ? 1 : threads;
+  parallel_for(blocks, useful,
+               [&](int, std::int64_t block) { kernel.norm_back(z, with_parts, block); });
+  for (std::int64_t i = 0; i < z.columns; ++i) g.dweight[i] = 0;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const float* part = with_parts.parts + block * z.columns;
+    for (std::int64_t i = 0; i < z.columns; ++i) g.dweight[i] += part[i];
+  }
 }
 
 void divergence(const Divergence& d, int threads) {

@@ -1,10 +1,8 @@
 #include "wkv7/wkv7.h"
 
-#include <memory>
-#include <new>
-
 #include "kernel_table.h"
 #include "parallel.h"
+#include "scratch.h"
 
 namespace goose::wkv7 {
 
@@ -20,22 +18,6 @@ int useful_threads(const Sizes& z, int threads) {
   return z.B * z.H * z.T * z.N * z.N < kWorthElements ? 1 : threads;
 }
 
-class Scratch {
- public:
-  Scratch(std::int64_t floats, int threads)
-      : stride_((floats + 15) / 16 * 16),
-        floats_(static_cast<float*>(
-            ::operator new(stride_ * threads * sizeof(float), std::align_val_t{64}))) {}
-  float* of(int worker) const { return floats_.get() + stride_ * worker; }
-
- private:
-  struct Free {
-    void operator()(float* floats) const { ::operator delete(floats, std::align_val_t{64}); }
-  };
-  std::int64_t stride_;
-  std::unique_ptr<float, Free> floats_;
-};
-
 }  // namespace
 
 void forward(const Sizes& z, const Inputs& in, const Outputs& out, int threads) {
@@ -47,9 +29,9 @@ void forward(const Sizes& z, const Inputs& in, const Outputs& out, int threads) 
 void backward(const Sizes& z, const Inputs& in, const Gradients& out, int threads) {
   const Kernel& kernel = selected_kernel();
   const int useful = useful_threads(z, threads);
-  const Scratch scratch(kernel.scratch(z), useful);
+  const Scratch scratch(kernel.scratch(z) * std::int64_t{sizeof(float)}, useful);
   parallel_for(z.B * z.H, useful, [&](int worker, std::int64_t head) {
-    kernel.backward(z, in, out, head, scratch.of(worker));
+    kernel.backward(z, in, out, head, scratch.of<float>(worker));
   });
 }
 

@@ -139,6 +139,67 @@ def ternary_product(
 ) -> None:
     """Tokens, columns, rows; levels, amplitudes, codes and scales come in."""
 
+def ternary_product_back(
+    *,
+    sizes: tuple[int, int, int],
+    planes: int,
+    inputs: tuple[int, int, int],
+    dvalues: int,
+    threads: int,
+) -> None:
+    """The same sizes; gradients of y, codes and scales come in."""
+
+def values(
+    *, sizes: tuple[int, int], top: int, inputs: tuple[int, int], out: int, threads: int
+) -> None:
+    """Tokens, columns; levels and amplitudes come in, what they stand for goes out."""
+
+def turn(
+    *,
+    sizes: tuple[int, int, int, int],
+    back: bool,
+    inputs: tuple[int, int, int],
+    y: int,
+    threads: int,
+) -> None:
+    """Tokens, heads, size, half; cosines, sines and x come in."""
+
+def delta_keys(
+    *,
+    sizes: tuple[int, int, int],
+    least: float,
+    inputs: tuple[int, int, int, int],
+    outputs: tuple[int, int, int, int],
+    threads: int,
+) -> None:
+    """Tokens, heads, size; k, a, removal, replacement; kappa, alpha, beta and written go out."""
+
+def delta_keys_back(
+    *,
+    sizes: tuple[int, int, int],
+    least: float,
+    inputs: tuple[int, int, int, int],
+    gradients_in: tuple[int, int, int, int],
+    gradients_out: tuple[int, int, int, int],
+    threads: int,
+) -> None:
+    """Gradients of the outputs come in, 0 for none; those of the inputs go out."""
+
+def norm(
+    *, sizes: tuple[int, int], eps: float, inputs: tuple[int, int], y: int, threads: int
+) -> None:
+    """Tokens, columns; x and weight come in."""
+
+def norm_back(
+    *,
+    sizes: tuple[int, int],
+    eps: float,
+    inputs: tuple[int, int, int],
+    outputs: tuple[int, int],
+    threads: int,
+) -> None:
+    """Tokens, columns; x, weight and the gradient of y come in, those of x and weight go out."""
+
 def divergence(
     *,
     sizes: tuple[int, int, int],
@@ -267,7 +328,10 @@ def sample(
     min_p: float,
     uniform: float,
 ) -> int:
-    """One token; csrc/engine/sampler.h says how it is drawn."""
+    """One token; csrc/engine/sampler.h says how it is drawn. -1 where a logit is no number."""
+
+def log_total(logits: int, vocab: int) -> float:
+    """The logarithm of the sum of all exponentials."""
 
 def distribution(
     logits: int,

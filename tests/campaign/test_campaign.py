@@ -13,6 +13,7 @@ import pytest
 from tests.campaign.blows import SIGNALS, TWICE
 from tests.campaign.children import SETTINGS
 from tests.campaign.shim import build, compiler
+from tests.campaign.table import table
 from tests.campaign.tree import differences, lost_steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,3 +54,22 @@ def test_more_than_one_lost_step_is_found(tmp_path: Path) -> None:
 def test_what_is_stale_missing_or_different_is_found() -> None:
     wanted, found = {"a": "1", "b": "2", "c": "3"}, {"b": "2", "c": "4", "d": "5"}
     assert differences(wanted, found) == ["left behind: d", "missing: a", "differs: c"]
+
+
+def test_a_log_is_a_table() -> None:
+    rows = [
+        "0\t0\talign\tKILL\t9%\twrite /run/x\t7200.0\t4.6\tsound",
+        "1\t0\talign\tKILL\t9%\twrite /run/x\t1.0\t4.6\tleft behind: x",
+        "2\t0\teval\tEIO\t1%\tnothing\t1.0\t0.4\tsound",
+    ]
+    lines = list(table(rows))
+    assert lines[:4] == [
+        "| command | EIO | KILL | sound |",
+        "|---|---|---|---|",
+        "| align |  | 2 | 1 of 2 |",
+        "| eval | 1 |  | 1 of 1 |",
+    ]
+    assert lines[4:] == [
+        "\n2 of 3 sound, of 1000 wanted; 0.00 hours of a processor",
+        "- 1 of seed 0: align, KILL at 9% (write /run/x): left behind: x",
+    ]

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from asnn_goose.cli import app, doctor
@@ -94,3 +95,11 @@ def test_an_unwritable_cache_is_essential(monkeypatch: pytest.MonkeyPatch) -> No
     assert first.mark == "MISSING"
     assert "Permission denied" in first.advice
     assert "ASNN_GOOSE_CACHE" in first.advice
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["doctor", "--gpu"])
+    assert result.exit_code == 2
+    assert "sees no GPU here" in result.stderr
+    assert "Traceback" not in result.output

@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 from asnn_goose.cli import app
 from asnn_goose.cli.serve import access_for
 from asnn_goose.infer.backend import EngineError, native_module
+from asnn_goose.infer.server.student import Student
+from asnn_goose.places import SubjectError
 from asnn_goose.subject.served import default_name
 
 try:
@@ -130,3 +132,20 @@ def test_what_cannot_be_served(runner: CliRunner, model: Path, words: list[str],
 )
 def test_a_student_is_called_after_its_folder(path: str, name: str) -> None:
     assert default_name(path) == name
+
+
+@pytest.mark.parametrize("states", ["f32", "bf16"])
+def test_states_are_kept_in_what_was_asked_for(
+    states: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asnn_goose.infer.server import app as server
+
+    found: list[str] = []
+
+    def stop(students: list[Student], **_: object) -> None:
+        found.extend(student.engine.states for student in students)
+        raise SubjectError("seen")
+
+    monkeypatch.setattr(server, "make_app", stop)
+    CliRunner().invoke(app, ["serve", str(model), "--states", states])
+    assert found == [states]

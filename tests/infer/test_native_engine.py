@@ -30,6 +30,11 @@ PRECISIONS: dict[str, dict[str, dict[str, Any]]] = {
     "spikes on dense weights": {"*": {"steps": 3, "threshold": 4.0}},
     "sites on key and value": {"k": {"steps": 2, "threshold": 3.0}, "v": {"steps": 1}},
     "sites beside spiking matrices": {"*": TERNARY, "1.k": {"steps": 3, "code": "rate"}},
+    "one input coded in three ways": {
+        "*": TERNARY | {"steps": 3, "threshold": 4.0},
+        "up": {"threshold": 2.5},
+        "0.up": {"rotate": False},
+    },
     "by layer and name": {"1.*": TERNARY, "down": {"steps": 2, "threshold": 3.0}},
 }
 SWITCHES: list[dict[str, Any]] = [

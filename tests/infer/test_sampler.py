@@ -88,6 +88,16 @@ def test_damaged_logits_are_refused() -> None:
         choose(np.array([1, np.nan], np.float32), Sampling())
 
 
+def test_damaged_logits_are_refused_by_the_compiled_sampler(
+    compiled: Callable[..., Drawer],
+) -> None:
+    for place in (0, 40, 99):
+        logits_V = np.zeros(100, np.float32)
+        logits_V[place] = np.nan
+        with pytest.raises(EngineError, match="NaN"):
+            compiled(Sampling(), 0).draw(logits_V)
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [

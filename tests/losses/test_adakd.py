@@ -16,6 +16,15 @@ from asnn_goose.losses.reverse_kl import ReverseKL
 TOKENS, WORDS = 7, 9
 
 
+def step(loss: AdaKD, *means: float, progress: float) -> None:
+    """A training step of as many micro-batches."""
+    counts_n = torch.zeros(2)
+    for mean in means:
+        loss.finish(torch.tensor(mean), progress=progress)
+        counts_n += loss.take_counts()
+    loss.go_on(counts_n)
+
+
 def chunk(mask_n: Tensor | None = None) -> Chunk:
     mask_n = torch.ones(TOKENS, dtype=torch.bool) if mask_n is None else mask_n
     return Chunk(labels_n=torch.zeros(TOKENS, dtype=torch.int64), mask_n=mask_n, progress=0.5)
@@ -101,7 +110,7 @@ def test_the_kept_share_follows_the_running_mean() -> None:
     steps = [(1.0, 0.0, 1.0), (0.8, 0.2, 1.0), (0.78, 0.3, 1.0), (0.75, 0.3, 0.95)]
     steps += [(0.6, 0.4, 0.95**2), (0.62, 0.5, 0.95**2), (0.7, 0.6, 0.95**2 * 1.05)]
     for mean, progress, kept in steps:
-        loss.finish(torch.tensor(mean), progress=progress)
+        step(loss, mean, progress=progress)
         assert loss.readings()["kept"] == pytest.approx(kept, rel=1e-6)
 
 
@@ -110,18 +119,20 @@ def test_the_kept_share_has_bounds(factor: float, kept: float) -> None:
     loss, mean = AdaKD(decay=0.0, warmup=0.0), 1.0
     loss.kept.fill_(0.5)
     for _ in range(60):
-        loss.finish(torch.tensor(mean), progress=0.5)
+        step(loss, mean, progress=0.5)
         mean *= factor
     assert loss.readings()["kept"] == pytest.approx(kept)
 
 
 def test_the_running_mean() -> None:
     loss = AdaKD(decay=0.75, focus=False)
-    for mean in (4.0, 8.0):
-        loss.finish(torch.tensor(mean), progress=1.0)
+    for means in ((4.0,), (8.0,)):
+        step(loss, *means, progress=1.0)
     assert float(loss.average) == pytest.approx(5.0)
+    step(loss, 1.0, 3.0, progress=1.0)  # of two micro-batches
+    assert float(loss.average) == pytest.approx(5 * 0.75**2 + 2 * (1 - 0.75**2))
     assert set(loss.state_dict()) == {"kept", "average", "mark"}
-    loss.finish(torch.tensor(0.1), progress=1.0)
+    step(loss, 0.1, progress=1.0)
     assert float(loss.kept) == 1.0  # no focus
 
 

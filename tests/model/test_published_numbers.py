@@ -64,6 +64,7 @@ def test_a_learnable_width_moves_by_a_hundredth_of_the_way() -> None:
     widths = []
     for v in (one, other):
         gradient.follow(v)
+        gradient.go_on(gradient.take_counts())
         widths.append(float(torch.nn.functional.softplus(gradient.p)))
     first, target = (2 * float(v.std()) for v in (one, other))
     assert widths == pytest.approx([first, first + 0.01 * (target - first)], rel=1e-4)

@@ -133,6 +133,18 @@ def _passes(x_NK: Tensor, coding: Coding) -> Tensor:
     return neuron.window(x_NK, neuron.encode(x_NK).amplitude_B1)
 
 
+def test_gradients_come_in_however_they_lie() -> None:
+    coding = Coding(rotate=False, steps=3, code="radix3", threshold=3.0)
+    codes, found = codes_of(drawn(33, 80), planes=2, group=0, factor=0.5), []
+    assert codes is not None
+    for slope_NO in (torch.ones(9, 33), torch.ones(1, 1).expand(9, 33)):
+        x_NK = drawn(9, 80).requires_grad_()
+        spike_product(code(x_NK, coding), drawn(33, 80), codes).backward(slope_NO)
+        assert x_NK.grad is not None
+        found.append(x_NK.grad)
+    assert torch.equal(*found)
+
+
 def test_sums_that_would_leave_sixteen_bits_are_exact() -> None:
     # Every integer at its largest and every weight +1: 4 096 * 63 = 258 048.
     coded = code(torch.ones(5, 4096), Coding(rotate=False, steps=6, code="radix2", threshold=0.5))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from asnn_goose import leftovers
 from asnn_goose.sources import SourceError, cache_dir, new_folder
 
 
@@ -61,3 +62,19 @@ def test_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
 def test_errors_of_the_caller_pass_through_new_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), new_folder(tmp_path / "target"):
         (tmp_path / "missing").read_text()
+
+
+def test_what_the_killed_left_goes_with_the_next_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Beside what is whole, and so is never written again; what the living fill stays."""
+    monkeypatch.setenv("ASNN_GOOSE_CACHE", str(tmp_path / "cache"))
+    shards = tmp_path / "cache" / "shards"
+    (shards / "whole").mkdir(parents=True)
+    with leftovers.scratch(shards / "living") as living:
+        for place in (tmp_path / "cache", shards, shards / "whole"):
+            (place / ".whole.abcdefgh.unfinished" / "fresh").mkdir(parents=True)
+        assert cache_dir() == tmp_path / "cache"
+        left = [str(path.relative_to(shards)) for path in sorted(shards.rglob("*"))]
+        assert left == [living.name, "whole"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["shards"]

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,7 +33,7 @@ Job = Callable[..., int]
 class Crew:
     """`size` processes at a job; each tells lines of what it does."""
 
-    def __init__(self, job: Job, *arguments: Any, size: int = 2) -> None:
+    def __init__(self, job: Job, *arguments: Any, size: int = 2, **named: Any) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -40,7 +41,8 @@ class Crew:
         self._ends = [reader for reader, _ in pipes]
         self.members = [
             CONTEXT.Process(
-                target=_member, args=(_environment(rank, size, port), writer, job, arguments)
+                target=_member,
+                args=(_environment(rank, size, port), writer, partial(job, **named), arguments),
             )
             for rank, (_, writer) in enumerate(pipes)
         ]

@@ -16,11 +16,13 @@ from transformers.utils import logging
 
 from asnn_goose.losses import LOSSES, VOCAB_LOSSES, Objective, Term, TraceLoss
 from asnn_goose.model.convert import convert
+from asnn_goose.model.neurons.spikingbert import SpikingBERT
 from asnn_goose.model.teacher_mixture import TeacherMixture
 from asnn_goose.recipe import build_run
 from asnn_goose.recipe.load import check_recipe
 from asnn_goose.study import smoke
 from asnn_goose.trace import ATTENTION
+from asnn_goose.train import first_batch
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import RunSettings
 from asnn_goose.train.progress import StepInfo
@@ -29,6 +31,33 @@ from asnn_goose.train.stages import STAGES
 from asnn_goose.train.trainer import StageTrainer
 
 Tell = Callable[[str], None]
+
+NEURONS: dict[str, dict[str, Any]] = {
+    "receptance": {"neuron": "learned"},
+    "key": {"neuron": "lsq_plus"},
+    "value": {"neuron": "spikelm", "code": "rate"},
+    "output": {"neuron": "salient"},
+    "gate": {"neuron": "homeostatic"},
+    "up": {"neuron": "gif", "code": "rate"},
+    "down": {"neuron": {"name": "mean", "surrogate": "learnable"}, "planes": 1, "sub_norm": True},
+}
+MEASURED: dict[str, dict[str, Any]] = {
+    "neurons": {
+        "kind": "distill",
+        "train": "all",
+        "losses": ["adakd"],
+        "precision": {place: {"steps": 1, **entry} for place, entry in NEURONS.items()},
+    },
+    "starts": {
+        **{"kind": "distill", "train": "body", "losses": ["kl"]},
+        **{"precision": {"*": {"planes": 1}}, "balance": 64, "calibrate": 64},
+    },
+    "fitted": {
+        **{"kind": "align", "train": "mixers", "losses": ["attention_output"]},
+        "least_squares": 64,
+    },
+}
+"""Stages beside those of each kind: with all that is measured on batches, and fitted starts."""
 
 
 def relative(found: Tensor, wanted: Tensor) -> float:
@@ -106,24 +135,57 @@ def _under(name: str, accelerator: Accelerator) -> float:
     return float(sum(p.detach().double().sum() for p in [*student.parameters(), *own]))
 
 
-def train_stages(tell: Tell, folder: Path, kinds: dict[bool, list[str]], accumulate: int) -> int:
-    """A run of two steps for every kind of stage, with the student whole or in parts."""
+def train_stages(
+    tell: Tell, folder: Path, kinds: dict[bool, list[str]], accumulate: int, **how: Any
+) -> int:
+    """A run for every kind of stage, with the student whole or in parts."""
     for shard, names in kinds.items():
         for kind in names:
-            run_kind(folder, kind, folder / f"{kind}-{shard}", accumulate, shard=shard)
+            out = folder / f"{kind}-{shard}"
+            run_kind(folder, kind, out, accumulate, shard=shard, **how)
             tell(f"{kind} {shard}")
     return 0
 
 
-def run_kind(folder: Path, kind: str, out: Path, accumulate: int, *, shard: bool) -> None:
-    """Train one kind of stage in the campaign's inputs."""
-    # Two steps of two micro-batches in all, on however many processes.
-    stage = inputs.recipes()[kind][0] | {"accumulate": accumulate}
-    raw = inputs.recipe(folder, kind, [stage | {"tokens": 4 * inputs.WINDOW * inputs.BATCH}])
+def run_kind(
+    folder: Path,
+    kind: str,
+    out: Path,
+    accumulate: int,
+    *,
+    shard: bool,
+    steps: int = 2,
+    minutes: float = 60.0,
+    double: bool = False,
+) -> None:
+    """Train a kind of stage, or one of MEASURED, in the campaign's inputs; in fp64 if wanted."""
+    # Two micro-batches a step in all, on however many processes.
+    row = MEASURED.get(kind) or inputs.recipes()[kind][0]
+    tokens = 2 * steps * inputs.WINDOW * inputs.BATCH
+    raw = inputs.recipe(folder, kind, [row | {"accumulate": accumulate, "tokens": tokens}])
     # A large eps: Adam would take full steps where a gradient is nothing but rounding.
-    raw["train"] |= {"shard": shard, "checkpoint_minutes": 60.0, "eps": 1e-2}
+    raw["train"] |= {"shard": shard, "checkpoint_minutes": minutes, "eps": 1e-2}
+    torch.set_default_dtype(torch.float64 if double else torch.float32)
     plan = build_run(check_recipe(raw, source=kind), tell=lambda text: None)
+    if double:
+        plan.student.double()
+        for stage in plan.stages:
+            stage.stage.teacher.model.double()  # type: ignore[attr-defined]
     run(plan, out=out, resume=False, progress=Telling(lambda text: None))
+
+
+def first_measured(tell: Tell) -> int:
+    """Three neurons: the second is silent on the first process, the third on all; tells of each."""
+    accelerator = Accelerator(mixed_precision="no")
+    rank = accelerator.process_index
+    neurons: list[nn.Module] = [SpikingBERT(4, threshold=1.0) for _ in range(3)]
+    for neuron, size in zip(neurons, (rank + 2, rank, 0), strict=True):
+        neuron(torch.full((2, 4), float(size)))
+    shared = first_batch.share(neurons, accelerator)
+    tell(f"{shared} {[(float(neuron.v_th), neuron.waits) for neuron in neurons]}")
+    tell(f"{first_batch.share(neurons[2:], accelerator)}")
+    accelerator.end_training()
+    return 0
 
 
 def smoke_run(tell: Tell) -> int:

@@ -25,8 +25,9 @@ def test_a_student_is_on_the_device_before_it_is_fitted(
 ) -> None:
     found = []
 
-    def start(plan: StagePlan, *, device: torch.device, tell: Any) -> None:
-        found.append((device.type, {p.device.type for p in plan.stage.student.parameters()}))
+    def start(plan: StagePlan, *, accelerator: Accelerator, tell: Any) -> None:
+        parameters = plan.stage.student.parameters()
+        found.append((accelerator.device.type, {p.device.type for p in parameters}))
         raise ReachedError
 
     plan = tiny.plan()
@@ -43,7 +44,7 @@ def test_fits_bear_a_bf16_teacher(tiny: ModuleType, key: str) -> None:
     stage = replace(plan.stages[0], starts=Starts(**{key: 64}))
     stage.stage.teacher.model.to(torch.bfloat16)
     before = {name: tensor.clone() for name, tensor in plan.student.state_dict().items()}
-    starts.start(stage, device=torch.device("cpu"), tell=lambda text: None)
+    starts.start(stage, accelerator=plan.accelerator, tell=lambda text: None)
     after = plan.student.state_dict()
     assert any(not torch.equal(after[name], tensor) for name, tensor in before.items())
     assert all(tensor.isfinite().all() for tensor in after.values())

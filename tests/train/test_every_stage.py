@@ -1,4 +1,4 @@
-"""In every kind of stage two processes train what one does on the same batches."""
+"""Two processes train what one does on the same batches, in every kind of stage, and measure it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from tests.train import jobs
 from tests.train.crew import Crew
 
 from asnn_goose.study.smoke import STAGES
-from asnn_goose.train.sharded_stage import ALONE
 
-APART = {"gkd", "replace", "calibrate_blocks", "equilibrium"}
-"""Those whose processes draw, answers or blocks, each its own; the one whose neurons (gif) measure
-saliency on the first process's tokens; the one whose spikes rounding tips over (docs/scale.md)."""
-WHOLE = sorted(STAGES.keys() - APART)
-IN_PARTS = sorted(STAGES.keys() - ALONE - {"dpo"})
+WHOLE = sorted(STAGES.keys() | jobs.MEASURED)
+IN_PARTS = ("align", "distill", "equilibrium", "slide")
+"""One of each kind of pass; tests/campaign/processes.py has all, and many steps."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("ASNN_GOOSE_CACHE", str(folder / "cache"))
         write_inputs(folder)
-        crew = Crew(jobs.train_stages, folder, {False: WHOLE, True: IN_PARTS}, 1)
+        crew = Crew(jobs.train_stages, folder, {False: WHOLE, True: list(IN_PARTS)}, 1)
         assert crew.codes() == [0, 0], crew.told
         yield folder
 

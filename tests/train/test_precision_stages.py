@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from asnn_goose.train import starts
 from asnn_goose.train.loop import run
 from asnn_goose.train.plan import Starts
 from asnn_goose.train.run_errors import TrainError
-from asnn_goose.train.together import check_alone
+from asnn_goose.train.sharded_stage import check_sharded
 
 TABLE = {"*": {"planes": 1}, "receptance": {"rotate": True, "steps": 3, "threshold": 4.0}}
 
@@ -84,11 +84,12 @@ def test_a_calibrated_start_is_made_once(
 
 
 def test_calibration_leaves_data_and_mode_as_they_were(tiny: ModuleType) -> None:
-    plan = calibrated(tiny).stages[1]
+    whole = calibrated(tiny)
+    plan = whole.stages[1]
     student, place = plan.stage.student, plan.loader.state()
     student.train().set_precision(plan.precision)
     before = student.blocks[0].mlp.up.weight.clone()
-    starts.start(plan, device=torch.device("cpu"), tell=lambda text: None)
+    starts.start(plan, accelerator=whole.accelerator, tell=lambda text: None)
     assert plan.loader.state() == place
     assert student.training
     assert not torch.equal(student.blocks[0].mlp.up.weight, before)
@@ -105,12 +106,11 @@ LEARNED = {"name": "learned", "per": "channel"}
         {"precision": PrecisionTable({"*": {"steps": 1, "neuron": LEARNED}})},
     ],
 )
-def test_several_processes_are_refused(tiny: ModuleType, change: dict[str, Any]) -> None:
-    """Each would start from its own windows."""
+def test_a_student_in_parts_is_refused(tiny: ModuleType, change: dict[str, Any]) -> None:
+    """What a pass sets would be forgotten with the parts that were put together for it."""
     plan = replace(tiny.plan().stages[1], **change)
-    check_alone(plan, SimpleNamespace(num_processes=1))  # type: ignore[arg-type]
-    with pytest.raises(TrainError, match=r"stage 'distill' has .+ and 2 processes train"):
-        check_alone(plan, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
+    with pytest.raises(TrainError, match=r"stage 'distill' has .+ and train\.shard = true"):
+        check_sharded(plan)
 
 
 def test_a_method_that_cannot_be_calibrated(tiny: ModuleType, tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ def test_outputs_are_fitted_before_the_first_step(tiny: ModuleType, tmp_path: Pa
 def test_channels_are_balanced_before_the_precision_falls(tiny: ModuleType) -> None:
     divided = {}
     for strength in (0.5, 1.0):
-        plan = tiny.plan(accumulate=1, noise=False).stages[1]
-        plan = replace(plan, starts=Starts(balance=64, balance_strength=strength))
+        whole = tiny.plan(accumulate=1, noise=False)
+        plan = replace(whole.stages[1], starts=Starts(balance=64, balance_strength=strength))
         norm, told = plan.stage.student.blocks[1].mlp_norm, list[str]()
         before = norm.weight.detach().clone()
-        starts.start(plan, device=torch.device("cpu"), tell=told.append)
+        starts.start(plan, accelerator=whole.accelerator, tell=told.append)
         assert told[0].startswith("balanced the channels of")
         divided[strength] = (before / norm.weight.detach()).log()
         assert abs(float(divided[strength].mean())) < 1e-4  # a geometric mean of 1

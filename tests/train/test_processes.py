@@ -113,6 +113,13 @@ def test_a_loss_need_not_reach_every_parameter(tmp_path: Path, loss: str) -> Non
     assert crew.codes() == [0, 0], crew.told
 
 
+def test_what_is_measured_is_the_first_process_that_is_not_silent() -> None:
+    crew = Crew(jobs.first_measured)
+    assert crew.codes() == [0, 0]
+    told = "True [(2.0, False), (1.0, False), (1.0, True)]"
+    assert crew.told == [[told, "False"]] * 2
+
+
 def test_every_loss_keeps_the_processes_alike() -> None:
     crew = Crew(jobs.every_loss)
     assert crew.codes() == [0, 0]

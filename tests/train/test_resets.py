@@ -151,7 +151,7 @@ def test_starts_read_documents_apart(plan: Any, batch: Batch, name: str) -> None
             tokens_per_step=64 // len(batches),
             accumulate=1,
         )
-        starts.start(made, device=torch.device("cpu"), tell=lambda text: None)
+        starts.start(made, accelerator=plan.accelerator, tell=lambda text: None)
         found.append({n: t.clone() for n, t in plan.student.state_dict().items()})
     assert any(not torch.equal(found[0][n], t) for n, t in before.items())
     for n, tensor in found[0].items():

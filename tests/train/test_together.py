@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from torch.distributed.checkpoint.api import CheckpointException
 
+from asnn_goose.model.parts.precision_table import PrecisionTable
 from asnn_goose.train import shard_files
 from asnn_goose.train.early_stopping import EndSettings
 from asnn_goose.train.run_errors import ProcessLost, TrainError
@@ -64,6 +65,14 @@ def test_a_single_number_cannot_be_shared(tiny: ModuleType) -> None:
     stage = tiny.plan(noise=False, feature=True).stages[1].stage
     stage.introduce()
     with pytest.raises(TrainError, match=r"bias is a single number, and train\.shard = true"):
+        check_sizes(stage)
+
+
+def test_what_a_first_batch_sets_would_be_forgotten_in_parts(tiny: ModuleType) -> None:
+    whole = tiny.plan(noise=False)
+    stage = whole.stages[1].stage
+    whole.student.set_precision(PrecisionTable({"down": {"sub_norm": True}}))
+    with pytest.raises(TrainError, match=r"down\.sub_norm sets a parameter on its first batch"):
         check_sizes(stage)
 
 

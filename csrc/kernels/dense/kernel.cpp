@@ -29,10 +29,11 @@ using goose::load;
 
 // Sums of kRows rows.
 template <class Weight>
-inline Four rows_of(const Weight* w, const float* x, std::int64_t width) {
+inline Four rows_of(const Weight* w, const float* x, std::int64_t width, Asking& asking) {
   Vec sum[kRows] = {};
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r, w += width) {
+    asking.ask(width * static_cast<std::int64_t>(sizeof(Weight)));
     Vec other = {};
     for (std::int64_t k = 0; k < width; k += 2 * kLanes) {
       sum[r] += load(w + k) * goose::load(x + k);
@@ -46,9 +47,9 @@ inline Four rows_of(const Weight* w, const float* x, std::int64_t width) {
 template <class Weight>
 inline void product(const Weight* w, const float* x, float* y, std::int64_t width,
                     std::int64_t from, std::int64_t to, std::int32_t ahead) {
+  Asking asking(w + from * width, ahead);
   for (std::int64_t m = from; m < to; m += kRows) {
-    ask_for(w + m * width, kRows * width * static_cast<std::int64_t>(sizeof(Weight)), ahead);
-    put(rows_of(w + m * width, x, width), y + m, to - m);
+    put(rows_of(w + m * width, x, width, asking), y + m, to - m);
   }
 }
 
@@ -96,10 +97,14 @@ inline IntVec row_of(const std::int8_t* w, const std::int16_t* x, std::int64_t w
   return sum;
 }
 
-inline FourInts rows_of(const std::int8_t* w, const std::int16_t* x, std::int64_t width) {
+inline FourInts rows_of(const std::int8_t* w, const std::int16_t* x, std::int64_t width,
+                        Asking& asking) {
   IntVec sum[kRows];
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) sum[r] = row_of(w + r * width, x, width);
+  for (int r = 0; r < kRows; ++r) {
+    asking.ask(width);
+    sum[r] = row_of(w + r * width, x, width);
+  }
   return sums_of<FourInts>(sum);
 }
 
@@ -151,10 +156,14 @@ inline FourInts screen_row(const std::uint8_t* w, const std::int8_t* x, std::int
   return parts_of<FourInts>(sum);
 }
 
-inline FourInts screen_rows(const std::uint8_t* w, const std::int8_t* x, std::int64_t width) {
+inline FourInts screen_rows(const std::uint8_t* w, const std::int8_t* x, std::int64_t width,
+                            Asking& asking) {
   FourInts row[kRows];
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) row[r] = screen_row(w + r * width / 2, x, width);
+  for (int r = 0; r < kRows; ++r) {
+    asking.ask(width / 2);
+    row[r] = screen_row(w + r * width / 2, x, width);
+  }
   return transposed_sums(row[0], row[1], row[2], row[3]);
 }
 
@@ -170,9 +179,9 @@ void screen(const std::uint8_t* nibbles, const float* scale, const std::int8_t* 
             float* y, std::int64_t width, std::int64_t from, std::int64_t to, std::int32_t ahead) {
   std::int32_t inputs = 0;
   for (std::int64_t k = 0; k < width; ++k) inputs += x[k];
+  Asking asking(nibbles + from * width / 2, ahead);
   for (std::int64_t m = from; m < to; m += kRows) {
-    ask_for(nibbles + m * width / 2, kRows * width / 2, ahead);
-    const FourInts levels = screen_rows(nibbles + m * width / 2, x, width);
+    const FourInts levels = screen_rows(nibbles + m * width / 2, x, width, asking);
     Four scales = {}, value;
     __builtin_memcpy(&scales, scale + m, to - m >= kRows ? sizeof scales : (to - m) * sizeof(float));
     for (int r = 0; r < kRows; ++r) value[r] = screened(levels[r], inputs);
@@ -192,9 +201,9 @@ void dense_f16(const std::uint16_t* w, const float* x, float* y, std::int64_t wi
 
 void dense_i8(const std::int8_t* w, const float* scale, const std::int16_t* x, float amplitude,
               float* y, std::int64_t width, std::int64_t from, std::int64_t to, std::int32_t ahead) {
+  Asking asking(w + from * width, ahead);
   for (std::int64_t m = from; m < to; m += kRows) {
-    ask_for(w + m * width, kRows * width, ahead);
-    const FourInts sums = rows_of(w + m * width, x, width);
+    const FourInts sums = rows_of(w + m * width, x, width, asking);
     Four scales = {};
     __builtin_memcpy(&scales, scale + m, to - m >= kRows ? sizeof scales : (to - m) * sizeof(float));
     put(scales * amplitude * __builtin_convertvector(sums, Four), y + m, to - m);

@@ -97,14 +97,16 @@ void grouped(const std::uint8_t* blocks, const Octets& x, float* y, std::int64_t
              std::int64_t from, std::int64_t to, std::int32_t ahead) {
   const std::int64_t bytes = grouped_block(groups);
   alignas(64) float worth[kRows][kMostGroups + kSums];
+  Asking asking(blocks + from / kRows * bytes, ahead);
   for (std::int64_t m = from; m < to; m += kRows) {
     const std::uint8_t* block = blocks + m / kRows * bytes;
     const std::uint8_t* sizes = block + kRows * 32 * groups;
-    ask_for(block, bytes, ahead);
+    asking.ask(bytes - kRows * 32 * groups);
     Floats sum[kRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) sum[r] = worths(sizes + 2 * r * groups, x, groups, worth[r]);
     for (std::int64_t g = 0; g < groups; ++g) {
+      asking.ask(kRows * 32);
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
         const Ints group = group_of(block + (g * kRows + r) * 32, x.codes + 64 * g);

@@ -4,9 +4,10 @@
 
 #include "kernels/kernels.h"
 
-#define GOOSE_HADAMARD(isa)                    \
-  namespace goose::kernels::isa {              \
-  void hadamard(float* x, std::int64_t width); \
+#define GOOSE_HADAMARD(isa)                                             \
+  namespace goose::kernels::isa {                                       \
+  void hadamard(float* x, std::int64_t width);                          \
+  double rotate(const float* x, float* to, std::int64_t width);         \
   }
 
 GOOSE_HADAMARD(reference)

@@ -1,5 +1,6 @@
 // The block-Hadamard transform in registers.
 #include "kernels/hadamard/hadamard.h"
+#include "kernels/magnitudes.h"
 #include "simd.h"
 
 namespace goose::kernels::GOOSE_ISA {
@@ -36,21 +37,39 @@ inline void across(Vec* x, int distance) {
   }
 }
 
+constexpr int kCount = 64 / kLanes;
+
+// Calls put(i, vector) for the vectors of a block that is turned; all of it has been read by then.
+template <class Put>
+inline void turned(const float* block, const Put& put) {
+  Vec v[kCount];
+  for (int i = 0; i < kCount; ++i) {
+    Vec t = butterfly<2>(butterfly<1>(load(block + i * kLanes)));
+    if constexpr (kLanes > 4) t = butterfly<4>(t);
+    if constexpr (kLanes > 8) t = butterfly<8>(t);
+    v[i] = t;
+  }
+  for (int d = 1; d < kCount; d *= 2) across(v, d);
+  for (int i = 0; i < kCount; ++i) put(i, v[i] * 0.125F);
+}
+
 }  // namespace
 
 void hadamard(float* x, std::int64_t width) {
-  constexpr int kCount = 64 / kLanes;
   for (float* block = x; block < x + width; block += 64) {
-    Vec v[kCount];
-    for (int i = 0; i < kCount; ++i) {
-      Vec t = butterfly<2>(butterfly<1>(load(block + i * kLanes)));
-      if constexpr (kLanes > 4) t = butterfly<4>(t);
-      if constexpr (kLanes > 8) t = butterfly<8>(t);
-      v[i] = t;
-    }
-    for (int d = 1; d < kCount; d *= 2) across(v, d);
-    for (int i = 0; i < kCount; ++i) store(block + i * kLanes, v[i] * 0.125F);
+    turned(block, [=](int i, Vec v) { store(block + i * kLanes, v); });
   }
+}
+
+double rotate(const float* x, float* to, std::int64_t width) {
+  Magnitudes sum;
+  for (std::int64_t from = 0; from < width; from += 64) {
+    turned(x + from, [&](int i, Vec v) {
+      store(to + from + i * kLanes, v);
+      sum.add(i % 2, v);
+    });
+  }
+  return sum.total();
 }
 
 }  // namespace goose::kernels::GOOSE_ISA

@@ -1,4 +1,7 @@
 // The block-Hadamard transform, one number at a time.
+#include <cmath>
+#include <cstring>
+
 #include "kernels/hadamard/hadamard.h"
 
 namespace goose::kernels::reference {
@@ -15,6 +18,14 @@ void hadamard(float* x, std::int64_t width) {
     }
     for (int i = 0; i < 64; ++i) block[i] *= 0.125F;
   }
+}
+
+double rotate(const float* x, float* to, std::int64_t width) {
+  std::memmove(to, x, sizeof(float) * static_cast<std::size_t>(width));
+  hadamard(to, width);
+  double sum = 0;
+  for (std::int64_t i = 0; i < width; ++i) sum += std::fabs(to[i]);
+  return sum;
 }
 
 }  // namespace goose::kernels::reference

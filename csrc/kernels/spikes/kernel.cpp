@@ -1,4 +1,5 @@
 // Spikes, sixteen numbers at a time. Widths are multiples of 64.
+#include "kernels/magnitudes.h"
 #include "kernels/spikes/spikes.h"
 #include "simd.h"
 
@@ -12,29 +13,7 @@ namespace {
 constexpr int kBlock = 16;
 constexpr int kVectors = kBlock / kLanes;
 
-typedef float Half16 __attribute__((vector_size(GOOSE_VECTOR_BYTES / 2)));
 typedef std::int16_t Half __attribute__((vector_size(GOOSE_VECTOR_BYTES / 2)));
-typedef double Doubles __attribute__((vector_size(GOOSE_VECTOR_BYTES)));
-
-inline Vec magnitude(Vec x) { return (Vec)((IntVec)x & 0x7FFFFFFF); }
-
-// Sum in fp64, whatever the order: rounding to fp32 then hides the order.
-inline double sum_of_magnitudes(const float* x, int width) {
-  Doubles sum[2 * kVectors] = {};
-  for (int i = 0; i < width; i += kBlock) {
-    for (int v = 0; v < 2 * kVectors; ++v) {
-      Half16 half;
-      __builtin_memcpy(&half, x + i + v * kLanes / 2, sizeof half);
-      const Doubles wide = __builtin_convertvector(half, Doubles);
-      sum[v] += wide < 0 ? -wide : wide;
-    }
-  }
-  double total = 0;
-  for (int v = 0; v < 2 * kVectors; ++v) {
-    for (int i = 0; i < kLanes / 2; ++i) total += sum[v][i];
-  }
-  return total;
-}
 
 // Bit i is set where lane i of a block is true (lanes are 0 or -1).
 inline unsigned mask_of(const IntVec* truth) {
@@ -55,20 +34,40 @@ inline unsigned mask_of(const IntVec* truth) {
 }
 
 #ifndef __AVX512F__
-struct Positions {
+// Entries of the bits that are set in a byte.
+struct Entries {
   std::uint8_t of[256][8];
 };
-constexpr Positions positions() {
-  Positions table{};
+constexpr Entries entries_of_bytes() {
+  Entries table{};
   for (int mask = 0; mask < 256; ++mask) {
     int n = 0;
     for (int bit = 0; bit < 8; ++bit) {
-      if (mask >> bit & 1) table.of[mask][n++] = static_cast<std::uint8_t>(bit);
+      if (mask >> bit & 1) table.of[mask][n++] = static_cast<std::uint8_t>(bit * int{kEntry});
     }
   }
   return table;
 }
-constexpr Positions kPositions = positions();
+constexpr Entries kEntries = entries_of_bytes();
+
+// Writes first + byte for eight bytes. Said in vectors, for compilers leave a loop over bytes as it is.
+inline void put_eight(const std::uint8_t* bytes, std::uint32_t first, std::uint32_t* to) {
+#ifdef __AVX2__
+  const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+  const __m256i all = _mm256_add_epi32(_mm256_cvtepu8_epi32(eight),
+                                       _mm256_set1_epi32(static_cast<int>(first)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), all);
+#elif defined(__SSE2__)
+  const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+  const __m128i shorts = _mm_unpacklo_epi8(eight, _mm_setzero_si128());
+  const __m128i add = _mm_set1_epi32(static_cast<int>(first));
+  auto* out = reinterpret_cast<__m128i*>(to);
+  _mm_storeu_si128(out, _mm_add_epi32(_mm_unpacklo_epi16(shorts, _mm_setzero_si128()), add));
+  _mm_storeu_si128(out + 1, _mm_add_epi32(_mm_unpackhi_epi16(shorts, _mm_setzero_si128()), add));
+#else
+  for (int i = 0; i < 8; ++i) to[i] = first + bytes[i];
+#endif
+}
 #endif
 
 // Appends the entries of a block whose bits are set; may write up to 16 entries past the end.
@@ -82,44 +81,77 @@ inline std::uint32_t* append(std::uint32_t* to, unsigned mask, int from) {
 #else
   for (int half = 0; half < 2; ++half) {
     const unsigned byte = mask >> 8 * half & 255;
-    const std::uint8_t* positions = kPositions.of[byte];
-    const auto first = static_cast<std::uint32_t>(from + 8 * half) * kEntry;
-    for (int i = 0; i < 8; ++i) to[i] = first + positions[i] * kEntry;
+    put_eight(kEntries.of[byte], static_cast<std::uint32_t>(from + 8 * half) * kEntry, to);
     to += __builtin_popcount(byte);
   }
   return to;
 #endif
 }
 
+// Always writes a whole group: how many entries are missing is nothing to guess at.
 inline std::int32_t fill_up(std::uint32_t*& to, std::uint32_t* from, std::int32_t empty) {
-  while ((to - from) % kGroup) *to++ = static_cast<std::uint32_t>(empty) * kEntry;
-  return static_cast<std::int32_t>(to - from) / kGroup;
-}
-
-// Lists of one step, given the masks of every block.
-inline std::uint32_t* lists_of_step(const Encoder& e, const std::uint16_t* plus,
-                                    const std::uint16_t* minus, std::uint32_t* to, Span* span,
-                                    std::int32_t& active) {
-  for (int from = 0; from < e.width; from += e.group, ++span) {
-    *span = {to, 0, 0};
-    std::uint32_t* start = to;
-    for (int i = from; i < from + e.group; i += kBlock) {
-      // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): the callers have filled all blocks
-      to = append(to, plus[i / kBlock], i);
-    }
-    active += static_cast<std::int32_t>(to - start);
-    span->plus = fill_up(to, start, e.width);
-    start = to;
-    for (int i = from; i < from + e.group; i += kBlock) to = append(to, minus[i / kBlock], i);
-    active += static_cast<std::int32_t>(to - start);
-    span->minus = fill_up(to, start, e.width);
-  }
-  return to;
+  for (int i = 0; i < kGroup; ++i) to[i] = static_cast<std::uint32_t>(empty) * kEntry;
+  const auto groups = static_cast<std::int32_t>((to - from + kGroup - 1) / kGroup);
+  to = from + groups * kGroup;
+  return groups;
 }
 
 constexpr int kMaxBlocks = 65536 / kBlock;
 
+// Of every step, which numbers of each block are +1 and which -1.
+class Masks {
+ public:
+  explicit Masks(const Encoder& e) : blocks_(e.width / kBlock) {}
+
+  std::uint16_t* plus(int step) { return words_ + 2 * step * blocks_; }
+  std::uint16_t* minus(int step) { return plus(step) + blocks_; }
+
+ private:
+  int blocks_;
+  std::uint16_t words_[2 * kMaxSteps * kMaxBlocks];
+};
+
+// The columns [from, end) that are set; returns how many groups.
+inline std::int32_t column_list(const Encoder& e, const std::uint16_t* masks, int from,
+                                std::uint32_t*& to, std::int32_t& active) {
+  std::uint32_t* const start = to;
+  for (int i = from; i < from + e.group; i += kBlock) {
+    // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): the callers have filled all blocks
+    to = append(to, masks[i / kBlock], i);
+  }
+  active += static_cast<std::int32_t>(to - start);
+  return fill_up(to, start, e.width);
+}
+
+// Lists of all steps.
+inline void lists_of(const Encoder& e, Masks& masks, Spikes& out) {
+  std::uint32_t* to = out.lists;
+  Span* span = out.spans;
+  out.active = 0;
+  for (int step = 0; step < e.steps; ++step) {
+    for (int from = 0; from < e.width; from += e.group, ++span) {
+      span->columns = to;
+      span->plus = column_list(e, masks.plus(step), from, to, out.active);
+      span->minus = column_list(e, masks.minus(step), from, to, out.active);
+    }
+  }
+}
+
 typedef std::int16_t Shorts __attribute__((vector_size(2 * kBlock)));
+
+// A block of small whole numbers.
+inline Shorts shorts_of(const IntVec* block) {
+#if defined(__AVX512F__)
+  return (Shorts)_mm512_cvtepi32_epi16((__m512i)block[0]);
+#elif defined(__AVX2__)
+  const __m256i lanes = _mm256_packs_epi32((__m256i)block[0], (__m256i)block[1]);
+  return (Shorts)_mm256_permute4x64_epi64(lanes, 0xD8);
+#else
+  Shorts all;
+  for (int i = 0; i < kBlock; ++i) all[i] = static_cast<std::int16_t>(block[i / kLanes][i % kLanes]);
+  return all;
+#endif
+}
 
 // The whole number nearest to q / 3, of which no q is half way; |q| stays below 10923.
 inline Shorts third(Shorts q) {
@@ -159,47 +191,35 @@ inline unsigned short_mask(Shorts truth) {
 #endif
 }
 
-void masks_of_step(const Encoder& e, std::int16_t* rest, int step, std::uint16_t* plus,
-                   std::uint16_t* minus) {
-  for (int i = 0; i < e.width; i += kBlock) {
-    Shorts q;
-    __builtin_memcpy(&q, rest + i, sizeof q);
+// A block's digits of all steps; its codes are just being made.
+inline void split(const Encoder& e, Shorts q, int block, Masks& masks) {
+  for (int step = 0; step < e.steps; ++step) {
     const Shorts digit = digits(e.code, q, step);
-    __builtin_memcpy(rest + i, &q, sizeof q);
-    plus[i / kBlock] = static_cast<std::uint16_t>(short_mask(digit > 0));
-    minus[i / kBlock] = static_cast<std::uint16_t>(short_mask(digit < 0));
+    masks.plus(step)[block] = static_cast<std::uint16_t>(short_mask(digit > 0));
+    masks.minus(step)[block] = static_cast<std::uint16_t>(short_mask(digit < 0));
   }
 }
 
 void single(const Encoder& e, const float* x, float threshold, Spikes& out) {
-  std::uint16_t plus[kMaxBlocks], minus[kMaxBlocks];
-  Doubles sum[2 * kVectors] = {};
+  Masks masks(e);
+  Magnitudes sum;
   for (int i = 0; i < e.width; i += kBlock) {
     IntVec fires_plus[kVectors], fires_minus[kVectors];
     for (int v = 0; v < kVectors; ++v) {
       const Vec value = load(x + i + v * kLanes);
       fires_plus[v] = value > threshold;
       fires_minus[v] = value < -threshold;
-      const Vec kept = (Vec)((IntVec)magnitude(value) & (fires_plus[v] | fires_minus[v]));
-      Half16 halves[2];
-      __builtin_memcpy(halves, &kept, sizeof halves);
-      sum[2 * v] += __builtin_convertvector(halves[0], Doubles);
-      sum[2 * v + 1] += __builtin_convertvector(halves[1], Doubles);
+      sum.add(v % 2, (Vec)((IntVec)value & (fires_plus[v] | fires_minus[v])));
     }
     for (int v = 0; v < kVectors; ++v) {
       const Half codes = __builtin_convertvector(fires_minus[v] - fires_plus[v], Half);
       __builtin_memcpy(out.codes + i + v * kLanes, &codes, sizeof codes);
     }
-    plus[i / kBlock] = static_cast<std::uint16_t>(mask_of(fires_plus));
-    minus[i / kBlock] = static_cast<std::uint16_t>(mask_of(fires_minus));
+    masks.plus(0)[i / kBlock] = static_cast<std::uint16_t>(mask_of(fires_plus));
+    masks.minus(0)[i / kBlock] = static_cast<std::uint16_t>(mask_of(fires_minus));
   }
-  out.active = 0;
-  lists_of_step(e, plus, minus, out.lists, out.spans, out.active);
-  double total = 0;
-  for (int v = 0; v < 2 * kVectors; ++v) {
-    for (int i = 0; i < kLanes / 2; ++i) total += sum[v][i];
-  }
-  out.amplitude = out.active > 0 ? static_cast<float>(total / out.active) : 0.0F;
+  lists_of(e, masks, out);
+  out.amplitude = out.active > 0 ? static_cast<float>(sum.total() / out.active) : 0.0F;
 }
 
 // Nothing fires where nothing comes in, or too little to be divided by.
@@ -216,16 +236,22 @@ void several(const Encoder& e, const float* x, float amplitude, Spikes& out) {
   if (__builtin_isinf(inverse)) return silent(e, out);
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, halves to even.
   constexpr float kRound = 12582912.0F;
-  for (int i = 0; i < e.width; i += kLanes) {
-    Vec q = load(x + i) * inverse;
-    q = q == q ? q : Vec{};  // what is no number is silent
-    q = q > most ? most + Vec{} : q;
-    q = q < -most ? -most + Vec{} : q;
-    q = (q + kRound) - kRound;
-    const Half codes = __builtin_convertvector(__builtin_convertvector(q, IntVec), Half);
-    __builtin_memcpy(out.codes + i, &codes, sizeof codes);
+  Masks masks(e);
+  for (int i = 0; i < e.width; i += kBlock) {
+    IntVec codes[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      Vec q = load(x + i + v * kLanes) * inverse;
+      q = q == q ? q : Vec{};  // what is no number is silent
+      q = q > most ? most + Vec{} : q;
+      q = q < -most ? -most + Vec{} : q;
+      q = (q + kRound) - kRound;
+      codes[v] = __builtin_convertvector(q, IntVec);
+    }
+    const Shorts block = shorts_of(codes);
+    __builtin_memcpy(out.codes + i, &block, sizeof block);
+    split(e, block, i / kBlock, masks);
   }
-  list(e, out);
+  lists_of(e, masks, out);
 }
 
 // An amplitude that all vectors share.
@@ -238,15 +264,22 @@ void fixed(const Encoder& e, const float* x, Spikes& out) {
 }  // namespace
 
 void list(const Encoder& e, Spikes& out) {
-  std::uint16_t plus[kMaxBlocks], minus[kMaxBlocks];
-  std::int16_t rest[kMaxBlocks * kBlock];
-  __builtin_memcpy(rest, out.codes, sizeof(std::int16_t) * static_cast<std::size_t>(e.width));
-  std::uint32_t* to = out.lists;
-  out.active = 0;
-  for (int step = 0; step < e.steps; ++step) {
-    masks_of_step(e, rest, step, plus, minus);
-    to = lists_of_step(e, plus, minus, to, out.spans + step * (e.width / e.group), out.active);
+  Masks masks(e);
+  for (int i = 0; i < e.width; i += kBlock) {
+    Shorts q;
+    __builtin_memcpy(&q, out.codes + i, sizeof q);
+    split(e, q, i / kBlock, masks);
   }
+  lists_of(e, masks, out);
+}
+
+double magnitudes(const float* x, std::int64_t width) {
+  Magnitudes sum;
+  for (std::int64_t i = 0; i < width; i += 2 * kLanes) {
+    sum.add(0, load(x + i));
+    sum.add(1, load(x + i + kLanes));
+  }
+  return sum.total();
 }
 
 std::int64_t select(const float* x, std::int64_t width, float threshold, std::uint32_t* to) {
@@ -264,9 +297,9 @@ std::int64_t select(const float* x, std::int64_t width, float threshold, std::ui
   return at - to;
 }
 
-void encode(const Encoder& e, const float* x, Spikes& out) {
+void encode(const Encoder& e, const float* x, double sum, Spikes& out) {
   if (e.amplitude > 0) return fixed(e, x, out);
-  const auto mean = static_cast<float>(sum_of_magnitudes(x, e.width) / e.count);
+  const auto mean = static_cast<float>(sum / e.count);
   if (!(mean > 0) || !(mean < __builtin_inff())) {
     silent(e, out);
   } else if (e.steps == 1) {

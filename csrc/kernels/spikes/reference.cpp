@@ -53,9 +53,7 @@ void fixed(const Encoder& e, const float* x, Spikes& out) {
   out.amplitude = e.amplitude;
 }
 
-void relative(const Encoder& e, const float* x, Spikes& out) {
-  double sum = 0;
-  for (int i = 0; i < e.width; ++i) sum += std::fabs(x[i]);
+void relative(const Encoder& e, const float* x, double sum, Spikes& out) {
   const auto mean = static_cast<float>(sum / e.count);
   if (!(mean > 0) || std::isinf(mean)) {
     silent(e, out);
@@ -104,11 +102,17 @@ std::int64_t select(const float* x, std::int64_t width, float threshold, std::ui
   return count;
 }
 
-void encode(const Encoder& e, const float* x, Spikes& out) {
+double magnitudes(const float* x, std::int64_t width) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < width; ++i) sum += std::fabs(x[i]);
+  return sum;
+}
+
+void encode(const Encoder& e, const float* x, double sum, Spikes& out) {
   if (e.amplitude > 0) {
     fixed(e, x, out);
   } else {
-    relative(e, x, out);
+    relative(e, x, sum, out);
   }
   list(e, out);
 }

@@ -26,7 +26,9 @@ constexpr std::int32_t worth(Code code, std::int32_t step) {
 
 #define GOOSE_SPIKES(isa)                                  \
   namespace goose::kernels::isa {                          \
-  void encode(const Encoder&, const float* x, Spikes&);    \
+  double magnitudes(const float* x, std::int64_t width);   \
+  void encode(const Encoder&, const float* x, double sum,  \
+              Spikes&);                                    \
   void list(const Encoder&, Spikes&);                      \
   std::int64_t select(const float* x, std::int64_t width,  \
                       float threshold, std::uint32_t* to); \

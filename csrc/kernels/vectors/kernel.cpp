@@ -3,6 +3,10 @@
 #include "kernels/vectors/vectors.h"
 #include "simd_math.h"
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 namespace goose::kernels::GOOSE_ISA {
 namespace {
 
@@ -135,34 +139,62 @@ void masses(const float* x, std::int64_t width, float most, float sharpness, con
 
 namespace {
 
+typedef std::uint32_t Words __attribute__((vector_size(GOOSE_VECTOR_BYTES)));
+typedef std::uint16_t Halves __attribute__((vector_size(GOOSE_VECTOR_BYTES / 2)));
+
+inline Vec taken(const float* from) { return load(from); }
+inline Vec taken(const std::uint16_t* bf16) {
+#if defined(__AVX2__) && !defined(__AVX512F__)  // compilers take both halves apart
+  const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bf16));
+  return (Vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16);
+#endif
+  Halves halves;
+  __builtin_memcpy(&halves, bf16, sizeof halves);
+  return (Vec)(__builtin_convertvector(halves, Words) << 16);
+}
+
+inline void put(float* to, Vec x) { store(to, x); }
+inline void put(std::uint16_t* to, Vec x) {
+  const Words upper = ((Words)x + 0x8000) >> 16;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const __m256i twice = _mm256_packus_epi32((__m256i)upper, (__m256i)upper);
+  const __m256i lanes = _mm256_permute4x64_epi64(twice, 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(lanes));
+#else
+  const Halves halves = __builtin_convertvector(upper, Halves);
+  __builtin_memcpy(to, &halves, sizeof halves);
+#endif
+}
+
 // A strip of `vectors` vectors of value channels through all keys, twice: what the state gives for
 // alpha, then the update together with what it gives for r.
-template <int vectors>
-inline void strip(float* state, const float* next, const float* r, const float* w, const float* k, const float* v,
-                  const float* alpha, const float* beta, float* y, std::int64_t n) {
+template <int vectors, class Number>
+inline __attribute__((always_inline)) void strip(Number* state, const Number* next, const float* r, const float* w,
+                  const float* k, const float* v, const float* alpha, const float* beta, float* y,
+                  std::int64_t n) {
   Vec removed[vectors] = {}, read[vectors] = {}, value[vectors];
   for (std::int64_t j = 0; j < n; ++j) {
     for (int i = 0; i < vectors; ++i) {
       __builtin_prefetch(next + j * n + i * kLanes, 1, 2);
-      removed[i] += load(state + j * n + i * kLanes) * alpha[j];
+      removed[i] += taken(state + j * n + i * kLanes) * alpha[j];
     }
   }
   for (int i = 0; i < vectors; ++i) value[i] = load(v + i * kLanes);
   for (std::int64_t j = 0; j < n; ++j) {
     for (int i = 0; i < vectors; ++i) {
-      float* at = state + j * n + i * kLanes;
-      const Vec s = load(at) * w[j] + removed[i] * beta[j] + value[i] * k[j];
-      store(at, s);
+      Number* at = state + j * n + i * kLanes;
+      const Vec s = taken(at) * w[j] + removed[i] * beta[j] + value[i] * k[j];
+      put(at, s);
       read[i] += s * r[j];
     }
   }
   for (int i = 0; i < vectors; ++i) store(y + i * kLanes, read[i]);
 }
 
-}  // namespace
-
-void wkv(float* state, const float* next, const float* r, const float* w, const float* k,
-         const float* v, const float* alpha, const float* beta, float* y, std::int64_t n) {
+template <class Number>
+inline __attribute__((always_inline)) void recur(Number* state, const Number* next, const float* r, const float* w,
+                  const float* k, const float* v, const float* alpha, const float* beta, float* y,
+                  std::int64_t n) {
   constexpr int kStrip = 4;
   std::int64_t i = 0;
   for (; i + kStrip * kLanes <= n; i += kStrip * kLanes) {
@@ -171,6 +203,19 @@ void wkv(float* state, const float* next, const float* r, const float* w, const 
   for (; i + kLanes <= n; i += kLanes) {
     strip<1>(state + i, next + i, r, w, k, v + i, alpha, beta, y + i, n);
   }
+}
+
+}  // namespace
+
+void wkv(float* state, const float* next, const float* r, const float* w, const float* k,
+         const float* v, const float* alpha, const float* beta, float* y, std::int64_t n) {
+  recur(state, next, r, w, k, v, alpha, beta, y, n);
+}
+
+void wkv_bf16(std::uint16_t* state, const std::uint16_t* next, const float* r, const float* w,
+              const float* k, const float* v, const float* alpha, const float* beta, float* y,
+              std::int64_t n) {
+  recur(state, next, r, w, k, v, alpha, beta, y, n);
 }
 
 }  // namespace goose::kernels::GOOSE_ISA

@@ -1,5 +1,6 @@
 // Norms, activations and the WKV-7 step in plain loops.
 #include <cmath>
+#include <cstring>
 
 #include "kernels/vectors/loops.h"
 #include "kernels/vectors/vectors.h"
@@ -22,6 +23,36 @@ float dot(const float* a, const float* b, const float* c, std::int64_t n) {
 }
 
 float logistic(float x) { return 1.0F / (1.0F + std::exp(-x)); }
+
+float taken(float x) { return x; }
+float taken(std::uint16_t bf16) {
+  const std::uint32_t bits = std::uint32_t{bf16} << 16;
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+void put(float& to, float x) { to = x; }
+void put(std::uint16_t& to, float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  to = static_cast<std::uint16_t>((bits + 0x8000) >> 16);
+}
+
+template <class Number>
+void recur(Number* state, const float* r, const float* w, const float* k, const float* v,
+           const float* alpha, const float* beta, float* y, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    float removed = 0, read = 0;
+    for (std::int64_t j = 0; j < n; ++j) removed += taken(state[j * n + i]) * alpha[j];
+    for (std::int64_t j = 0; j < n; ++j) {
+      const float s = taken(state[j * n + i]) * w[j] + removed * beta[j] + v[i] * k[j];
+      put(state[j * n + i], s);
+      read += s * r[j];
+    }
+    y[i] = read;
+  }
+}
 
 }  // namespace
 
@@ -90,16 +121,13 @@ void masses(const float* x, std::int64_t width, float most, float sharpness, con
 
 void wkv(float* state, const float*, const float* r, const float* w, const float* k,
          const float* v, const float* alpha, const float* beta, float* y, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    float removed = 0, read = 0;
-    for (std::int64_t j = 0; j < n; ++j) removed += state[j * n + i] * alpha[j];
-    for (std::int64_t j = 0; j < n; ++j) {
-      float& s = state[j * n + i];
-      s = s * w[j] + removed * beta[j] + v[i] * k[j];
-      read += s * r[j];
-    }
-    y[i] = read;
-  }
+  recur(state, r, w, k, v, alpha, beta, y, n);
+}
+
+void wkv_bf16(std::uint16_t* state, const std::uint16_t*, const float* r, const float* w,
+              const float* k, const float* v, const float* alpha, const float* beta, float* y,
+              std::int64_t n) {
+  recur(state, r, w, k, v, alpha, beta, y, n);
 }
 
 }  // namespace goose::kernels::reference

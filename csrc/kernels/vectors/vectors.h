@@ -32,6 +32,9 @@
               const float* margins, float* masses);                                              \
   void wkv(float* state, const float* next, const float* r, const float* w, const float* k,      \
            const float* v, const float* alpha, const float* beta, float* y, std::int64_t n);     \
+  void wkv_bf16(std::uint16_t* state, const std::uint16_t* next, const float* r, const float* w, \
+                const float* k, const float* v, const float* alpha, const float* beta, float* y, \
+                std::int64_t n);                                                                 \
   }
 
 GOOSE_VECTORS(reference)

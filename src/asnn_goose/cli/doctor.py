@@ -19,11 +19,13 @@ from asnn_goose import disk, mkl
 from asnn_goose.numbers import size
 from asnn_goose.threads import SPINS, usable_cores, waiting
 
-EXAMPLES = ("asnn-goose doctor", "asnn-goose doctor --deep")
+EXAMPLES = ("asnn-goose doctor", "asnn-goose doctor --deep", "asnn-goose doctor --gpu")
 
 Deep = Annotated[
     bool, typer.Option("--deep", help="Train a tiny student in every kind of stage as well.")
 ]
+
+Gpu = Annotated[bool, typer.Option("--gpu", help="Try all that takes a GPU as well.")]
 
 PACKAGES = ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "gguf", "numpy")
 ENOUGH_MEMORY = 9e9
@@ -47,13 +49,14 @@ class Finding:
         return "MISSING" if self.essential else "note"
 
 
-def doctor(deep: Deep = False) -> None:
+def doctor(deep: Deep = False, gpu: Gpu = False) -> None:
     """Look over this machine and say what is amiss.
 
     Versions, native kernels, threads, memory, cache, teacher and disk; for every problem what
     would solve it. The exit code is 1 where something essential is missing, else 0. With --deep
     it also trains for a minute or two, on the device that there is; on several processes with
-    `torchrun --nproc-per-node 2 --no-python asnn-goose doctor --deep`.
+    `torchrun --nproc-per-node 2 --no-python asnn-goose doctor --deep`. With --gpu it compares what
+    the GPU computes with what the CPU does, trains there in fp32 and bf16, and on all GPUs at once.
     """
     findings = [finding for check in CHECKS for finding in check()]
     speaks = os.environ.get("RANK", "0") == "0"  # one of several processes is enough
@@ -64,6 +67,10 @@ def doctor(deep: Deep = False) -> None:
     # A code for scripts: notes are advice, only what is missing is a failure.
     if any(finding.essential and finding.advice for finding in findings):
         raise typer.Exit(1)
+    if gpu:
+        from asnn_goose.study.gpu import gpu_checks
+
+        gpu_checks(lambda text: typer.echo(f"{'ok':8}{'gpu':18}{text}"))
     if deep:
         from asnn_goose.study.smoke import smoke
 

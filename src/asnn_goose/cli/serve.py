@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 PARTING = 5
 """Seconds that answers may still take once the server is told to end."""
+
+
+class States(StrEnum):
+    """What the matrices of states are kept in."""
+
+    f32 = "f32"
+    bf16 = "bf16"
+
 
 EXAMPLES = (
     "asnn-goose serve runs/demo",
@@ -83,6 +92,9 @@ def serve(
         ),
     ] = None,
     threads: Threads = None,
+    states: Annotated[
+        States, typer.Option(help="bf16 takes half the memory of every conversation.")
+    ] = States.f32,
 ) -> None:
     """Serve students to OpenAI clients, with a playground that shows their spikes, at /.
 
@@ -100,6 +112,7 @@ def serve(
         cache_disk=cache_disk,
         kv_heads=kv_heads,
         threads=threads,
+        states="bf16" if states is States.bf16 else "f32",
     )
     limits = Limits(
         slots=slots,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from asnn_goose.format.packed import PackedModel
 
 BackendName = Literal["native", "reference"]
+Memory = Literal["f32", "bf16"]
+"""What the matrices of states are kept in."""
+
 DTYPES = {"float16": "F16", "float32": "F32", "int8": "I8", "uint8": "U8", "uint64": "U64"}
 """Names that the compiled engine gives to element types."""
 
@@ -98,7 +101,7 @@ class _NativeBackend:
 
     name: BackendName = "native"
 
-    def __init__(self, model: PackedModel, *, threads: int | None) -> None:
+    def __init__(self, model: PackedModel, *, threads: int | None, states: Memory) -> None:
         self._threads, self._vocab = threads, int(model.config["vocab_size"])
         self._large = sum(array.nbytes for array in model.tensors.values()) >= LARGE
         self._last = np.empty((0, self._vocab), np.float32)
@@ -111,6 +114,7 @@ class _NativeBackend:
                 name: (int(m.get("steps", 0)), str(m.get("code", "")), bool(m.get("rotate", False)))
                 for name, m in model.matrices.items()
             },
+            states == "bf16",
         )
 
     def new_state(self) -> SequenceState:
@@ -165,12 +169,16 @@ class _NativeBackend:
         self._engine.reset_counts()
 
 
-def make_backend(name: BackendName, model: PackedModel, *, threads: int | None) -> Backend:
+def make_backend(
+    name: BackendName, model: PackedModel, *, threads: int | None, states: Memory
+) -> Backend:
     """The backend of that name. Raises EngineError where it is not there."""
+    if states not in get_args(Memory):
+        raise EngineError(f"states = {states!r}: choose {' or '.join(get_args(Memory))}")
     if name == "reference":
-        return _ReferenceBackend(model)
+        return _ReferenceBackend(model, bf16_states=states == "bf16")
     if name == "native":
-        return _NativeBackend(model, threads=threads)
+        return _NativeBackend(model, threads=threads, states=states)
     raise EngineError(f"backend = {name!r}: choose native or reference")
 
 

@@ -142,5 +142,5 @@ def student_draft(engine: Engine, other: Engine) -> StudentDraft:
 def fewer_steps_draft(engine: Engine, steps: int) -> StudentDraft:
     """The same student with fewer steps of spikes. Raises EngineError where it has no more."""
     model = with_steps(engine.model, steps)
-    other = Engine(model, threads=engine.threads, backend=engine.backend)
+    other = Engine(model, threads=engine.threads, backend=engine.backend, states=engine.states)
     return StudentDraft(other, shares=True)

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asnn_goose.infer.backend import BackendName, EngineError, SequenceState, make_backend
+from asnn_goose.infer.backend import (
+    BackendName,
+    EngineError,
+    Memory,
+    SequenceState,
+    make_backend,
+)
 from asnn_goose.infer.draw import draw
 from asnn_goose.infer.sampler import Drawer, Sampling
 from asnn_goose.infer.state_file import fingerprint, read_state, write_state
@@ -37,17 +43,23 @@ class Engine:
     threads   threads to use; None takes what suits the call: all cores this process may use for
               several sequences or a model of LARGE bytes and more, one otherwise
     backend   "native" (compiled) or "reference" (numpy: exact and slow)
+    states    "f32", or "bf16": half the memory of a state's matrices, rounded after every token
     Raises EngineError where the backend is missing.
     """
 
     def __init__(
-        self, model: PackedModel, *, threads: int | None = None, backend: BackendName = "native"
+        self,
+        model: PackedModel,
+        *,
+        threads: int | None = None,
+        backend: BackendName = "native",
+        states: Memory = "f32",
     ) -> None:
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise EngineError(f"threads = {threads}: must be 1 to {MOST_THREADS}")
-        self.model, self.threads = model, threads
+        self.model, self.threads, self.states = model, threads, states
         self.vocab_size = int(model.config["vocab_size"])
-        self._backend = make_backend(backend, model, threads=threads)
+        self._backend = make_backend(backend, model, threads=threads, states=states)
 
     @classmethod
     def load(
@@ -56,6 +68,7 @@ class Engine:
         threads: int | None = None,
         *,
         backend: BackendName = "native",
+        states: Memory = "f32",
     ) -> Engine:
         """An engine on a packed folder, or on a model that was read from one.
 
@@ -66,7 +79,7 @@ class Engine:
         model = folder_or_packed
         if isinstance(model, str | Path):
             model = read_packed(Path(model).expanduser())
-        return cls(model, threads=threads, backend=backend)
+        return cls(model, threads=threads, backend=backend, states=states)
 
     @property
     def backend(self) -> BackendName:
@@ -215,7 +228,8 @@ class Engine:
     @cached_property
     def _fits(self) -> dict[str, str]:
         # A state means something to the model that made it alone; the oracle's has another layout.
-        return {"backend": self.backend, "model": fingerprint(self.model)}
+        fits = {"backend": self.backend, "model": fingerprint(self.model)}
+        return fits if self.states == "f32" else fits | {"states": self.states}
 
     def _parts(self, tokens: ArrayLike, size: int) -> Iterator[NDArray[np.int32]]:
         ids = self._ids(tokens)

@@ -19,6 +19,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
+DAMAGED = "the model's logits are NaN: its weights, or its state, are damaged"
 SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
@@ -161,7 +162,7 @@ def penalised(logits_V: F32, recent_ids: Iterable[int], *, penalty: float) -> F3
     """
     # Looked for here, as a comparison with NaN is false and the draw would take any word.
     if np.isnan(logits_V).any():
-        raise EngineError("the model's logits are NaN: its weights, or its state, are damaged")
+        raise EngineError(DAMAGED)
     if penalty == 1:
         return logits_V
     seen = np.fromiter(recent_ids, np.int64)
@@ -242,8 +243,23 @@ class Drawer:
 
     def _compiled(self, logits_V: F32, uniform: float) -> int:
         penalty = self.sampling.repetition_penalty
-        logits_V = np.ascontiguousarray(penalised(logits_V, self.seen, penalty=penalty), np.float32)
+        if penalty != 1:
+            logits_V = penalised(logits_V, self.seen, penalty=penalty)
+        logits_V = np.ascontiguousarray(logits_V, np.float32)
         token: int = self._native.sample(
             logits_V.ctypes.data, len(logits_V), **self._cuts(len(logits_V)), uniform=uniform
         )
+        if token < 0:
+            raise EngineError(DAMAGED)
         return token
+
+
+def log_total(logits_V: F32, *, native: bool) -> float:
+    """The logarithm of the sum of all exponentials: a logit less this is its log-probability."""
+    if native:
+        logits_V = np.ascontiguousarray(logits_V, np.float32)
+        found: float = native_module().log_total(logits_V.ctypes.data, len(logits_V))
+        return found
+    wide_V = logits_V.astype(np.float64)
+    most = float(wide_V.max())
+    return most + float(np.log(np.exp(wide_V - most).sum()))

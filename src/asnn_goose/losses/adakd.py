@@ -41,13 +41,14 @@ class AdaKD(VocabLoss):
     temperature  tau of the median token
     c            strength of the adaptive temperature; 0 turns it off
     focus        False keeps every token
-    epsilon, delta, floor, decay, warmup   as above; decay is that of the running mean, which is
-                 updated with every micro-batch, warmup a share of the stage
+    epsilon, delta, floor, decay, warmup   as above; decay is that of the running mean over
+                 micro-batches, which moves with every step, warmup a share of the stage
     """
 
     kept: Tensor
     average: Tensor
     mark: Tensor
+    met: Tensor
 
     def __init__(
         self,
@@ -77,6 +78,8 @@ class AdaKD(VocabLoss):
         # 0 where there is none yet: the mean of a distance is not 0 but for a perfect copy.
         self.register_buffer("average", torch.tensor(0.0))
         self.register_buffer("mark", torch.tensor(0.0))
+        self.register_buffer("met", torch.zeros(2), persistent=False)  # a mean, and how many
+        self._progress = 0.0
 
     def forward(self, z_student_nV: Tensor, z_teacher_nV: Tensor | None, chunk: Chunk) -> Tensor:
         """(n,) in nats; tokens left out give 0, the others weigh more for it."""
@@ -94,12 +97,28 @@ class AdaKD(VocabLoss):
 
     @torch.no_grad()
     def finish(self, mean: Tensor, *, progress: float) -> None:
+        """Count a micro-batch's mean."""
+        self.met.copy_(torch.stack([mean.to(self.met), torch.ones_like(self.met[0])]))
+        self._progress = progress
+
+    @torch.no_grad()
+    def take_counts(self) -> Tensor:
+        """The mean of the micro-batch before, and 1 (2,)."""
+        counts_n = self.met.clone()
+        self.met.zero_()
+        return counts_n
+
+    @torch.no_grad()
+    def go_on(self, counts_n: Tensor) -> None:
         """Move the running mean, and r where the mean has gone far from its mark."""
+        if not (batches := float(counts_n[1])):
+            return
+        mean = counts_n[0] / batches
         # Not mixed with the 0 that stood there, or the mean would need a hundred batches to come
         # up.
-        first = float(self.average) == 0
-        self.average.copy_(mean if first else self.decay * self.average + (1 - self.decay) * mean)
-        if not self.focus or progress < self.warmup:
+        kept = self.decay**batches if float(self.average) else 0.0
+        self.average.copy_(kept * self.average + (1 - kept) * mean)
+        if not self.focus or self._progress < self.warmup:
             return
         # The first mark is set after the warm-up: while the rate rises, losses fall whatever is
         # hard.

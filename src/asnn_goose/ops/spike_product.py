@@ -175,11 +175,44 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        levels_NK, amplitude_N, codes_POK, scale_POG = ctx.saved_tensors
+        levels_NK, amplitude_N, *codes = ctx.saved_tensors
         dy_BO, dvalues_BK, dweight_OK = gradients[0], None, None
         if ctx.needs_input_grad[0]:
-            dvalues_BK = dy_BO @ Codes(codes_POK, scale_POG).dense()
+            dvalues_BK = _through(dy_BO, Codes(*codes))
         if ctx.needs_input_grad[1]:
-            values_NK = (levels_NK.float() - ctx.top).mul_(amplitude_N[:, None])
+            values_NK = _values(levels_NK, amplitude_N, ctx.top)
             dweight_OK = dy_BO.flatten(0, -2).T @ values_NK
         return dvalues_BK, dweight_OK, None, None
+
+
+def _through(dy_BO: Tensor, codes: Codes) -> Tensor:
+    """Gradients (..., O) times the ternary matrix: (..., K)."""
+    from asnn_goose import _native
+
+    planes, rows, columns = codes.codes_POK.shape
+    dy_BO = dy_BO.contiguous()
+    dvalues_BK = dy_BO.new_empty(*dy_BO.shape[:-1], columns)
+    _native.ternary_product_back(
+        sizes=(dy_BO.numel() // rows, columns, rows),
+        planes=planes,
+        inputs=addresses(dy_BO, *codes),
+        dvalues=dvalues_BK.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return dvalues_BK
+
+
+def _values(levels_NK: Tensor, amplitude_N: Tensor, top: int) -> Tensor:
+    """What coded tokens stand for (N,K); made anew, being four times as large as the levels."""
+    from asnn_goose import _native
+
+    tokens, columns = levels_NK.shape
+    values_NK = torch.empty(tokens, columns)
+    _native.values(
+        sizes=(tokens, columns),
+        top=top,
+        inputs=addresses(levels_NK, amplitude_N),
+        out=values_NK.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return values_NK

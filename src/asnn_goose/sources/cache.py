@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from asnn_goose import disk
+from asnn_goose import disk, leftovers
 
 
 class SourceError(RuntimeError):
@@ -18,12 +19,26 @@ class SourceError(RuntimeError):
 def cache_dir() -> Path:
     """Where everything fetched or tokenised is kept.
 
-    $ASNN_GOOSE_CACHE, else $XDG_CACHE_HOME/asnn-goose, else ~/.cache/asnn-goose.
+    $ASNN_GOOSE_CACHE, else $XDG_CACHE_HOME/asnn-goose, else ~/.cache/asnn-goose. What killed
+    processes left there goes when a process asks for it first.
     """
-    if own := os.environ.get("ASNN_GOOSE_CACHE"):
-        return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "asnn-goose"
+    usual = (Path(shared) if shared else Path.home() / ".cache") / "asnn-goose"
+    own = os.environ.get("ASNN_GOOSE_CACHE")
+    folder = Path(own).expanduser() if own else usual
+    _sweep(folder)
+    return folder
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left, once: what is whole is not written again.
+
+    Nothing else would remove a leftover beside it. What living processes fill stays.
+    """
+    # Kinds and names, and no deeper: what lies in them appeared with them.
+    for place in (folder, *folder.glob("*/"), *folder.glob("*/*/")):
+        leftovers.remove_leftovers(place)
 
 
 @contextmanager

@@ -87,11 +87,12 @@ class _Watcher:
         """Only what a stage came to is worth a line here."""
 
 
-def smoke(tell: Callable[[str], None]) -> int:
+def smoke(tell: Callable[[str], None], *, precision: str = "fp32") -> int:
     """Train a tiny student in stages of every kind, break the run off, and resume it.
 
-    Several processes train another one in parts. Every process calls it; `tell` hears of the main
-    one. Returns the steps that were made, 0 in the others. What goes wrong is raised as it is.
+    Several processes train another one in parts; `precision` is that of the passes. Every process
+    calls it; `tell` hears of the main one. Returns the steps that were made, 0 in the others. What
+    goes wrong is raised as it is.
     """
     state = Accelerator(mixed_precision="no")
     with tempfile.TemporaryDirectory(prefix="asnn-goose-deep-") as own:
@@ -102,6 +103,7 @@ def smoke(tell: Callable[[str], None]) -> int:
         state.wait_for_everyone()
         watchers = [_Watcher(tell, until=BREAK), _Watcher(tell), _Watcher(tell)]
         whole = _recipe(folder, state.num_processes, kinds=STAGES)
+        whole["train"]["precision"] = precision
         try:
             _train(whole, folder / "run", watchers[0], resume=False)
         except RunInterrupted:

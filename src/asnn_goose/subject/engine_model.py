@@ -10,6 +10,7 @@ from asnn_goose import disk
 from asnn_goose.format.origin import is_made_of
 from asnn_goose.format.packed import is_packed, read_packed
 from asnn_goose.infer import speculation
+from asnn_goose.infer.backend import Memory
 from asnn_goose.infer.drafts import TOKENS as DRAFT_TOKENS
 from asnn_goose.infer.drafts import Drafting, TextDraft, fewer_steps_draft, student_draft
 from asnn_goose.infer.engine import Engine
@@ -56,20 +57,22 @@ def load_engine(
     name_or_path: str,
     *,
     threads: int | None = None,
+    states: Memory = "f32",
     draft: str | None = None,
     draft_tokens: int = DRAFT_TOKENS,
     tell: Tell = _nobody,
 ) -> EngineModel:
     """A packed folder, a run's student or a student's folder on the engine.
 
-    draft  as `drafting_of` takes it
+    states  what their matrices are kept in, as `Engine` takes it
+    draft   as `drafting_of` takes it
 
     Raises SubjectError for anything else, EngineError without a compiled engine, PackedError and
     TextError for damaged files.
     """
     folder = packed_folder(name_or_path, tell=tell)
     model = read_packed(folder)
-    engine = Engine(model, threads=threads)
+    engine = Engine(model, threads=threads, states=states)
     drafting: Drafting | None = None
     if draft is not None:
         drafting = drafting_of(draft, engine, tokens=draft_tokens, tell=tell)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from asnn_goose import disk
 from asnn_goose.eval.served_costs import serving_costs
+from asnn_goose.infer.backend import Memory
 from asnn_goose.infer.chat_template import read_chat_template
 from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_folder import StateFolder
@@ -27,6 +28,7 @@ class Options:
     cache_disk: int
     kv_heads: int | None
     threads: int | None
+    states: Memory = "f32"
 
 
 def load_students(
@@ -49,7 +51,7 @@ def load_students(
 
 def load_student(path: str, name: str, options: Options, limits: Limits, *, tell: Tell) -> Student:
     """One student, ready to serve."""
-    loaded = load_engine(path, threads=options.threads, tell=tell)
+    loaded = load_engine(path, threads=options.threads, states=options.states, tell=tell)
     root = options.cache_folder
     folder = (
         StateFolder(root.expanduser(), loaded.engine, limit=options.cache_disk) if root else None

@@ -123,7 +123,7 @@ class _Loop:
         if not self.plan.settings.shard:  # whose student need not fit there
             stage.stage.to(self.accelerator.device)
         if snapshot is None:
-            starts.start(stage, device=self.accelerator.device, tell=self._tell)
+            starts.start(stage, accelerator=self.accelerator, tell=self._tell)
         self._order_windows(stage)
         if stage.reference is not None:
             stage.reference.prepare(stage.stage, accelerator=self.accelerator, tell=self._tell)

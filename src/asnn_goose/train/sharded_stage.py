@@ -25,6 +25,7 @@ from torch.distributed.fsdp import fully_shard
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.teacher import Teacher
 from asnn_goose.train.dtensors import whole
+from asnn_goose.train.first_batch import waiting
 from asnn_goose.train.plan import StagePlan
 from asnn_goose.train.run_errors import TrainError
 from asnn_goose.train.stages import Stage
@@ -46,6 +47,10 @@ def check_sharded(plan: StagePlan) -> None:
         "end.by = 'validation'": ending is not None,
         "a loss with a head of its own": plan.stage.objective.wants_head,
     }
+    fitted = ("balance", "calibrate", "least_squares")
+    refused |= {key: bool(getattr(plan.starts, key)) for key in fitted}
+    # What a pass writes into a parameter that is put together for it is forgotten with it.
+    refused |= dict.fromkeys(plan.precision.starts_on_a_batch if plan.precision else [], True)
     for what in (name for name, used in refused.items() if used):
         raise TrainError(
             f"stage {plan.name!r} has {what}, and train.shard = true: it looks at the student "
@@ -116,7 +121,13 @@ def _shared_copy(student: GooseForCausalLM) -> GooseForCausalLM:
 
 
 def check_sizes(stage: Stage) -> None:
-    """Raise TrainError for a parameter that has no rows to share."""
+    """Raise TrainError for a parameter that has no rows to share, or that a pass is to set."""
+    for name, module in stage.named_modules():
+        if waiting([module]) and any(True for _ in module.parameters(recurse=False)):
+            raise TrainError(
+                f"{name} sets a parameter on its first batch, and train.shard = true would forget "
+                "it: train a step without shard before, or leave one of them out"
+            )
     for name, parameter in stage.named_parameters():
         if parameter.ndim == 0:
             raise TrainError(

@@ -45,13 +45,6 @@ def check_alone(plan: StagePlan, accelerator: Accelerator) -> None:
     """Raise TrainError where a stage does what one process must do alone, and several train."""
     if accelerator.num_processes == 1:
         return
-    fitted = ("balance", "calibrate", "least_squares")
-    own = [key for key in fitted if getattr(plan.starts, key)]
-    for key in own + (plan.precision.starts_on_a_batch if plan.precision is not None else []):
-        raise TrainError(
-            f"stage {plan.name!r} has {key} and {accelerator.num_processes} processes train: "
-            "each would find numbers of its own on its windows; train on one, or leave it out"
-        )
     apart = {plan.rule.name: plan.rule != SumSettings(), "watch": plan.watch is not None}
     for key in (name for name, used in apart.items() if used):
         raise TrainError(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -14,9 +13,9 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from asnn_goose.data.pair_batches import PairBatch
-from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.parts.projection import held_codes
 from asnn_goose.trace import Batch
-from asnn_goose.train import gradient_norm, gradients, not_finite, optimiser
+from asnn_goose.train import first_batch, gradient_norm, gradients, not_finite, optimiser
 from asnn_goose.train.averaging import Average
 from asnn_goose.train.early_stopping import Ending
 from asnn_goose.train.freezing import Freezing
@@ -25,6 +24,7 @@ from asnn_goose.train.gradient_rule import GradientRule
 from asnn_goose.train.optimiser import LOSS_GROUP, AdamSettings, Trained
 from asnn_goose.train.plan import RunSettings, StagePlan
 from asnn_goose.train.sharded_stage import ShardedStage
+from asnn_goose.train.step_counts import StepCounts
 from asnn_goose.train.together import agree
 from asnn_goose.train.validation import Validation, held_out
 
@@ -54,6 +54,10 @@ class WithHead(Protocol):
         """Its head."""
 
 
+SEEDS = 1 << 32
+"""Draws of a stage's micro-batches are apart from those of any other stage's."""
+
+
 class NotFiniteError(Exception):
     """A step went wrong and was not applied; the message names the tensor."""
 
@@ -75,19 +79,15 @@ class StageTrainer:
             objective.adopt(cast(WithHead, plan.stage.student).get_output_embeddings().weight)
         self._parts = ShardedStage(plan.stage, accelerator) if settings.shard else None
         self.trained = _choose_trained(plan)
+        self._counts = StepCounts(plan.stage, accelerator)
+        self._measuring = list(plan.stage.modules())
         self._parameters = [entry.parameter for entry in self.trained]
         plan.stage.train()
         accelerator.gradient_accumulation_steps = plan.accumulate
         # A term may not reach every parameter: gates that stand still, a loss on some matrices.
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._module = plan.stage if self._parts else accelerator.prepare(plan.stage)
-        adam = AdamSettings(
-            scales=plan.lr_scale,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            eps=settings.eps,
-        )
-        self.rule: GradientRule = plan.rule.start(self.trained, adam)
+        self.rule: GradientRule = plan.rule.start(self.trained, _adam(plan, settings))
         self.optimiser = self.rule.optimiser
         self.watched: Watched | None = None
         if plan.watch is not None:
@@ -114,8 +114,8 @@ class StageTrainer:
         self.rule.begin(number + 1)
         if self._parts is not None:
             self._parts.equalise()
-        batches = [self._batch(number, micro) for micro in range(self.plan.accumulate)]
-        terms = self._accumulate(batches)
+        batches = [self._batch(number) for _ in range(self.plan.accumulate)]
+        terms = self._accumulate(number, batches)
         if self._freezing is not None:
             self._freezing.stop()
         norms = gradient_norm.norms(self.trained, by=self._settings.clip_by)
@@ -151,6 +151,7 @@ class StageTrainer:
             self.optimiser.step()
         else:
             self._freezing.step(number, steps=self.plan.steps)
+        self._counts.settle()
         if self._average is not None:
             self._average.follow(number, steps=self.plan.steps)
 
@@ -188,19 +189,21 @@ class StageTrainer:
             readings |= {f"validation.{name}": value for name, value in parts.items()}
         return ending.look(found)
 
-    def _batch(self, number: int, micro: int) -> Batch | PairBatch:
-        done = (number * self.plan.accumulate + micro) / (self.plan.steps * self.plan.accumulate)
+    def _batch(self, number: int) -> Batch | PairBatch:
+        # The same for all micro-batches of a step, whichever process has them.
+        done = number / self.plan.steps
         return self.plan.loader.next(self.plan.clock.at(done)).to(self._accelerator.device)
 
-    def _accumulate(self, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
+    def _accumulate(self, number: int, batches: Sequence[Batch | PairBatch]) -> dict[str, float]:
         """Add up the gradients of the micro-batches; returns the mean of each loss term."""
         sums: dict[str, Tensor] = {}
         with held_codes(self.plan.stage.student, used=len(batches) > 1):
-            for batch in batches:
+            for micro, batch in enumerate(batches, start=number * len(batches)):
                 # Gradients are exchanged with the last micro-batch alone; before it each process
                 # adds up its own.
                 with self._accelerator.accumulate(self._module):
-                    terms = self._backward(batch)
+                    terms = self._backward(batch, micro)
+                self._counts.add()
                 for name, term in terms.items():
                     sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self.rule.join()
@@ -209,24 +212,40 @@ class StageTrainer:
         reduced = self._accelerator.reduce(means, "mean").tolist()
         return dict(zip(sums, reduced, strict=True))
 
-    def _backward(self, batch: Batch | PairBatch) -> dict[str, Tensor]:
-        """Forward, and the backward passes that the rule wants; gives the terms."""
+    def _backward(self, batch: Batch | PairBatch, micro: int) -> dict[str, Tensor]:
+        """Forward, and the backward passes that the rule wants; gives the terms.
+
+        micro  number of the micro-batch in the stage, of this process's
+        """
         objective = self.plan.stage.objective
         passes = self.rule.passes(list(objective.losses))
         if not passes:
-            terms = self._forward(batch)
+            terms = self._forward(batch, micro)
             self._accelerator.backward(torch.stack(list(terms.values())).sum())
             return terms
         # Around the forward: terms over the vocabulary take their gradients there, while logits
         # exist.
         with gradients.kept_apart(objective, passes.values()):
-            terms = self._forward(batch)
+            terms = self._forward(batch, micro)
         parts = gradients.apart(terms, passes, self._parameters)
         for name, part in parts.items():
             self.rule.take(passes[name], part, scale=1 / self.plan.accumulate)
         return terms
 
-    def _forward(self, batch: Batch | PairBatch) -> dict[str, Tensor]:
+    def _forward(self, batch: Batch | PairBatch, micro: int) -> dict[str, Tensor]:
+        if self._accelerator.num_processes == 1:
+            return self._pass(batch, micro)
+        before = self._measuring = first_batch.waiting(self._measuring)
+        terms = self._pass(batch, micro)
+        if before and first_batch.share(before, self._accelerator):
+            self._counts.forget()
+            return self._pass(batch, micro)
+        return terms
+
+    def _pass(self, batch: Batch | PairBatch, micro: int) -> dict[str, Tensor]:
+        # What a pass draws hangs on its place among all batches, not on who has it.
+        place = micro * self._accelerator.num_processes + self._accelerator.process_index
+        torch.manual_seed(self.plan.seed * SEEDS + place)
         with self._autocast():
             terms: dict[str, Tensor] = self._module(batch)
         return terms
@@ -260,6 +279,15 @@ class StageTrainer:
         self._accelerator.clear()
 
 
+def _adam(plan: StagePlan, settings: RunSettings) -> AdamSettings:
+    return AdamSettings(
+        scales=plan.lr_scale,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        eps=settings.eps,
+    )
+
+
 def _choose_trained(plan: StagePlan) -> list[Trained]:
     """Freeze the student but for what the plan trains; the objective trains whole."""
     trained, groups = [], plan.trained()
@@ -270,16 +298,3 @@ def _choose_trained(plan: StagePlan) -> list[Trained]:
             trained.append(Trained(f"student.{name}", groups[name], parameter))
     own = plan.stage.objective.named_parameters()
     return trained + [Trained(f"objective.{name}", LOSS_GROUP, p) for name, p in own]
-
-
-@contextmanager
-def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
-    """Within, a student's weights stay as they are, and ternary ones are coded once."""
-    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
-    for matrix in matrices:
-        matrix.hold(True)
-    try:
-        yield
-    finally:
-        for matrix in matrices:
-            matrix.hold(False)

@@ -60,6 +60,11 @@ def test_a_completion_of_text_and_of_tokens(server: Any) -> None:
     assert text.text == tokens.text
     assert len(text.logprobs.tokens) == 8
     assert text.logprobs.text_offset[:3] == [0, 1, 2]
+    streamed = server.client.completions.create(prompt="Honk", stream=True, **ask)
+    told = [chunk.choices[0].logprobs for chunk in streamed]
+    assert [told_.text_offset for told_ in told if told_] == [
+        [o] for o in text.logprobs.text_offset
+    ]
     assert all(len(top) <= 2 for top in text.logprobs.top_logprobs)
 
 

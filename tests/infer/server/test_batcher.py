@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from asnn_goose.infer.server.answer_text import AnswerText
 from asnn_goose.infer.server.batcher import QueueFullError
 from asnn_goose.infer.server.chooser import Chooser, Manner
 from asnn_goose.infer.server.job import Begun, Choice, Ended, Failed, Job
+from asnn_goose.infer.server.sequences import Answer
 from asnn_goose.infer.text import Vocabulary, read_vocabulary
 
 from .batcher_bench import SAMPLING, Bench, solo
@@ -104,6 +106,29 @@ def test_seeded_answers_are_those_of_a_solo_run(
         alone = solo(engine, prompt, seed=n)
         assert b.tokens(jobs[n]) == b.tokens(again[n]) == alone
     assert b.store.hits
+
+
+def test_many_are_drawn_for_by_several_threads(
+    bench: MakeBench, job: Make, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each keeps its own generator and text, and hears of its tokens in their order."""
+    b = bench(slots=16, start=False)
+    b.batcher._threads, names = 2, set[str]()
+    take = Answer.take
+
+    def watched(self: Answer, *what: Any) -> Any:
+        names.add(threading.current_thread().name)
+        return take(self, *what)
+
+    monkeypatch.setattr(Answer, "take", watched)
+    jobs = [job(PROMPTS[n % len(PROMPTS)], seed=n) for n in range(11)]
+    for each in jobs:
+        b.batcher.submit(each)
+    b.batcher.start()
+    b.until_over(*jobs)
+    for n, each in enumerate(jobs):
+        assert b.tokens(each) == solo(engine, PROMPTS[n % len(PROMPTS)], seed=n)
+    assert any(name.startswith("draw") for name in names)
 
 
 def test_branches_are_what_each_would_be_alone(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from asnn_goose.infer.sampler import Sampling
-from asnn_goose.infer.server.chooser import Chooser, Manner
+from asnn_goose.infer.server.chooser import Chooser, Manner, reported
 from asnn_goose.infer.server.grammar import GrammarError, Grammars
 from asnn_goose.infer.text import read_vocabulary
 
@@ -59,6 +59,22 @@ def test_logprobs_are_the_models_own() -> None:
     assert found.logprob == pytest.approx(np.log(p[3]))
     assert [token for token, _ in found.likeliest] == [1, 2]
     np.testing.assert_allclose([value for _, value in found.likeliest], np.log(p[[1, 2]]))
+
+
+@pytest.mark.parametrize("count", [1, 5, 70])
+def test_the_likeliest_are_those_of_a_whole_ranking(count: int) -> None:
+    """Ties by id, also where only some of the equals are among them."""
+    logits = np.random.default_rng(0).integers(-4, 5, 60).astype(np.float32)
+    found = reported(logits, 0, count, native=True).likeliest
+    ranked = np.argsort(-logits, kind="stable")[:count]
+    assert [token for token, _ in found] == ranked.tolist()
+
+
+def test_log_probabilities_are_the_same_in_both_engines() -> None:
+    logits = np.random.default_rng(1).standard_normal(49_152).astype(np.float32) * 3
+    fast, slow = (reported(logits, 7, 2, native=native) for native in (True, False))
+    assert fast.logprob == pytest.approx(slow.logprob, abs=1e-6)
+    assert slow.logprob == pytest.approx(logits[7] - np.logaddexp.reduce(logits.astype("f8")))
 
 
 def test_a_seed_repeats_and_another_does_not() -> None:

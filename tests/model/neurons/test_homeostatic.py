@@ -16,9 +16,9 @@ def fired(neuron: MeanThreshold, h: Tensor) -> float:
 
 
 def trained(neuron: Homeostatic, h: Tensor, batches: int) -> Homeostatic:
-    for step in range(batches):
-        neuron.anneal(step / batches)
+    for _ in range(batches):
         neuron(h)
+        neuron.go_on(neuron.take_counts())
     return neuron
 
 
@@ -36,7 +36,7 @@ def test_it_moves_by_gain_times_what_is_too_much(gaussian_BK: Tensor) -> None:
     neuron = Homeostatic(64, rate=0.1, gain=0.25)
     few = gaussian_BK[:64]
     too_much = fired(MeanThreshold(64), few) - 0.1
-    trained(neuron, few, 2)  # the second batch hears of the first
+    trained(neuron, few, 1)
     assert float(neuron.moved) == pytest.approx(0.25 * too_much, rel=1e-5)
     assert neuron.relative_threshold == pytest.approx(0.7 * math.exp(0.25 * too_much), rel=1e-5)
 
@@ -44,20 +44,30 @@ def test_it_moves_by_gain_times_what_is_too_much(gaussian_BK: Tensor) -> None:
 def test_a_batch_that_is_run_again_counts_once(gaussian_BK: Tensor) -> None:
     once, twice = (Homeostatic(64, rate=0.1) for _ in range(2))
     for neuron, times in ((once, 1), (twice, 2)):
-        for step in range(3):
-            neuron.anneal(step / 3)
+        for _ in range(3):
             found = [neuron(gaussian_BK) for _ in range(times)]
             assert torch.equal(found[0], found[-1])
+            neuron.go_on(neuron.take_counts())
     assert torch.equal(once.moved, twice.moved)
     assert float(once.moved) != 0
 
 
 def test_a_batch_counts_once_though_none_follows(gaussian_BK: Tensor) -> None:
     neuron = trained(Homeostatic(64, rate=0.1), gaussian_BK, 1)
-    neuron.anneal(0.5)
     moved = float(neuron.moved)
-    neuron.anneal(1.0)
+    neuron.go_on(neuron.take_counts())
     assert float(neuron.moved) == moved != 0
+
+
+def test_a_step_moves_it_by_all_of_its_batches(gaussian_BK: Tensor) -> None:
+    neuron, few = Homeostatic(64, rate=0.1, gain=0.25), gaussian_BK[:64]
+    counts = []
+    for batch in (few, 2 * few):
+        neuron(batch)
+        counts.append(neuron.take_counts())
+    neuron.go_on(sum(counts, torch.zeros(1)))
+    too_much = fired(MeanThreshold(64), few) - 0.1  # the size of a token counts for nothing
+    assert float(neuron.moved) == pytest.approx(2 * 0.25 * too_much, rel=1e-5)
 
 
 def test_outside_of_training_it_is_a_mean_threshold(gaussian_BK: Tensor) -> None:

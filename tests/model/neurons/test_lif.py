@@ -79,6 +79,7 @@ def test_the_reset_keeps_its_gradient(ternary: bool, first: float) -> None:
 def test_learnable_follows_the_membrane(h_BTK: Tensor) -> None:
     neuron = LIF(64, surrogate="learnable", threshold=1e6)
     neuron(h_BTK)
+    neuron.gradient.go_on(neuron.gradient.take_counts())
     v, membranes = torch.zeros(3, 64), []
     for position in range(8):
         v = (v + h_BTK[:, position]) / 2

@@ -39,10 +39,11 @@ class Reference:
     Raises ValueError for a setting that no packed model can have, as the engine does.
     """
 
-    def __init__(self, model: PackedModel) -> None:
+    def __init__(self, model: PackedModel, *, bf16_states: bool = False) -> None:
         if (found := fault(model.config, packed=True)) is not None:
             raise ValueError(str(found))
         self.config: dict[str, Any] = packed_settings(model.config)
+        self.bf16_states = bf16_states
         tensors: Tensors = model.tensors
         settings = model.matrices
         # A tied head is not written twice; it is there when any form of it is.
@@ -114,6 +115,8 @@ class Reference:
             x_D = self.embedding_norm(x_D)
         for block in self.blocks:
             x_D, v_first_C = block(x_D, v_first_C, state)
+        if self.bf16_states:
+            state.round_memory()
         state.position += 1
         return x_D
 

@@ -17,6 +17,9 @@ from asnn_goose.infer.text import Vocabulary
 Kind = Literal["chat", "text"]
 
 DONE = "data: [DONE]\n\n"
+# Kept: json.dumps makes one anew for every event that is not written in its default way.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 REPLACEMENT = "\ufffd"
 """What a decoder shows of a character whose other bytes are in the next token."""
 
@@ -51,11 +54,12 @@ class Usage:
 
 @dataclass(slots=True)
 class Told:
-    """One answer so far."""
+    """One answer so far; `offset` is the length of the tokens that a stream has named."""
 
     text: str = ""
     drawn: list[Drawn] = field(default_factory=list)
     reason: str | None = None
+    offset: int = 0
 
 
 class Scribe:
@@ -127,8 +131,9 @@ class Scribe:
         if isinstance(event, Piece):
             extra: dict[str, Any] = {}
             if self._logprobs:
-                before = sum(len(self._word(d.token)) for d in self._told[event.choice].drawn[:-1])
-                extra["logprobs"] = self._logprobs_of([event.drawn], before)
+                told = self._told[event.choice]
+                extra["logprobs"] = self._logprobs_of([event.drawn], told.offset)
+                told.offset += len(self._word(event.drawn.token))
             if event.spikes is not None:
                 extra["spikes"] = self._activity.of_token(event.spikes)
             if event.text or extra:
@@ -185,4 +190,4 @@ class Scribe:
 
 def server_sent(content: Mapping[str, Any]) -> str:
     """One event of a stream."""
-    return f"data: {json.dumps(content, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {_ENCODER.encode(content)}\n\n"

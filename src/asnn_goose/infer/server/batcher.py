@@ -12,8 +12,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asnn_goose.infer.backend import SequenceState
 from asnn_goose.infer.engine import Engine
@@ -21,11 +23,17 @@ from asnn_goose.infer.server.job import Event, Failed, Job
 from asnn_goose.infer.server.sequences import Answer, Prefill
 from asnn_goose.infer.server.settings import Limits
 from asnn_goose.infer.server.state_store import StateStore
+from asnn_goose.threads import usable_cores
+
+F32 = NDArray[np.float32]
 
 Told = Sequence[tuple[Job, Event]]
 
 ALONE = 256
 """Tokens of prompts in a step in which nobody waits for the next token."""
+
+TOGETHER = 4
+"""Answers that a thread must have to draw for, or waking it would take longer."""
 
 SETTLING = 4
 """Texts that wait to be read for later; the oldest goes first."""
@@ -53,6 +61,8 @@ class Batcher:
         self._waiting, self._later = deque[Job](), deque[Job](maxlen=SETTLING)
         self._reading, self._answers = deque[Prefill](), list[Answer]()
         self._closed, self.steps, self.seconds = False, 0, 0.0
+        self._threads = engine.threads or usable_cores()
+        self._drawers = ThreadPoolExecutor(self._threads, thread_name_prefix="draw")
         # One thread for all: the engine is fastest when every sequence moves in one call.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -66,6 +76,7 @@ class Batcher:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        self._drawers.shutdown()
         # After the thread, which may still be keeping a state.
         self._store.close()
 
@@ -192,9 +203,7 @@ class Batcher:
         places = len(self._engine.spiking) if counted else 0
         spikes = np.zeros((len(states), places), np.uint32) if counted else None
         logits = self._engine.advance(states, texts, spikes=spikes)
-        told: list[tuple[Job, Event]] = []
-        for row, answer in enumerate(answers):
-            told += answer.take(logits[row], None if spikes is None else spikes[row])
+        told = self._draw(logits, spikes)
         for row, (reading, count) in enumerate(slices, start=len(answers)):
             reading.advance(count)
             if reading.over:
@@ -210,6 +219,23 @@ class Batcher:
         self._answers = [answer for answer in answers if not answer.over]
         self._reading = deque(reading for reading in self._reading if not reading.over)
         return told
+
+    def _draw(self, logits: F32, spikes: NDArray[np.uint32] | None) -> list[tuple[Job, Event]]:
+        """The next token of every answer; each has a generator and a writer of its own."""
+
+        def take(rows: range) -> list[tuple[Job, Event]]:
+            found: list[tuple[Job, Event]] = []
+            for row in rows:
+                shares = None if spikes is None else spikes[row]
+                found += self._answers[row].take(logits[row], shares)
+            return found
+
+        count, threads = len(self._answers), self._threads
+        # Half of the time of a draw is spent without Python's lock, where another can be drawn.
+        share = -(-count // threads) if count >= TOGETHER * threads else max(1, count)
+        parts = [range(first, min(first + share, count)) for first in range(0, count, share)]
+        drawn = map(take, parts) if len(parts) < 2 else self._drawers.map(take, parts)
+        return [event for part in drawn for event in part]
 
     def _slices(self) -> list[tuple[Prefill, int]]:
         """Who reads how many tokens in this step; the one who read most goes to the end."""

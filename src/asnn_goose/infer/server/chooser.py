@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from asnn_goose.infer.sampler import Drawer, Sampling
+from asnn_goose.infer.sampler import Drawer, Sampling, log_total
 from asnn_goose.infer.server.grammar import Grammar
 
 F32 = NDArray[np.float32]
@@ -61,7 +61,7 @@ class Chooser:
         native: bool,
         grammar: Grammar | None = None,
     ) -> None:
-        self._manner, self._grammar = manner, grammar
+        self._manner, self._grammar, self._native = manner, grammar, native
         self._drawer = Drawer(manner.sampling, seed=seed, native=native)
         self._drawer.see(prompt)
         self._drawn = Counter[int]()
@@ -73,7 +73,7 @@ class Chooser:
         self._drawn[token] += 1
         if self._grammar is not None:
             self._grammar.take(token)
-        return reported(logits_V, token, self._manner.logprobs)
+        return reported(logits_V, token, self._manner.logprobs, native=self._native)
 
     @property
     def over(self) -> bool:
@@ -96,13 +96,22 @@ class Chooser:
         return logits_V
 
 
-def reported(logits_V: F32, token: int, logprobs: int | None) -> Drawn:
+def reported(logits_V: F32, token: int, logprobs: int | None, *, native: bool) -> Drawn:
     """A token with as many log-probabilities as are asked for."""
     if logprobs is None:
         return Drawn(token=token)
-    wide_V = logits_V.astype(np.float64)
-    wide_V -= wide_V.max()
-    wide_V -= np.log(np.exp(wide_V).sum())
-    first = np.argsort(-wide_V, kind="stable")[:logprobs] if logprobs else ()
-    likeliest = [(int(i), float(wide_V[i])) for i in first]
-    return Drawn(token=token, logprob=float(wide_V[token]), likeliest=likeliest)
+    first = _likeliest(logits_V, logprobs)
+    total = log_total(logits_V, native=native)
+    likeliest = [(int(i), float(logits_V[i]) - total) for i in first]
+    return Drawn(token=token, logprob=float(logits_V[token]) - total, likeliest=likeliest)
+
+
+def _likeliest(logits_V: F32, count: int) -> NDArray[np.int64]:
+    """So many tokens, most likely first, ties by id."""
+    if not count:
+        return np.empty(0, np.int64)
+    count = min(count, len(logits_V))
+    # Only those that can be among them are sorted: all would take longer than the engine's step.
+    least = np.partition(logits_V, -count)[-count]
+    found = np.flatnonzero(logits_V >= least)
+    return found[np.argsort(-logits_V[found], kind="stable")][:count]

@@ -42,7 +42,9 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(entry)
     elif isinstance(value, list):
         for entry in value:
-            yield from _texts(entry)
+            # Long prompts are lists of numbers, which are no texts.
+            if not isinstance(entry, int):
+                yield from _texts(entry)
 
 
 class StreamOptions(_Body):
@@ -107,6 +109,7 @@ class Completion(Drawing):
     echo, best_of and suffix may only say that they are not wanted
     """
 
+    # From left to right: pydantic would otherwise go through a long prompt for every form of it.
     prompt: (
         str
         | Annotated[list[Token], Field(min_length=1)]
@@ -114,7 +117,7 @@ class Completion(Drawing):
         | Annotated[
             list[Annotated[list[Token], Field(min_length=1)]], Field(min_length=1, max_length=64)
         ]
-    )
+    ) = Field(union_mode="left_to_right")
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None

@@ -17,8 +17,8 @@ class GIF(Neuron):
     The others have log2(steps) bits more, a range of their own, and `steps` steps of at most
     2^bits - 1, so that their top code loses steps - 1. With one step there is one range for all.
     Saliency is signed, as published: a channel of a large negative score is low. It is the mean of
-    x (x W^T W) over the first `calibration` tokens of training, batch by batch, and then stays;
-    in the first batch, or at a place without a matrix, all channels are low. Gradients are
+    x (x W^T W) over the first `calibration` tokens of training, step by step, and then stays;
+    in the first step, or at a place without a matrix, all channels are low. Gradients are
     straight-through, stop where the top code loses, and reach the two numbers of a token that make
     its range.
     """
@@ -71,16 +71,22 @@ class GIF(Neuron):
         self.met_tokens.fill_(len(score_RK))
 
     @torch.no_grad()
-    def anneal(self, share: float) -> None:
-        """Hear what share of the training is done, and count what the batch before has shown."""
-        super().anneal(share)
-        # Here and not in `meet_`, which checkpointing calls twice for one batch: the second time
-        # another channel might be salient, and the gradient be that of another function.
-        if new := int(self.met_tokens):
+    def take_counts(self) -> Tensor:
+        """Scores of a batch, added up over its tokens, and their number (K + 1,)."""
+        tokens = int(self.met_tokens)
+        # Checkpoints of earlier versions hold scores that were counted already, of no tokens.
+        counts_n = torch.cat([self.met * (tokens > 0), self.met.new_full((1,), tokens)])
+        self.met.zero_()
+        self.met_tokens.zero_()
+        return counts_n
+
+    @torch.no_grad()
+    def go_on(self, counts_n: Tensor) -> None:
+        """Make those salient that are by now, until `calibration` tokens were seen."""
+        if new := int(counts_n[-1]):
             seen = int(self.seen)
-            self.set_saliency_((self.saliency * seen + self.met) / (seen + new))
+            self.set_saliency_((self.saliency * seen + counts_n[:-1]) / (seen + new))
             self.seen.fill_(seen + new)
-            self.met_tokens.fill_(0)
 
     @torch.no_grad()
     def set_saliency_(self, score_K: Tensor) -> None:

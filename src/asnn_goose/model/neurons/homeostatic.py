@@ -21,16 +21,16 @@ FARTHEST = math.log(16)
 class Homeostatic(MeanThreshold):
     """MeanThreshold with firing under control: the threshold itself follows the rate.
 
-    After every training batch log(threshold) moves by gain (fired - rate), fired being the share
-    of all steps in which a neuron fired. Neurons that fire too often so hear less, as in the
-    adaptive thresholds of Diehl and Cook (2015, doi 10.3389/fncom.2015.00099); theirs are one a
-    neuron and decay with time, here is one a matrix with a wanted rate, which is what the engine's
-    `threshold` can say. Outside of training it is a MeanThreshold of the threshold that was found.
+    After a training step log(threshold) moves by gain (fired - rate) for each of its batches, fired
+    being the share of all steps of spikes in which a neuron fired. Neurons that fire too often so
+    hear less, as in the adaptive thresholds of Diehl and Cook (2015, doi
+    10.3389/fncom.2015.00099); theirs are one a neuron and decay with time, here is one a matrix
+    with a wanted rate, which is what the engine's `threshold` can say. Outside of training it is a
+    MeanThreshold of the threshold that was found.
 
     threshold  where it starts
     rate       share of steps that should fire, in 0 .. 1
     gain       how far one batch moves log(threshold) for each unit of rate
-    On several processes the buffers, and so the batches, of the first one count.
     """
 
     moved: Tensor
@@ -56,12 +56,15 @@ class Homeostatic(MeanThreshold):
         # Nothing was counted yet: a threshold must not move for that.
         self.register_buffer("fired", torch.full((1,), rate))
 
-    def anneal(self, share: float) -> None:
-        """Hear what share of the training is done, and move the threshold for the batch before."""
-        super().anneal(share)
-        # Here and not in `forward`, which checkpointing calls twice for one batch.
-        self.moved.add_(self.gain * (self.fired - self.rate)).clamp_(-FARTHEST, FARTHEST)
+    def take_counts(self) -> Tensor:
+        """By how much a batch fired too often (1,)."""
+        too_much = self.fired - self.rate
         self.fired.fill_(self.rate)
+        return too_much
+
+    def go_on(self, counts_n: Tensor) -> None:
+        """Move the threshold."""
+        self.moved.add_(self.gain * counts_n).clamp_(-FARTHEST, FARTHEST)
 
     def coding(self, *, rotate: bool) -> Coding | None:
         """As a MeanThreshold's outside of training, where nothing is counted."""

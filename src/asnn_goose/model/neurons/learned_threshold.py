@@ -94,6 +94,11 @@ class LearnedThreshold(Neuron):
         theta, amplitude = self._scales(wide_BK)
         return encode_at(wide_BK, amplitude, top=self.levels, fires=theta)
 
+    @property
+    def waits(self) -> bool:
+        """Whether its first batch is still to come."""
+        return not bool(self.measured)
+
     @torch.no_grad()
     def constants(self) -> dict[str, float]:
         """The amplitude, and the threshold of one step."""

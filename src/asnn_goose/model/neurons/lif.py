@@ -33,7 +33,7 @@ class LIF(Neuron):
     detach     no gradient through the reset
     ternary    s = 1[V > threshold] - 1[V < -threshold], reset by V (1 - |s|)
     surrogate  over V - threshold, ATan in the paper; "learnable" follows the membrane from the
-               second batch on. With a learned decay its width is
+               second step on. With a learned decay its width is
                kappa(tau) = 2 std(h) / sqrt(2 tau - 1): twice the spread of a membrane that white
                currents charge and nothing resets. Kappa gives d no gradient
     """
@@ -95,7 +95,6 @@ class LIF(Neuron):
             return self._along_steps(h_BTK, window), h_BTK.new_zeros(h_BTK.shape[0], 0)
         wide_BTK = widened(h_BTK)
         spikes_BTK, membranes_BTK, state_BK = self._run(wide_BTK, state_BK, window)
-        # After the pass: its own gradient must see the width that it was made with.
         self._follow(wide_BTK, membranes_BTK, None if window is None else window.mask_BT)
         return spikes_BTK.to(h_BTK.dtype), state_BK
 

@@ -79,6 +79,11 @@ class LSQPlusSpikes(Neuron):
         q_BK = ((wide_BK - offset) / amplitude).clamp(-self.levels, self.levels).round()
         return Spikes(q_BK, amplitude, offset)
 
+    @property
+    def waits(self) -> bool:
+        """Whether its first batch is still to come."""
+        return not bool(self.measured)
+
     def constants(self) -> dict[str, float]:
         """Nothing that the engine knows."""
         return {}

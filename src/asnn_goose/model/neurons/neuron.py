@@ -26,9 +26,10 @@ class Neuron(nn.Module, ABC):
     threshold  in multiples of the mean magnitude: one step fires above it, more reach up to it
 
     What is measured on the first batch is measured on the first batch of training that is not
-    silent; until then, every batch is coded by its own. In eval mode forward(h) is, to the bit,
-    encode(h).values() in h's dtype. `progress` is how much of the training at this precision
-    is done, 1.0 before any; it is not saved.
+    silent, for which it `waits`; until then, every batch is coded by its own. What is counted over
+    batches holds for all batches of a step (`train.step_counts`). In eval mode forward(h) is, to
+    the bit, encode(h).values() in h's dtype. `progress` is how much of the training at this
+    precision is done, 1.0 before any; it is not saved.
 
     Raises ValueError for settings that do not fit together.
     """
@@ -40,7 +41,7 @@ class Neuron(nn.Module, ABC):
     """Whether what it says of a token depends on those before it: see `forward_with_state`."""
 
     starts_parameters: ClassVar[bool] = False
-    """Whether its first training batch sets numbers that train: processes would not agree."""
+    """Whether its first training batch sets numbers that train: a student in parts forgets them."""
 
     usual_threshold: ClassVar[float] = 0.7
     """Threshold where a precision sets none."""

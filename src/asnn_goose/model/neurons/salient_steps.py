@@ -64,9 +64,13 @@ class SalientSteps(Neuron):
         """Measure the saliency once: the mean of x (x W^T W) over the tokens of h."""
         # Once and for all: a channel whose code changed under a trained matrix would need other
         # weights.
-        if bool(self.saliency.any()):
-            return
-        self.set_saliency_(saliency(h_BK, weight_OK).mean(0))
+        if self.waits:
+            self.set_saliency_(saliency(h_BK, weight_OK).mean(0))
+
+    @property
+    def waits(self) -> bool:
+        """Whether its first batch is still to come."""
+        return not bool(self.saliency.any())
 
     @torch.no_grad()
     def set_saliency_(self, score_K: Tensor) -> None:

@@ -88,6 +88,11 @@ class SpikeLM(Neuron):
         spikes_SBK, alpha_S = self._run(widened(h_BK))
         return Spikes(spikes_SBK.sum(0), alpha_S[:1] / self.steps)
 
+    @property
+    def waits(self) -> bool:
+        """Whether its first batch is still to come."""
+        return not bool(self.measured)
+
     def constants(self) -> dict[str, float]:
         """Alpha, and half of it as the threshold."""
         return {"amplitude": self.alpha[0].item(), "fires": self.alpha[0].item() / 2}

@@ -63,6 +63,11 @@ class SpikingBERT(Neuron):
         wide_BK = widened(h_BK) if self.signed else widened(h_BK).clamp_min(0)
         return encode_at(wide_BK, self._range(h_BK) / self.steps, top=self.levels)
 
+    @property
+    def waits(self) -> bool:
+        """Whether its first batch is still to come."""
+        return not bool(self.measured)
+
     def constants(self) -> dict[str, float]:
         """The amplitude; half of it is the threshold of one step."""
         amplitude = self.v_th.item() / self.steps

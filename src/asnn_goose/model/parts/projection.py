@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -179,3 +180,16 @@ def _weighing(precision: Precision) -> tuple[object, ...]:
     """Everything that makes a ternary method."""
     p = precision
     return (p.planes, p.planes and (p.ternary, p.group))
+
+
+@contextmanager
+def held_codes(student: nn.Module, *, used: bool) -> Iterator[None]:
+    """Within, a student's weights stay as they are, and ternary ones are coded once."""
+    matrices = [m for m in student.modules() if isinstance(m, Projection)] if used else []
+    for matrix in matrices:
+        matrix.hold(True)
+    try:
+        yield
+    finally:
+        for matrix in matrices:
+            matrix.hold(False)

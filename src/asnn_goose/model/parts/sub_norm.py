@@ -22,6 +22,11 @@ class SubNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(columns))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
+    @property
+    def waits(self) -> bool:
+        """Whether its first batch is still to come."""
+        return not bool(self.started)
+
     def forward(self, x_BK: Tensor) -> Tensor:
         """(..., K) -> (..., K), statistics in fp32 at least."""
         wide_BK = x_BK.to(torch.promote_types(x_BK.dtype, torch.float32))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.parts.balance_place import BalancePlace
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.starts.total import Total, own
 from asnn_goose.ops.hadamard import rotated
 from asnn_goose.trace import Trace
 
@@ -20,10 +21,13 @@ SMALLEST = 1e-3
 
 
 @torch.no_grad()
-def balance(student: GooseForCausalLM, teacher: Iterable[Trace], *, strength: float) -> int:
+def balance(
+    student: GooseForCausalLM, teacher: Iterable[Trace], total: Total = own, *, strength: float
+) -> int:
     """Divide large channels by s and multiply the columns that read them; returns how many places.
 
     teacher   traces with STREAM, such as those of the dense student that a rung starts from
+    total     gives the sum over all processes that read the same student
     strength  a in s_j = x_j^a / w_j^(1-a), with x_j the root mean square of channel j and w_j that
               of its columns; 1 makes all channels alike, 1/2 channels like their columns. The
               geometric mean of s is 1. (The paper takes largest magnitudes.)
@@ -41,6 +45,7 @@ def balance(student: GooseForCausalLM, teacher: Iterable[Trace], *, strength: fl
         for hook in hooks:
             hook.remove()
     for fold in folds:
+        fold.squares_K = total(fold.squares_K)
         fold.apply(strength)
     for fold in folds:
         for reader in fold.place.readers:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.starts.total import Total, own
 from asnn_goose.ops.error_feedback import error_feedback, latent
 from asnn_goose.trace import Trace
 
@@ -18,10 +19,11 @@ _See = Callable[[str, Projection, tuple[Any, ...]], None]
 
 
 @torch.no_grad()
-def calibrate(student: GooseForCausalLM, teacher: Iterable[Trace]) -> int:
+def calibrate(student: GooseForCausalLM, teacher: Iterable[Trace], total: Total = own) -> int:
     """Choose the codes and scales of every ternary matrix by error feedback; returns how many.
 
     teacher  traces with STREAM, such as those of the dense student that a rung starts from
+    total    gives the sum over all processes
     Every block runs on the teacher's residual stream with its spikes on and its weights still
     dense, and each matrix is rounded for the second moments of its own coded inputs. The latent
     weights become the nearest that the student's own method rounds to those codes and scales.
@@ -30,7 +32,7 @@ def calibrate(student: GooseForCausalLM, teacher: Iterable[Trace]) -> int:
     matrices = dict(_ternary(student))
     for name, matrix in matrices.items():
         _check(name, matrix)
-    for name, moment_KK in _second_moments(student, teacher, matrices).items():
+    for name, moment_KK in _second_moments(student, teacher, matrices, total).items():
         _start(name, matrices[name], moment_KK)
     return len(matrices)
 
@@ -51,7 +53,10 @@ def _check(name: str, matrix: Projection) -> None:
 
 
 def _second_moments(
-    student: GooseForCausalLM, teacher: Iterable[Trace], matrices: Mapping[str, Projection]
+    student: GooseForCausalLM,
+    teacher: Iterable[Trace],
+    matrices: Mapping[str, Projection],
+    total: Total,
 ) -> dict[str, Tensor]:
     """Mean of x x^T (K,K) over all tokens, for the coded input x of every matrix."""
     sums: dict[str, Tensor] = {}
@@ -68,7 +73,8 @@ def _second_moments(
         for trace in teacher:
             student.drive_blocks(trace.hidden, trace.mixer_out, window=trace.window)
             rows += trace.hidden[0].shape[:-1].numel()
-    return {name: product_KK / rows for name, product_KK in sums.items()}
+    rows = int(total(torch.tensor(rows)))
+    return {name: total(product_KK) / rows for name, product_KK in sums.items()}
 
 
 @contextmanager

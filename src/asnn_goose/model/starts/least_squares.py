@@ -11,6 +11,7 @@ from torch import Tensor
 from asnn_goose.model.goose.causal_lm import GooseForCausalLM
 from asnn_goose.model.mixers.mixer import Mixer
 from asnn_goose.model.parts.projection import Projection
+from asnn_goose.model.starts.total import Total, own
 from asnn_goose.trace import Trace
 
 AROUND_MIXERS = frozenset({"mixer_in", "mixer_out"})
@@ -23,12 +24,13 @@ DAMPING = 0.01
 
 
 @torch.no_grad()
-def fit_outputs(student: GooseForCausalLM, teacher: Iterable[Trace]) -> int:
+def fit_outputs(student: GooseForCausalLM, teacher: Iterable[Trace], total: Total = own) -> int:
     """Fit every mixer's output projection to the teacher's attention; returns how many.
 
     Every mixer runs on the teacher's own input, and W minimises |x W^T + b - y|^2 over all tokens,
     plus DAMPING times |W - W_before|^2: x what the projection multiplies, y what the teacher's
-    attention gives. Raises ValueError for a projection with ternary weights.
+    attention gives. `total` gives the sum over all processes. Raises ValueError for a projection
+    with ternary weights.
     """
     outputs = [_output(layer, block.mixer) for layer, block in enumerate(student.blocks)]
     sums = [_Sums(output) for output in outputs]
@@ -42,6 +44,7 @@ def fit_outputs(student: GooseForCausalLM, teacher: Iterable[Trace]) -> int:
         for one, wanted_BTD in zip(sums, trace.mixer_out, strict=True):
             one.add(wanted_BTD)
     for one in sums:
+        one.inputs_KK, one.wanted_OK = total(one.inputs_KK), total(one.wanted_OK)
         one.solve()
     return len(sums)
 

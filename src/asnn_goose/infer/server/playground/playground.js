@@ -1,6 +1,6 @@
 // The chat: one lane for each student, one question to all of them.
 
-import {Spikes} from "./spikes.js";
+import {Pace, Spikes} from "./spikes.js";
 
 const by = (id) => document.getElementById(id);
 const SLIDERS = ["temperature", "top_p", "min_p", "top_k", "repetition_penalty", "max_tokens"];
@@ -113,18 +113,28 @@ class Lane {
   }
 
   async read(response, words) {
-    let tokens = 0, begun = 0;
-    for await (const event of events(response)) {
-      if (event.error) throw new Error(event.error.message);
-      if (event.usage) this.spikes.usage(event.usage);
-      for (const choice of event.choices) {
-        words.append(choice.delta?.content ?? choice.text ?? "");
-        if (!choice.spikes) continue;
-        tokens += 1;
-        begun ||= performance.now();
-        this.spikes.token(choice.spikes, tokens, (performance.now() - begun) / 1000);
-      }
+    let tokens = 0, begun = 0, said = "";
+    const pace = new Pace(() => {
+      words.append(said);
+      said = "";
+      this.spikes.paint();
       this.log.scrollTop = this.log.scrollHeight;
+    });
+    try {
+      for await (const event of events(response)) {
+        if (event.error) throw new Error(event.error.message);
+        if (event.usage) this.spikes.usage(event.usage);
+        for (const choice of event.choices) {
+          said += choice.delta?.content ?? choice.text ?? "";
+          if (!choice.spikes) continue;
+          tokens += 1;
+          begun ||= performance.now();
+          this.spikes.token(choice.spikes, tokens, (performance.now() - begun) / 1000);
+        }
+        pace.ask();
+      }
+    } finally {
+      pace.flush();
     }
     words.normalize();
   }

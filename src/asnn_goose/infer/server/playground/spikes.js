@@ -2,6 +2,25 @@
 
 const COLUMN = 4; // device-independent pixels of a token
 
+const PACE = 80; // milliseconds between two looks of the page: browsers share the engine's cores
+
+// Paints soon after it was asked to, once for all that has come until then.
+export class Pace {
+  constructor(paint) {
+    this.paint = paint;
+  }
+
+  ask() {
+    this.timer ??= setTimeout(() => this.flush(), PACE);
+  }
+
+  flush() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.paint();
+  }
+}
+
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export const short = (number) => new Intl.NumberFormat("en", {
@@ -28,6 +47,8 @@ export class Spikes {
       [...lane.querySelectorAll("[data-of]")].map((field) => [field.dataset.of, field]));
     this.columns = 0;
     this.history = [];
+    this.fresh = [];
+    this.last = null;
     [this.low, this.peak] = [Infinity, 0];
     this.bars = about.matrices.map((name) => this.row(name));
     this.canvas.setAttribute("aria-label", "No token yet");
@@ -51,14 +72,25 @@ export class Spikes {
     return {share, bar};
   }
 
+  // What came with a token; `paint` shows it.
   token(found, tokens, seconds) {
     if (!found) return;
     if (found.layers.length) {
       this.history.push(found.layers);
+      this.fresh.push(found.layers);
       if (this.history.length > 4096) this.history.splice(0, 2048);
       this.columns += 1;
-      if (this.widen(found.layers)) this.redraw();
-      else this.scroll(found.layers);
+    }
+    this.last = {found, tokens, seconds};
+  }
+
+  paint() {
+    if (!this.last) return;
+    const {found, tokens, seconds} = this.last, fresh = this.fresh;
+    [this.last, this.fresh] = [null, []];
+    if (fresh.length) {
+      if (this.widen(fresh)) this.redraw();
+      else this.scroll(fresh);
       this.canvas.dataset.columns = this.columns;
     }
     found.matrices.forEach((share, place) => {
@@ -97,17 +129,20 @@ export class Spikes {
     this.legend.textContent = `Layer 0 at the top; colours from ${percent(this.low)} to ${percent(this.peak)}. ${text}.`;
   }
 
-  // Moves what is there to the left and draws one more column.
-  scroll(layers) {
+  // Moves what is there to the left and draws the new columns.
+  scroll(fresh) {
     const pen = this.canvas.getContext("2d"), {width, height} = this.canvas;
     const step = Math.round(COLUMN * devicePixelRatio);
-    pen.drawImage(this.canvas, -step, 0);
-    this.column(pen, layers, width - step, step, height);
+    pen.drawImage(this.canvas, -step * fresh.length, 0);
+    fresh.forEach((layers, place) => {
+      this.column(pen, layers, width - step * (fresh.length - place), step, height);
+    });
   }
 
-  // Whether these shares are outside of what the colours stand for so far.
-  widen(layers) {
-    const low = Math.min(this.low, ...layers), peak = Math.max(this.peak, ...layers);
+  // Whether some of these shares are outside of what the colours stand for so far.
+  widen(fresh) {
+    const shares = fresh.flat();
+    const low = Math.min(this.low, ...shares), peak = Math.max(this.peak, ...shares);
     const wider = low < this.low || peak > this.peak;
     [this.low, this.peak] = [low, peak];
     return wider;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asnn_goose.model.mixers.mixer import MixerOutput
@@ -15,6 +14,7 @@ from asnn_goose.model.mixers.rwkv7.weights import RECURRENCE, RWKV7Weights
 from asnn_goose.model.parts.attention import Attention
 from asnn_goose.model.parts.membranes import Membranes
 from asnn_goose.model.parts.state import State
+from asnn_goose.ops.delta_keys import DeltaKeys, delta_keys
 from asnn_goose.ops.rotary import rotate
 from asnn_goose.ops.wkv7.documents import wkv7_by_document
 from asnn_goose.shape.rwkv7 import LEAST_KEY, LEAST_SPIKING_KEY
@@ -65,10 +65,10 @@ class RWKV7Mixer(RWKV7Weights):
         v, log_w, a = self.by_head(v_BTC), self.by_head(log_w_BTC), self.by_head(a_BTC)
         # From the key before its replacement: the direction that is forgotten is the key's own,
         # however strongly the new one is written.
-        kappa = self._removal_direction(k)
-        written = self._replaced(k, a)
+        keys = self._delta_keys(k, a)
+        written = keys.written
         before = None if state is None else state["memory"]
-        operands = (r, log_w, written, v, -kappa, kappa * a, before)
+        operands = (r, log_w, written, v, keys.alpha, keys.beta, before)
         y, memory = wkv7_by_document(*operands, documents_BT=window.documents_BT)
         y_BTC = self._gated(y.to(x_BTD.dtype), r, written, v, inputs[-1])
         out_BTD: Tensor = self.output(y_BTC, membranes)
@@ -77,7 +77,7 @@ class RWKV7Mixer(RWKV7Weights):
         # A recurrence multiplies r and k as they are, attention divides by sqrt(N): in its units
         # r k / sqrt(N) is the recurrence's own score.
         heads = self.by_head(y_BTC)
-        found = (r, k * math.sqrt(self.head_size), v, log_w, kappa, a, written, heads)
+        found = (r, k * math.sqrt(self.head_size), v, log_w, keys.kappa, a, written, heads)
         return MixerOutput(out_BTD, v_first_BTC, new, dict(zip(_SIGNALS, found, strict=True)))
 
     def start_matrices(self) -> None:
@@ -146,19 +146,11 @@ class RWKV7Mixer(RWKV7Weights):
         channels = self.rope_channels
         return rotate(x_BTHN, window.position_BT, theta=self.rope_theta, channels=channels)
 
-    def _removal_direction(self, k_BTHN: Tensor) -> Tensor:
-        """Unit vector kappa per head: the direction in which the state forgets."""
-        if self.removal is not None:
-            k_BTHN = k_BTHN * self.by_head(self.removal)
-        eps = LEAST_KEY if self.k_neuron is None else LEAST_SPIKING_KEY
-        return F.normalize(k_BTHN.float(), dim=-1, eps=eps)
-
-    def _replaced(self, k_BTHN: Tensor, a_BTHN: Tensor) -> Tensor:
-        """The written key k (1 + (a - 1) k_a)."""
-        if self.replacement is None:
-            return k_BTHN
-        # At a = 1 the key is written whole, at a = 0 only what k_a leaves of it.
-        return k_BTHN * (1 + (a_BTHN - 1) * self.by_head(self.replacement))
+    def _delta_keys(self, k_BTHN: Tensor, a_BTHN: Tensor) -> DeltaKeys:
+        """The direction kappa in which the state forgets, and the key that is written."""
+        vectors = (None if x is None else self.by_head(x) for x in (self.removal, self.replacement))
+        least = LEAST_KEY if self.k_neuron is None else LEAST_SPIKING_KEY
+        return delta_keys(k_BTHN, a_BTHN, *vectors, least=least)
 
     def _gated(
         self,
