@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from asnn_goose.losses import Objective, Term
-from asnn_goose.losses.distances import DISTANCES
+from asnn_goose.losses import Objective, Term, outputs
+from asnn_goose.losses.distances import DISTANCES, beyond_rounding, relative
 from asnn_goose.losses.outputs import AttentionOutput
 from asnn_goose.trace import Batch, Trace
 
@@ -82,3 +82,21 @@ def test_a_loss_inside_the_models_has_its_weight(
 
     assert costs(3.0) == pytest.approx(3 * costs(1.0))
     assert costs(1.0) > 0
+
+
+@pytest.mark.parametrize(("off", "counts"), [(3e-8, False), (1e-4, True)])
+def test_rounding_alone_teaches_nothing(off: float, counts: bool) -> None:
+    """Adam makes whole steps of any gradient, and MLPs that are the teacher's own must stay."""
+    teacher = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    student = (teacher * (1 + off)).requires_grad_()
+    value = relative(beyond_rounding(student, teacher), teacher)
+    value.backward()
+    assert student.grad is not None
+    assert (float(value.detach()) > 0) == bool(student.grad.abs().max() > 0) == counts
+
+
+def test_outputs_go_beyond_rounding(
+    passing: Callable[[int], Trace], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "beyond_rounding", lambda student, teacher: teacher)
+    assert float(AttentionOutput()(passing(1), passing(2), batch)) == 0

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from asnn_goose.losses.distances import DISTANCES, check_distance
+from asnn_goose.losses.distances import DISTANCES, beyond_rounding, check_distance
 from asnn_goose.losses.features import counted
 from asnn_goose.losses.kinds import TraceLoss
 from asnn_goose.trace import Batch, Trace
@@ -32,7 +32,8 @@ class _Output(TraceLoss):
             (counted(s_BTD, batch.mask_BT), counted(t_BTD, batch.mask_BT))
             for s_BTD, t_BTD in zip(ours, theirs, strict=True)
         ]
-        return torch.stack([self.distance(s_nD, t_nD) for s_nD, t_nD in rows]).mean()
+        apart = [self.distance(beyond_rounding(s_nD, t_nD), t_nD) for s_nD, t_nD in rows]
+        return torch.stack(apart).mean()
 
 
 class AttentionOutput(_Output):
