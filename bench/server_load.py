@@ -22,9 +22,7 @@ import argparse
 import asyncio
 import json
 import random
-import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -32,12 +30,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.served import Server, start
+
 from asnn_goose.infer.engine import Engine
 
 TASKS, WARM = 6, 0.5
 FOLLOWED, STEPS = 7, 20
 RUBBISH = (b"", b"{", b"\xff\xfe", b'{"messages": 5}', b'{"messages": []}', b"[" * 9999)
-SERVE = "from asnn_goose.cli import app; app()"
 
 
 @dataclass(slots=True)
@@ -51,38 +52,6 @@ class Record:
     vanished: int = 0
     refused: int = 0
     wrong: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server process and where it listens."""
-
-    process: subprocess.Popen[str]
-    port: int
-
-    @property
-    def mebibytes(self) -> float:
-        """Resident memory."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
-
-    @property
-    def files(self) -> int:
-        """Open file descriptors."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
-
-
-def start(packed: str, threads: int, clients: int) -> Server:
-    """Serve on a free port."""
-    words = ["serve", packed, "--port", "0", "--threads", str(threads), "--slots", str(clients)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, *words], stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
-            return Server(process, int(found[1]))
-    raise SystemExit("the server has not started")
 
 
 async def send(server: Server, content: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -194,13 +163,12 @@ async def follow_up(server: Server, context: int) -> tuple[float, float]:
     await answer(server, request(words, seed=0, tokens=16), alone)
     times = []
     for word in range(101, 101 + FOLLOWED):
-        started = time.perf_counter()
+        started, found = time.perf_counter(), list[float]()
         reader, writer = await send(server, request([*words, word], seed=0, tokens=4))
-        waiting = True
         async for event in events(reader):
-            if waiting and event["choices"][0]["logprobs"] is not None:
-                times.append(time.perf_counter() - started)
-                waiting = False
+            if event["choices"][0]["logprobs"] is not None:
+                found.append(time.perf_counter() - started)
+        times.append(found[0])
         writer.close()
     return statistics.median(alone.gaps), statistics.median(times)
 
@@ -224,44 +192,46 @@ def own_rate(packed: str, threads: int, sequences: int) -> float:
     return sequences / statistics.median(times)
 
 
-async def measure(server: Server, options: argparse.Namespace) -> tuple[float, dict[str, bool]]:
-    """Load the server; print what was seen: tokens/s, and which other bars hold."""
-    random.seed(0)
+async def known_answers(server: Server, tokens: int) -> dict[bytes, str]:
+    """Requests, and what each is answered alone."""
     tasks = dict[bytes, str]()
     for seed in range(TASKS):
         prompt = [random.randrange(100, 250) for _ in range(24 + 8 * seed)]
-        content = request(prompt, seed=seed, tokens=options.tokens)
+        content = request(prompt, seed=seed, tokens=tokens)
         tasks[content] = str(await answer(server, content, Record()))
+    return tasks
+
+
+async def measure(server: Server, options: argparse.Namespace) -> tuple[float, dict[str, bool]]:
+    """Load the server; print what was seen: tokens/s, and which other bars hold."""
+    random.seed(0)
+    tasks = await known_answers(server, options.tokens)
     step, first = await follow_up(server, options.context)
     record, began = Record(), time.monotonic()
     until = began + options.seconds
     crowd = [client(server, tasks, until, options, record) for _ in range(options.clients)]
-    running = asyncio.gather(*crowd)
-    while time.monotonic() < began + WARM * options.seconds and not running.done():
-        if record.asked >= WARM * options.requests:
-            break
-        await asyncio.sleep(0.1)
-    after = memory = server.mebibytes
-    files = server.files
+    running, warm, files = asyncio.gather(*crowd), 0.0, 0
+    # The last look is at the end of the load, before its clients leave.
     while time.monotonic() < until and not running.done():
-        after = server.mebibytes
+        last = server.mebibytes
+        half = time.monotonic() >= began + WARM * options.seconds
+        if not warm and (half or record.asked >= WARM * options.requests):
+            warm, files = last, server.files
         await asyncio.sleep(0.1)
     await running
-    seconds = min(options.seconds, time.monotonic() - began)
+    speed = record.tokens / min(options.seconds, time.monotonic() - began)
     middle, late = (statistics.quantiles(record.gaps, n=100)[n] for n in (49, 98))
-    speed = record.tokens / seconds
     print(f"{record.asked} requests: {record.whole} whole answers, {record.vanished} left")
     print(f"{record.refused} of rubbish refused")
     print(f"wrong: {len(record.wrong)} {record.wrong[:3]}")
-    times = f"p99 {1e3 * late:.1f} ms, {late / middle:.1f} times as long"
-    print(f"between tokens {1e3 * middle:.1f} ms, {times}")
-    print(f"memory {memory:.0f} -> {after:.0f} MiB")
+    print(f"between tokens {1e3 * middle:.1f} ms, p99 {late / middle:.1f} times as long")
+    print(f"memory {warm:.0f} -> {last:.0f} MiB")
     print(f"open files {files} under load, {server.files} after")
     print(f"follow-up to {options.context} tokens: {first / step:.1f} steps of {1e3 * step:.1f} ms")
     return speed, {
         "every answer its own": not record.wrong and record.whole > 0,
         "p99 at most 3 medians": late <= 3 * middle,
-        "memory within 1 %": after <= 1.01 * memory,
+        "memory within 1 %": last <= 1.01 * warm,
         "follow-up within 3 steps": first <= 3 * step,
     }
 
@@ -291,9 +261,8 @@ def main() -> int:
         server.process.wait()
     rates = (before, own_rate(*settings))
     share = speed / statistics.mean(rates)
-    print(
-        f"{speed:.0f} tokens/s, {share:.2f} of the engine's own {rates[0]:.0f} and {rates[1]:.0f}"
-    )
+    own = " and ".join(f"{rate:.0f}" for rate in rates)
+    print(f"{speed:.0f} tokens/s, {share:.2f} of the engine's own {own}")
     bars["0.8 of the engine's rate"] = share >= 0.8
     missed = [bar for bar, holds in bars.items() if not holds]
     print(f"bars not reached: {', '.join(missed) or 'none'}")
